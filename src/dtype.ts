@@ -1,0 +1,65 @@
+/** The element types, their arrays and the promotion table. */
+
+export type DType = "float32" | "float64" | "int32" | "uint32" | "int8" | "uint8" | "bool";
+
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Int8Array | Uint8Array;
+
+export type FloatArray = Float32Array | Float64Array;
+
+export type ArrayOf<D extends DType> = {
+  float32: Float32Array;
+  float64: Float64Array;
+  int32: Int32Array;
+  uint32: Uint32Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  bool: Uint8Array;
+}[D];
+
+const constructors = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+export const isDType = (name: unknown): name is DType =>
+  typeof name === "string" && Object.hasOwn(constructors, name);
+
+export const isFloat = (dtype: DType): dtype is "float32" | "float64" =>
+  dtype === "float32" || dtype === "float64";
+
+export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYTES_PER_ELEMENT;
+
+/** A zeroed array of `size` elements (bool is stored as one byte, 0 or 1). */
+export function newArray<D extends DType>(dtype: D, size: number): ArrayOf<D> {
+  return new constructors[dtype](size) as ArrayOf<D>;
+}
+
+/** The dtype a typed array stands for, or null for one that has no dtype here (Int16Array, BigInt64Array, …). */
+export function dtypeOfArray(array: ArrayBufferView): DType | null {
+  if (array instanceof Float32Array) return "float32";
+  if (array instanceof Float64Array) return "float64";
+  if (array instanceof Int32Array) return "int32";
+  if (array instanceof Uint32Array) return "uint32";
+  if (array instanceof Int8Array) return "int8";
+  if (array instanceof Uint8Array) return "uint8";
+  return null;
+}
+
+/**
+ * The dtype two operands meet in. A float wins over every integer and float64 over float32; two integer types meet in the
+ * narrowest type that holds both ranges (uint32 with a signed type only fits float64); bool gives way to everything.
+ */
+export function promote(a: DType, b: DType): DType {
+  if (a === b) return a;
+  if (a === "float64" || b === "float64") return "float64";
+  if (a === "float32" || b === "float32") return "float32";
+  if (a === "bool") return b;
+  if (b === "bool") return a;
+  if (a === "uint32" || b === "uint32") return a === "uint8" || b === "uint8" ? "uint32" : "float64";
+  return "int32";
+}

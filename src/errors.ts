@@ -1,0 +1,118 @@
+/**
+ * The typed errors and the checks at the public boundary. Every message reads
+ * `<op>: <what is wrong>, got <values>[; <what to do>]`.
+ */
+
+export class BitgradError extends Error {
+  readonly code: string;
+  constructor(message: string, code = "BITGRAD", options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** Shapes, axes or sizes that do not fit. */
+export class ShapeError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "SHAPE", options);
+  }
+}
+
+/** An element type that the operation does not take. */
+export class DTypeError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "DTYPE", options);
+  }
+}
+
+/** Misuse of autograd: nothing to differentiate, a freed graph, a stale value. */
+export class GradError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "GRAD", options);
+  }
+}
+
+/** A backend, device or capability that is not there. */
+export class BackendError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "BACKEND", options);
+  }
+}
+
+/** Steps of a procedure taken out of order. */
+export class StageError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "STAGE", options);
+  }
+}
+
+/** A file or byte sequence that breaks its format. */
+export class FormatError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "FORMAT", options);
+  }
+}
+
+/** An option or argument value outside its domain. */
+export class OptionError extends BitgradError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, "OPTION", options);
+  }
+}
+
+/** A value as it should appear in a message: shapes as (2, 3), strings quoted, long arrays cut. */
+export function show(value: unknown): string {
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, 8).map(show);
+    if (value.length > 8) shown.push(`… ${value.length} in all`);
+    return `(${shown.join(", ")})`;
+  }
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "function") return value.name || "a function";
+  if (value !== null && typeof value === "object") {
+    const shape = (value as { shape?: unknown }).shape;
+    if (Array.isArray(shape)) return show(shape);
+    return value.constructor?.name ?? "object";
+  }
+  return String(value);
+}
+
+/** True for `{…}` option bags, false for tensors, arrays, typed arrays and other class instances. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (value === null || typeof value !== "object") return false;
+  const proto = Object.getPrototypeOf(value);
+  return proto === Object.prototype || proto === null;
+}
+
+/**
+ * `given` laid over `defaults`, whose keys are the only legal names. Unknown names, NaN numbers and values of another
+ * primitive type than a non-null default are errors.
+ */
+export function readOptions<T extends object>(op: string, given: Partial<T> | undefined, defaults: T): T {
+  if (given === undefined) return defaults;
+  if (!isPlainObject(given)) {
+    throw new OptionError(`${op}: options must be a plain object, got ${show(given)}`);
+  }
+  const merged = { ...defaults } as Record<string, unknown>;
+  for (const key of Object.keys(given)) {
+    if (!Object.hasOwn(defaults, key)) {
+      const known = Object.keys(defaults);
+      throw new OptionError(
+        `${op}: unknown option, got ${show(key)}; ${known.length ? `known options are ${known.join(", ")}` : "it takes none"}`,
+      );
+    }
+    const value = (given as Record<string, unknown>)[key];
+    if (value === undefined) continue;
+    if (typeof value === "number" && Number.isNaN(value)) {
+      throw new OptionError(`${op}: option ${key} must be a number, got NaN`);
+    }
+    const fallback = merged[key];
+    const type = typeof fallback;
+    if ((type === "number" || type === "boolean" || type === "string") && typeof value !== type) {
+      throw new OptionError(`${op}: option ${key} must be a ${type}, got ${show(value)}`);
+    }
+    merged[key] = value;
+  }
+  return merged as T;
+}
