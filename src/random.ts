@@ -1,0 +1,415 @@
+/**
+ * The seeded generator. seedrandom turns a seed into a 64-bit key, and every draw is a pure function of (key, counter):
+ * Threefry-2x32 with 20 rounds (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"), which needs 32-bit
+ * adds, rotates and xors alone, so that every backend can compute the same bits in parallel.
+ *
+ * A fill takes a block of whole counters. With c the counter before the call, element i of an array comes from
+ * - word i mod 2 of counter c + ⌊i / 2⌋, where one 32-bit word is enough, and
+ * - both words of counter c + i, for float64 uniforms and normals.
+ * So one fill of n + m equals a fill of n and then one of m when n is even, and for float64 always. No function of the
+ * engine that may differ between engines (log, cos, …) is called: the same seed gives the same bits everywhere.
+ */
+
+import seedrandom from "seedrandom";
+import type { FloatArray } from "./dtype.ts";
+import { isPlainObject, OptionError, show } from "./errors.ts";
+
+/** A generator's whole state, plain data that JSON keeps exactly. */
+export interface RngState {
+  readonly algorithm: "threefry2x32-20";
+  /** Two unsigned 32-bit words. */
+  readonly key: readonly [number, number];
+  /** The next unused counter, below 2^53. */
+  readonly counter: number;
+}
+
+const ALGORITHM = "threefry2x32-20";
+const TWO_32 = 2 ** 32;
+
+/** Threefry-2x32-20 of the counter (c0, c1) under the key (k0, k1), written to out[at] and out[at + 1]. */
+export function threefry(k0: number, k1: number, c0: number, c1: number, out: Uint32Array, at = 0): void {
+  const k2 = 0x1bd11bda ^ k0 ^ k1;
+  let x = (c0 + k0) | 0;
+  let y = (c1 + k1) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k1) | 0;
+  y = (y + k2 + 1) | 0;
+  x = (x + y) | 0;
+  y = ((y << 17) | (y >>> 15)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 29) | (y >>> 3)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 16) | (y >>> 16)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 24) | (y >>> 8)) ^ x;
+  x = (x + k2) | 0;
+  y = (y + k0 + 2) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k0) | 0;
+  y = (y + k1 + 3) | 0;
+  x = (x + y) | 0;
+  y = ((y << 17) | (y >>> 15)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 29) | (y >>> 3)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 16) | (y >>> 16)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 24) | (y >>> 8)) ^ x;
+  x = (x + k1) | 0;
+  y = (y + k2 + 4) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k2) | 0;
+  y = (y + k0 + 5) | 0;
+  out[at] = x;
+  out[at + 1] = y;
+}
+
+/** A seeded stream of random numbers. Two generators of equal state produce equal bits in every engine. */
+export class Rng {
+  key: readonly [number, number];
+  counter: number;
+
+  /**
+   * The stream of a seed: any string, or any finite number. As in seedrandom a number and its text are different seeds:
+   * `new Rng(1)` is not `new Rng("1")`.
+   */
+  constructor(seed: string | number) {
+    if (typeof seed !== "string" && !(typeof seed === "number" && Number.isFinite(seed))) {
+      throw new OptionError(`Rng: a seed must be a string or a finite number, got ${show(seed)}`);
+    }
+    // seedrandom itself marks every seed that is not a string by this suffix.
+    const source = seedrandom(typeof seed === "string" ? seed : `${seed}\0`);
+    this.key = [source.int32() >>> 0, source.int32() >>> 0];
+    this.counter = 0;
+  }
+
+  /** A copy of the state; assigning one resumes the sequence exactly where it was read. */
+  get state(): RngState {
+    return { algorithm: ALGORITHM, key: [this.key[0], this.key[1]], counter: this.counter };
+  }
+
+  set state(state: RngState) {
+    const { key, counter } = checkState(state);
+    this.key = [key[0], key[1]];
+    this.counter = counter;
+  }
+
+  /** A float64 in [0, 1) with 53 random bits. Takes one counter. */
+  next(): number {
+    drawBlock(this, this.take("next", 1));
+    return unit53(block[0], block[1]);
+  }
+
+  /** An integer in [0, 2^32). Takes one counter. */
+  uint32(): number {
+    drawBlock(this, this.take("uint32", 1));
+    return block[0];
+  }
+
+  /** Fills `out` with uniform 32-bit words. */
+  fillUint32(out: Uint32Array): void {
+    const start = this.take("fillUint32", Math.ceil(out.length / 2));
+    eachChunk(this, start, out.length, (words, from) => out.set(words, from));
+  }
+
+  /**
+   * Fills `out` with uniforms in [lo, hi), or with lo where the bounds are equal: 24 random bits an element in float32, 53
+   * in float64. The bounds are first rounded to the array's type; no element rounds up to hi.
+   */
+  fillUniform(out: FloatArray, lo = 0, hi = 1): void {
+    const single = out instanceof Float32Array;
+    const low = single ? Math.fround(lo) : lo;
+    const high = single ? Math.fround(hi) : hi;
+    const span = high - low;
+    if (!(span >= 0 && span < Infinity)) {
+      throw new OptionError(
+        `fillUniform: bounds must be finite and in order, got ${show(lo)} and ${show(hi)}`,
+      );
+    }
+    const top = span === 0 ? low : nextBelow(high, single);
+    if (single) {
+      const start = this.take("fillUniform", Math.ceil(out.length / 2));
+      eachChunk(this, start, out.length, (words, from) => {
+        for (let i = 0; i < words.length; i++) {
+          out[from + i] = Math.min(low + span * ((words[i] >>> 8) * 2 ** -24), top);
+        }
+      });
+    } else {
+      const start = this.take("fillUniform", out.length);
+      eachChunk(this, start, 2 * out.length, (words, from) => {
+        for (let i = 0; i < words.length; i += 2) {
+          out[(from + i) / 2] = Math.min(low + span * unit53(words[i], words[i + 1]), top);
+        }
+      });
+    }
+  }
+
+  /**
+   * Fills `out` with normals by the inverse of the distribution function, evaluated in double: of 32 random bits in float32
+   * (out to 6.3 standard deviations), of 52 in float64 (8.2).
+   */
+  fillNormal(out: FloatArray, mean = 0, std = 1): void {
+    if (!Number.isFinite(mean) || !(std >= 0 && std < Infinity)) {
+      throw new OptionError(
+        `fillNormal: the mean must be finite and the deviation finite and not negative, got ${show(mean)} and ${show(std)}`,
+      );
+    }
+    // Half a step is added to the integer, which keeps the probability off 0 and 1 and the draw symmetric.
+    if (out instanceof Float32Array) {
+      const start = this.take("fillNormal", Math.ceil(out.length / 2));
+      eachChunk(this, start, out.length, (words, from) => {
+        for (let i = 0; i < words.length; i++) {
+          out[from + i] = mean + std * normalQuantile((words[i] + 0.5) * 2 ** -32);
+        }
+      });
+    } else {
+      const start = this.take("fillNormal", out.length);
+      eachChunk(this, start, 2 * out.length, (words, from) => {
+        for (let i = 0; i < words.length; i += 2) {
+          const p = ((words[i] >>> 6) * 2 ** 26 + (words[i + 1] >>> 6) + 0.5) * 2 ** -52;
+          out[(from + i) / 2] = mean + std * normalQuantile(p);
+        }
+      });
+    }
+  }
+
+  /** Fills `out` with integers in [lo, hi), each equally likely. The array's type must hold lo and hi - 1. */
+  fillInt(out: Int32Array | Uint32Array | Int8Array | Uint8Array, lo: number, hi: number): void {
+    if (!Number.isInteger(lo) || !Number.isInteger(hi) || lo >= hi) {
+      throw new OptionError(`fillInt: bounds must be integers with lo < hi, got ${show(lo)} and ${show(hi)}`);
+    }
+    const ends = out.slice(0, 0).constructor as new (values: number[]) => typeof out;
+    const [least, most] = new ends([lo, hi - 1]);
+    if (least !== lo || most !== hi - 1) {
+      throw new OptionError(`fillInt: bounds do not fit ${show(out)}, got ${show(lo)} and ${show(hi)}`);
+    }
+    const start = this.take("fillInt", Math.ceil(out.length / 2));
+    eachChunk(this, start, out.length, (words, from) => {
+      for (let i = 0; i < words.length; i++) {
+        out[from + i] = lo + below(this, start, from + i, words[i], hi - lo);
+      }
+    });
+  }
+
+  /** Fills `out` with 1 at probability `p` (in steps of 2^-32) and 0 otherwise. */
+  fillBernoulli(out: Uint8Array | FloatArray, p: number): void {
+    if (!(p >= 0 && p <= 1)) {
+      throw new OptionError(`fillBernoulli: a probability must be in [0, 1], got ${show(p)}`);
+    }
+    const start = this.take("fillBernoulli", Math.ceil(out.length / 2));
+    const limit = p * TWO_32;
+    eachChunk(this, start, out.length, (words, from) => {
+      for (let i = 0; i < words.length; i++) out[from + i] = words[i] < limit ? 1 : 0;
+    });
+  }
+
+  /** Shuffles a list in place, every order equally likely (Fisher and Yates), and returns it. */
+  shuffle<T extends unknown[] | Int32Array | Uint32Array>(list: T): T {
+    const start = this.take("shuffle", Math.ceil(list.length / 2));
+    eachChunk(this, start, list.length, (words, from) => {
+      for (let i = 0; i < words.length; i++) {
+        const last = list.length - 1 - from - i;
+        const pick = below(this, start, from + i, words[i], last + 1);
+        const moved = list[last];
+        list[last] = list[pick];
+        list[pick] = moved;
+      }
+    });
+    return list;
+  }
+
+  /** The numbers 0 to n - 1 in a random order. */
+  permutation(n: number): Int32Array {
+    if (!Number.isInteger(n) || n < 0 || n >= 2 ** 31) {
+      throw new OptionError(`permutation: the length must be an integer in [0, 2^31), got ${show(n)}`);
+    }
+    return this.shuffle(Int32Array.from({ length: n }, (_, i) => i));
+  }
+
+  /** A generator with a stream of its own, keyed by the next counter of this one. */
+  fork(): Rng {
+    drawBlock(this, this.take("fork", 1));
+    const child = new Rng(0);
+    child.state = { algorithm: ALGORITHM, key: [block[0], block[1]], counter: 0 };
+    return child;
+  }
+
+  /** Reserves `count` counters and returns the first. */
+  take(op: string, count: number): number {
+    const first = this.counter;
+    if (!Number.isSafeInteger(first + count)) {
+      throw new OptionError(`${op}: the generator has no counters left, got counter ${first}; fork it`);
+    }
+    this.counter = first + count;
+    return first;
+  }
+}
+
+function checkState(state: unknown): RngState {
+  const isWord = (value: unknown): boolean => Number.isInteger(value) && (value as number) >>> 0 === value;
+  if (isPlainObject(state) && state.algorithm === ALGORITHM) {
+    const { key, counter } = state;
+    const validKey = Array.isArray(key) && key.length === 2 && isWord(key[0]) && isWord(key[1]);
+    if (validKey && Number.isSafeInteger(counter) && (counter as number) >= 0)
+      return state as unknown as RngState;
+  }
+  throw new OptionError(
+    `Rng: a state must be { algorithm: "${ALGORITHM}", key: two 32-bit words, counter }, got ${
+      isPlainObject(state) ? JSON.stringify(state).slice(0, 120) : show(state)
+    }`,
+  );
+}
+
+const block = new Uint32Array(2);
+
+/** Both words of `counter`, into `block`. Counters stay below 2^53, so the top 11 bits are free to number the attempts. */
+function drawBlock({ key }: Rng, counter: number, attempt = 0): void {
+  threefry(key[0], key[1], counter >>> 0, Math.floor(counter / TWO_32) + attempt * 2 ** 21, block);
+}
+
+const chunk = new Uint32Array(2048);
+
+/** The `count` words from counter `start` on, in pieces: visit(words, from) gets the words numbered from, from + 1, … */
+function eachChunk(
+  rng: Rng,
+  start: number,
+  count: number,
+  visit: (words: Uint32Array, from: number) => void,
+): void {
+  const [k0, k1] = rng.key;
+  for (let from = 0; from < count; from += chunk.length) {
+    const words = chunk.subarray(0, Math.min(chunk.length, count - from));
+    for (let i = 0; i < words.length; i += 2) {
+      const counter = start + (from + i) / 2;
+      threefry(k0, k1, counter >>> 0, Math.floor(counter / TWO_32), chunk, i);
+    }
+    visit(words, from);
+  }
+}
+
+/**
+ * An unbiased integer in [0, range) for element i of the block at `start`, whose word is `word`. Words in the incomplete
+ * last cycle of `range` are refused; the retry numbers the attempt in the counter, so other elements are not disturbed.
+ */
+function below(rng: Rng, start: number, i: number, word: number, range: number): number {
+  const limit = TWO_32 - (TWO_32 % range);
+  for (let attempt = 1; word >= limit; attempt++) {
+    drawBlock(rng, start + Math.floor(i / 2), attempt);
+    word = block[i & 1];
+  }
+  return word % range;
+}
+
+const unit53 = (first: number, second: number): number =>
+  ((first >>> 5) * 2 ** 26 + (second >>> 6)) * 2 ** -53;
+
+const bits = new Uint32Array(2);
+const doubles = new Float64Array(bits.buffer);
+const singles = new Float32Array(bits.buffer);
+/** Index of the word that holds a double's sign and exponent. */
+const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+
+/** The largest float below a finite `x`, in float32 or float64. */
+function nextBelow(x: number, single: boolean): number {
+  if (x === 0) return single ? -(2 ** -149) : -(2 ** -1074);
+  const step = x > 0 ? -1 : 1;
+  if (single) {
+    singles[0] = x;
+    bits[0] += step;
+    return singles[0];
+  }
+  doubles[0] = x;
+  const low = bits[1 - HIGH];
+  bits[1 - HIGH] = low + step;
+  if (low === (step < 0 ? 0 : 0xffffffff)) bits[HIGH] += step;
+  return doubles[0];
+}
+
+/** Natural logarithm of a normal double, by ln m = 2 artanh((m - 1) / (m + 1)) with m in [√½, √2). */
+function log(x: number): number {
+  doubles[0] = x;
+  let exponent = (bits[HIGH] >>> 20) - 1023;
+  bits[HIGH] = (bits[HIGH] & 0xfffff) | 0x3ff00000;
+  let m = doubles[0];
+  if (m > Math.SQRT2) {
+    m /= 2;
+    exponent++;
+  }
+  const s = (m - 1) / (m + 1);
+  const z = s * s;
+  let sum = 1 / 21;
+  for (let odd = 19; odd > 0; odd -= 2) sum = sum * z + 1 / odd;
+  return exponent * Math.LN2 + 2 * s * sum;
+}
+
+// Numerator and denominator of the three rational approximations, highest power first.
+const CENTRE = [
+  [
+    2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987, 13731.69376550946,
+    1971.5909503065513, 133.14166789178438, 3.3871328727963665,
+  ],
+  [
+    5226.495278852546, 28729.085735721943, 39307.89580009271, 21213.794301586597, 5394.196021424751,
+    687.1870074920579, 42.31333070160091, 1,
+  ],
+];
+const SHOULDER = [
+  [
+    0.0007745450142783414, 0.022723844989269184, 0.2417807251774506, 1.2704582524523684, 3.6478483247632045,
+    5.769497221460691, 4.630337846156546, 1.4234371107496835,
+  ],
+  [
+    1.0507500716444169e-9, 0.0005475938084995345, 0.015198666563616457, 0.14810397642748008, 0.6897673349851,
+    1.6763848301838038, 2.053191626637759, 1,
+  ],
+];
+const TAIL = [
+  [
+    2.0103343992922881e-7, 2.7115555687434876e-5, 0.0012426609473880784, 0.026532189526576124,
+    0.29656057182850487, 1.7848265399172913, 5.463784911164114, 6.657904643501103,
+  ],
+  [
+    2.0442631033899397e-15, 1.421511758316446e-7, 1.8463183175100548e-5, 0.0007868691311456133,
+    0.014875361290850615, 0.1369298809227358, 0.599832206555888, 1,
+  ],
+];
+
+function ratio([top, bottom]: number[][], x: number): number {
+  let above = top[0];
+  let under = bottom[0];
+  for (let i = 1; i < 8; i++) {
+    above = above * x + top[i];
+    under = under * x + bottom[i];
+  }
+  return above / under;
+}
+
+/** The standard normal quantile of p in (0, 1), to about 1 part in 10^16. Wichura, 1988, algorithm AS 241 (PPND16). */
+export function normalQuantile(p: number): number {
+  const q = p - 0.5;
+  if (Math.abs(q) <= 0.425) return q * ratio(CENTRE, 0.180625 - q * q);
+  const r = Math.sqrt(-log(q < 0 ? p : 1 - p));
+  const z = r <= 5 ? ratio(SHOULDER, r - 1.6) : ratio(TAIL, r - 5);
+  return q < 0 ? -z : z;
+}
