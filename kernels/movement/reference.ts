@@ -1,0 +1,44 @@
+/** Copies with another order of axes. Row-major in, row-major out; nothing is allocated but stride lists. */
+
+import type { TypedArray } from "../../src/dtype.ts";
+import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
+import { walkRows } from "../elementwise/reference.ts";
+
+/** out[i…] = x at `strides` from `offset`, for out of `shape`: permutes, flips, slices and repeats. */
+export function strided(out: TypedArray, shape: Shape, x: TypedArray, strides: readonly number[], offset = 0): void {
+  walkRows(shape, [strides], (at, n, [i], [step]) => {
+    const from = offset + i;
+    if (step === 1) for (let k = 0; k < n; k++) out[at + k] = x[from + k];
+    else for (let k = 0; k < n; k++) out[at + k] = x[from + k * step];
+  });
+}
+
+/** The adjoint of `strided`: adds g (shape) into `out` at the same places. */
+export function scatterStrided(
+  out: TypedArray,
+  g: TypedArray,
+  shape: Shape,
+  strides: readonly number[],
+  offset = 0,
+): void {
+  walkRows(shape, [strides], (at, n, [i], [step]) => {
+    const from = offset + i;
+    for (let k = 0; k < n; k++) out[from + k * step] += g[at + k];
+  });
+}
+
+/** out = x with axis k taken from axis `order[k]`. */
+export function permute(out: TypedArray, x: TypedArray, shape: Shape, order: readonly number[]): void {
+  const strides = stridesOf(shape);
+  strided(
+    out,
+    order.map((k) => shape[k]),
+    x,
+    order.map((k) => strides[k]),
+  );
+}
+
+/** out (target) = x repeated along the axes where it has size 1 or none. */
+export function broadcast(out: TypedArray, x: TypedArray, shape: Shape, target: Shape): void {
+  strided(out, target, x, broadcastStrides(shape, target));
+}

@@ -1,0 +1,91 @@
+/**
+ * Reductions of x seen as (outer, n, inner) over n into out (outer, inner). Sums and products run in double precision and
+ * round once. NaN wins every comparison, as in PyTorch; among equals the first wins.
+ */
+
+import type { TypedArray } from "../../src/dtype.ts";
+
+export interface ReduceSizes {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+}
+
+/** out = scale · sum over n. */
+export function sum(out: TypedArray, x: TypedArray, { outer, n, inner }: ReduceSizes, scale = 1): void {
+  if (inner === 1) {
+    for (let o = 0; o < outer; o++) {
+      let total = 0;
+      for (let i = o * n, end = i + n; i < end; i++) total += x[i];
+      out[o] = total * scale;
+    }
+    return;
+  }
+  const totals = new Float64Array(inner);
+  for (let o = 0; o < outer; o++) {
+    totals.fill(0);
+    for (let k = 0; k < n; k++) {
+      const row = (o * n + k) * inner;
+      for (let j = 0; j < inner; j++) totals[j] += x[row + j];
+    }
+    for (let j = 0; j < inner; j++) out[o * inner + j] = totals[j] * scale;
+  }
+}
+
+/** out = f(… f(f(initial, x₀), x₁) …) over n. */
+export function fold(
+  out: TypedArray,
+  x: TypedArray,
+  { outer, n, inner }: ReduceSizes,
+  initial: number,
+  f: (accumulated: number, x: number) => number,
+): void {
+  for (let o = 0; o < outer; o++) {
+    for (let j = 0; j < inner; j++) {
+      let value = initial;
+      for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) value = f(value, x[i]);
+      out[o * inner + j] = value;
+    }
+  }
+}
+
+/** out = index along n of the element that `better` prefers. n must be positive. */
+export function argBest(
+  out: TypedArray,
+  x: TypedArray,
+  { outer, n, inner }: ReduceSizes,
+  better: (candidate: number, best: number) => boolean,
+): void {
+  for (let o = 0; o < outer; o++) {
+    for (let j = 0; j < inner; j++) {
+      const start = o * n * inner + j;
+      let best = 0;
+      for (let k = 1; k < n; k++) {
+        const held = x[start + best * inner];
+        if (Number.isNaN(held)) break;
+        const candidate = x[start + k * inner];
+        if (better(candidate, held) || Number.isNaN(candidate)) best = k;
+      }
+      out[o * inner + j] = best;
+    }
+  }
+}
+
+/** out[k] = f(out[k−1], x[k]) along n: running sums and products. `out` has the size of x. */
+export function scan(
+  out: TypedArray,
+  x: TypedArray,
+  { outer, n, inner }: ReduceSizes,
+  initial: number,
+  f: (accumulated: number, x: number) => number,
+): void {
+  for (let o = 0; o < outer; o++) {
+    for (let j = 0; j < inner; j++) {
+      let value = initial;
+      for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) {
+        value = f(value, x[i]);
+        out[i] = value;
+      }
+    }
+  }
+}

@@ -1,0 +1,166 @@
+/** Gradients of functions: grad, valueAndGrad, vjp, hvp and checkpoint, over the tape. */
+
+import { GradError, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
+import { defaultRng } from "./generator.ts";
+import { sameShape } from "./shape.ts";
+import { isThenable } from "./storage.ts";
+import { gradients, isDifferentiable, isRecording, onesLike, reachable, record, tapeState, withRecording } from "./tape.ts";
+import { asTensor, isTensor, type Tensor } from "./tensor.ts";
+
+/** A tensor, or an array or object of them, nested at will. What is not a float tensor is passed through. */
+export type Tree = unknown;
+
+/** The gradient of a tree: the same form, with null where there is no float tensor. */
+export type GradOf<T> = T extends Tensor
+  ? Tensor
+  : T extends readonly unknown[]
+    ? { [K in keyof T]: GradOf<T[K]> }
+    : T extends (...args: never[]) => unknown
+      ? null
+      : T extends object
+        ? { [K in keyof T]: GradOf<T[K]> }
+        : null;
+
+/** One argument's gradient, or the list of them for several arguments. */
+export type GradsOf<A extends readonly unknown[]> = A extends readonly [infer T] ? GradOf<T> : { [K in keyof A]: GradOf<A[K]> };
+
+function mapTree(tree: Tree, leaf: (t: Tensor) => unknown, other: (value: unknown) => unknown): unknown {
+  if (isDifferentiable(tree)) return leaf(tree);
+  if (Array.isArray(tree)) return tree.map((item) => mapTree(item, leaf, other));
+  if (isPlainObject(tree)) {
+    return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, mapTree(item, leaf, other)]));
+  }
+  return other(tree);
+}
+
+/** Runs `f` on fresh leaves that stand for its arguments, linked to them so that gradients nest. */
+function trace<A extends readonly unknown[], R>(op: string, f: (...x: A) => R, x: A) {
+  if (typeof f !== "function") throw new GradError(`${op}: expected a function, got ${show(f)}`);
+  const leaves: Tensor[] = [];
+  let linked = tapeState.depth > 0;
+  const twin = (t: Tensor) => {
+    linked ||= t.requiresGrad;
+    const leaf = t.reshape(t.shape);
+    leaf.requiresGrad = true;
+    leaves.push(leaf);
+    return leaf;
+  };
+  return withRecording(true, () => {
+    const twins = mapTree(x, twin, (value) => value) as A;
+    if (leaves.length === 0) throw new GradError(`${op}: no argument holds a float tensor, got ${show([...x])}`);
+    tapeState.depth++;
+    try {
+      const value = f(...twins);
+      if (isThenable(value)) throw new GradError(`${op}: the function must be synchronous, got a promise`);
+      return { value, leaves, linked };
+    } finally {
+      tapeState.depth--;
+    }
+  });
+}
+
+/** Puts the gradients back in the form of the arguments. */
+function arrange<A extends readonly unknown[]>(x: A, grads: readonly (Tensor | null)[], leaves: readonly Tensor[]): GradsOf<A> {
+  let i = 0;
+  const next = () => {
+    const k = i++;
+    return grads[k] ?? leaves[k].mul(0);
+  };
+  const all = x.map((tree) => mapTree(tree, next, () => null));
+  return (x.length === 1 ? all[0] : all) as GradsOf<A>;
+}
+
+export interface GradOptions {
+  /** Record the gradient, so that `backward` can differentiate it further. Nested `grad` calls do so by themselves. */
+  createGraph?: boolean;
+}
+
+/**
+ * `valueAndGrad(f)(...x)` is `{ value, grad }`: f's value, a single number, and its gradient with respect to its arguments.
+ * One argument's gradient has that argument's form (a tensor, array or object of tensors); several arguments give a list.
+ */
+export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
+  const { createGraph } = readOptions("valueAndGrad", options, { createGraph: false });
+  return (...x: A): { value: Tensor; grad: GradsOf<A> } => {
+    const { value, leaves, linked } = trace("grad", f, x);
+    if (!isTensor(value) || value.size !== 1) {
+      throw new GradError(`grad: the function must return a single number, got ${show(value)}; reduce it, for example with sum()`);
+    }
+    const settings = { createGraph: createGraph || (linked && isRecording()), retainGraph: createGraph || linked };
+    const grads = value.requiresGrad ? gradients([value], [onesLike(value)], leaves, settings) : leaves.map(() => null);
+    return { value: linked || createGraph ? value : value.detach(), grad: arrange(x, grads, leaves) };
+  };
+}
+
+/** The gradient function of `f`: see `valueAndGrad`. Nests, for gradients of gradients. */
+export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
+  const both = valueAndGrad(f, options);
+  return (...x: A): GradsOf<A> => both(...x).grad;
+}
+
+/**
+ * Vector-Jacobian product: `vjp(f)(...x)` is `[value, pullback]`, where `pullback(v)` is vᵀJ in the form that `grad` gives,
+ * for v of the value's shape. The pullback may be called again and again.
+ */
+export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
+  return (...x: A): [value: Tensor, pullback: (v: Tensor) => GradsOf<A>] => {
+    const { value, leaves, linked } = trace("vjp", f, x);
+    const pullback = (v: Tensor) => {
+      const seed = asTensor("vjp", v, value.dtype);
+      if (!sameShape(seed.shape, value.shape)) {
+        throw new ShapeError(`vjp: the vector must have the shape of the value, got ${show(seed.shape)} for ${show(value.shape)}`);
+      }
+      const settings = { createGraph: linked && isRecording(), retainGraph: true };
+      const grads = value.requiresGrad ? gradients([value], [seed], leaves, settings) : leaves.map(() => null);
+      return arrange(x, grads, leaves);
+    };
+    return [linked ? value : value.detach(), pullback];
+  };
+}
+
+/** Hessian-vector product of a scalar function of one tensor: `hvp(f)(x, v)` is ∇²f(x)·v, by a gradient of a gradient. */
+export function hvp(f: (x: Tensor) => Tensor) {
+  return (x: Tensor, v: Tensor): Tensor => {
+    const slope = grad((y: Tensor) => grad(f)(y).mul(v).sum());
+    return slope(x);
+  };
+}
+
+/**
+ * `checkpoint(f)(...x)` is `f(...x)` without keeping its intermediates: backward runs f again. Tensors that f captures get
+ * their gradients too, and random draws repeat. Chen et al., 2016, arXiv:1604.06174.
+ */
+export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
+  return (...x: A): Tensor => {
+    if (!isRecording()) return f(...x);
+    const random = defaultRng().state;
+    const floor = tapeState.sequence - 1;
+    const value = f(...x);
+    if (!isTensor(value)) throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
+    if (!value.requiresGrad) return value;
+    // What the inner graph reads from outside: arguments and captured tensors.
+    const external = new Set<Tensor>();
+    for (const node of reachable([value], floor)) {
+      for (const input of node.parents) {
+        if (input?.requiresGrad && (input.node === null || input.node.sequence <= floor)) external.add(input);
+      }
+      node.free();
+    }
+    const inputs = [...external];
+    const result = value.detach();
+    const rerun = () => {
+      const rng = defaultRng();
+      const now = rng.state;
+      rng.state = random;
+      try {
+        return withRecording(true, () => f(...x));
+      } finally {
+        rng.state = now;
+      }
+    };
+    const rule = (createGraph: boolean) => (grads: readonly (Tensor | null)[]) =>
+      gradients([rerun()], [grads[0]!], inputs, { createGraph, retainGraph: createGraph });
+    record({ name: "checkpoint", vjp: rule(true), fusedVjp: rule(false) }, inputs, {}, [result]);
+    return result;
+  };
+}

@@ -1,0 +1,205 @@
+/**
+ * defineOp: one row an op. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
+ */
+
+import { servedBy } from "../backend.ts";
+import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
+import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { checkShape, type Shape } from "../shape.ts";
+import { shared } from "../state.ts";
+import { type Differentiable, record, type Vjp, type VjpContext } from "../tape.ts";
+import { asTensor, empty, isTensor, Tensor, type TensorLike } from "../tensor.ts";
+
+export type Inputs = readonly (Tensor | null | undefined)[];
+type ShapeLike = Shape | { readonly shape: Shape };
+
+/** What an op's author writes. I: the tensor inputs, O: the options. */
+export interface OpDefinition<I extends Inputs, O extends object> {
+  /** The shape of the result; a tensor stands for its shape. Checks its inputs and throws ShapeError. */
+  shape(inputs: I, options: O): ShapeLike;
+  /** The dtype of the result. Default: what the inputs promote to. */
+  dtype?(inputs: I, options: O): DType;
+  /** Writes the result into `out`, which is zeroed. The reference: plain loops, sums in double precision. */
+  forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
+  /** The gradient for each input, written in ops; null for none. Omit it where there is no gradient. */
+  vjp?(grad: Tensor, context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  /** A faster gradient for when nobody differentiates it again. */
+  fusedVjp?(grad: Tensor, context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  /** Option names with their defaults. Given, an unknown name is an error. */
+  options?: O;
+  /** Tensors that must be given; the rest may be left out or null. Default 1. */
+  arity?: number;
+  /** The result shares its input's memory; `forward` does not run. */
+  view?: boolean;
+}
+
+/** The same for an op with several results. */
+export interface MultiOpDefinition<I extends Inputs, O extends object>
+  extends Omit<OpDefinition<I, O>, "shape" | "dtype" | "forward" | "vjp" | "fusedVjp" | "view"> {
+  shape(inputs: I, options: O): readonly ShapeLike[];
+  dtype?(inputs: I, options: O): readonly DType[];
+  forward(outs: readonly TypedArray[], inputs: I, options: O): void;
+  vjp?(grads: readonly (Tensor | null)[], context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  fusedVjp?(grads: readonly (Tensor | null)[], context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+}
+
+/** A row as the machinery sees it. */
+export interface OpRow extends Differentiable {
+  shapes(inputs: Inputs, options: object): readonly Shape[];
+  dtypes(inputs: Inputs, options: object): readonly DType[] | null;
+  forward(outs: readonly TypedArray[], inputs: Inputs, options: object, outputs: readonly Tensor[]): void;
+  readonly options: object | null;
+  readonly arity: number;
+  readonly view: boolean;
+}
+
+type Likes<I extends Inputs> = { [K in keyof I]: TensorLike | Extract<I[K], null | undefined> };
+type Args<I extends Inputs, O extends object> = [...tensors: Likes<I>, options?: Partial<O>];
+
+export interface Op<I extends Inputs, O extends object, R> {
+  (...args: Args<I, O>): R;
+  readonly row: OpRow;
+}
+
+const toShape = (op: string, value: ShapeLike): Shape => (Array.isArray(value) ? checkShape(op, value) : (value as { shape: Shape }).shape);
+
+/**
+ * Adds an op: `clip(x, { min, max })` after `const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", …)`.
+ * Called with tensors (or numbers and arrays that stand for them) first and one options object last. It is recorded,
+ * broadcast gradients are summed back, and gradients of gradients work, because `vjp` is written in ops.
+ */
+export function defineOp<I extends Inputs, O extends object = object>(name: string, definition: OpDefinition<I, O>): Op<I, O, Tensor> {
+  checkDefinition(name, definition);
+  const { shape, dtype, forward, vjp, fusedVjp } = definition as unknown as OpDefinition<Inputs, object>;
+  const single = (rule: typeof vjp): Vjp | null =>
+    rule ? (grads, context, options) => rule(grads[0]!, context as VjpContext<Inputs>, options) : null;
+  return bind({
+    ...common(name, definition),
+    shapes: (inputs, options) => [toShape(name, shape(inputs, options))],
+    dtypes: (inputs, options) => (dtype ? [dtype(inputs, options)] : null),
+    forward: (outs, inputs, options, outputs) => forward(outs[0], inputs, options, outputs[0]),
+    vjp: single(vjp),
+    fusedVjp: single(fusedVjp),
+    view: definition.view ?? false,
+  }, (outputs) => outputs[0]);
+}
+
+/** Adds an op with several results, for a kernel that makes them in one pass. */
+export function defineMultiOp<I extends Inputs, O extends object = object>(
+  name: string,
+  definition: MultiOpDefinition<I, O>,
+): Op<I, O, readonly Tensor[]> {
+  checkDefinition(name, definition);
+  const { shape, dtype, forward, vjp, fusedVjp } = definition as unknown as MultiOpDefinition<Inputs, object>;
+  return bind({
+    ...common(name, definition),
+    shapes: (inputs, options) => shape(inputs, options).map((s) => toShape(name, s)),
+    dtypes: (inputs, options) => dtype?.(inputs, options) ?? null,
+    forward: (outs, inputs, options) => forward(outs, inputs, options),
+    vjp: (vjp as Vjp | undefined) ?? null,
+    fusedVjp: (fusedVjp as Vjp | undefined) ?? null,
+    view: false,
+  }, (outputs) => outputs);
+}
+
+function checkDefinition(name: unknown, definition: unknown): void {
+  if (typeof name !== "string" || name === "") throw new OptionError(`defineOp: needs a name, got ${show(name)}`);
+  const { shape, forward } = (definition ?? {}) as { shape?: unknown; forward?: unknown };
+  if (typeof shape !== "function" || typeof forward !== "function") {
+    throw new OptionError(`defineOp: ${name} needs the functions shape and forward, got ${show(definition)}`);
+  }
+}
+
+const common = (name: string, { options, arity }: { options?: object; arity?: number }) => ({
+  name,
+  options: options ?? null,
+  arity: arity ?? 1,
+});
+
+function bind<I extends Inputs, O extends object, R>(row: OpRow, pick: (outputs: readonly Tensor[]) => R): Op<I, O, R> {
+  const op = (...args: unknown[]): R => {
+    const last = args[args.length - 1];
+    const given = isPlainObject(last) ? (args.pop() as object) : undefined;
+    const options = row.options ? readOptions(row.name, given, row.options) : (given ?? {});
+    return pick(dispatch(row, toInputs(row, args), options));
+  };
+  return Object.assign(op, { row }) as unknown as Op<I, O, R>;
+}
+
+/** Tensors for the arguments; plain numbers take the dtype that the tensors beside them promote to. */
+function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
+  let dtype: DType | undefined;
+  let plain = false;
+  for (const arg of args) {
+    if (isTensor(arg)) dtype = dtype ? promote(dtype, arg.dtype) : arg.dtype;
+    else plain = true;
+  }
+  if (args.length < row.arity) {
+    throw new OptionError(`${row.name}: needs ${row.arity} tensor${row.arity > 1 ? "s" : ""}, got ${args.length}`);
+  }
+  if (!plain) return args as Inputs;
+  return args.map((arg, i) => {
+    if ((arg === null || arg === undefined) && i >= row.arity) return null;
+    return asTensor(row.name, arg, typeof arg === "number" ? scalarType(arg, dtype) : undefined);
+  });
+}
+
+function scalarType(value: number, beside: DType | undefined): DType {
+  if (beside === undefined) return "float32";
+  if (isFloat(beside)) return beside;
+  if (!Number.isInteger(value)) return "float32";
+  return fits(value, beside) ? beside : "int32";
+}
+
+const fits = (value: number, dtype: DType): boolean =>
+  dtype === "int32" ||
+  (dtype === "int8" && value >= -128 && value <= 127) ||
+  (dtype === "uint8" && value >= 0 && value <= 255) ||
+  (dtype === "uint32" && value >= 0);
+
+const numerics = shared("numerics", () => ({ on: false }));
+
+/** Turns on a check after every op that throws at the first one to make a NaN out of inputs that hold none. */
+export function checkNumerics(on: boolean): void {
+  numerics.on = on;
+}
+
+/** Runs one op: the only way from inputs to outputs, so that it can be traced, served by a backend, and checked. */
+export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly Tensor[] {
+  const shapes = row.shapes(inputs, options);
+  const dtypes = row.dtypes(inputs, options);
+  const shared = inputs as readonly (Tensor | null)[];
+  let outputs: readonly Tensor[];
+  if (row.view) {
+    const source = inputs[0]!;
+    outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
+  } else {
+    outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs)));
+    const forward = servedBy(row.name) ?? row.forward;
+    forward(outputs.map((t) => t.data), inputs, options, outputs);
+    if (numerics.on) checkOutputs(row.name, inputs, outputs);
+  }
+  record(row, shared, options, outputs);
+  return outputs;
+}
+
+function promoteAll(inputs: Inputs): DType {
+  let dtype: DType | undefined;
+  for (const input of inputs) if (input) dtype = dtype ? promote(dtype, input.dtype) : input.dtype;
+  return dtype ?? "float32";
+}
+
+const hasNaN = (t: Tensor | null | undefined): boolean => {
+  if (!t || !isFloat(t.dtype)) return false;
+  const { data } = t;
+  for (let i = 0; i < data.length; i++) if (Number.isNaN(data[i])) return true;
+  return false;
+};
+
+function checkOutputs(op: string, inputs: Inputs, outputs: readonly Tensor[]): void {
+  if (!outputs.some(hasNaN) || inputs.some(hasNaN)) return;
+  throw new BitgradError(
+    `${op}: made a NaN from inputs without any, got inputs of shapes ${inputs.map((t) => (t ? show(t.shape) : "none")).join(", ")}`,
+    "NUMERICS",
+  );
+}

@@ -1,0 +1,174 @@
+/**
+ * Where a tensor's numbers live. Outside a scope they are an ordinary typed array that the engine collects; inside one
+ * they are released together at its end, except what is returned, kept or owned.
+ */
+
+import { type DType, newArray, type TypedArray } from "./dtype.ts";
+import { BitgradError, StageError } from "./errors.ts";
+import { shared } from "./state.ts";
+
+interface Frame {
+  readonly name: string;
+  readonly parent: Frame | null;
+  readonly storages: Set<Storage>;
+  open: boolean;
+}
+
+const memoryState = shared("memory", () => ({ frame: null as Frame | null, tensors: 0, bytes: 0, peak: 0 }));
+
+/** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
+export class Storage {
+  readonly dtype: DType;
+  version = 0;
+  /** Tensors that use this block. */
+  users = 0;
+  frame: Frame | null = null;
+  private array: TypedArray | null;
+  private releasedBy = "";
+
+  constructor(array: TypedArray, dtype: DType) {
+    this.array = array;
+    this.dtype = dtype;
+    const { frame } = memoryState;
+    if (frame) enter(this, frame);
+  }
+
+  get data(): TypedArray {
+    if (this.array === null) {
+      throw new BitgradError(
+        `tensor: used after its memory was released, got a tensor released by ${this.releasedBy}; return it from the scope or keep() it`,
+        "RELEASED",
+      );
+    }
+    return this.array;
+  }
+
+  get bytes(): number {
+    return this.array?.byteLength ?? 0;
+  }
+
+  release(by: string): void {
+    if (this.array === null) return;
+    leave(this);
+    this.array = null;
+    this.releasedBy = by;
+  }
+}
+
+function enter(storage: Storage, frame: Frame): void {
+  storage.frame = frame;
+  frame.storages.add(storage);
+  memoryState.tensors++;
+  memoryState.bytes += storage.bytes;
+  memoryState.peak = Math.max(memoryState.peak, memoryState.bytes);
+}
+
+function leave(storage: Storage): void {
+  if (storage.frame === null) return;
+  storage.frame.storages.delete(storage);
+  storage.frame = null;
+  memoryState.tensors--;
+  memoryState.bytes -= storage.bytes;
+}
+
+export const allocate = <D extends DType>(dtype: D, size: number): Storage => new Storage(newArray(dtype, size), dtype);
+
+type Holder = { readonly storage: Storage };
+
+/** Takes a tensor out of every scope: its owner (a parameter, an optimizer, a cache) outlives them. Returns it. */
+export function own<T extends Holder>(tensor: T): T {
+  leave(tensor.storage);
+  return tensor;
+}
+
+/** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
+export function keep<T extends Holder>(tensor: T): T {
+  const { storage } = tensor;
+  const parent = storage.frame?.parent ?? null;
+  leave(storage);
+  if (parent) enter(storage, parent);
+  return tensor;
+}
+
+function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] {
+  if (value === null || typeof value !== "object" || seen.has(value)) return found;
+  seen.add(value);
+  if ((value as Partial<Holder>).storage instanceof Storage || isHolder(value)) found.push(value as Holder);
+  else if (Array.isArray(value)) for (const item of value) holders(item, found, seen);
+  else if (value instanceof Map) for (const item of value.values()) holders(item, found, seen);
+  else if (!ArrayBuffer.isView(value)) for (const item of Object.values(value)) holders(item, found, seen);
+  return found;
+}
+
+/** Storage of another copy of the library (ESM beside CJS) is another class of the same form. */
+const isHolder = (value: object): boolean => {
+  const storage = (value as { storage?: { frame?: unknown; version?: unknown } }).storage;
+  return typeof storage === "object" && storage !== null && "frame" in storage && "version" in storage;
+};
+
+function open(name: string): Frame {
+  const frame: Frame = { name, parent: memoryState.frame, storages: new Set(), open: true };
+  memoryState.frame = frame;
+  return frame;
+}
+
+function close(frame: Frame, survivors: unknown): void {
+  if (!frame.open) return;
+  frame.open = false;
+  for (const tensor of holders(survivors, [], new Set())) if (tensor.storage.frame === frame) keep(tensor);
+  for (const storage of frame.storages) storage.release(`the end of scope "${frame.name}"`);
+  if (memoryState.frame === frame) {
+    let next = frame.parent;
+    while (next && !next.open) next = next.parent;
+    memoryState.frame = next;
+  }
+}
+
+const isThenable = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+
+/** An open scope from `scope()`, for `using`; `dispose()` ends it where `using` is not available. */
+export interface Scope {
+  keep<T extends Holder>(tensor: T): T;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);
+
+/**
+ * Runs `fn` and releases every tensor made inside it, except those in what it returns (tensors, arrays, maps and objects of
+ * them), those given to `keep`, and what longer-lived objects own. Without `fn`, opens a scope for `using s = scope()`.
+ * Throws StageError for an async callback, whose tensors would be released before it ends.
+ */
+export function scope(options?: { name?: string }): Scope;
+export function scope<T>(fn: () => T, options?: { name?: string }): T;
+export function scope<T>(first?: (() => T) | { name?: string }, options?: { name?: string }): T | Scope {
+  if (typeof first !== "function") {
+    const frame = open(first?.name ?? "scope");
+    const end = () => close(frame, null);
+    return { keep, dispose: end, [disposeSymbol]: end } as Scope;
+  }
+  const frame = open(options?.name ?? (first.name || "scope"));
+  let result: T | null = null;
+  try {
+    result = first();
+    if (isThenable(result)) {
+      throw new StageError("scope: the callback must be synchronous, got a promise; use `using s = scope()` around the awaits");
+    }
+    return result;
+  } finally {
+    close(frame, result);
+  }
+}
+
+/**
+ * What open scopes hold: tensors, their bytes, and the most bytes ever held. Tensors outside scopes belong to the
+ * JavaScript engine, which collects them, and are not counted.
+ */
+export function memory(): { tensors: number; bytes: number; peak: number } {
+  const { tensors, bytes, peak } = memoryState;
+  return { tensors, bytes, peak };
+}
+
+export { isThenable };

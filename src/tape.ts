@@ -1,0 +1,262 @@
+/**
+ * The tape: records ops, runs them backward. It knows no op by name. Gradients are written in the library's own ops, so
+ * with `createGraph` they are recorded in turn. Broadcasting is undone here, once, for every op.
+ */
+
+import { isFloat } from "./dtype.ts";
+import { GradError, isPlainObject, readOptions, show } from "./errors.ts";
+import { sameShape } from "./shape.ts";
+import { shared } from "./state.ts";
+import { isThenable, own } from "./storage.ts";
+import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
+
+type Inputs = readonly (Tensor | null)[];
+
+/** What a gradient rule sees of the forward pass. */
+export interface VjpContext<I extends readonly unknown[] = Inputs> {
+  readonly inputs: I;
+  readonly output: Tensor;
+  readonly outputs: readonly Tensor[];
+  /** Whether each input wants a gradient; a rule may return null for the others. */
+  readonly needs: readonly boolean[];
+}
+
+/** A gradient rule: one gradient an input, null for none. The incoming one is null only where an op has several outputs. */
+export type Vjp = (grads: readonly (Tensor | null)[], context: VjpContext, options: object) => readonly (Tensor | null)[];
+
+/** The part of an op row that the tape needs. */
+export interface Differentiable {
+  readonly name: string;
+  readonly vjp: Vjp | null;
+  /** A faster gradient that is not itself differentiable; used unless a graph of the gradient is asked for. */
+  readonly fusedVjp: Vjp | null;
+}
+
+export class TapeNode implements VjpContext {
+  readonly row: Differentiable;
+  readonly options: object;
+  readonly sequence: number;
+  readonly needs: readonly boolean[];
+  readonly outputs: readonly Tensor[];
+  freed = false;
+  /** Links to walk the graph by; `inputs` is for gradient rules, which must not see changed values. */
+  parents: Inputs;
+  private readonly versions: readonly number[];
+
+  constructor(row: Differentiable, inputs: Inputs, options: object, outputs: readonly Tensor[]) {
+    this.row = row;
+    this.parents = inputs;
+    this.options = options;
+    this.outputs = outputs;
+    this.sequence = tapeState.sequence++;
+    this.needs = inputs.map((input) => input?.requiresGrad ?? false);
+    this.versions = inputs.map((input) => input?.storage.version ?? 0);
+  }
+
+  get inputs(): Inputs {
+    this.parents.forEach((input, i) => {
+      if (input && input.storage.version !== this.versions[i]) {
+        throw new GradError(
+          `${this.row.name}: input ${i} was changed in place after the forward pass, got version ${input.storage.version} where ${this.versions[i]} was recorded; run the forward pass again`,
+        );
+      }
+    });
+    return this.parents;
+  }
+
+  get output(): Tensor {
+    return this.outputs[0];
+  }
+
+  free(): void {
+    this.freed = true;
+    this.parents = [];
+  }
+}
+
+const tapeState = shared("tape", () => ({ recording: true, sequence: 0, depth: 0 }));
+
+/** Whether ops are being recorded. */
+export const isRecording = (): boolean => tapeState.recording;
+
+/** Puts an op that has just run on the tape, if gradients are on and an input wants one. */
+export function record(row: Differentiable, inputs: Inputs, options: object, outputs: readonly Tensor[]): void {
+  if (!tapeState.recording || row.vjp === null) return;
+  let wanted = false;
+  for (const input of inputs) if (input?.requiresGrad) wanted = true;
+  if (!wanted) return;
+  const node = new TapeNode(row, inputs, options, outputs);
+  for (const output of outputs) {
+    if (!isFloat(output.dtype)) continue;
+    output.node = node;
+    output.requiresGrad = true;
+  }
+}
+
+function withRecording<T>(on: boolean, fn: () => T): T {
+  const before = tapeState.recording;
+  tapeState.recording = on;
+  try {
+    return fn();
+  } finally {
+    tapeState.recording = before;
+  }
+}
+
+/** Runs `fn` without recording. Throws GradError for an async callback, which would run mostly outside. */
+export function noGrad<T>(fn: () => T): T {
+  const result = withRecording(false, fn);
+  if (isThenable(result)) {
+    throw new GradError("noGrad: the callback must be synchronous, got a promise; wrap each synchronous part instead");
+  }
+  return result;
+}
+
+/** Every node that `roots` depend on, latest first. */
+function reachable(roots: readonly Tensor[], floor = -1): TapeNode[] {
+  const seen = new Set<TapeNode>();
+  const stack = [...roots];
+  for (let t = stack.pop(); t; t = stack.pop()) {
+    const { node } = t;
+    if (node === null || node.sequence <= floor || seen.has(node)) continue;
+    seen.add(node);
+    for (const parent of node.parents) if (parent?.node) stack.push(parent);
+  }
+  return [...seen].sort((a, b) => b.sequence - a.sequence);
+}
+
+interface PassOptions {
+  createGraph: boolean;
+  retainGraph: boolean;
+}
+
+/** Walks the graph backward; `emit` receives the finished gradient of every leaf and of every tensor in `targets`. */
+function pass(
+  roots: readonly Tensor[],
+  seeds: readonly Tensor[],
+  { createGraph, retainGraph }: PassOptions,
+  targets: ReadonlySet<Tensor> | null,
+  emit: (tensor: Tensor, grad: Tensor) => void,
+): void {
+  const grads = new Map<Tensor, Tensor>();
+  const add = (tensor: Tensor, grad: Tensor) => {
+    const before = grads.get(tensor);
+    grads.set(tensor, before ? before.add(grad) : grad);
+  };
+  withRecording(createGraph, () => {
+    roots.forEach((root, i) => {
+      add(root, seeds[i]);
+    });
+    for (const node of reachable(roots)) {
+      const { row, outputs, parents, needs } = node;
+      const incoming = outputs.map((output) => grads.get(output) ?? null);
+      if (targets) for (const output of outputs) emitTarget(output, grads, targets, emit);
+      for (const output of outputs) grads.delete(output);
+      if (incoming.every((g) => g === null)) continue;
+      if (node.freed) {
+        throw new GradError(
+          `backward: the graph was already freed, got the result of ${row.name}; pass retainGraph: true to the first backward`,
+        );
+      }
+      const rule = createGraph || row.fusedVjp === null ? row.vjp : row.fusedVjp;
+      const result = rule!(incoming, node, node.options);
+      if (result.length !== parents.length) {
+        throw new GradError(`${row.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`);
+      }
+      result.forEach((grad, i) => {
+        const input = parents[i];
+        if (grad && input && needs[i]) add(input, fit(row.name, grad, input));
+      });
+      if (!retainGraph) node.free();
+    }
+    for (const [tensor, grad] of grads) if (!targets || targets.has(tensor)) emit(tensor, grad);
+  });
+}
+
+function emitTarget(
+  tensor: Tensor,
+  grads: ReadonlyMap<Tensor, Tensor>,
+  targets: ReadonlySet<Tensor>,
+  emit: (tensor: Tensor, grad: Tensor) => void,
+): void {
+  const grad = grads.get(tensor);
+  if (grad && targets.has(tensor)) emit(tensor, grad);
+}
+
+/** A gradient in its input's shape and dtype: sums what broadcasting repeated. */
+function fit(op: string, grad: Tensor, input: Tensor): Tensor {
+  let g = grad;
+  if (!sameShape(g.shape, input.shape)) {
+    if (g.rank < input.rank) {
+      throw new GradError(`${op}: vjp returned a gradient of the wrong shape, got ${show(g.shape)} for ${show(input.shape)}`);
+    }
+    g = g.sumTo(input.shape);
+  }
+  return g.dtype === input.dtype ? g : g.to(input.dtype);
+}
+
+const backwardDefaults = { retainGraph: false, createGraph: false };
+
+export interface BackwardOptions {
+  /** Keep the graph for a further backward; on when `createGraph` is. */
+  retainGraph?: boolean;
+  /** Record the gradient itself, so that it can be differentiated. */
+  createGraph?: boolean;
+}
+
+/**
+ * Adds d root / d leaf to `.grad` of every leaf that requires a gradient. A root that is not a single number needs
+ * `gradient`, of its shape. Throws GradError when nothing was recorded or the graph is gone.
+ */
+export function backward(root: Tensor, gradient?: Tensor | null, options?: BackwardOptions): void {
+  if (isPlainObject(gradient)) {
+    options = gradient as BackwardOptions;
+    gradient = undefined;
+  }
+  const { createGraph, retainGraph } = readOptions("backward", options, backwardDefaults);
+  if (!root.requiresGrad) {
+    throw new GradError("backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to");
+  }
+  if (!gradient && root.size !== 1) {
+    throw new GradError(`backward: only a single number has an implicit gradient, got ${show(root.shape)}; pass one of that shape`);
+  }
+  const seed = gradient ? asTensor("backward", gradient, root.dtype) : onesLike(root);
+  if (!sameShape(seed.shape, root.shape)) {
+    throw new GradError(`backward: the gradient must have the shape of the tensor, got ${show(seed.shape)} for ${show(root.shape)}`);
+  }
+  const settings = { createGraph, retainGraph: retainGraph || createGraph };
+  pass([root], [seed], settings, null, (leaf, grad) => {
+    const sum = leaf.grad ? leaf.grad.add(grad) : grad;
+    // An op may hand the same tensor to several leaves, and a gradient outlives the scope it was made in.
+    leaf.grad = own(createGraph ? sum : sum === grad ? copy(grad) : sum);
+  });
+}
+
+function onesLike(t: Tensor): Tensor {
+  const ones = empty(t.shape, t.dtype);
+  ones.data.fill(1);
+  return ones;
+}
+
+function copy(t: Tensor): Tensor {
+  const twin = empty(t.shape, t.dtype);
+  twin.data.set(t.data);
+  return twin;
+}
+
+/** Gradients of `roots` with respect to `targets` (null where there is no path), leaving `.grad` alone. */
+export function gradients(
+  roots: readonly Tensor[],
+  seeds: readonly Tensor[],
+  targets: readonly Tensor[],
+  settings: PassOptions,
+): (Tensor | null)[] {
+  const found = new Map<Tensor, Tensor>();
+  pass(roots, seeds, settings, new Set(targets), (tensor, grad) => {
+    found.set(tensor, grad);
+  });
+  return targets.map((t) => found.get(t) ?? null);
+}
+
+export { onesLike, reachable, tapeState, withRecording };
+export const isDifferentiable = (value: unknown): value is Tensor => isTensor(value) && isFloat(value.dtype);

@@ -1,0 +1,288 @@
+/**
+ * Tensor: a shape over a block of numbers, with its place on the tape. Its methods are declared in `tensor-methods.ts` and
+ * installed by `ops/all.ts`; this file knows no op.
+ */
+
+import { type ArrayOf, type DType, dtypeOfArray, isDType, isFloat, newArray, type TypedArray } from "./dtype.ts";
+import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { checkShape, type Shape, sizeOf } from "./shape.ts";
+import { allocate, Storage } from "./storage.ts";
+import type { TapeNode } from "./tape.ts";
+import type { TensorMethods } from "./tensor-methods.ts";
+
+/** What ops accept where a tensor is expected: numbers take the dtype of the tensors beside them. */
+export type TensorLike = Tensor | number | boolean | TypedArray | NestedArray;
+export type NestedArray = readonly (number | boolean | TypedArray | NestedArray)[];
+
+const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
+
+// biome-ignore lint/correctness/noUnusedVariables: D is the dtype of the merged class
+export interface Tensor<D extends DType = DType> extends TensorMethods {}
+
+export class Tensor<D extends DType = DType> {
+  readonly shape: Shape;
+  readonly dtype: D;
+  readonly size: number;
+  /** The gradient that `backward` accumulated; null before. Only leaves that require a gradient have one. */
+  grad: Tensor | null = null;
+  /** The block of numbers, shared with reshapes and detached twins. */
+  storage: Storage;
+  /** The tape entry that made this tensor; null for a leaf. */
+  node: TapeNode | null = null;
+  private needsGrad = false;
+
+  constructor(storage: Storage, shape: Shape, dtype: D) {
+    this.storage = storage;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.size = sizeOf(shape);
+    storage.users++;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isTensor(value);
+  }
+
+  get [brand](): true {
+    return true;
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** The elements in row-major order: the live array, not a copy. Do not keep it across ops, and do not write to it. */
+  get data(): ArrayOf<D> {
+    return this.storage.data as ArrayOf<D>;
+  }
+
+  get requiresGrad(): boolean {
+    return this.needsGrad;
+  }
+
+  /** Marks a leaf as something to differentiate with respect to. Throws DTypeError for integers, GradError for non-leaves. */
+  set requiresGrad(on: boolean) {
+    if (on && !isFloat(this.dtype)) {
+      throw new DTypeError(`requiresGrad: only float tensors have gradients, got ${this.dtype}`);
+    }
+    if (this.node !== null && !on) {
+      throw new GradError(`requiresGrad: cannot be turned off on a computed tensor, got the result of ${this.node.row.name}; use detach()`);
+    }
+    this.needsGrad = on;
+  }
+
+  /** The value of a tensor with one element. */
+  item(): number {
+    if (this.size !== 1) throw new ShapeError(`item: needs exactly one element, got ${show(this.shape)}`);
+    return this.data[0];
+  }
+
+  /** The elements as nested arrays (a plain number for a scalar; booleans for bool). */
+  toArray(): NestedResult {
+    const { data, shape } = this;
+    const value = this.dtype === "bool" ? (i: number) => data[i] !== 0 : (i: number) => data[i];
+    const build = (axis: number, offset: number, stride: number): NestedResult => {
+      if (axis === shape.length) return value(offset);
+      const step = shape[axis] === 0 ? 0 : stride / shape[axis];
+      return Array.from({ length: shape[axis] }, (_, i) => build(axis + 1, offset + i * step, step));
+    };
+    return build(0, 0, this.size);
+  }
+
+  toString(): string {
+    const { data, shape } = this;
+    const text = (i: number) => (this.dtype === "bool" ? String(data[i] !== 0) : formatNumber(data[i]));
+    const build = (axis: number, offset: number, stride: number): string => {
+      if (axis === shape.length) return text(offset);
+      const n = shape[axis];
+      const step = n === 0 ? 0 : stride / n;
+      const edge = n > 8 ? 3 : n;
+      const parts: string[] = [];
+      for (let i = 0; i < n; i++) {
+        if (i === edge && n > 8) {
+          parts.push("…");
+          i = n - 3;
+        }
+        parts.push(build(axis + 1, offset + i * step, step));
+      }
+      return `[${parts.join(axis === shape.length - 1 ? ", " : `,\n${" ".repeat(axis + 8)}`)}]`;
+    };
+    const grad = this.requiresGrad ? ", requiresGrad" : "";
+    return `tensor(${build(0, 0, this.size)}, ${this.dtype}${grad})`;
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom") as never](): string {
+    return this.toString();
+  }
+
+  [Symbol.toPrimitive](hint: string): string | number {
+    if (hint === "string" || this.size !== 1) return this.toString();
+    return this.item();
+  }
+
+  /** The same numbers outside the graph: no gradient flows through. Shares memory. */
+  detach(): Tensor<D> {
+    return new Tensor(this.storage, this.shape, this.dtype);
+  }
+
+  /** Gives the memory back now; using the tensor afterwards throws. Reshapes of it stay usable until they are disposed. */
+  dispose(): void {
+    const { storage } = this;
+    if (storage === disposed) return;
+    this.storage = disposed;
+    if (--storage.users === 0) storage.release("dispose()");
+  }
+
+  [Symbol.dispose ?? Symbol.for("Symbol.dispose")](): void {
+    this.dispose();
+  }
+}
+
+export type NestedResult = number | boolean | NestedResult[];
+
+const disposed = new Storage(new Float32Array(0), "float32");
+disposed.release("dispose()");
+
+/** True for tensors of this and of any other copy of the library in the process. */
+export const isTensor = (value: unknown): value is Tensor =>
+  typeof value === "object" && value !== null && (value as { [brand]?: true })[brand] === true;
+
+function formatNumber(x: number): string {
+  if (Number.isInteger(x) || !Number.isFinite(x)) return String(x);
+  const size = Math.abs(x);
+  return size >= 1e5 || size < 1e-4 ? x.toExponential(4) : String(Number(x.toFixed(4)));
+}
+
+/** A zeroed tensor. */
+export function empty<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+  return new Tensor(allocate(dtype, sizeOf(shape)), shape, dtype);
+}
+
+/** A tensor over `array` itself, not a copy. The caller hands the array over. */
+export function wrap<D extends DType>(array: ArrayOf<D>, shape: Shape, dtype: D): Tensor<D> {
+  return new Tensor(new Storage(array, dtype), shape, dtype);
+}
+
+const ranges: Partial<Record<DType, [number, number]>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+  int8: [-128, 127],
+  uint8: [0, 255],
+  bool: [0, 1],
+};
+
+/** Writes `values` into an array of `dtype`; a value that the integer type cannot hold is an error. */
+export function convertArray<D extends DType>(op: string, values: ArrayLike<number | boolean>, dtype: D): ArrayOf<D> {
+  const out = newArray(dtype, values.length);
+  const range = ranges[dtype];
+  for (let i = 0; i < values.length; i++) {
+    const value = Number(values[i]);
+    if (range && (!Number.isInteger(value) || value < range[0] || value > range[1])) {
+      throw new DTypeError(`${op}: ${dtype} cannot hold the value, got ${value} at index ${i}; round, clip or choose another dtype`);
+    }
+    out[i] = value;
+  }
+  return out;
+}
+
+/** The shape of nested arrays and their elements in order. Ragged nesting is a ShapeError. */
+function flatten(op: string, data: NestedArray): { shape: number[]; values: (number | boolean)[]; array: TypedArray | null } {
+  const shape: number[] = [];
+  let probe: unknown = data;
+  let array: TypedArray | null = null;
+  while (Array.isArray(probe) || ArrayBuffer.isView(probe)) {
+    shape.push((probe as ArrayLike<unknown>).length);
+    if (ArrayBuffer.isView(probe)) {
+      array = probe as TypedArray;
+      break;
+    }
+    probe = probe[0];
+  }
+  const values: (number | boolean)[] = [];
+  const visit = (item: unknown, axis: number): void => {
+    if (axis === shape.length) {
+      if (typeof item !== "number" && typeof item !== "boolean") {
+        throw new ShapeError(`${op}: ragged or non-numeric data, got ${show(item)} where a number of a ${show(shape)} array belongs`);
+      }
+      values.push(item);
+      return;
+    }
+    if ((!Array.isArray(item) && !ArrayBuffer.isView(item)) || (item as unknown as ArrayLike<unknown>).length !== shape[axis]) {
+      const got = Array.isArray(item) || ArrayBuffer.isView(item) ? `length ${(item as unknown as ArrayLike<unknown>).length}` : show(item);
+      throw new ShapeError(`${op}: ragged data, got ${got} on axis ${axis} where the first entry has length ${shape[axis]}`);
+    }
+    const list = item as ArrayLike<unknown>;
+    for (let i = 0; i < list.length; i++) visit(list[i], axis + 1);
+  };
+  visit(data, 0);
+  return { shape, values, array };
+}
+
+const creationDefaults = {
+  dtype: undefined as DType | undefined,
+  requiresGrad: false,
+  shape: undefined as Shape | undefined,
+};
+
+export interface TensorOptions<D extends DType = DType> {
+  /** Numbers become float32 unless told otherwise, booleans bool, typed arrays keep their type. */
+  dtype?: D;
+  requiresGrad?: boolean;
+  /** Reads the flat data in this shape. */
+  shape?: readonly number[];
+}
+
+/**
+ * A tensor holding a copy of `data`: a number, nested arrays, a typed array or a tensor.
+ * Throws ShapeError for ragged data or a shape that does not fit, DTypeError for values that the dtype cannot hold.
+ */
+export function tensor<D extends DType = "float32">(data: TensorLike, options?: TensorOptions<D>): Tensor<D> {
+  const { dtype, requiresGrad, shape } = readOptions("tensor", options as TensorOptions | undefined, creationDefaults as TensorOptions & typeof creationDefaults);
+  if (dtype !== undefined && !isDType(dtype)) throw new DTypeError(`tensor: unknown dtype, got ${show(dtype)}`);
+  const made = make(data, dtype);
+  let result = made;
+  if (shape !== undefined) {
+    const wanted = checkShape("tensor", shape);
+    if (sizeOf(wanted) !== made.size) {
+      throw new ShapeError(`tensor: ${made.size} values do not fill the shape, got ${show(wanted)} of ${sizeOf(wanted)}`);
+    }
+    result = new Tensor(made.storage, wanted, made.dtype);
+  }
+  if (requiresGrad) result.requiresGrad = true;
+  return result as Tensor<D>;
+}
+
+function make(data: TensorLike, dtype: DType | undefined): Tensor {
+  if (typeof data === "number" || typeof data === "boolean") {
+    const type = dtype ?? (typeof data === "boolean" ? "bool" : "float32");
+    return wrap(convertArray("tensor", [data], type), [], type);
+  }
+  if (isTensor(data)) {
+    const type = dtype ?? data.dtype;
+    return wrap(type === data.dtype ? data.data.slice() : convertArray("tensor", data.data, type), data.shape, type);
+  }
+  if (ArrayBuffer.isView(data)) {
+    const own = dtypeOfArray(data);
+    if (own === null) {
+      throw new DTypeError(`tensor: no dtype for this typed array, got ${data.constructor.name}; convert it, for example with Array.from`);
+    }
+    const type = dtype ?? own;
+    return wrap(type === own ? data.slice() : convertArray("tensor", data, type), [data.length], type);
+  }
+  if (Array.isArray(data)) {
+    const { shape, values, array } = flatten("tensor", data);
+    const inner = array && dtypeOfArray(array);
+    const type = dtype ?? inner ?? (values.length > 0 && values.every((v) => typeof v === "boolean") ? "bool" : "float32");
+    return wrap(convertArray("tensor", values, type), shape, type);
+  }
+  throw new OptionError(`tensor: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`);
+}
+
+/** `value` as a tensor; numbers and arrays take `dtype` where one is given. Names `op` when it is neither. */
+export function asTensor(op: string, value: unknown, dtype?: DType): Tensor {
+  if (isTensor(value)) return value;
+  if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value) || ArrayBuffer.isView(value)) {
+    return tensor(value as TensorLike, dtype && { dtype });
+  }
+  throw new OptionError(`${op}: expected a tensor, got ${show(value)}`);
+}
