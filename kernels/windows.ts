@@ -1,0 +1,36 @@
+/**
+ * Sliding windows over images: the geometry that convolution, unfolding and pooling share.
+ *
+ * Tap (i, j) of window (oy, ox) reads pixel (oy·strideH − padTop + i·dilationH, ox·strideW − padLeft + j·dilationW), or
+ * padding where that lies outside the image. Padding below and to the right is whatever oh and ow reach.
+ */
+
+export interface Windows {
+  /** Images. */
+  n: number;
+  /** Channels. */
+  c: number;
+  /** Height and width of an image. */
+  h: number;
+  w: number;
+  /** Taps of a window. */
+  kh: number;
+  kw: number;
+  /** Rows and columns of windows. */
+  oh: number;
+  ow: number;
+  strideH: number;
+  strideW: number;
+  padTop: number;
+  padLeft: number;
+  dilationH: number;
+  dilationW: number;
+}
+
+/** The first window along an axis whose tap at `shift` = tap·dilation − padding falls on a pixel, at most `windows`. */
+export const firstInside = (shift: number, stride: number, windows: number): number =>
+  shift >= 0 ? 0 : Math.min(windows, Math.ceil(-shift / stride));
+
+/** One past the last such window, at least 0; it is below the first where there is none. */
+export const endInside = (shift: number, stride: number, windows: number, size: number): number =>
+  Math.max(0, Math.min(windows, Math.floor((size - 1 - shift) / stride) + 1));
