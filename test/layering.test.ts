@@ -1,0 +1,292 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+import { describe, expect, it } from "vitest";
+
+/**
+ * The layer table. A unit is a file or a folder of src, or `kernels`; it may import itself, every unit of a lower layer,
+ * and the units of its own layer named here. `types` are erased at run time, so they may point upwards where named.
+ */
+const layers: readonly Record<string, { beside?: readonly string[]; types?: readonly string[] }>[] = [
+  {
+    dtype: {},
+    errors: {},
+    state: {},
+    shape: { beside: ["errors"] },
+    random: { beside: ["dtype", "errors"] },
+    generator: { beside: ["random", "state"] },
+  },
+  { kernels: {}, backend: { beside: ["kernels"] }, packed: { beside: ["kernels"] } },
+  {
+    storage: {},
+    tensor: { beside: ["storage"], types: ["tape", "tensor-methods"] },
+    "tensor-methods": { types: ["tensor", "ops"] },
+    tape: { beside: ["storage", "tensor"] },
+    autograd: { beside: ["storage", "tensor", "tape"] },
+    ops: { beside: ["storage", "tensor", "tape", "autograd"], types: ["tensor-methods"] },
+  },
+  { nn: {}, optim: { beside: ["nn"] }, data: {}, testing: { beside: ["nn", "optim"] } },
+  { quant: {}, binary: {}, prune: {}, distill: {}, discovery: {}, cost: {}, train: {} },
+  { dynamic: {} },
+  { models: {}, io: {} },
+  { index: {}, gpu: {} },
+];
+
+/** Units that see less of the layers below than the table grants. */
+const only: Record<string, readonly string[]> = { kernels: ["dtype", "errors", "shape"] };
+
+/** The only files that may import a package, by package. */
+const packages: Record<string, readonly string[]> = {
+  seedrandom: ["src/random.ts"],
+  "gpu.js": ["src/gpu.ts"],
+};
+
+const lineLimit = 350;
+
+interface Import {
+  readonly line: number;
+  readonly from: string;
+  readonly typeOnly: boolean;
+}
+
+/** Every import of a file: static, type-only, re-exported, dynamic, `import("…").T`. */
+function importsOf(text: string): Import[] {
+  const file = ts.createSourceFile("file.ts", text, ts.ScriptTarget.Latest, true);
+  const found: Import[] = [];
+  const add = (node: ts.Node | undefined, typeOnly: boolean) => {
+    if (!node) return;
+    const from = ts.isStringLiteralLike(node) ? node.text : `an expression, ${node.getText()}`;
+    found.push({ from, typeOnly, line: file.getLineAndCharacterOfPosition(node.getStart()).line + 1 });
+  };
+  const allTypes = (list: ts.NodeArray<ts.ImportSpecifier | ts.ExportSpecifier>) =>
+    list.length > 0 && list.every((item) => item.isTypeOnly);
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      const { importClause: clause } = node;
+      const names = clause?.namedBindings;
+      const named = names && ts.isNamedImports(names) && !clause.name ? allTypes(names.elements) : false;
+      add(node.moduleSpecifier, clause?.phaseModifier === ts.SyntaxKind.TypeKeyword || named);
+    } else if (ts.isExportDeclaration(node)) {
+      const named =
+        node.exportClause && ts.isNamedExports(node.exportClause) && allTypes(node.exportClause.elements);
+      add(node.moduleSpecifier, node.isTypeOnly || named === true);
+    } else if (ts.isCallExpression(node)) {
+      const callee = node.expression;
+      const required = ts.isIdentifier(callee) && callee.text === "require";
+      if (callee.kind === ts.SyntaxKind.ImportKeyword || required) add(node.arguments[0], false);
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      add(node.argument.literal, true);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+}
+
+/** "src/nn/linear.ts" belongs to nn, "src/tape.ts" to tape, all of kernels/ to kernels. */
+function unitOf(path: string): string {
+  const [top, second] = path.split("/");
+  return top === "src" ? second.replace(/\.ts$/, "") : top;
+}
+
+const layerOf = (unit: string): number => layers.findIndex((layer) => Object.hasOwn(layer, unit));
+
+function checkImport(path: string, { line, from, typeOnly }: Import): string | null {
+  const at = `${path}:${line} imports ${from}`;
+  if (from.startsWith("node:"))
+    return path.endsWith(".node.ts") ? null : `${at}: node:* belongs in *.node.ts`;
+  if (!from.startsWith(".")) {
+    return packages[from]?.includes(path) ? null : `${at}: not a package this file may import`;
+  }
+  if (!from.endsWith(".ts")) return `${at}: relative imports carry the .ts extension`;
+  const target = join(path, "..", from).replaceAll("\\", "/");
+  const [unit, other] = [unitOf(path), unitOf(target)];
+  const [layer, below] = [layerOf(unit), layerOf(other)];
+  if (layer < 0) return `${at}: ${unit} is not in the layer table`;
+  if (below < 0) return `${at}: ${other} is not in the layer table`;
+  if (unit === other) return null;
+  const { beside = [], types = [] } = layers[layer][unit];
+  const allowed = only[unit]?.includes(other) ?? below < layer;
+  if (allowed || beside.includes(other) || (typeOnly && types.includes(other))) return null;
+  return `${at}: ${unit} (layer ${layer}) may not import ${other} (layer ${below})`;
+}
+
+function checkFile(path: string, text: string): string[] {
+  const problems = importsOf(text).flatMap((item) => checkImport(path, item) ?? []);
+  const lines = text.split("\n").length - 1;
+  if (lines > lineLimit) problems.push(`${path}: ${lines} lines, more than ${lineLimit}; split it`);
+  if (/^src\/(\w+\/)?index\.ts$/.test(path)) problems.push(...checkIndex(path, text));
+  return problems;
+}
+
+/** A public entry is a list of names and nothing else. */
+function checkIndex(path: string, text: string): string[] {
+  const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  return file.statements
+    .filter((statement) => !(ts.isExportDeclaration(statement) && statement.moduleSpecifier))
+    .filter((statement) => !(ts.isImportDeclaration(statement) && !statement.importClause))
+    .map((statement) => {
+      const line = file.getLineAndCharacterOfPosition(statement.getStart()).line + 1;
+      return `${path}:${line} is not an 'export … from' line: a public entry holds no logic`;
+    });
+}
+
+/** The names a module exports at run time. */
+function exportsOf(text: string): string[] {
+  const file = ts.createSourceFile("file.ts", text, ts.ScriptTarget.Latest, true);
+  return file.statements
+    .flatMap((statement) => {
+      const modifiers = ts.canHaveModifiers(statement) ? ts.getModifiers(statement) : undefined;
+      if (!modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) return [];
+      if (ts.isVariableStatement(statement)) {
+        return statement.declarationList.declarations.map(({ name }) => name.getText());
+      }
+      const named = ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement);
+      return named && statement.name ? [statement.name.text] : [];
+    })
+    .sort();
+}
+
+const files = ["src", "kernels"]
+  .flatMap((root) => readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => join(root, name)))
+  .map((path) => path.replaceAll("\\", "/"))
+  .filter((path) => path.endsWith(".ts"))
+  .sort();
+
+describe("the sources keep to the layers", () => {
+  it.each(files)("%s", (path) => {
+    expect(checkFile(path, readFileSync(path, "utf8"))).toEqual([]);
+  });
+
+  it("every file for Node has a twin for browsers that exports the same names", () => {
+    for (const path of files.filter((name) => name.endsWith(".node.ts"))) {
+      const twin = path.replace(/\.node\.ts$/, ".browser.ts");
+      expect(existsSync(twin), twin).toBe(true);
+      expect(exportsOf(readFileSync(twin, "utf8")), twin).toEqual(exportsOf(readFileSync(path, "utf8")));
+    }
+  });
+});
+
+describe("the layer check refuses", () => {
+  it.each([
+    [
+      "an import of a higher layer",
+      "src/nn/a.ts",
+      'import { Gpt } from "../models/gpt.ts";',
+      "nn (layer 3) may not import models (layer 6)",
+    ],
+    [
+      "a sibling method",
+      "src/quant/a.ts",
+      'import { kdLoss } from "../distill/kd.ts";',
+      "quant (layer 4) may not import distill",
+    ],
+    [
+      "a type-only import upwards",
+      "src/ops/a.ts",
+      'import type { Linear } from "../nn/linear.ts";',
+      "ops (layer 2) may not import nn",
+    ],
+    [
+      "a re-export upwards",
+      "src/shape.ts",
+      'export { Tensor } from "./tensor.ts";',
+      "shape (layer 0) may not import tensor",
+    ],
+    [
+      "a dynamic import upwards",
+      "src/tape.ts",
+      'const x = await import("./nn/index.ts");',
+      "tape (layer 2) may not import nn",
+    ],
+    [
+      "an import type upwards",
+      "src/tape.ts",
+      'type L = import("./nn/index.ts").Linear;',
+      "tape (layer 2) may not import nn",
+    ],
+    [
+      "a value where only a type is granted",
+      "src/tensor.ts",
+      'import { record } from "./tape.ts";',
+      "tensor (layer 2) may not import tape",
+    ],
+    [
+      "a tensor in a kernel",
+      "kernels/pack/a.ts",
+      'import { Tensor } from "../../src/tensor.ts";',
+      "kernels (layer 1) may not import tensor",
+    ],
+    [
+      "randomness in a kernel",
+      "kernels/pack/a.ts",
+      'import { Rng } from "../../src/random.ts";',
+      "kernels (layer 1) may not import random",
+    ],
+    [
+      "an entry inside the library",
+      "src/nn/a.ts",
+      'import { tensor } from "../index.ts";',
+      "nn (layer 3) may not import index",
+    ],
+    [
+      "a unit the table does not know",
+      "src/misc/a.ts",
+      'import { show } from "../errors.ts";',
+      "misc is not in the layer table",
+    ],
+    [
+      "node outside the Node half",
+      "src/data/a.ts",
+      'import { open } from "node:fs";',
+      "node:* belongs in *.node.ts",
+    ],
+    ["a dynamic import of node", "src/io/a.ts", 'await import("node:fs");', "node:* belongs in *.node.ts"],
+    ["a package", "src/nn/a.ts", 'import lodash from "lodash";', "not a package this file may import"],
+    [
+      "the library by its own name",
+      "src/nn/a.ts",
+      'import { add } from "bitgrad";',
+      "not a package this file may import",
+    ],
+    ["a computed import", "src/nn/a.ts", "await import(name);", "not a package this file may import"],
+    [
+      "a path without its extension",
+      "src/nn/a.ts",
+      'import { show } from "../errors";',
+      "carry the .ts extension",
+    ],
+    ["logic in an entry", "src/nn/index.ts", "export const a = 1;", "a public entry holds no logic"],
+    ["a long file", "src/nn/a.ts", "\n".repeat(lineLimit + 1), "351 lines, more than 350"],
+  ])("%s", (_, path, text, problem) => {
+    const found = checkFile(path, text);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(path);
+    expect(found[0]).toContain(problem);
+  });
+
+  it("names the line", () => {
+    expect(checkFile("src/nn/a.ts", '\n\nimport "../io/x.ts";\n')[0]).toMatch(/^src\/nn\/a\.ts:3 imports/);
+  });
+});
+
+describe("the layer check accepts", () => {
+  it.each([
+    [
+      "lower layers",
+      "src/models/gpt.ts",
+      'import { Linear } from "../nn/linear.ts"; import { show } from "../errors.ts";',
+    ],
+    ["a named neighbour", "src/optim/a.ts", 'import { Parameter } from "../nn/parameter.ts";'],
+    [
+      "a granted type",
+      "src/tensor.ts",
+      'import type { TapeNode } from "./tape.ts"; import { type Vjp } from "./tape.ts";',
+    ],
+    ["its own folder", "src/nn/a.ts", 'import { b } from "./b.ts"; export * from "./c/d.ts";'],
+    ["node in the Node half", "src/data/platform.node.ts", 'import { open } from "node:fs";'],
+    ["seedrandom in the generator", "src/random.ts", 'import seedrandom from "seedrandom";'],
+  ])("%s", (_, path, text) => {
+    expect(checkFile(path, text)).toEqual([]);
+  });
+});
