@@ -1,0 +1,253 @@
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+import { type BuildResult, build, type Platform } from "esbuild";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = resolve(import.meta.dirname, "..");
+const fixtures = join(root, "test/package");
+const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+
+/** The entries as users write them: `bitgrad`, `bitgrad/nn`, … */
+const entries = Object.keys(pkg.exports)
+  .filter((path) => path !== "./package.json")
+  .map((path) => `bitgrad${path.slice(1)}`);
+
+/** An empty folder outside the repository, with the packed library installed in it. */
+let home = "";
+let tarball = "";
+
+/** Runs a program to its end and returns what it printed; a failure shows all of it. */
+async function run(program: string, args: string[], cwd = home): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)(program, args, { cwd, maxBuffer: 1 << 26 });
+    return stdout;
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+    throw new Error(`${program} ${args.join(" ")}\n${stdout ?? ""}${stderr ?? ""}`, { cause: error });
+  }
+}
+
+const node = (...args: string[]): Promise<string> => run(process.execPath, args);
+
+async function newestChange(path: string): Promise<number> {
+  const { mtimeMs } = await stat(path);
+  const names = (await stat(path)).isDirectory() ? await readdir(path) : [];
+  return Math.max(mtimeMs, ...(await Promise.all(names.map((name) => newestChange(join(path, name))))));
+}
+
+async function buildIfStale(): Promise<void> {
+  const sources = ["src", "kernels", "package.json", "tsup.config.ts", "tsconfig.json"];
+  const changed = await Promise.all(sources.map((name) => newestChange(join(root, name))));
+  const built = await stat(join(root, "dist/index.d.cts")).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  if (built < Math.max(...changed)) await run("npm", ["run", "build", "--silent"], root);
+}
+
+async function pack(folder: string): Promise<string> {
+  const printed = await run(
+    "npm",
+    ["pack", folder, "--ignore-scripts", "--json", "--pack-destination", home],
+    root,
+  );
+  return join(home, JSON.parse(printed)[0].filename);
+}
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "bitgrad-package-"));
+  await buildIfStale();
+  tarball = await pack(root);
+  // Its one dependency is packed from here too, so that no registry is asked.
+  const seedrandom = await pack(join(root, "node_modules/seedrandom"));
+  await writeFile(join(home, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  await run("npm", [
+    "install",
+    "--offline",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    tarball,
+    seedrandom,
+  ]);
+  for (const name of ["rules.mjs", "names.mjs"]) await copyFile(join(fixtures, name), join(home, name));
+}, 300_000);
+
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+describe("the tarball", () => {
+  it("holds the build, the licence and the two pages, and nothing else", async () => {
+    const installed = join(home, "node_modules/bitgrad");
+    expect((await readdir(installed)).sort()).toEqual([
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "dist",
+      "package.json",
+    ]);
+    expect(pkg.dependencies).toEqual({ seedrandom: "3.0.5" });
+  });
+
+  it("holds every file that package.json points at", async () => {
+    const targets = (value: unknown): string[] =>
+      typeof value === "string" ? [value] : Object.values(value as object).flatMap(targets);
+    const named = [pkg.main, pkg.module, pkg.types, ...targets(pkg.exports), ...targets(pkg.imports)];
+    for (const path of named) await stat(join(home, "node_modules/bitgrad", path));
+  });
+
+  it("passes publint in strict mode", async () => {
+    const bytes = await readFile(tarball);
+    const { messages } = await publint({ strict: true, pack: { tarball: new Uint8Array(bytes).buffer } });
+    expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
+  });
+
+  it("has the right types for every way of resolving (attw)", async () => {
+    const cli = join(root, "node_modules/@arethetypeswrong/cli/dist/index.js");
+    await node(cli, tarball, "--profile", "node16", "--no-emoji", "--no-color");
+  });
+});
+
+describe("the public names", () => {
+  it("are the same by import and by require, and classes keep theirs", async () => {
+    const found = JSON.parse(await node("names.mjs", ...entries));
+    for (const entry of entries) {
+      expect(found[entry].cjs, entry).toEqual(found[entry].esm);
+      expect(found[entry].esm.length, `${entry} exports something`).toBeGreaterThan(0);
+      for (const line of found[entry].esm) {
+        const [, own, key] = /^class (\S*) as (\S+)$/.exec(line) ?? [];
+        expect(own, `${entry}: ${line}`).toBe(key);
+      }
+    }
+  });
+});
+
+describe.each(["esm", "cjs", "both", "swapped"])("loaded as %s", (mode) => {
+  it.each([
+    ["one tape rules all entries", "tape"],
+    ["one heap rules all entries", "heap"],
+    ["one generator rules all entries", "generator"],
+    ["tensors and errors of one entry are those of the others", "classes"],
+  ])("%s", async (_, rule) => {
+    await node("rules.mjs", mode, rule);
+  });
+});
+
+describe("TypeScript", () => {
+  const strict = { strict: true, noEmit: true, skipLibCheck: false, target: "ES2022" };
+  const forNode = { lib: ["ES2022"], types: ["node"], typeRoots: [join(root, "node_modules/@types")] };
+  const forBrowser = { lib: ["ES2022", "DOM", "DOM.Iterable"], types: [] };
+
+  it.each([
+    ["ESM by nodenext", "consumer.mts", { module: "nodenext", moduleResolution: "nodenext", ...forNode }],
+    [
+      "CommonJS by nodenext",
+      "consumer.cts",
+      { module: "nodenext", moduleResolution: "nodenext", ...forNode },
+    ],
+    [
+      "a bundler's resolution",
+      "consumer.ts",
+      { module: "esnext", moduleResolution: "bundler", ...forBrowser },
+    ],
+  ])("compiles a strict program: %s", async (_, file, options) => {
+    const folder = join(home, `types-${file}`);
+    await mkdir(folder);
+    await copyFile(join(fixtures, "consumer.ts"), join(folder, file));
+    const config = { compilerOptions: { ...strict, ...options }, files: [file] };
+    await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config));
+    await node(join(root, "node_modules/typescript/bin/tsc"), "-p", folder);
+  });
+});
+
+describe("bundled", () => {
+  const example = `
+    import { grad, tensor } from "bitgrad";
+    const x = tensor([[1, 2], [3, 4]]);
+    const slope = grad((a) => a.matmul(a).sum())(x);
+    console.log(JSON.stringify(slope.toArray()));`;
+
+  const bundle = (
+    contents: string,
+    platform: Platform = "browser",
+  ): Promise<BuildResult<{ write: false; metafile: true }>> =>
+    build({
+      stdin: { contents, resolveDir: home, loader: "js" },
+      bundle: true,
+      minify: true,
+      platform,
+      format: "esm",
+      write: false,
+      metafile: true,
+      logLevel: "silent",
+    });
+
+  const codeOf = async (contents: string, platform?: Platform): Promise<Uint8Array> =>
+    (await bundle(contents, platform)).outputFiles[0].contents;
+
+  const inputsOf = async (contents: string, platform?: Platform): Promise<string> =>
+    Object.keys((await bundle(contents, platform)).metafile.inputs).join("\n");
+
+  const runBundle = async (code: Uint8Array): Promise<string> => {
+    const file = join(await mkdtemp(join(home, "bundle-")), "main.mjs");
+    await writeFile(file, code);
+    return (await node(file)).trim();
+  };
+
+  it("matmul and its gradient survive tree shaking", async () => {
+    expect(await runBundle(await codeOf(example))).toBe("[[7,11],[9,13]]");
+  });
+
+  it("methods survive where only another entry is imported", async () => {
+    const code = await codeOf(`
+      import { Linear } from "bitgrad/nn";
+      const { weight } = new Linear(3, 2, { bias: false });
+      console.log(weight.value.mul(0).add(2).sum().item());`);
+    expect(await runBundle(code)).toBe("12");
+  });
+
+  it("an entry of which nothing is used adds nothing", async () => {
+    const unused = entries.filter((entry) => entry !== "bitgrad");
+    const imports = unused.map((entry, i) => `import "${entry}"; import * as unused${i} from "${entry}";`);
+    expect((await codeOf(imports.join("\n") + example)).length).toBe((await codeOf(example)).length);
+  });
+
+  it.each(entries)("%s needs nothing of Node in a browser", async (entry) => {
+    const everything = `import * as all from "${entry}"; globalThis.all = all;`;
+    expect(await inputsOf(everything)).not.toMatch(/\.node\.|node:/);
+  });
+
+  it.each(["bitgrad/data", "bitgrad/io"])("%s reads files where the platform is Node", async (entry) => {
+    const everything = `import * as all from "${entry}"; globalThis.all = all;`;
+    expect(await inputsOf(everything, "node")).toMatch(/platform\.node/);
+  });
+
+  it.each([
+    ["import", `await import("bitgrad/data"); await import("bitgrad/io");`],
+    [
+      "require",
+      `const { createRequire } = await import("node:module");
+      const require = createRequire(process.cwd() + "/x.js"); require("bitgrad/data"); require("bitgrad/io");`,
+    ],
+  ])("the browser half loads by %s", async (_, code) => {
+    await node("--conditions=browser", "--input-type=module", "--eval", code);
+  });
+
+  it("the whole of bitgrad stays within 30 KB gzipped", async () => {
+    const whole = await codeOf(`import * as bitgrad from "bitgrad"; globalThis.bitgrad = bitgrad;`);
+    const gzipped = { "bitgrad, whole": sizeOf(whole), "matmul + grad": sizeOf(await codeOf(example)) };
+    if (process.env.BITGRAD_WRITE_SIZES) {
+      const file = join(root, "bench/results/size.json");
+      await mkdir(join(file, ".."), { recursive: true });
+      await writeFile(file, `${JSON.stringify({ unit: "bytes, minified and gzipped", gzipped }, null, 2)}\n`);
+    }
+    expect(gzipped["bitgrad, whole"]).toBeLessThanOrEqual(30 * 1024);
+  });
+});
+
+const sizeOf = (code: Uint8Array): number => gzipSync(code, { level: 9 }).length;
