@@ -8,22 +8,7 @@ import {
   fold,
   unfold,
 } from "../../kernels/conv/reference.ts";
-
-const values = (size: number, seed: number): Float64Array =>
-  Float64Array.from({ length: size }, (_, i) => Math.sin(12.9898 * (i + 1) + 78.233 * seed));
-
-const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
-};
-
-function expectClose(got: ArrayLike<number>, want: ArrayLike<number>, tolerance = 1e-12): void {
-  expect(got.length).toBe(want.length);
-  for (let i = 0; i < got.length; i++)
-    if (!(Math.abs(got[i] - want[i]) <= tolerance * (1 + Math.abs(want[i]))))
-      expect.fail(`element ${i}: got ${got[i]}, want ${want[i]}`);
-}
+import { dot, expectClose, values } from "./check.ts";
 
 /** The definition of conv2d; asking it for every product gives the gradients too. */
 function eachProduct(g: ConvGeometry, visit: (out: number, x: number, w: number) => void): void {

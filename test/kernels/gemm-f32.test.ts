@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type GemmShape, gemm } from "../../kernels/gemm-f32/reference.ts";
 import type { TypedArray } from "../../src/dtype.ts";
+import { values } from "./check.ts";
 
 /** The definition: sums in order of k, in double, rounded by the store. */
 function naive(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape): void {
@@ -16,9 +17,6 @@ function naive(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape):
       out[outOffset + i * n + j] = sum;
     }
 }
-
-const values = (size: number, seed: number): Float64Array =>
-  Float64Array.from({ length: size }, (_, i) => Math.sin(12.9898 * (i + 1) + 78.233 * seed));
 
 function expectNaive<T extends TypedArray>(out: T, a: TypedArray, b: TypedArray, shape: GemmShape): void {
   const want = out.slice();
