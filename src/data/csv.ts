@@ -1,0 +1,180 @@
+/** Comma-separated values, RFC 4180, and plain text. */
+
+import { type DType, isDType } from "../dtype.ts";
+import { FormatError, OptionError, readOptions, show } from "../errors.ts";
+import { convertArray, type Tensor, wrap } from "../tensor.ts";
+import { decodeLatin1, decodeUtf8 } from "./bytes.ts";
+import { platform } from "./platform.node.ts";
+
+/**
+ * The cells of delimited text, row by row. Fields in quotes may hold delimiters, line ends and doubled quotes; `quote: ""`
+ * turns quoting off. Line ends are \n or \r\n; a last empty line is none. Throws FormatError for a quote out of place.
+ */
+export function parseCsv(text: string, options?: { delimiter?: string; quote?: string }): string[][] {
+  const { delimiter, quote } = readOptions("csv", options, { delimiter: ",", quote: '"' });
+  if (delimiter.length !== 1 || /[\r\n]/.test(delimiter) || delimiter === quote) {
+    throw new OptionError(`csv: the delimiter must be one character, got ${show(delimiter)}`);
+  }
+  if (quote.length > 1 || /[\r\n]/.test(quote)) {
+    throw new OptionError(`csv: the quote must be one character or empty, got ${show(quote)}`);
+  }
+  const rows: string[][] = [];
+  let row: string[] = [];
+  let line = 1;
+  let at = 0;
+  const bare = new RegExp(`[^\\n\\u${delimiter.charCodeAt(0).toString(16).padStart(4, "0")}]*`, "y");
+  while (at < text.length || row.length > 0) {
+    let cell: string;
+    if (quote !== "" && text[at] === quote) {
+      const first = line;
+      cell = "";
+      for (;;) {
+        const end = text.indexOf(quote, at + 1);
+        if (end === -1) throw new FormatError(`csv: a quote is never closed, got line ${first}`);
+        const part = text.slice(at + 1, end);
+        for (let i = part.indexOf("\n"); i !== -1; i = part.indexOf("\n", i + 1)) line++;
+        cell += part;
+        at = end + 1;
+        if (text[at] !== quote) break;
+        cell += quote;
+      }
+      if (text[at] === "\r" && (text[at + 1] === "\n" || at + 1 === text.length)) at++;
+    } else {
+      bare.lastIndex = at;
+      cell = bare.exec(text)![0];
+      at += cell.length;
+      if (text[at] !== delimiter && cell.endsWith("\r")) cell = cell.slice(0, -1);
+      if (quote !== "" && cell.includes(quote)) {
+        throw new FormatError(
+          `csv: a quote stands inside an unquoted field, got ${show(cell)} on line ${line}`,
+        );
+      }
+    }
+    row.push(cell);
+    if (text[at] === delimiter) {
+      at++;
+      continue;
+    }
+    if (at < text.length && text[at] !== "\n") {
+      throw new FormatError(
+        `csv: text follows a closing quote, got ${show(text.slice(at, at + 10))} on line ${line}`,
+      );
+    }
+    rows.push(row);
+    row = [];
+    at++;
+    line++;
+  }
+  return rows;
+}
+
+export interface CsvOptions {
+  /** Whether the first row names the columns; on unless told otherwise. */
+  header?: boolean;
+  /** The columns to read, in order; without a header, the names of all columns. */
+  columns?: readonly string[];
+  /** The dtype of a column that becomes a tensor; a column not named stays text. */
+  types?: Readonly<Record<string, DType>>;
+  delimiter?: string;
+  /** "" for files in which quotes mean nothing. */
+  quote?: string;
+}
+
+/**
+ * The columns of a CSV, by name: lists of text, or tensors (N) where `types` gives a dtype; a data set as `loader` takes it.
+ * Without header and `columns` the names are "0", "1", … Throws FormatError for rows of unequal length, a repeated or missing
+ * column, and a cell that is no number of its type.
+ */
+export function csv(source: string | Uint8Array, options?: CsvOptions): Record<string, string[] | Tensor> {
+  const { header, columns, types, delimiter, quote } = readOptions<CsvOptions>("csv", options, {
+    header: true,
+    columns: undefined,
+    types: undefined,
+    delimiter: ",",
+    quote: '"',
+  });
+  const content = typeof source === "string" ? source : decodeUtf8("csv", source);
+  const rows = parseCsv(content.startsWith("\uFEFF") ? content.slice(1) : content, { delimiter, quote });
+  const first = rows[0] ?? [];
+  const names = header ? first : (columns ?? first.map((_, i) => String(i)));
+  if (header) rows.shift();
+  if (new Set(names).size !== names.length) {
+    throw new FormatError(`csv: a column name stands twice, got ${show([...names])}`);
+  }
+  rows.forEach((row, i) => {
+    if (row.length !== names.length) {
+      throw new FormatError(
+        `csv: a row differs in length, got ${row.length} fields for ${names.length} columns in record ${i + (header ? 2 : 1)}`,
+      );
+    }
+  });
+  const wanted = columns ?? names;
+  for (const name of [...wanted, ...Object.keys(types ?? {})]) {
+    if (!names.includes(name)) {
+      throw new FormatError(`csv: no such column, got ${show(name)}; the columns are ${show([...names])}`);
+    }
+  }
+  const table: Record<string, string[] | Tensor> = Object.create(null);
+  for (const name of wanted) {
+    const column = names.indexOf(name);
+    const cells = rows.map((row) => row[column]);
+    const dtype = types !== undefined && Object.hasOwn(types, name) ? types[name] : undefined;
+    table[name] = dtype === undefined ? cells : numbers(name, cells, dtype);
+  }
+  return table;
+}
+
+const decimal = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const specials: Record<string, number | undefined> = Object.assign(Object.create(null), {
+  nan: Number.NaN,
+  inf: Infinity,
+  "+inf": Infinity,
+  "-inf": -Infinity,
+  infinity: Infinity,
+  "-infinity": -Infinity,
+});
+
+function numbers(name: string, cells: readonly string[], dtype: DType): Tensor {
+  if (!isDType(dtype))
+    throw new OptionError(`csv: unknown dtype for column ${show(name)}, got ${show(dtype)}`);
+  const values = cells.map((cell, i) => {
+    const trimmed = cell.trim();
+    const special = specials[trimmed.toLowerCase()];
+    const value = special ?? (decimal.test(trimmed) ? Number(trimmed) : undefined);
+    if (value === undefined) {
+      throw new FormatError(
+        `csv: not a number in column ${show(name)}, got ${show(cell)} in data row ${i + 1}`,
+      );
+    }
+    return value;
+  });
+  return wrap(convertArray(`csv column ${show(name)}`, values, dtype), [values.length], dtype);
+}
+
+/**
+ * The text of a file (a path; in a browser a URL) or of bytes. Throws FormatError if there is no such file or it is not in the
+ * encoding. A byte order mark at the start is dropped.
+ */
+export async function text(
+  source: string | Uint8Array,
+  options?: { encoding?: "utf-8" | "latin1" },
+): Promise<string> {
+  const { encoding } = readOptions<{ encoding?: string }>("text", options, { encoding: "utf-8" });
+  const bytes = typeof source === "string" ? await platform.readFile(source) : source;
+  if (bytes === null) throw new FormatError(`text: there is no such file, got ${show(source)}`);
+  if (!(bytes instanceof Uint8Array)) {
+    throw new OptionError(`text: expected a path or a Uint8Array, got ${show(source)}`);
+  }
+  if (encoding === "latin1") return decodeLatin1(bytes);
+  if (encoding !== "utf-8")
+    throw new OptionError(`text: unknown encoding, got ${show(encoding)}; use utf-8 or latin1`);
+  const content = decodeUtf8("text", bytes);
+  return content.startsWith("\uFEFF") ? content.slice(1) : content;
+}
+
+/** The lines of a text; a last line end begins no further line. */
+export function linesOf(content: string): string[] {
+  const lines = content.split(/\r?\n/);
+  if (lines[lines.length - 1] === "") lines.pop();
+  return lines;
+}

@@ -1,0 +1,83 @@
+/** The platform in Node: files, the environment and the terminal. Only the node build contains this file. */
+
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { FormatError, show } from "../errors.ts";
+import type { ByteSource, Platform } from "./platform.ts";
+
+const isMissing = (error: unknown): boolean => {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  return code === "ENOENT" || code === "ENOTDIR";
+};
+
+let written = 0;
+
+export const platform: Platform = {
+  dataFolder: () => process.env.BITGRAD_DATA || null,
+
+  cacheFolder: () => join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bitgrad"),
+
+  async readFile(path) {
+    try {
+      return await readFile(path);
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  },
+
+  async openFile(path): Promise<ByteSource> {
+    const file = await open(path, "r").catch((error) => {
+      throw isMissing(error)
+        ? new FormatError(`open: there is no such file, got ${show(path)}`, { cause: error })
+        : error;
+    });
+    const { size } = await file.stat();
+    return {
+      size,
+      async read(offset, length) {
+        const bytes = new Uint8Array(length);
+        for (let done = 0; done < length; ) {
+          const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
+          if (bytesRead === 0) {
+            throw new FormatError(
+              `open: the file ended early, got ${offset + done} of ${size} bytes of ${show(path)}`,
+            );
+          }
+          done += bytesRead;
+        }
+        return bytes;
+      },
+      close: () => file.close(),
+    };
+  },
+
+  async writeFile(path, chunks) {
+    await mkdir(dirname(path), { recursive: true });
+    const draft = `${path}.${process.pid}.${written++}.part`;
+    try {
+      const file = await open(draft, "wx");
+      try {
+        for (const chunk of chunks) {
+          for (let done = 0; done < chunk.length; ) {
+            done += (await file.write(chunk, done)).bytesWritten;
+          }
+        }
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(draft, path);
+    } catch (error) {
+      await rm(draft, { force: true });
+      throw error;
+    }
+  },
+
+  terminal() {
+    const { stderr, env } = process;
+    if (!stderr.isTTY || env.CI || env.NO_COLOR) return null;
+    return (line) => void stderr.write(`\r${line}\u001b[K`);
+  },
+};

@@ -1,0 +1,24 @@
+/** What data sets and model files need of the outside world. Node's half is `platform.node.ts`, the browser's `platform.browser.ts`. */
+
+/** Bytes that can be read in pieces, so that a large file is never in memory whole. */
+export interface ByteSource {
+  readonly size: number;
+  /** `length` bytes from `offset`, in a fresh or a shared buffer. The caller keeps within `size`. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface Platform {
+  /** The folder that BITGRAD_DATA names; null where it is unset or there is no environment. */
+  dataFolder(): string | null;
+  /** Where downloads are kept; null where there are no files. */
+  cacheFolder(): string | null;
+  /** The whole file, or null if there is none. */
+  readFile(path: string): Promise<Uint8Array | null>;
+  /** Throws FormatError if there is no such file. */
+  openFile(path: string): Promise<ByteSource>;
+  /** Writes a file, its folders too, so that it is there whole or not at all. */
+  writeFile(path: string, chunks: Iterable<Uint8Array>): Promise<void>;
+  /** Draws one line over the last on a terminal; null where there is none or it is not wanted (CI, NO_COLOR). */
+  terminal(): ((line: string) => void) | null;
+}
