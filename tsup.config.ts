@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { defineConfig, type Options } from "tsup";
 
 const pkg = JSON.parse(readFileSync("package.json", "utf8")) as {
@@ -62,13 +62,16 @@ const common: Options = {
   },
 };
 
+// Three builds share the folder, so it is emptied here, once.
+rmSync("dist", { recursive: true, force: true });
+
 export default defineConfig([
-  { ...common, format: "esm", dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' } },
-  // Rollup turns the chunks into CommonJS without lowering their syntax; tsup does this as a part of `treeshake`.
+  { ...common, format: "esm" },
+  // With `treeshake` it is Rollup that turns the chunks into CommonJS; otherwise tsup lowers their syntax on the way.
+  { ...common, format: "cjs", treeshake: true },
   {
-    ...common,
-    format: "cjs",
-    dts: { entry: entries, banner: '/// <reference lib="esnext.disposable" />' },
-    treeshake: true,
+    entry: entries,
+    format: ["esm", "cjs"],
+    dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
   },
 ]);
