@@ -1,0 +1,24 @@
+/** What an update rule is: the arithmetic of one step on one parameter, over flat arrays. */
+
+import type { FloatArray } from "../dtype.ts";
+
+/** What a rule remembers of one parameter: arrays as long as it, and plain numbers. It is saved and restored as it is. */
+export type RuleState = { [slot: string]: FloatArray | number };
+
+/**
+ * A rule knows neither parameters nor tensors. `update` writes `weight` and `state` in place and leaves `grad` alone; it
+ * sees each parameter by itself, so that the order of parameters does not matter. Rules that overwrite ±1 weights write the
+ * new signs to `weight`; rules that need no learning rate leave `lr` out of their options, and the argument is then the
+ * schedule's multiplier alone, 1 without one.
+ */
+export interface UpdateRule<S extends RuleState = RuleState> {
+  readonly name: string;
+  readonly options: { readonly lr?: number };
+  /** The state before the first step of a parameter of `size` elements, whose value is `weight`. */
+  init(size: number, weight?: FloatArray): S;
+  update(weight: FloatArray, grad: FloatArray, state: S, lr: number): void;
+}
+
+/** Zeros in the precision of `weight`, float32 where there is none. */
+export const zeros = (size: number, weight?: FloatArray): FloatArray =>
+  weight instanceof Float64Array ? new Float64Array(size) : new Float32Array(size);

@@ -1,0 +1,9 @@
+import type { UpdateRule } from "../rule.ts";
+import { type AdamOptions, type AdamState, adamRule } from "./adam.ts";
+
+/**
+ * Adam whose decay acts on the weight alone: w ← w(1 − lr·λ) before Adam's step, λ = 0.01 by default. As torch.optim.AdamW;
+ * Loshchilov and Hutter, 2017, arXiv:1711.05101. Throws OptionError for options out of range.
+ */
+export const adamw = (options?: Partial<AdamOptions>): UpdateRule<AdamState> =>
+  adamRule("adamw", options, 0.01, true);

@@ -1,0 +1,59 @@
+import type { FloatArray } from "../../dtype.ts";
+import { OptionError, readOptions } from "../../errors.ts";
+import { checkAtLeast } from "../options.ts";
+import { type UpdateRule, zeros } from "../rule.ts";
+
+export interface SgdOptions {
+  readonly lr: number;
+  readonly momentum: number;
+  readonly dampening: number;
+  readonly nesterov: boolean;
+  readonly weightDecay: number;
+  readonly maximize: boolean;
+}
+
+type State = { step: number; momentum?: FloatArray };
+
+/**
+ * Gradient descent: d = g + λw; with momentum m ← μm + (1 − dampening)d (m = d at the first step) and d ← m, or d + μm for
+ * Nesterov's form; w ← w − lr·d. `maximize` climbs instead. As torch.optim.SGD; Sutskever et al., 2013, "On the importance
+ * of initialization and momentum in deep learning". Throws OptionError for options out of range.
+ */
+export function sgd(options?: Partial<SgdOptions>): UpdateRule<State> {
+  const all = readOptions<SgdOptions>("sgd", options, {
+    lr: 1e-3,
+    momentum: 0,
+    dampening: 0,
+    nesterov: false,
+    weightDecay: 0,
+    maximize: false,
+  });
+  const { lr, momentum, dampening, nesterov, weightDecay, maximize } = all;
+  checkAtLeast("sgd", "lr", lr, 0);
+  checkAtLeast("sgd", "momentum", momentum, 0);
+  checkAtLeast("sgd", "weightDecay", weightDecay, 0);
+  if (nesterov && (momentum === 0 || dampening !== 0)) {
+    throw new OptionError(
+      `sgd: nesterov needs momentum and no dampening, got momentum ${momentum} and dampening ${dampening}`,
+    );
+  }
+  const direction = maximize ? -1 : 1;
+  return {
+    name: "sgd",
+    options: all,
+    init: (size, weight) => (momentum === 0 ? { step: 0 } : { step: 0, momentum: zeros(size, weight) }),
+    update(weight, grad, state, lr) {
+      const first = state.step === 0;
+      const buffer = state.momentum;
+      for (let i = 0; i < weight.length; i++) {
+        let d = direction * grad[i] + weightDecay * weight[i];
+        if (buffer) {
+          buffer[i] = first ? d : momentum * buffer[i] + (1 - dampening) * d;
+          d = nesterov ? d + momentum * buffer[i] : buffer[i];
+        }
+        weight[i] -= lr * d;
+      }
+      state.step++;
+    },
+  };
+}

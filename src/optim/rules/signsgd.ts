@@ -1,0 +1,28 @@
+import { readOptions } from "../../errors.ts";
+import { checkAtLeast } from "../options.ts";
+import type { UpdateRule } from "../rule.ts";
+
+export interface SignSgdOptions {
+  readonly lr: number;
+  readonly weightDecay: number;
+}
+
+/**
+ * w ← w(1 − lr·λ) − lr·sign(g); sign(0) = 0. Bernstein et al., 2018, arXiv:1802.04434. Throws OptionError for options out of
+ * range.
+ */
+export function signSgd(options?: Partial<SignSgdOptions>): UpdateRule<Record<never, never>> {
+  const all = readOptions<SignSgdOptions>("signSgd", options, { lr: 1e-3, weightDecay: 0 });
+  const { lr, weightDecay } = all;
+  checkAtLeast("signSgd", "lr", lr, 0);
+  checkAtLeast("signSgd", "weightDecay", weightDecay, 0);
+  return {
+    name: "signSgd",
+    options: all,
+    init: () => ({}),
+    update(weight, grad, _state, lr) {
+      const keep = 1 - lr * weightDecay;
+      for (let i = 0; i < weight.length; i++) weight[i] = weight[i] * keep - lr * Math.sign(grad[i]);
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import type { FloatArray } from "../../dtype.ts";
+import { readOptions } from "../../errors.ts";
+import { checkAtLeast, checkDecay } from "../options.ts";
+import { type UpdateRule, zeros } from "../rule.ts";
+
+export interface SignumOptions {
+  readonly lr: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+}
+
+type State = { mean: FloatArray };
+
+/**
+ * m ← βm + (1 − β)g; w ← w(1 − lr·λ) − lr·sign(m); sign(0) = 0. Bernstein et al., 2018, arXiv:1802.04434. Throws OptionError
+ * for options out of range.
+ */
+export function signum(options?: Partial<SignumOptions>): UpdateRule<State> {
+  const all = readOptions<SignumOptions>("signum", options, { lr: 1e-3, momentum: 0.9, weightDecay: 0 });
+  const { lr, momentum, weightDecay } = all;
+  checkAtLeast("signum", "lr", lr, 0);
+  checkDecay("signum", "momentum", momentum);
+  checkAtLeast("signum", "weightDecay", weightDecay, 0);
+  return {
+    name: "signum",
+    options: all,
+    init: (size, weight) => ({ mean: zeros(size, weight) }),
+    update(weight, grad, { mean }, lr) {
+      const keep = 1 - lr * weightDecay;
+      for (let i = 0; i < weight.length; i++) {
+        mean[i] = momentum * mean[i] + (1 - momentum) * grad[i];
+        weight[i] = weight[i] * keep - lr * Math.sign(mean[i]);
+      }
+    },
+  };
+}

@@ -1,0 +1,212 @@
+/**
+ * Learning-rate schedules. A schedule is a pure function of the step k = 0, 1, … that gives the MULTIPLIER of every group's
+ * initial learning rate at that step, so one schedule serves groups of different rates and nothing but k has to be saved.
+ * The rate the optimizer was made with is therefore the peak (1 in the formulas), as it is in PyTorch's factor schedules;
+ * `noam` alone counts from a rate of 1.
+ */
+
+import { OptionError, readOptions, show } from "../errors.ts";
+import { checkAtLeast, checkCount, checkPositive } from "./options.ts";
+
+export type Schedule = (step: number) => number;
+
+type Required<T, K extends keyof T> = Partial<T> & Pick<T, K>;
+
+const cosineBetween = (from: number, to: number, part: number): number =>
+  to + (from - to) * 0.5 * (1 + Math.cos(Math.PI * part));
+
+const lineBetween = (from: number, to: number, part: number): number => from + (to - from) * part;
+
+/** `factor` for the first `total` steps (for ever by default), then 1. As ConstantLR. */
+export function constant(options?: { factor?: number; total?: number }): Schedule {
+  const { factor, total } = readOptions("constant", options, { factor: 1, total: Infinity });
+  checkAtLeast("constant", "factor", factor, 0);
+  if (total !== Infinity) checkCount("constant", "total", total, 0);
+  return (k) => (k < total ? factor : 1);
+}
+
+/** From `start` (1) to `end` (0) in a straight line over `total` steps, then `end`. As LinearLR. */
+export function linear(options: Required<{ start: number; end: number; total: number }, "total">): Schedule {
+  const { start, end, total } = readOptions("linear", options, { start: 1, end: 0, total: 0 });
+  checkAtLeast("linear", "start", start, 0);
+  checkAtLeast("linear", "end", end, 0);
+  checkCount("linear", "total", total, 1);
+  return (k) => lineBetween(start, end, Math.min(k, total) / total);
+}
+
+/** (1 − k / total)^power, then 0. As PolynomialLR. */
+export function polynomial(options: Required<{ total: number; power: number }, "total">): Schedule {
+  const { total, power } = readOptions("polynomial", options, { total: 0, power: 1 });
+  checkCount("polynomial", "total", total, 1);
+  checkPositive("polynomial", "power", power);
+  return (k) => (1 - Math.min(k, total) / total) ** power;
+}
+
+/** gamma^⌊k / size⌋. As StepLR. */
+export function step(options: Required<{ size: number; gamma: number }, "size">): Schedule {
+  const { size, gamma } = readOptions("step", options, { size: 0, gamma: 0.1 });
+  checkCount("step", "size", size, 1);
+  checkPositive("step", "gamma", gamma);
+  return (k) => gamma ** Math.floor(k / size);
+}
+
+/** gamma to the number of `milestones` reached; one listed twice counts twice. As MultiStepLR. */
+export function multiStep(options: { milestones: readonly number[]; gamma?: number }): Schedule {
+  const { milestones, gamma } = readOptions("multiStep", options, {
+    milestones: [] as readonly number[],
+    gamma: 0.1,
+  });
+  checkMilestones("multiStep", milestones);
+  checkPositive("multiStep", "gamma", gamma);
+  return (k) => gamma ** milestones.filter((at) => at <= k).length;
+}
+
+/** gamma^k. As ExponentialLR. */
+export function exponential(options: { gamma: number }): Schedule {
+  const { gamma } = readOptions("exponential", options, { gamma: 0 });
+  checkPositive("exponential", "gamma", gamma);
+  return (k) => gamma ** k;
+}
+
+/**
+ * (k + 1) / warmup over the first `warmup` steps, then half a cosine from 1 to `floor` that ends at step `total`, and `floor`
+ * from there on.
+ */
+export function cosine(
+  options: Required<{ warmup: number; total: number; floor: number }, "total">,
+): Schedule {
+  const { warmup, total, floor } = readOptions("cosine", options, { warmup: 0, total: 0, floor: 0 });
+  checkCount("cosine", "warmup", warmup, 0);
+  checkCount("cosine", "total", total, 1);
+  checkAtLeast("cosine", "floor", floor, 0);
+  if (warmup >= total)
+    throw new OptionError(`cosine: warmup must be below total, got ${warmup} and ${total}`);
+  return (k) =>
+    k < warmup ? (k + 1) / warmup : cosineBetween(1, floor, (Math.min(k, total) - warmup) / (total - warmup));
+}
+
+/** A cosine between 1 and `floor` that falls for `period` steps and rises for as many, for ever. As CosineAnnealingLR. */
+export function cosineAnnealing(options: Required<{ period: number; floor: number }, "period">): Schedule {
+  const { period, floor } = readOptions("cosineAnnealing", options, { period: 0, floor: 0 });
+  checkCount("cosineAnnealing", "period", period, 1);
+  checkAtLeast("cosineAnnealing", "floor", floor, 0);
+  return (k) => cosineBetween(1, floor, k / period);
+}
+
+/**
+ * Half a cosine from 1 to `floor` over `period` steps, then again from 1 over `growth` times as many, and so on. As
+ * CosineAnnealingWarmRestarts; Loshchilov and Hutter, 2016, arXiv:1608.03983.
+ */
+export function cosineRestarts(
+  options: Required<{ period: number; growth: number; floor: number }, "period">,
+): Schedule {
+  const { period, growth, floor } = readOptions("cosineRestarts", options, {
+    period: 0,
+    growth: 1,
+    floor: 0,
+  });
+  checkCount("cosineRestarts", "period", period, 1);
+  checkCount("cosineRestarts", "growth", growth, 1);
+  checkAtLeast("cosineRestarts", "floor", floor, 0);
+  return (k) => {
+    let since = growth === 1 ? k % period : k;
+    let length = period;
+    for (; since >= length; length *= growth) since -= length;
+    return cosineBetween(1, floor, since / length);
+  };
+}
+
+/**
+ * Up from `start` to `peak` over the first `rise` (a fraction) of `total` steps, down to `end` over the rest, and `end` from
+ * there on; `anneal` is the form of both. As OneCycleLR, whose div factors 25 and 1e4 are the defaults of `start` and `end`;
+ * its momentum is the same function with other ends. Smith and Topin, 2017, arXiv:1708.07120.
+ */
+export function oneCycle(
+  options: Required<
+    { total: number; rise: number; start: number; peak: number; end: number; anneal: "cosine" | "linear" },
+    "total"
+  >,
+): Schedule {
+  const { total, rise, start, peak, end, anneal } = readOptions("oneCycle", options, {
+    total: 0,
+    rise: 0.3,
+    start: 1 / 25,
+    peak: 1,
+    end: 1 / 25e4,
+    anneal: "cosine" as "cosine" | "linear",
+  });
+  checkCount("oneCycle", "total", total, 2);
+  if (!(rise * total > 1 && rise < 1)) {
+    throw new OptionError(
+      `oneCycle: rise must be below 1 and cover more than one step, got ${rise} of ${total}`,
+    );
+  }
+  for (const [name, value] of Object.entries({ start, peak, end })) checkAtLeast("oneCycle", name, value, 0);
+  if (anneal !== "cosine" && anneal !== "linear") {
+    throw new OptionError(`oneCycle: anneal must be "cosine" or "linear", got ${show(anneal)}`);
+  }
+  const between = anneal === "cosine" ? cosineBetween : lineBetween;
+  const top = rise * total - 1;
+  const last = total - 1;
+  return (k) =>
+    k <= top ? between(start, peak, k / top) : between(peak, end, (Math.min(k, last) - top) / (last - top));
+}
+
+/**
+ * A triangle wave between `start` and `peak`: `up` steps up, `down` (as many by default) down. `decay` multiplies the height
+ * of each cycle after the first: 1 is CyclicLR's "triangular", ½ its "triangular2". Smith, 2015, arXiv:1506.01186.
+ */
+export function cyclic(
+  options: Required<{ start: number; peak: number; up: number; down: number; decay: number }, "up">,
+): Schedule {
+  const { start, peak, up, down, decay } = readOptions("cyclic", options, {
+    start: 0,
+    peak: 1,
+    up: 0,
+    down: options?.up ?? 0,
+    decay: 1,
+  });
+  checkCount("cyclic", "up", up, 1);
+  checkCount("cyclic", "down", down, 1);
+  for (const [name, value] of Object.entries({ start, peak })) checkAtLeast("cyclic", name, value, 0);
+  checkPositive("cyclic", "decay", decay);
+  return (k) => {
+    const cycle = Math.floor(k / (up + down));
+    const at = k - cycle * (up + down);
+    const height = at <= up ? at / up : (up + down - at) / down;
+    return start + (peak - start) * height * decay ** cycle;
+  };
+}
+
+/**
+ * dim^-½ · min((k + 1)^-½, (k + 1)·warmup^-³ᐟ²): a linear rise, then the inverse square root. Meant for a learning rate of 1.
+ * Vaswani et al., 2017, arXiv:1706.03762, section 5.3.
+ */
+export function noam(options: { dim: number; warmup: number }): Schedule {
+  const { dim, warmup } = readOptions("noam", options, { dim: 0, warmup: 0 });
+  checkCount("noam", "dim", dim, 1);
+  checkCount("noam", "warmup", warmup, 1);
+  return (k) => Math.min(1 / Math.sqrt(k + 1), (k + 1) / (warmup * Math.sqrt(warmup))) / Math.sqrt(dim);
+}
+
+/** The first schedule until the first milestone, then the second from its own step 0, and so on. As SequentialLR. */
+export function sequential(schedules: readonly Schedule[], milestones: readonly number[]): Schedule {
+  checkMilestones("sequential", milestones);
+  if (!Array.isArray(schedules) || schedules.length !== milestones.length + 1) {
+    throw new OptionError(
+      `sequential: needs one milestone between each two schedules, got ${show(milestones)} for ${schedules?.length} schedules`,
+    );
+  }
+  return (k) => {
+    const phase = milestones.filter((at) => at <= k).length;
+    return schedules[phase](phase === 0 ? k : k - milestones[phase - 1]);
+  };
+}
+
+function checkMilestones(op: string, milestones: readonly number[]): void {
+  const ordered =
+    Array.isArray(milestones) &&
+    milestones.every((at, i) => Number.isInteger(at) && at > 0 && (i === 0 || at >= milestones[i - 1]));
+  if (!ordered)
+    throw new OptionError(`${op}: milestones must be positive integers in order, got ${show(milestones)}`);
+}
