@@ -3,6 +3,9 @@
  * `<op>: <what is wrong>, got <values>[; <what to do>]`.
  */
 
+const brand: unique symbol = Symbol.for("bitgrad.error") as never;
+
+/** The root of all errors of the library. `instanceof` holds for the errors of every copy of the library in the process. */
 export class BitgradError extends Error {
   readonly code: string;
   constructor(message: string, code = "BITGRAD", options?: ErrorOptions) {
@@ -10,54 +13,74 @@ export class BitgradError extends Error {
     this.name = new.target.name;
     this.code = code;
   }
+
+  get [brand](): true {
+    return true;
+  }
+
+  /** A class with a code of its own holds the errors of that code; a class derived from it outside, its own instances. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (typeof value !== "object" || value === null || !(brand in value)) return false;
+    if (this === BitgradError) return true;
+    const { code } = this as { code?: string };
+    if (code !== undefined && Object.hasOwn(this, "code")) return (value as BitgradError).code === code;
+    return Function.prototype[Symbol.hasInstance].call(this, value);
+  }
 }
 
 /** Shapes, axes or sizes that do not fit. */
 export class ShapeError extends BitgradError {
+  static readonly code = "SHAPE";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "SHAPE", options);
+    super(message, ShapeError.code, options);
   }
 }
 
 /** An element type that the operation does not take. */
 export class DTypeError extends BitgradError {
+  static readonly code = "DTYPE";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "DTYPE", options);
+    super(message, DTypeError.code, options);
   }
 }
 
 /** Misuse of autograd: nothing to differentiate, a freed graph, a stale value. */
 export class GradError extends BitgradError {
+  static readonly code = "GRAD";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "GRAD", options);
+    super(message, GradError.code, options);
   }
 }
 
 /** A backend, device or capability that is not there. */
 export class BackendError extends BitgradError {
+  static readonly code = "BACKEND";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "BACKEND", options);
+    super(message, BackendError.code, options);
   }
 }
 
 /** Steps of a procedure taken out of order. */
 export class StageError extends BitgradError {
+  static readonly code = "STAGE";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "STAGE", options);
+    super(message, StageError.code, options);
   }
 }
 
 /** A file or byte sequence that breaks its format. */
 export class FormatError extends BitgradError {
+  static readonly code = "FORMAT";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "FORMAT", options);
+    super(message, FormatError.code, options);
   }
 }
 
 /** An option or argument value outside its domain. */
 export class OptionError extends BitgradError {
+  static readonly code = "OPTION";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, "OPTION", options);
+    super(message, OptionError.code, options);
   }
 }
 
