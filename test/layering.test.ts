@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
 
 /**
  * The layer table. A unit is a file or a folder of src, or `kernels`; it may import itself, every unit of a lower layer,
@@ -42,46 +43,6 @@ const packages: Record<string, readonly string[]> = {
 };
 
 const lineLimit = 350;
-
-interface Import {
-  readonly line: number;
-  readonly from: string;
-  readonly typeOnly: boolean;
-}
-
-/** Every import of a file: static, type-only, re-exported, dynamic, `import("…").T`. */
-function importsOf(text: string): Import[] {
-  const file = ts.createSourceFile("file.ts", text, ts.ScriptTarget.Latest, true);
-  const found: Import[] = [];
-  const add = (node: ts.Node | undefined, typeOnly: boolean) => {
-    if (!node) return;
-    const from = ts.isStringLiteralLike(node) ? node.text : `an expression, ${node.getText()}`;
-    found.push({ from, typeOnly, line: file.getLineAndCharacterOfPosition(node.getStart()).line + 1 });
-  };
-  const allTypes = (list: ts.NodeArray<ts.ImportSpecifier | ts.ExportSpecifier>) =>
-    list.length > 0 && list.every((item) => item.isTypeOnly);
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) {
-      const { importClause: clause } = node;
-      const names = clause?.namedBindings;
-      const named = names && ts.isNamedImports(names) && !clause.name ? allTypes(names.elements) : false;
-      add(node.moduleSpecifier, clause?.phaseModifier === ts.SyntaxKind.TypeKeyword || named);
-    } else if (ts.isExportDeclaration(node)) {
-      const named =
-        node.exportClause && ts.isNamedExports(node.exportClause) && allTypes(node.exportClause.elements);
-      add(node.moduleSpecifier, node.isTypeOnly || named === true);
-    } else if (ts.isCallExpression(node)) {
-      const callee = node.expression;
-      const required = ts.isIdentifier(callee) && callee.text === "require";
-      if (callee.kind === ts.SyntaxKind.ImportKeyword || required) add(node.arguments[0], false);
-    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      add(node.argument.literal, true);
-    }
-    ts.forEachChild(node, visit);
-  };
-  visit(file);
-  return found;
-}
 
 /** "src/nn/linear.ts" belongs to nn, "src/tape.ts" to tape, all of kernels/ to kernels. */
 function unitOf(path: string): string {
@@ -131,22 +92,6 @@ function checkIndex(path: string, text: string): string[] {
     });
 }
 
-/** The names a module exports at run time. */
-function exportsOf(text: string): string[] {
-  const file = ts.createSourceFile("file.ts", text, ts.ScriptTarget.Latest, true);
-  return file.statements
-    .flatMap((statement) => {
-      const modifiers = ts.canHaveModifiers(statement) ? ts.getModifiers(statement) : undefined;
-      if (!modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) return [];
-      if (ts.isVariableStatement(statement)) {
-        return statement.declarationList.declarations.map(({ name }) => name.getText());
-      }
-      const named = ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement);
-      return named && statement.name ? [statement.name.text] : [];
-    })
-    .sort();
-}
-
 const files = ["src", "kernels"]
   .flatMap((root) => readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => join(root, name)))
   .map((path) => path.replaceAll("\\", "/"))
@@ -156,6 +101,13 @@ const files = ["src", "kernels"]
 describe("the sources keep to the layers", () => {
   it.each(files)("%s", (path) => {
     expect(checkFile(path, readFileSync(path, "utf8"))).toEqual([]);
+  });
+
+  it("an entry that reaches tensors reaches the ops, which install the methods", () => {
+    for (const entry of files.filter((path) => /^src\/(\w+\/)?index\.ts$/.test(path))) {
+      const reached = reachableFrom(entry);
+      expect(reached.has("src/ops/all.ts"), entry).toBe(reached.has("src/tensor.ts"));
+    }
   });
 
   it("every file for Node has a twin for browsers that exports the same names", () => {
