@@ -1,0 +1,257 @@
+import { type DType, type FloatArray, isFloat } from "../dtype.ts";
+import { DTypeError, FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import { namedParameters } from "../nn/tree.ts";
+import { sameShape } from "../shape.ts";
+import { own, Storage } from "../storage.ts";
+import { isTensor, Tensor } from "../tensor.ts";
+import { clipFactor, gradNorm } from "./clip.ts";
+import { checkAtLeast, checkPositive } from "./options.ts";
+import { everything, type Predicate } from "./predicates.ts";
+import type { RuleState, UpdateRule } from "./rule.ts";
+
+/** The parameters that one rule updates, and the learning rate it does so with. */
+export interface Group {
+  readonly rule: UpdateRule;
+  readonly parameters: readonly { readonly path: string; readonly parameter: Parameter }[];
+  /** The learning rate of the rule's options; 1 for a rule without one. */
+  readonly initialLr: number;
+  lr: number;
+}
+
+export interface OptimizerOptions {
+  /** Bounds the norm of all gradients together, as `clipGradNorm`, without touching them. */
+  readonly clipNorm: number | null;
+  /** Bounds each gradient element, as `clipGradValue`, without touching it. */
+  readonly clipValue: number | null;
+}
+
+/** Everything an optimizer needs to resume: tensors in the parameters' shapes and plain numbers, by name. */
+export type OptimizerState = Record<string, Tensor | number>;
+
+export interface Optimizer {
+  readonly groups: readonly Group[];
+  /**
+   * The learning rate of the first group whose rule has one. Setting it scales every group alike: each gets the value times
+   * the ratio of its initial rate to the first's.
+   */
+  lr: number;
+  /** Updates every parameter that has a gradient. */
+  step(): void;
+  /** Drops every gradient. */
+  zeroGrad(): void;
+  /** A copy of the state: `group.<i>.lr` and `state.<path>.<slot>`. */
+  stateDict(): OptimizerState;
+  /** Restores a state; the steps that follow equal the uninterrupted ones bit for bit. Throws and changes nothing if it does not fit. */
+  loadStateDict(state: OptimizerState): void;
+}
+
+export type OptimizerRows = readonly (readonly [Predicate, UpdateRule])[];
+
+/**
+ * Updates the parameters of a model (or a list of parameters) by a rule, or by the rule of the first row whose predicate
+ * takes them. A parameter that two layers share is stepped once. Throws OptionError for a parameter that no row takes and
+ * for a row that takes none.
+ */
+export function optimizer(
+  model: object | readonly Parameter[],
+  rules: UpdateRule | OptimizerRows,
+  options?: Partial<OptimizerOptions>,
+): Optimizer {
+  const { clipNorm, clipValue } = readOptions<OptimizerOptions>("optimizer", options, {
+    clipNorm: null,
+    clipValue: null,
+  });
+  if (clipNorm !== null) checkPositive("optimizer", "clipNorm", clipNorm);
+  if (clipValue !== null) checkPositive("optimizer", "clipValue", clipValue);
+  const groups = makeGroups(model, rules);
+  const states = new Map<Parameter, RuleState>();
+  const leader = groups.find((group) => group.rule.options.lr !== undefined) ?? groups[0];
+
+  return {
+    groups,
+    get lr() {
+      return leader.lr;
+    },
+    set lr(value) {
+      checkAtLeast("optimizer", "lr", value, 0);
+      if (leader.initialLr === 0) {
+        throw new OptionError("optimizer: lr cannot scale an initial rate, got 0; set the lr of the groups");
+      }
+      for (const group of groups) group.lr = value * (group.initialLr / leader.initialLr);
+    },
+    step() {
+      const work: { group: Group; parameter: Parameter; path: string; grad: FloatArray }[] = [];
+      for (const group of groups) {
+        for (const { path, parameter } of group.parameters) {
+          const grad = gradOf(path, parameter);
+          if (grad) work.push({ group, parameter, path, grad: clipValue ? clamp(grad, clipValue) : grad });
+        }
+      }
+      const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
+      for (const { group, parameter, grad } of work) {
+        const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
+        parameter.update((weight) => {
+          let state = states.get(parameter);
+          if (!state) {
+            state = group.rule.init(weight.length, weight);
+            states.set(parameter, state);
+          }
+          group.rule.update(weight, scaled, state, group.lr);
+        });
+      }
+    },
+    zeroGrad() {
+      for (const { parameters } of groups) for (const { parameter } of parameters) parameter.grad = null;
+    },
+    stateDict() {
+      const saved: OptimizerState = {};
+      groups.forEach((group, i) => {
+        saved[`group.${i}.lr`] = group.lr;
+        for (const { path, parameter } of group.parameters) {
+          for (const [slot, value] of Object.entries(states.get(parameter) ?? {})) {
+            saved[`state.${path}.${slot}`] =
+              typeof value === "number" ? value : snapshot(value, parameter.value);
+          }
+        }
+      });
+      return saved;
+    },
+    loadStateDict(saved) {
+      const unread = new Set(Object.keys(saved));
+      const rates = groups.map((_, i) => {
+        const rate = saved[`group.${i}.lr`];
+        unread.delete(`group.${i}.lr`);
+        if (typeof rate !== "number") throw mismatch(`group.${i}.lr`, "a number", rate);
+        checkAtLeast("loadStateDict", `group.${i}.lr`, rate, 0);
+        return rate;
+      });
+      const restored = new Map<Parameter, RuleState>();
+      for (const { rule, parameters } of groups) {
+        for (const { path, parameter } of parameters) {
+          const state = rule.init(parameter.value.size, parameter.value.data as FloatArray);
+          // A parameter that has had no gradient yet has no state.
+          if (!Object.keys(state).some((slot) => unread.has(`state.${path}.${slot}`))) continue;
+          for (const slot of Object.keys(state)) {
+            const key = `state.${path}.${slot}`;
+            unread.delete(key);
+            state[slot] = readSlot(key, state[slot], saved[key], parameter.value);
+          }
+          restored.set(parameter, state);
+        }
+      }
+      if (unread.size > 0) {
+        throw new FormatError(
+          `loadStateDict: the state holds what this optimizer has not, got ${show([...unread])}`,
+        );
+      }
+      groups.forEach((group, i) => {
+        group.lr = rates[i];
+      });
+      states.clear();
+      for (const [parameter, state] of restored) states.set(parameter, state);
+    },
+  };
+}
+
+function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | OptimizerRows): Group[] {
+  const rows: OptimizerRows = Array.isArray(rules) ? rules : [[everything, rules as UpdateRule]];
+  const members = rows.map((): { path: string; parameter: Parameter }[] => []);
+  const lost: string[] = [];
+  const seen = new Set<Parameter>();
+  for (const { path, parameter, owner } of listParameters(model)) {
+    if (seen.has(parameter)) continue;
+    seen.add(parameter);
+    if (!isFloat(parameter.value.dtype)) {
+      throw new DTypeError(`optimizer: parameters must be floats, got ${parameter.value.dtype} in ${path}`);
+    }
+    const row = rows.findIndex(([takes]) => takes(path, parameter, owner));
+    if (row < 0) lost.push(path);
+    else members[row].push({ path, parameter });
+  }
+  if (lost.length > 0) {
+    throw new OptionError(
+      `optimizer: no row takes some parameters, got ${show(lost)}; end with [everything, rule]`,
+    );
+  }
+  const idle = members.findIndex((list) => list.length === 0);
+  if (idle >= 0) {
+    throw new OptionError(
+      `optimizer: a row takes no parameter, got row ${idle} (${show(rows[idle][1].name)}) of ${rows.length}; rows above it take what they match first`,
+    );
+  }
+  return rows.map(([, rule], i) => {
+    const initialLr = rule.options.lr ?? 1;
+    return { rule, parameters: members[i], initialLr, lr: initialLr };
+  });
+}
+
+function listParameters(
+  model: object | readonly Parameter[],
+): { path: string; parameter: Parameter; owner?: object }[] {
+  if (Array.isArray(model) && model.every((item) => isTensor((item as Parameter | null)?.value))) {
+    return model.map((parameter: Parameter, i) => ({ path: String(i), parameter }));
+  }
+  return namedParameters(model).map(([path, parameter]) => ({
+    path,
+    parameter,
+    owner: ownerOf(model, path),
+  }));
+}
+
+/** The object that holds the last segment of `path`. */
+function ownerOf(model: object, path: string): object | undefined {
+  let owner: unknown = model;
+  for (const name of path.split(".").slice(0, -1))
+    owner = (owner as Record<string, unknown> | undefined)?.[name];
+  return typeof owner === "object" && owner !== null ? owner : undefined;
+}
+
+function gradOf(path: string, { grad, value }: Parameter): FloatArray | null {
+  if (grad === null) return null;
+  if (!sameShape(grad.shape, value.shape)) {
+    throw new ShapeError(
+      `step: a gradient must have its parameter's shape, got ${show(grad.shape)} for ${show(value.shape)} in ${path}`,
+    );
+  }
+  return grad.data as FloatArray;
+}
+
+const clamp = (grad: FloatArray, limit: number): FloatArray =>
+  grad.map((g) => Math.min(Math.max(g, -limit), limit));
+
+function clippingFactor(work: readonly { path: string; grad: FloatArray }[], maxNorm: number): number {
+  const norm = gradNorm(work.map(({ grad }) => grad));
+  if (Number.isFinite(norm)) return clipFactor(norm, maxNorm);
+  for (const { path, grad } of work) {
+    const bad = grad.find((g) => !Number.isFinite(g));
+    if (bad !== undefined) {
+      throw new GradError(`step: clipNorm needs finite gradients, got ${bad} in the gradient of ${path}`);
+    }
+  }
+  throw new GradError(`step: the norm of the gradients overflows, got ${norm}`);
+}
+
+const snapshot = (values: FloatArray, { shape, dtype }: Tensor<DType>): Tensor =>
+  own(new Tensor(new Storage(values.slice(), dtype), shape, dtype));
+
+function readSlot(
+  key: string,
+  fresh: FloatArray | number,
+  saved: Tensor | number | undefined,
+  { shape, dtype }: Tensor,
+): FloatArray | number {
+  if (typeof fresh === "number") {
+    if (typeof saved !== "number" || !Number.isFinite(saved)) throw mismatch(key, "a finite number", saved);
+    return saved;
+  }
+  if (!isTensor(saved) || saved.dtype !== dtype || !sameShape(saved.shape, shape)) {
+    throw mismatch(key, `a ${dtype} tensor of shape ${show(shape)}`, saved);
+  }
+  return saved.data.slice() as FloatArray;
+}
+
+const mismatch = (key: string, wanted: string, found: unknown): FormatError =>
+  new FormatError(
+    `loadStateDict: ${key} must be ${wanted}, got ${found === undefined ? "nothing" : isTensor(found) ? `${found.dtype} ${show(found)}` : show(found)}`,
+  );
