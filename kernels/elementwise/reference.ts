@@ -1,12 +1,22 @@
 /**
  * Elementwise loops over row-major arrays: out[i] = f(x[i]) and out[i] = f(a[i], b[i]) with broadcasting. f works in
- * double precision; the store into `out` rounds once. Nothing is allocated but stride lists.
+ * double precision; the store into `out` rounds once. Allocates stride lists, and double copies of operands that
+ * are not floats.
  */
 
-import type { TypedArray } from "../../src/dtype.ts";
-import { broadcastStrides, type Shape, sameShape, sizeOf } from "../../src/shape.ts";
+import type { FloatArray, TypedArray } from "../../src/dtype.ts";
+import { broadcastStrides, type Shape, sizeOf } from "../../src/shape.ts";
+import { asFloats, writeFloats } from "../floats.ts";
+import { type Binary, binaryLoops, type Unary, unaryLoops } from "./arithmetic.ts";
 
-export function unary(out: TypedArray, x: TypedArray, f: (x: number) => number): void {
+/** out = f(x), element by element. */
+export function unary(out: TypedArray, x: TypedArray, f: Unary): void {
+  const loop = unaryLoops.get(f) ?? ((to, from) => callEach(to, from, f));
+  const values = asFloats(x);
+  writeFloats(out, (to) => loop(to, values));
+}
+
+function callEach(out: FloatArray, x: FloatArray, f: Unary): void {
   for (let i = 0; i < out.length; i++) out[i] = f(x[i]);
 }
 
@@ -18,35 +28,67 @@ export function binary(
   aShape: Shape,
   b: TypedArray,
   bShape: Shape,
-  f: (a: number, b: number) => number,
+  f: Binary,
 ): void {
-  const size = out.length;
-  if (a.length === size && b.length === size) {
-    for (let i = 0; i < size; i++) out[i] = f(a[i], b[i]);
-  } else if (b.length === 1) {
-    const y = b[0];
-    for (let i = 0; i < size; i++) out[i] = f(a.length === 1 ? a[0] : a[i], y);
-  } else if (a.length === 1) {
-    const x = a[0];
-    for (let i = 0; i < size; i++) out[i] = f(x, b[i]);
-  } else if (a.length === size && repeats(bShape, shape)) {
-    const n = b.length;
-    for (let i = 0; i < size; i += n) for (let j = 0; j < n; j++) out[i + j] = f(a[i + j], b[j]);
-  } else {
-    const aStep = broadcastStrides(aShape, shape);
-    const bStep = broadcastStrides(bShape, shape);
-    walkRows(shape, [aStep, bStep], (at, n, [i, j], [di, dj]) => {
-      for (let k = 0; k < n; k++) out[at + k] = f(a[i + k * di], b[j + k * dj]);
-    });
-  }
+  const left = asFloats(a);
+  const right = asFloats(b);
+  const loop =
+    binaryLoops.get(f) ?? ((to, at, n, x, i, di, y, j, dj) => callPairs(to, at, n, x, i, di, y, j, dj, f));
+  writeFloats(out, (to) => {
+    const size = to.length;
+    if ((a.length === size || a.length === 1) && (b.length === size || b.length === 1)) {
+      loop(to, 0, size, left, 0, a.length === 1 ? 0 : 1, right, 0, b.length === 1 ? 0 : 1);
+      return;
+    }
+    walkRows(
+      shape,
+      [broadcastStrides(aShape, shape), broadcastStrides(bShape, shape)],
+      (at, n, [i, j], [di, dj]) => loop(to, at, n, left, i, di, right, j, dj),
+    );
+  });
 }
 
-/** Whether `shape` is `target` without some leading axes, so that its data simply repeats. */
-function repeats(shape: Shape, target: Shape): boolean {
-  let lead = 0;
-  while (lead < shape.length && shape[lead] === 1) lead++;
-  const tail = shape.slice(lead);
-  return sizeOf(tail) > 0 && sameShape(tail, target.slice(target.length - tail.length));
+function callPairs(
+  out: FloatArray,
+  at: number,
+  n: number,
+  a: FloatArray,
+  i: number,
+  di: number,
+  b: FloatArray,
+  j: number,
+  dj: number,
+  f: Binary,
+): void {
+  for (let k = 0; k < n; k++) out[at + k] = f(a[i + k * di], b[j + k * dj]);
+}
+
+/** out (shape) = a where c is not zero, else b, each broadcast to shape. */
+export function select(
+  out: TypedArray,
+  shape: Shape,
+  c: TypedArray,
+  cShape: Shape,
+  a: TypedArray,
+  aShape: Shape,
+  b: TypedArray,
+  bShape: Shape,
+): void {
+  const left = asFloats(a);
+  const right = asFloats(b);
+  writeFloats(out, (to) => {
+    const size = to.length;
+    const whole = (x: TypedArray) => x.length === size || x.length === 1;
+    if (whole(c) && whole(a) && whole(b)) {
+      const [dc, da, db] = [c, a, b].map((x) => (x.length === 1 ? 0 : 1));
+      for (let i = 0; i < size; i++) to[i] = c[i * dc] !== 0 ? left[i * da] : right[i * db];
+      return;
+    }
+    const strides = [cShape, aShape, bShape].map((s) => broadcastStrides(s, shape));
+    walkRows(shape, strides, (at, n, [ci, ai, bi], [dc, da, db]) => {
+      for (let k = 0; k < n; k++) to[at + k] = c[ci + k * dc] !== 0 ? left[ai + k * da] : right[bi + k * db];
+    });
+  });
 }
 
 /**

@@ -11,6 +11,7 @@
  */
 
 import type { FloatArray, TypedArray } from "../../src/dtype.ts";
+import { isFloatArray } from "../floats.ts";
 
 export interface GemmShape {
   m: number;
@@ -61,9 +62,6 @@ export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmS
   else if (n === 1) matVec(out, outOffset, m, a, aOffset, aRow, aCol, b, bOffset, bRow, k, accumulate);
   else blocked(out, outOffset, a, aOffset, aRow, aCol, b, bOffset, bRow, bCol, m, n, k, accumulate);
 }
-
-const isFloatArray = (array: TypedArray): array is FloatArray =>
-  array instanceof Float32Array || array instanceof Float64Array;
 
 const doubles = (array: TypedArray, offset: number, size: number): Float64Array =>
   new Float64Array(array.subarray(offset, offset + size));

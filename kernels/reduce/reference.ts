@@ -1,9 +1,10 @@
 /**
  * Reductions of x seen as (outer, n, inner) over n into out (outer, inner). Sums and products run in double precision and
- * round once. NaN wins every comparison, as in PyTorch; among equals the first wins.
+ * round once; integer operands pass through doubles. NaN wins every comparison, as in PyTorch; among equals the first wins.
  */
 
-import type { TypedArray } from "../../src/dtype.ts";
+import type { FloatArray, TypedArray } from "../../src/dtype.ts";
+import { asFloats, writeFloats } from "../floats.ts";
 
 export interface ReduceSizes {
   readonly outer: number;
@@ -12,7 +13,12 @@ export interface ReduceSizes {
 }
 
 /** out = scale · sum over n. */
-export function sum(out: TypedArray, x: TypedArray, { outer, n, inner }: ReduceSizes, scale = 1): void {
+export function sum(out: TypedArray, x: TypedArray, sizes: ReduceSizes, scale = 1): void {
+  const values = asFloats(x);
+  writeFloats(out, (to) => sumFloats(to, values, sizes, scale));
+}
+
+function sumFloats(out: FloatArray, x: FloatArray, { outer, n, inner }: ReduceSizes, scale: number): void {
   if (inner === 1) {
     for (let o = 0; o < outer; o++) {
       let total = 0;
@@ -40,13 +46,16 @@ export function fold(
   initial: number,
   f: (accumulated: number, x: number) => number,
 ): void {
-  for (let o = 0; o < outer; o++) {
-    for (let j = 0; j < inner; j++) {
-      let value = initial;
-      for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) value = f(value, x[i]);
-      out[o * inner + j] = value;
+  const values = asFloats(x);
+  writeFloats(out, (to) => {
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        let value = initial;
+        for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) value = f(value, values[i]);
+        to[o * inner + j] = value;
+      }
     }
-  }
+  });
 }
 
 /** out = index along n of the element that `better` prefers. n must be positive. */
@@ -56,14 +65,15 @@ export function argBest(
   { outer, n, inner }: ReduceSizes,
   better: (candidate: number, best: number) => boolean,
 ): void {
+  const values = asFloats(x);
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < inner; j++) {
       const start = o * n * inner + j;
       let best = 0;
       for (let k = 1; k < n; k++) {
-        const held = x[start + best * inner];
+        const held = values[start + best * inner];
         if (Number.isNaN(held)) break;
-        const candidate = x[start + k * inner];
+        const candidate = values[start + k * inner];
         if (better(candidate, held) || Number.isNaN(candidate)) best = k;
       }
       out[o * inner + j] = best;
@@ -79,13 +89,16 @@ export function scan(
   initial: number,
   f: (accumulated: number, x: number) => number,
 ): void {
-  for (let o = 0; o < outer; o++) {
-    for (let j = 0; j < inner; j++) {
-      let value = initial;
-      for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) {
-        value = f(value, x[i]);
-        out[i] = value;
+  const values = asFloats(x);
+  writeFloats(out, (to) => {
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        let value = initial;
+        for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) {
+          value = f(value, values[i]);
+          to[i] = value;
+        }
       }
     }
-  }
+  });
 }
