@@ -3,7 +3,8 @@ import fc from "fast-check";
 import seedrandom from "seedrandom";
 import { describe, expect, it } from "vitest";
 import { OptionError } from "../src/errors.ts";
-import { normalQuantile, Rng, type RngState, threefry } from "../src/random.ts";
+import { normalQuantile } from "../src/quantile.ts";
+import { Rng, type RngState, threefry } from "../src/random.ts";
 
 const hex = (words: ArrayLike<number>) => Array.from(words, (w) => w.toString(16).padStart(8, "0"));
 
