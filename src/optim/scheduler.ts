@@ -49,7 +49,7 @@ export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Schedule
       },
       step: () => moveTo(count + 1),
       stateDict: () => ({ count }),
-      loadStateDict(state) {
+      loadStateDict(state: { count: number }) {
         checkCount("schedule", "count", state?.count, 0);
         moveTo(state.count);
       },
@@ -59,7 +59,7 @@ export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Schedule
   return {
     step: (metric) => apply(fn.step(metric)),
     stateDict: () => fn.stateDict(),
-    loadStateDict(state) {
+    loadStateDict(state: PlateauState) {
       fn.loadStateDict(state);
       apply(fn.multiplier);
     },

@@ -10,7 +10,8 @@ import { checkAtLeast, checkCount, checkPositive } from "./options.ts";
 
 export type Schedule = (step: number) => number;
 
-type Required<T, K extends keyof T> = Partial<T> & Pick<T, K>;
+/** Options of which those named K must be given. */
+type Needs<T, K extends keyof T> = Partial<T> & Pick<T, K>;
 
 const cosineBetween = (from: number, to: number, part: number): number =>
   to + (from - to) * 0.5 * (1 + Math.cos(Math.PI * part));
@@ -26,7 +27,7 @@ export function constant(options?: { factor?: number; total?: number }): Schedul
 }
 
 /** From `start` (1) to `end` (0) in a straight line over `total` steps, then `end`. As LinearLR. */
-export function linear(options: Required<{ start: number; end: number; total: number }, "total">): Schedule {
+export function linear(options: Needs<{ start: number; end: number; total: number }, "total">): Schedule {
   const { start, end, total } = readOptions("linear", options, { start: 1, end: 0, total: 0 });
   checkAtLeast("linear", "start", start, 0);
   checkAtLeast("linear", "end", end, 0);
@@ -35,7 +36,7 @@ export function linear(options: Required<{ start: number; end: number; total: nu
 }
 
 /** (1 − k / total)^power, then 0. As PolynomialLR. */
-export function polynomial(options: Required<{ total: number; power: number }, "total">): Schedule {
+export function polynomial(options: Needs<{ total: number; power: number }, "total">): Schedule {
   const { total, power } = readOptions("polynomial", options, { total: 0, power: 1 });
   checkCount("polynomial", "total", total, 1);
   checkPositive("polynomial", "power", power);
@@ -43,7 +44,7 @@ export function polynomial(options: Required<{ total: number; power: number }, "
 }
 
 /** gamma^⌊k / size⌋. As StepLR. */
-export function step(options: Required<{ size: number; gamma: number }, "size">): Schedule {
+export function step(options: Needs<{ size: number; gamma: number }, "size">): Schedule {
   const { size, gamma } = readOptions("step", options, { size: 0, gamma: 0.1 });
   checkCount("step", "size", size, 1);
   checkPositive("step", "gamma", gamma);
@@ -72,9 +73,7 @@ export function exponential(options: { gamma: number }): Schedule {
  * (k + 1) / warmup over the first `warmup` steps, then half a cosine from 1 to `floor` that ends at step `total`, and `floor`
  * from there on.
  */
-export function cosine(
-  options: Required<{ warmup: number; total: number; floor: number }, "total">,
-): Schedule {
+export function cosine(options: Needs<{ warmup: number; total: number; floor: number }, "total">): Schedule {
   const { warmup, total, floor } = readOptions("cosine", options, { warmup: 0, total: 0, floor: 0 });
   checkCount("cosine", "warmup", warmup, 0);
   checkCount("cosine", "total", total, 1);
@@ -86,7 +85,7 @@ export function cosine(
 }
 
 /** A cosine between 1 and `floor` that falls for `period` steps and rises for as many, for ever. As CosineAnnealingLR. */
-export function cosineAnnealing(options: Required<{ period: number; floor: number }, "period">): Schedule {
+export function cosineAnnealing(options: Needs<{ period: number; floor: number }, "period">): Schedule {
   const { period, floor } = readOptions("cosineAnnealing", options, { period: 0, floor: 0 });
   checkCount("cosineAnnealing", "period", period, 1);
   checkAtLeast("cosineAnnealing", "floor", floor, 0);
@@ -98,7 +97,7 @@ export function cosineAnnealing(options: Required<{ period: number; floor: numbe
  * CosineAnnealingWarmRestarts; Loshchilov and Hutter, 2016, arXiv:1608.03983.
  */
 export function cosineRestarts(
-  options: Required<{ period: number; growth: number; floor: number }, "period">,
+  options: Needs<{ period: number; growth: number; floor: number }, "period">,
 ): Schedule {
   const { period, growth, floor } = readOptions("cosineRestarts", options, {
     period: 0,
@@ -122,7 +121,7 @@ export function cosineRestarts(
  * its momentum is the same function with other ends. Smith and Topin, 2017, arXiv:1708.07120.
  */
 export function oneCycle(
-  options: Required<
+  options: Needs<
     { total: number; rise: number; start: number; peak: number; end: number; anneal: "cosine" | "linear" },
     "total"
   >,
@@ -157,7 +156,7 @@ export function oneCycle(
  * of each cycle after the first: 1 is CyclicLR's "triangular", ½ its "triangular2". Smith, 2015, arXiv:1506.01186.
  */
 export function cyclic(
-  options: Required<{ start: number; peak: number; up: number; down: number; decay: number }, "up">,
+  options: Needs<{ start: number; peak: number; up: number; down: number; decay: number }, "up">,
 ): Schedule {
   const { start, peak, up, down, decay } = readOptions("cyclic", options, {
     start: 0,
