@@ -1,16 +1,32 @@
-/** Copies with another order of axes. Row-major in, row-major out; nothing is allocated but stride lists. */
+/** Copies with another order of axes. Row-major in, row-major out, of one type; nothing is allocated but
+ * stride lists. */
 
 import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
 import { walkRows } from "../elementwise/reference.ts";
 
 /** out[i…] = x at `strides` from `offset`, for out of `shape`: permutes, flips, slices and repeats. */
-export function strided(out: TypedArray, shape: Shape, x: TypedArray, strides: readonly number[], offset = 0): void {
+export function strided(
+  out: TypedArray,
+  shape: Shape,
+  x: TypedArray,
+  strides: readonly number[],
+  offset = 0,
+): void {
+  const to = signless(out);
+  const values = signless(x);
   walkRows(shape, [strides], (at, n, [i], [step]) => {
     const from = offset + i;
-    if (step === 1) for (let k = 0; k < n; k++) out[at + k] = x[from + k];
-    else for (let k = 0; k < n; k++) out[at + k] = x[from + k * step];
+    if (step === 1) for (let k = 0; k < n; k++) to[at + k] = values[from + k];
+    else for (let k = 0; k < n; k++) to[at + k] = values[from + k * step];
   });
+}
+
+/** The same bits as one of four types: past four V8 looks up every element (see floats.ts). A copy never reads a sign. */
+function signless(array: TypedArray): TypedArray {
+  if (array instanceof Int32Array) return new Uint32Array(array.buffer, array.byteOffset, array.length);
+  if (array instanceof Int8Array) return new Uint8Array(array.buffer, array.byteOffset, array.length);
+  return array;
 }
 
 /** The adjoint of `strided`: adds g (shape) into `out` at the same places. */
