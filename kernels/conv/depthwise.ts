@@ -10,27 +10,28 @@ import { endInside, firstInside } from "../windows.ts";
 import type { ConvGeometry } from "./reference.ts";
 
 export function depthwiseConv2d(out: FloatArray, x: FloatArray, w: FloatArray, g: ConvGeometry): void {
-  const sums = new Float64Array(g.oh * g.ow);
-  const filtersPerChannel = g.o / g.c;
-  for (let image = 0; image < g.n; image++)
-    for (let filter = 0; filter < g.o; filter++) {
-      const plane = (image * g.c + Math.floor(filter / filtersPerChannel)) * g.h * g.w;
+  const { n, c, h, w: width, o, kh, kw, oh, ow, strideH, strideW, padTop, padLeft, dilationH, dilationW } = g;
+  const sums = new Float64Array(oh * ow);
+  const filtersPerChannel = o / c;
+  for (let image = 0; image < n; image++)
+    for (let filter = 0; filter < o; filter++) {
+      const plane = (image * c + Math.floor(filter / filtersPerChannel)) * h * width;
       sums.fill(0);
-      for (let i = 0; i < g.kh; i++)
-        for (let j = 0; j < g.kw; j++) {
-          const weight = w[(filter * g.kh + i) * g.kw + j];
-          const shift = j * g.dilationW - g.padLeft;
-          const first = firstInside(shift, g.strideW, g.ow);
-          const end = endInside(shift, g.strideW, g.ow, g.w);
-          for (let oy = 0; oy < g.oh; oy++) {
-            const iy = oy * g.strideH - g.padTop + i * g.dilationH;
-            if (iy < 0 || iy >= g.h) continue;
-            const to = oy * g.ow;
-            let at = plane + iy * g.w + shift + first * g.strideW;
-            for (let ox = first; ox < end; ox++, at += g.strideW) sums[to + ox] += weight * x[at];
+      for (let i = 0; i < kh; i++)
+        for (let j = 0; j < kw; j++) {
+          const weight = w[(filter * kh + i) * kw + j];
+          const shift = j * dilationW - padLeft;
+          const first = firstInside(shift, strideW, ow);
+          const end = endInside(shift, strideW, ow, width);
+          for (let oy = 0; oy < oh; oy++) {
+            const iy = oy * strideH - padTop + i * dilationH;
+            if (iy < 0 || iy >= h) continue;
+            const to = oy * ow;
+            let at = plane + iy * width + shift + first * strideW;
+            for (let ox = first; ox < end; ox++, at += strideW) sums[to + ox] += weight * x[at];
           }
         }
-      out.set(sums, (image * g.o + filter) * g.oh * g.ow);
+      out.set(sums, (image * o + filter) * oh * ow);
     }
 }
 
@@ -40,29 +41,30 @@ export function depthwiseConv2dInputGrad(
   w: FloatArray,
   g: ConvGeometry,
 ): void {
-  const sums = new Float64Array(g.h * g.w);
-  const filtersPerChannel = g.o / g.c;
-  for (let image = 0; image < g.n; image++)
-    for (let channel = 0; channel < g.c; channel++) {
+  const { n, c, h, w: width, o, kh, kw, oh, ow, strideH, strideW, padTop, padLeft, dilationH, dilationW } = g;
+  const sums = new Float64Array(h * width);
+  const filtersPerChannel = o / c;
+  for (let image = 0; image < n; image++)
+    for (let channel = 0; channel < c; channel++) {
       sums.fill(0);
       for (let filter = channel * filtersPerChannel; filter < (channel + 1) * filtersPerChannel; filter++) {
-        const plane = (image * g.o + filter) * g.oh * g.ow;
-        for (let i = 0; i < g.kh; i++)
-          for (let j = 0; j < g.kw; j++) {
-            const weight = w[(filter * g.kh + i) * g.kw + j];
-            const shift = j * g.dilationW - g.padLeft;
-            const first = firstInside(shift, g.strideW, g.ow);
-            const end = endInside(shift, g.strideW, g.ow, g.w);
-            for (let oy = 0; oy < g.oh; oy++) {
-              const iy = oy * g.strideH - g.padTop + i * g.dilationH;
-              if (iy < 0 || iy >= g.h) continue;
-              const at = plane + oy * g.ow;
-              let to = iy * g.w + shift + first * g.strideW;
-              for (let ox = first; ox < end; ox++, to += g.strideW) sums[to] += weight * dOut[at + ox];
+        const plane = (image * o + filter) * oh * ow;
+        for (let i = 0; i < kh; i++)
+          for (let j = 0; j < kw; j++) {
+            const weight = w[(filter * kh + i) * kw + j];
+            const shift = j * dilationW - padLeft;
+            const first = firstInside(shift, strideW, ow);
+            const end = endInside(shift, strideW, ow, width);
+            for (let oy = 0; oy < oh; oy++) {
+              const iy = oy * strideH - padTop + i * dilationH;
+              if (iy < 0 || iy >= h) continue;
+              const at = plane + oy * ow;
+              let to = iy * width + shift + first * strideW;
+              for (let ox = first; ox < end; ox++, to += strideW) sums[to] += weight * dOut[at + ox];
             }
           }
       }
-      dx.set(sums, (image * g.c + channel) * g.h * g.w);
+      dx.set(sums, (image * c + channel) * h * width);
     }
 }
 
@@ -72,24 +74,25 @@ export function depthwiseConv2dWeightGrad(
   dOut: FloatArray,
   g: ConvGeometry,
 ): void {
-  const filtersPerChannel = g.o / g.c;
-  for (let filter = 0; filter < g.o; filter++)
-    for (let i = 0; i < g.kh; i++)
-      for (let j = 0; j < g.kw; j++) {
-        const shift = j * g.dilationW - g.padLeft;
-        const first = firstInside(shift, g.strideW, g.ow);
-        const end = endInside(shift, g.strideW, g.ow, g.w);
+  const { n, c, h, w: width, o, kh, kw, oh, ow, strideH, strideW, padTop, padLeft, dilationH, dilationW } = g;
+  const filtersPerChannel = o / c;
+  for (let filter = 0; filter < o; filter++)
+    for (let i = 0; i < kh; i++)
+      for (let j = 0; j < kw; j++) {
+        const shift = j * dilationW - padLeft;
+        const first = firstInside(shift, strideW, ow);
+        const end = endInside(shift, strideW, ow, width);
         let sum = 0;
-        for (let image = 0; image < g.n; image++) {
-          const plane = (image * g.c + Math.floor(filter / filtersPerChannel)) * g.h * g.w;
-          for (let oy = 0; oy < g.oh; oy++) {
-            const iy = oy * g.strideH - g.padTop + i * g.dilationH;
-            if (iy < 0 || iy >= g.h) continue;
-            const from = ((image * g.o + filter) * g.oh + oy) * g.ow;
-            let at = plane + iy * g.w + shift + first * g.strideW;
-            for (let ox = first; ox < end; ox++, at += g.strideW) sum += dOut[from + ox] * x[at];
+        for (let image = 0; image < n; image++) {
+          const plane = (image * c + Math.floor(filter / filtersPerChannel)) * h * width;
+          for (let oy = 0; oy < oh; oy++) {
+            const iy = oy * strideH - padTop + i * dilationH;
+            if (iy < 0 || iy >= h) continue;
+            const from = ((image * o + filter) * oh + oy) * ow;
+            let at = plane + iy * width + shift + first * strideW;
+            for (let ox = first; ox < end; ox++, at += strideW) sum += dOut[from + ox] * x[at];
           }
         }
-        dw[(filter * g.kh + i) * g.kw + j] = sum;
+        dw[(filter * kh + i) * kw + j] = sum;
       }
 }
