@@ -96,7 +96,9 @@ export function show(value: unknown): string {
   if (value !== null && typeof value === "object") {
     const shape = (value as { shape?: unknown }).shape;
     if (Array.isArray(shape)) return show(shape);
-    return value.constructor?.name ?? "object";
+    // Parsed files may hold anything under these names.
+    const name: unknown = value.constructor?.name;
+    return typeof name === "string" && name !== "" ? name : "object";
   }
   return String(value);
 }
