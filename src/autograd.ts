@@ -4,7 +4,16 @@ import { GradError, isPlainObject, readOptions, ShapeError, show } from "./error
 import { defaultRng } from "./generator.ts";
 import { sameShape } from "./shape.ts";
 import { isThenable } from "./storage.ts";
-import { gradients, isDifferentiable, isRecording, onesLike, reachable, record, tapeState, withRecording } from "./tape.ts";
+import {
+  gradients,
+  isDifferentiable,
+  isRecording,
+  onesLike,
+  reachable,
+  record,
+  tapeState,
+  withRecording,
+} from "./tape.ts";
 import { asTensor, isTensor, type Tensor } from "./tensor.ts";
 
 /** A tensor, or an array or object of them, nested at will. What is not a float tensor is passed through. */
@@ -22,7 +31,9 @@ export type GradOf<T> = T extends Tensor
         : null;
 
 /** One argument's gradient, or the list of them for several arguments. */
-export type GradsOf<A extends readonly unknown[]> = A extends readonly [infer T] ? GradOf<T> : { [K in keyof A]: GradOf<A[K]> };
+export type GradsOf<A extends readonly unknown[]> = A extends readonly [infer T]
+  ? GradOf<T>
+  : { [K in keyof A]: GradOf<A[K]> };
 
 function mapTree(tree: Tree, leaf: (t: Tensor) => unknown, other: (value: unknown) => unknown): unknown {
   if (isDifferentiable(tree)) return leaf(tree);
@@ -47,7 +58,8 @@ function trace<A extends readonly unknown[], R>(op: string, f: (...x: A) => R, x
   };
   return withRecording(true, () => {
     const twins = mapTree(x, twin, (value) => value) as A;
-    if (leaves.length === 0) throw new GradError(`${op}: no argument holds a float tensor, got ${show([...x])}`);
+    if (leaves.length === 0)
+      throw new GradError(`${op}: no argument holds a float tensor, got ${show([...x])}`);
     tapeState.depth++;
     try {
       const value = f(...twins);
@@ -60,7 +72,11 @@ function trace<A extends readonly unknown[], R>(op: string, f: (...x: A) => R, x
 }
 
 /** Puts the gradients back in the form of the arguments. */
-function arrange<A extends readonly unknown[]>(x: A, grads: readonly (Tensor | null)[], leaves: readonly Tensor[]): GradsOf<A> {
+function arrange<A extends readonly unknown[]>(
+  x: A,
+  grads: readonly (Tensor | null)[],
+  leaves: readonly Tensor[],
+): GradsOf<A> {
   let i = 0;
   const next = () => {
     const k = i++;
@@ -84,10 +100,17 @@ export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tenso
   return (...x: A): { value: Tensor; grad: GradsOf<A> } => {
     const { value, leaves, linked } = trace("grad", f, x);
     if (!isTensor(value) || value.size !== 1) {
-      throw new GradError(`grad: the function must return a single number, got ${show(value)}; reduce it, for example with sum()`);
+      throw new GradError(
+        `grad: the function must return a single number, got ${show(value)}; reduce it, for example with sum()`,
+      );
     }
-    const settings = { createGraph: createGraph || (linked && isRecording()), retainGraph: createGraph || linked };
-    const grads = value.requiresGrad ? gradients([value], [onesLike(value)], leaves, settings) : leaves.map(() => null);
+    const settings = {
+      createGraph: createGraph || (linked && isRecording()),
+      retainGraph: createGraph || linked,
+    };
+    const grads = value.requiresGrad
+      ? gradients([value], [onesLike(value)], leaves, settings)
+      : leaves.map(() => null);
     return { value: linked || createGraph ? value : value.detach(), grad: arrange(x, grads, leaves) };
   };
 }
@@ -108,10 +131,14 @@ export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
     const pullback = (v: Tensor) => {
       const seed = asTensor("vjp", v, value.dtype);
       if (!sameShape(seed.shape, value.shape)) {
-        throw new ShapeError(`vjp: the vector must have the shape of the value, got ${show(seed.shape)} for ${show(value.shape)}`);
+        throw new ShapeError(
+          `vjp: the vector must have the shape of the value, got ${show(seed.shape)} for ${show(value.shape)}`,
+        );
       }
       const settings = { createGraph: linked && isRecording(), retainGraph: true };
-      const grads = value.requiresGrad ? gradients([value], [seed], leaves, settings) : leaves.map(() => null);
+      const grads = value.requiresGrad
+        ? gradients([value], [seed], leaves, settings)
+        : leaves.map(() => null);
       return arrange(x, grads, leaves);
     };
     return [linked ? value : value.detach(), pullback];
@@ -136,7 +163,8 @@ export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor)
     const random = defaultRng().state;
     const floor = tapeState.sequence - 1;
     const value = f(...x);
-    if (!isTensor(value)) throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
+    if (!isTensor(value))
+      throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
     if (!value.requiresGrad) return value;
     // What the inner graph reads from outside: arguments and captured tensors.
     const external = new Set<Tensor>();

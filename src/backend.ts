@@ -21,7 +21,12 @@ type Forward = (
 ) => void;
 
 const current = shared("backend", () => ({
-  info: { name: "reference", threads: 1, relaxed: false, reason: "the reference kernels are the only ones so far" } as BackendInfo,
+  info: {
+    name: "reference",
+    threads: 1,
+    relaxed: false,
+    reason: "the reference kernels are the only ones so far",
+  } as BackendInfo,
   serves: new Map<string, Forward>(),
 }));
 
@@ -34,12 +39,14 @@ export const backendInfo = (): BackendInfo => current.info;
 /** Chooses the kernels. Only 'reference' exists so far; anything else is a BackendError. */
 export function useBackend(name: "reference", options?: { relaxed?: boolean }): void {
   readOptions("useBackend", options, { relaxed: false });
-  if (name !== "reference") throw new BackendError(`useBackend: no such backend, got ${show(name)}; use "reference"`);
+  if (name !== "reference")
+    throw new BackendError(`useBackend: no such backend, got ${show(name)}; use "reference"`);
 }
 
 /** Asks for `n` threads. There is one so far: more is a BackendError. */
 export async function setThreads(n: number): Promise<void> {
-  if (!Number.isInteger(n) || n < 1) throw new OptionError(`setThreads: needs a positive integer, got ${show(n)}`);
+  if (!Number.isInteger(n) || n < 1)
+    throw new OptionError(`setThreads: needs a positive integer, got ${show(n)}`);
   if (n > 1) throw new BackendError(`setThreads: the reference backend runs on one thread, got ${n}`);
 }
 

@@ -67,9 +67,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
     const m = i < rank - a.length ? 1 : a[i - (rank - a.length)];
     const n = i < rank - b.length ? 1 : b[i - (rank - b.length)];
     if (m !== n && m !== 1 && n !== 1) {
-      throw new ShapeError(
-        `${op}: cannot broadcast ${show(a)} with ${show(b)}: axis ${i - rank} is ${m} and ${n}`,
-      );
+      throw new ShapeError(`${op}: cannot broadcast ${show(a)} with ${show(b)}: axis ${i} is ${m} and ${n}`);
     }
     out[i] = m === 1 ? n : m;
   }

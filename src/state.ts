@@ -5,7 +5,9 @@
 
 const key = Symbol.for("bitgrad/1");
 
-const registry: Record<string, unknown> = ((globalThis as Record<symbol, unknown>)[key] ??= {}) as Record<string, unknown>;
+const host = globalThis as unknown as Record<symbol, Record<string, unknown> | undefined>;
+host[key] ??= {};
+const registry = host[key];
 
 /** The value of `slot`, made on first use. A slot belongs to one module. */
 export function shared<T>(slot: string, make: () => T): T {

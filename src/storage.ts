@@ -71,7 +71,8 @@ function leave(storage: Storage): void {
   memoryState.bytes -= storage.bytes;
 }
 
-export const allocate = <D extends DType>(dtype: D, size: number): Storage => new Storage(newArray(dtype, size), dtype);
+export const allocate = <D extends DType>(dtype: D, size: number): Storage =>
+  new Storage(newArray(dtype, size), dtype);
 
 type Holder = { readonly storage: Storage };
 
@@ -134,7 +135,8 @@ export interface Scope {
   [Symbol.dispose](): void;
 }
 
-const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);
+const disposeSymbol: typeof Symbol.dispose =
+  Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);
 
 /**
  * Runs `fn` and releases every tensor made inside it, except those in what it returns (tensors, arrays, maps and objects of
@@ -150,13 +152,15 @@ export function scope<T>(first?: (() => T) | { name?: string }, options?: { name
     return { keep, dispose: end, [disposeSymbol]: end } as Scope;
   }
   const frame = open(options?.name ?? (first.name || "scope"));
-  let result: T | null = null;
+  let result: T | undefined;
   try {
     result = first();
     if (isThenable(result)) {
-      throw new StageError("scope: the callback must be synchronous, got a promise; use `using s = scope()` around the awaits");
+      throw new StageError(
+        "scope: the callback must be synchronous, got a promise; use `using s = scope()` around the awaits",
+      );
     }
-    return result;
+    return result as T;
   } finally {
     close(frame, result);
   }

@@ -22,7 +22,11 @@ export interface VjpContext<I extends readonly unknown[] = Inputs> {
 }
 
 /** A gradient rule: one gradient an input, null for none. The incoming one is null only where an op has several outputs. */
-export type Vjp = (grads: readonly (Tensor | null)[], context: VjpContext, options: object) => readonly (Tensor | null)[];
+export type Vjp = (
+  grads: readonly (Tensor | null)[],
+  context: VjpContext,
+  options: object,
+) => readonly (Tensor | null)[];
 
 /** The part of an op row that the tape needs. */
 export interface Differentiable {
@@ -80,7 +84,12 @@ const tapeState = shared("tape", () => ({ recording: true, sequence: 0, depth: 0
 export const isRecording = (): boolean => tapeState.recording;
 
 /** Puts an op that has just run on the tape, if gradients are on and an input wants one. */
-export function record(row: Differentiable, inputs: Inputs, options: object, outputs: readonly Tensor[]): void {
+export function record(
+  row: Differentiable,
+  inputs: Inputs,
+  options: object,
+  outputs: readonly Tensor[],
+): void {
   if (!tapeState.recording || row.vjp === null) return;
   let wanted = false;
   for (const input of inputs) if (input?.requiresGrad) wanted = true;
@@ -107,7 +116,9 @@ function withRecording<T>(on: boolean, fn: () => T): T {
 export function noGrad<T>(fn: () => T): T {
   const result = withRecording(false, fn);
   if (isThenable(result)) {
-    throw new GradError("noGrad: the callback must be synchronous, got a promise; wrap each synchronous part instead");
+    throw new GradError(
+      "noGrad: the callback must be synchronous, got a promise; wrap each synchronous part instead",
+    );
   }
   return result;
 }
@@ -161,11 +172,13 @@ function pass(
       const rule = createGraph || row.fusedVjp === null ? row.vjp : row.fusedVjp;
       const result = rule!(incoming, node, node.options);
       if (result.length !== parents.length) {
-        throw new GradError(`${row.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`);
+        throw new GradError(
+          `${row.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`,
+        );
       }
       result.forEach((grad, i) => {
         const input = parents[i];
-        if (grad && input && needs[i]) add(input, fit(row.name, grad, input));
+        if (grad && input && needs[i]) add(input, matched(row.name, grad, input));
       });
       if (!retainGraph) node.free();
     }
@@ -184,11 +197,13 @@ function emitTarget(
 }
 
 /** A gradient in its input's shape and dtype: sums what broadcasting repeated. */
-function fit(op: string, grad: Tensor, input: Tensor): Tensor {
+function matched(op: string, grad: Tensor, input: Tensor): Tensor {
   let g = grad;
   if (!sameShape(g.shape, input.shape)) {
     if (g.rank < input.rank) {
-      throw new GradError(`${op}: vjp returned a gradient of the wrong shape, got ${show(g.shape)} for ${show(input.shape)}`);
+      throw new GradError(
+        `${op}: vjp returned a gradient of the wrong shape, got ${show(g.shape)} for ${show(input.shape)}`,
+      );
     }
     g = g.sumTo(input.shape);
   }
@@ -208,21 +223,31 @@ export interface BackwardOptions {
  * Adds d root / d leaf to `.grad` of every leaf that requires a gradient. A root that is not a single number needs
  * `gradient`, of its shape. Throws GradError when nothing was recorded or the graph is gone.
  */
-export function backward(root: Tensor, gradient?: Tensor | null, options?: BackwardOptions): void {
+export function backward(
+  root: Tensor,
+  gradient?: Tensor | null | BackwardOptions,
+  options?: BackwardOptions,
+): void {
   if (isPlainObject(gradient)) {
     options = gradient as BackwardOptions;
     gradient = undefined;
   }
   const { createGraph, retainGraph } = readOptions("backward", options, backwardDefaults);
   if (!root.requiresGrad) {
-    throw new GradError("backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to");
+    throw new GradError(
+      "backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to",
+    );
   }
   if (!gradient && root.size !== 1) {
-    throw new GradError(`backward: only a single number has an implicit gradient, got ${show(root.shape)}; pass one of that shape`);
+    throw new GradError(
+      `backward: only a single number has an implicit gradient, got ${show(root.shape)}; pass one of that shape`,
+    );
   }
   const seed = gradient ? asTensor("backward", gradient, root.dtype) : onesLike(root);
   if (!sameShape(seed.shape, root.shape)) {
-    throw new GradError(`backward: the gradient must have the shape of the tensor, got ${show(seed.shape)} for ${show(root.shape)}`);
+    throw new GradError(
+      `backward: the gradient must have the shape of the tensor, got ${show(seed.shape)} for ${show(root.shape)}`,
+    );
   }
   const settings = { createGraph, retainGraph: retainGraph || createGraph };
   pass([root], [seed], settings, null, (leaf, grad) => {

@@ -3,7 +3,15 @@
  * installed by `ops/all.ts`; this file knows no op.
  */
 
-import { type ArrayOf, type DType, dtypeOfArray, isDType, isFloat, newArray, type TypedArray } from "./dtype.ts";
+import {
+  type ArrayOf,
+  type DType,
+  dtypeOfArray,
+  isDType,
+  isFloat,
+  newArray,
+  type TypedArray,
+} from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
 import { checkShape, type Shape, sizeOf } from "./shape.ts";
 import { allocate, Storage } from "./storage.ts";
@@ -66,7 +74,9 @@ export class Tensor<D extends DType = DType> {
       throw new DTypeError(`requiresGrad: only float tensors have gradients, got ${this.dtype}`);
     }
     if (this.node !== null && !on) {
-      throw new GradError(`requiresGrad: cannot be turned off on a computed tensor, got the result of ${this.node.row.name}; use detach()`);
+      throw new GradError(
+        `requiresGrad: cannot be turned off on a computed tensor, got the result of ${this.node.row.name}; use detach()`,
+      );
     }
     this.needsGrad = on;
   }
@@ -172,13 +182,19 @@ const ranges: Partial<Record<DType, [number, number]>> = {
 };
 
 /** Writes `values` into an array of `dtype`; a value that the integer type cannot hold is an error. */
-export function convertArray<D extends DType>(op: string, values: ArrayLike<number | boolean>, dtype: D): ArrayOf<D> {
+export function convertArray<D extends DType>(
+  op: string,
+  values: ArrayLike<number | boolean>,
+  dtype: D,
+): ArrayOf<D> {
   const out = newArray(dtype, values.length);
   const range = ranges[dtype];
   for (let i = 0; i < values.length; i++) {
     const value = Number(values[i]);
     if (range && (!Number.isInteger(value) || value < range[0] || value > range[1])) {
-      throw new DTypeError(`${op}: ${dtype} cannot hold the value, got ${value} at index ${i}; round, clip or choose another dtype`);
+      throw new DTypeError(
+        `${op}: ${dtype} cannot hold the value, got ${value} at index ${i}; round, clip or choose another dtype`,
+      );
     }
     out[i] = value;
   }
@@ -186,7 +202,10 @@ export function convertArray<D extends DType>(op: string, values: ArrayLike<numb
 }
 
 /** The shape of nested arrays and their elements in order. Ragged nesting is a ShapeError. */
-function flatten(op: string, data: NestedArray): { shape: number[]; values: (number | boolean)[]; array: TypedArray | null } {
+function flatten(
+  op: string,
+  data: NestedArray,
+): { shape: number[]; values: (number | boolean)[]; array: TypedArray | null } {
   const shape: number[] = [];
   let probe: unknown = data;
   let array: TypedArray | null = null;
@@ -202,14 +221,24 @@ function flatten(op: string, data: NestedArray): { shape: number[]; values: (num
   const visit = (item: unknown, axis: number): void => {
     if (axis === shape.length) {
       if (typeof item !== "number" && typeof item !== "boolean") {
-        throw new ShapeError(`${op}: ragged or non-numeric data, got ${show(item)} where a number of a ${show(shape)} array belongs`);
+        throw new ShapeError(
+          `${op}: ragged or non-numeric data, got ${show(item)} where a number of a ${show(shape)} array belongs`,
+        );
       }
       values.push(item);
       return;
     }
-    if ((!Array.isArray(item) && !ArrayBuffer.isView(item)) || (item as unknown as ArrayLike<unknown>).length !== shape[axis]) {
-      const got = Array.isArray(item) || ArrayBuffer.isView(item) ? `length ${(item as unknown as ArrayLike<unknown>).length}` : show(item);
-      throw new ShapeError(`${op}: ragged data, got ${got} on axis ${axis} where the first entry has length ${shape[axis]}`);
+    if (
+      (!Array.isArray(item) && !ArrayBuffer.isView(item)) ||
+      (item as unknown as ArrayLike<unknown>).length !== shape[axis]
+    ) {
+      const got =
+        Array.isArray(item) || ArrayBuffer.isView(item)
+          ? `length ${(item as unknown as ArrayLike<unknown>).length}`
+          : show(item);
+      throw new ShapeError(
+        `${op}: ragged data, got ${got} on axis ${axis} where the first entry has length ${shape[axis]}`,
+      );
     }
     const list = item as ArrayLike<unknown>;
     for (let i = 0; i < list.length; i++) visit(list[i], axis + 1);
@@ -237,14 +266,21 @@ export interface TensorOptions<D extends DType = DType> {
  * Throws ShapeError for ragged data or a shape that does not fit, DTypeError for values that the dtype cannot hold.
  */
 export function tensor<D extends DType = "float32">(data: TensorLike, options?: TensorOptions<D>): Tensor<D> {
-  const { dtype, requiresGrad, shape } = readOptions("tensor", options as TensorOptions | undefined, creationDefaults as TensorOptions & typeof creationDefaults);
-  if (dtype !== undefined && !isDType(dtype)) throw new DTypeError(`tensor: unknown dtype, got ${show(dtype)}`);
+  const { dtype, requiresGrad, shape } = readOptions(
+    "tensor",
+    options as TensorOptions | undefined,
+    creationDefaults as TensorOptions & typeof creationDefaults,
+  );
+  if (dtype !== undefined && !isDType(dtype))
+    throw new DTypeError(`tensor: unknown dtype, got ${show(dtype)}`);
   const made = make(data, dtype);
   let result = made;
   if (shape !== undefined) {
     const wanted = checkShape("tensor", shape);
     if (sizeOf(wanted) !== made.size) {
-      throw new ShapeError(`tensor: ${made.size} values do not fill the shape, got ${show(wanted)} of ${sizeOf(wanted)}`);
+      throw new ShapeError(
+        `tensor: ${made.size} values do not fill the shape, got ${show(wanted)} of ${sizeOf(wanted)}`,
+      );
     }
     result = new Tensor(made.storage, wanted, made.dtype);
   }
@@ -259,12 +295,18 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
   }
   if (isTensor(data)) {
     const type = dtype ?? data.dtype;
-    return wrap(type === data.dtype ? data.data.slice() : convertArray("tensor", data.data, type), data.shape, type);
+    return wrap(
+      type === data.dtype ? data.data.slice() : convertArray("tensor", data.data, type),
+      data.shape,
+      type,
+    );
   }
   if (ArrayBuffer.isView(data)) {
     const own = dtypeOfArray(data);
     if (own === null) {
-      throw new DTypeError(`tensor: no dtype for this typed array, got ${data.constructor.name}; convert it, for example with Array.from`);
+      throw new DTypeError(
+        `tensor: no dtype for this typed array, got ${data.constructor.name}; convert it, for example with Array.from`,
+      );
     }
     const type = dtype ?? own;
     return wrap(type === own ? data.slice() : convertArray("tensor", data, type), [data.length], type);
@@ -272,16 +314,26 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
   if (Array.isArray(data)) {
     const { shape, values, array } = flatten("tensor", data);
     const inner = array && dtypeOfArray(array);
-    const type = dtype ?? inner ?? (values.length > 0 && values.every((v) => typeof v === "boolean") ? "bool" : "float32");
+    const type =
+      dtype ??
+      inner ??
+      (values.length > 0 && values.every((v) => typeof v === "boolean") ? "bool" : "float32");
     return wrap(convertArray("tensor", values, type), shape, type);
   }
-  throw new OptionError(`tensor: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`);
+  throw new OptionError(
+    `tensor: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`,
+  );
 }
 
 /** `value` as a tensor; numbers and arrays take `dtype` where one is given. Names `op` when it is neither. */
 export function asTensor(op: string, value: unknown, dtype?: DType): Tensor {
   if (isTensor(value)) return value;
-  if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value) || ArrayBuffer.isView(value)) {
+  if (
+    typeof value === "number" ||
+    typeof value === "boolean" ||
+    Array.isArray(value) ||
+    ArrayBuffer.isView(value)
+  ) {
     return tensor(value as TensorLike, dtype && { dtype });
   }
   throw new OptionError(`${op}: expected a tensor, got ${show(value)}`);

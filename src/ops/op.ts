@@ -2,6 +2,7 @@
  * defineOp: one row an op. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
  */
 
+import { vjp as vjpOf } from "../autograd.ts";
 import { servedBy } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
@@ -11,6 +12,8 @@ import { type Differentiable, record, type Vjp, type VjpContext } from "../tape.
 import { asTensor, empty, isTensor, Tensor, type TensorLike } from "../tensor.ts";
 
 export type Inputs = readonly (Tensor | null | undefined)[];
+/** What a gradient rule returns: one gradient an input, null for none. */
+export type Grads = readonly (Tensor | null)[];
 type ShapeLike = Shape | { readonly shape: Shape };
 
 /** What an op's author writes. I: the tensor inputs, O: the options. */
@@ -22,9 +25,11 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   /** Writes the result into `out`, which is zeroed. The reference: plain loops, sums in double precision. */
   forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
   /** The gradient for each input, written in ops; null for none. Omit it where there is no gradient. */
-  vjp?(grad: Tensor, context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  vjp?(grad: Tensor, context: VjpContext<I>, options: O): Grads;
   /** A faster gradient for when nobody differentiates it again. */
-  fusedVjp?(grad: Tensor, context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  fusedVjp?(grad: Tensor, context: VjpContext<I>, options: O): Grads;
+  /** A fused op's meaning in smaller ops: its gradient where that is differentiated again, and what tests hold it to. */
+  composed?(inputs: I, options: O): Tensor;
   /** Option names with their defaults. Given, an unknown name is an error. */
   options?: O;
   /** Tensors that must be given; the rest may be left out or null. Default 1. */
@@ -39,8 +44,12 @@ export interface MultiOpDefinition<I extends Inputs, O extends object>
   shape(inputs: I, options: O): readonly ShapeLike[];
   dtype?(inputs: I, options: O): readonly DType[];
   forward(outs: readonly TypedArray[], inputs: I, options: O): void;
-  vjp?(grads: readonly (Tensor | null)[], context: VjpContext<I>, options: O): readonly (Tensor | null)[];
-  fusedVjp?(grads: readonly (Tensor | null)[], context: VjpContext<I>, options: O): readonly (Tensor | null)[];
+  vjp?(grads: readonly (Tensor | null)[], context: VjpContext<I>, options: O): Grads;
+  fusedVjp?(
+    grads: readonly (Tensor | null)[],
+    context: VjpContext<I>,
+    options: O,
+  ): readonly (Tensor | null)[];
 }
 
 /** A row as the machinery sees it. */
@@ -51,6 +60,7 @@ export interface OpRow extends Differentiable {
   readonly options: object | null;
   readonly arity: number;
   readonly view: boolean;
+  readonly composed: ((inputs: Inputs, options: object) => Tensor) | null;
 }
 
 type Likes<I extends Inputs> = { [K in keyof I]: TensorLike | Extract<I[K], null | undefined> };
@@ -61,27 +71,34 @@ export interface Op<I extends Inputs, O extends object, R> {
   readonly row: OpRow;
 }
 
-const toShape = (op: string, value: ShapeLike): Shape => (Array.isArray(value) ? checkShape(op, value) : (value as { shape: Shape }).shape);
+const toShape = (op: string, value: ShapeLike): Shape =>
+  Array.isArray(value) ? checkShape(op, value) : (value as { shape: Shape }).shape;
 
 /**
  * Adds an op: `clip(x, { min, max })` after `const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", …)`.
  * Called with tensors (or numbers and arrays that stand for them) first and one options object last. It is recorded,
  * broadcast gradients are summed back, and gradients of gradients work, because `vjp` is written in ops.
  */
-export function defineOp<I extends Inputs, O extends object = object>(name: string, definition: OpDefinition<I, O>): Op<I, O, Tensor> {
+export function defineOp<I extends Inputs, O extends object = object>(
+  name: string,
+  definition: OpDefinition<I, O>,
+): Op<I, O, Tensor> {
   checkDefinition(name, definition);
   const { shape, dtype, forward, vjp, fusedVjp } = definition as unknown as OpDefinition<Inputs, object>;
   const single = (rule: typeof vjp): Vjp | null =>
     rule ? (grads, context, options) => rule(grads[0]!, context as VjpContext<Inputs>, options) : null;
-  return bind({
-    ...common(name, definition),
-    shapes: (inputs, options) => [toShape(name, shape(inputs, options))],
-    dtypes: (inputs, options) => (dtype ? [dtype(inputs, options)] : null),
-    forward: (outs, inputs, options, outputs) => forward(outs[0], inputs, options, outputs[0]),
-    vjp: single(vjp),
-    fusedVjp: single(fusedVjp),
-    view: definition.view ?? false,
-  }, (outputs) => outputs[0]);
+  return bind(
+    {
+      ...common(name, definition),
+      shapes: (inputs, options) => [toShape(name, shape(inputs, options))],
+      dtypes: (inputs, options) => (dtype ? [dtype(inputs, options)] : null),
+      forward: (outs, inputs, options, outputs) => forward(outs[0], inputs, options, outputs[0]),
+      vjp: single(vjp) ?? through(definition.composed),
+      fusedVjp: single(fusedVjp),
+      view: definition.view ?? false,
+    },
+    (outputs) => outputs[0],
+  );
 }
 
 /** Adds an op with several results, for a kernel that makes them in one pass. */
@@ -91,32 +108,52 @@ export function defineMultiOp<I extends Inputs, O extends object = object>(
 ): Op<I, O, readonly Tensor[]> {
   checkDefinition(name, definition);
   const { shape, dtype, forward, vjp, fusedVjp } = definition as unknown as MultiOpDefinition<Inputs, object>;
-  return bind({
-    ...common(name, definition),
-    shapes: (inputs, options) => shape(inputs, options).map((s) => toShape(name, s)),
-    dtypes: (inputs, options) => dtype?.(inputs, options) ?? null,
-    forward: (outs, inputs, options) => forward(outs, inputs, options),
-    vjp: (vjp as Vjp | undefined) ?? null,
-    fusedVjp: (fusedVjp as Vjp | undefined) ?? null,
-    view: false,
-  }, (outputs) => outputs);
+  return bind(
+    {
+      ...common(name, definition),
+      shapes: (inputs, options) => shape(inputs, options).map((s) => toShape(name, s)),
+      dtypes: (inputs, options) => dtype?.(inputs, options) ?? null,
+      forward: (outs, inputs, options) => forward(outs, inputs, options),
+      vjp: (vjp as Vjp | undefined) ?? through(definition.composed),
+      fusedVjp: (fusedVjp as Vjp | undefined) ?? null,
+      view: false,
+    },
+    (outputs) => outputs,
+  );
 }
 
 function checkDefinition(name: unknown, definition: unknown): void {
-  if (typeof name !== "string" || name === "") throw new OptionError(`defineOp: needs a name, got ${show(name)}`);
+  if (typeof name !== "string" || name === "")
+    throw new OptionError(`defineOp: needs a name, got ${show(name)}`);
   const { shape, forward } = (definition ?? {}) as { shape?: unknown; forward?: unknown };
   if (typeof shape !== "function" || typeof forward !== "function") {
     throw new OptionError(`defineOp: ${name} needs the functions shape and forward, got ${show(definition)}`);
   }
 }
 
-const common = (name: string, { options, arity }: { options?: object; arity?: number }) => ({
+const common = (
+  name: string,
+  { options, arity, composed }: { options?: object; arity?: number; composed?: unknown },
+) => ({
   name,
   options: options ?? null,
   arity: arity ?? 1,
+  composed: (composed as OpRow["composed"]) ?? null,
 });
 
-function bind<I extends Inputs, O extends object, R>(row: OpRow, pick: (outputs: readonly Tensor[]) => R): Op<I, O, R> {
+/** The gradient of a composition, in ops. */
+function through(composed: unknown): Vjp | null {
+  if (!composed) return null;
+  return (grads, { inputs }, options) => {
+    const f = (twins: Inputs) => (composed as NonNullable<OpRow["composed"]>)(twins, options);
+    return vjpOf(f)(inputs)[1](grads[0]!) as (Tensor | null)[];
+  };
+}
+
+function bind<I extends Inputs, O extends object, R>(
+  row: OpRow,
+  pick: (outputs: readonly Tensor[]) => R,
+): Op<I, O, R> {
   const op = (...args: unknown[]): R => {
     const last = args[args.length - 1];
     const given = isPlainObject(last) ? (args.pop() as object) : undefined;
@@ -135,7 +172,9 @@ function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
     else plain = true;
   }
   if (args.length < row.arity) {
-    throw new OptionError(`${row.name}: needs ${row.arity} tensor${row.arity > 1 ? "s" : ""}, got ${args.length}`);
+    throw new OptionError(
+      `${row.name}: needs ${row.arity} tensor${row.arity > 1 ? "s" : ""}, got ${args.length}`,
+    );
   }
   if (!plain) return args as Inputs;
   return args.map((arg, i) => {
@@ -176,7 +215,12 @@ export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly 
   } else {
     outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs)));
     const forward = servedBy(row.name) ?? row.forward;
-    forward(outputs.map((t) => t.data), inputs, options, outputs);
+    forward(
+      outputs.map((t) => t.data),
+      inputs,
+      options,
+      outputs,
+    );
     if (numerics.on) checkOutputs(row.name, inputs, outputs);
   }
   record(row, shared, options, outputs);

@@ -1,0 +1,17 @@
+/** Layer: anything with a `forward`. There is no base class; models are plain classes whose properties are walked. */
+
+import type { Tensor } from "../tensor.ts";
+
+export interface Layer {
+  forward(x: Tensor, ...rest: never[]): unknown;
+  /** Switched by `train` and `evaluate` on layers that act differently in the two. */
+  training?: boolean;
+  /** What the layer is, for predicates: "norm" for normalisation layers. */
+  readonly kind?: string;
+}
+
+/** True for objects with a `forward` method. */
+export const isLayer = (value: unknown): value is Layer =>
+  typeof value === "object" &&
+  value !== null &&
+  typeof (value as { forward?: unknown }).forward === "function";

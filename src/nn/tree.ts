@@ -1,0 +1,80 @@
+/**
+ * Models as trees: parameters, buffers and layers found by walking properties, named by their path joined with dots.
+ * Own enumerable properties, array items, map values and a parameter's transforms are walked; a property whose name begins
+ * with "_" is private to its owner and skipped. A tensor property is a buffer.
+ */
+
+import { isTensor, type Tensor } from "../tensor.ts";
+import { isLayer, type Layer } from "./layer.ts";
+import { isParameter, type Parameter } from "./parameter.ts";
+
+/** Something found in a model: its path, itself, and the object that holds it. */
+export interface Found<T> {
+  readonly path: string;
+  readonly item: T;
+  readonly owner: object;
+}
+
+/** Calls `visit` for every object below `root`, itself included, parents first. `visit` returns false to stay out. */
+export function walk(root: object, visit: (item: object, path: string, owner: object) => boolean): void {
+  const ancestors = new Set<object>();
+  const step = (item: unknown, path: string, owner: object): void => {
+    if (typeof item !== "object" || item === null || ArrayBuffer.isView(item) || ancestors.has(item)) return;
+    if (!visit(item, path, owner)) return;
+    ancestors.add(item);
+    for (const [key, child] of children(item)) step(child, path === "" ? key : `${path}.${key}`, item);
+    ancestors.delete(item);
+  };
+  step(root, "", root);
+}
+
+function children(item: object): [key: string, child: unknown][] {
+  if (isParameter(item)) return item.transforms.length > 0 ? [["transforms", item.transforms]] : [];
+  if (isTensor(item)) return [];
+  if (item instanceof Map) return [...item].map(([key, child]) => [String(key), child]);
+  return Object.entries(item).filter(([key]) => !key.startsWith("_"));
+}
+
+/** Every parameter with its path and owner. A tied parameter comes once for each of its names. */
+export function findParameters(model: object): Found<Parameter>[] {
+  const found: Found<Parameter>[] = [];
+  walk(model, (item, path, owner) => {
+    if (isParameter(item)) found.push({ path, item, owner });
+    return true;
+  });
+  return found;
+}
+
+/** Parameters by name; a tied parameter comes once, under its first name. */
+export function namedParameters(model: object): [name: string, parameter: Parameter][] {
+  const seen = new Set<Parameter>();
+  return findParameters(model).flatMap(({ path, item }) => {
+    if (seen.has(item)) return [];
+    seen.add(item);
+    return [[path, item] as [string, Parameter]];
+  });
+}
+
+/** The parameters of a model, each once. */
+export const parameters = (model: object): Parameter[] =>
+  namedParameters(model).map(([, parameter]) => parameter);
+
+/** Tensors that are not parameters, such as running statistics, by name. */
+export function namedBuffers(model: object): [name: string, buffer: Tensor][] {
+  const found: [string, Tensor][] = [];
+  walk(model, (item, path) => {
+    if (isTensor(item)) found.push([path, item]);
+    return true;
+  });
+  return found;
+}
+
+/** Every layer below a model with its path, the model itself under "". */
+export function namedLayers(model: object): [path: string, layer: Layer][] {
+  const found: [string, Layer][] = [];
+  walk(model, (item, path) => {
+    if (isLayer(item)) found.push([path, item]);
+    return true;
+  });
+  return found;
+}

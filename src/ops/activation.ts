@@ -1,0 +1,211 @@
+/** Activation functions. */
+
+import { unary as loop } from "../../kernels/elementwise/reference.ts";
+import { erf, sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
+import { isFloat } from "../dtype.ts";
+import { OptionError, show } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { defineOp, type Op } from "./op.ts";
+import { gate, smooth } from "./unary.ts";
+
+/** A float function with options. */
+const tuned = <O extends object>(
+  name: string,
+  options: O,
+  value: (options: O) => (x: number) => number,
+  derivative: (grad: Tensor, x: Tensor, y: Tensor, options: O) => Tensor,
+): Op<[x: Tensor], O, Tensor> =>
+  defineOp<[x: Tensor], O>(name, {
+    options,
+    shape: ([x]) => x,
+    dtype: ([x]) => (isFloat(x.dtype) ? x.dtype : "float32"),
+    forward: (out, [x], given) => loop(out, x.data, value(given)),
+    vjp: (grad, { inputs: [x], output }, given) => [derivative(grad, x, output, given)],
+  });
+
+/** 1 / (1 + exp(−x)). */
+export const sigmoid = smooth("sigmoid", sigmoidOf, (g, _, y) => g.mul(y.mul(y.neg().add(1))));
+/** log σ(x). */
+export const logSigmoid = smooth(
+  "logSigmoid",
+  (x) => -softplusOf(-x),
+  (g, x) => g.mul(x.neg().sigmoid()),
+);
+/** max(x, 0), derivative 0 at 0. */
+export const relu = smooth(
+  "relu",
+  (x) => (x > 0 || Number.isNaN(x) ? x : 0),
+  (g, _, y) => gate(y.greater(0), g),
+);
+/** min(max(x, 0), 6). */
+export const relu6 = smooth(
+  "relu6",
+  (x) => Math.min(Math.max(x, 0), 6),
+  (g, x) => gate(inside(x, 0, 6), g),
+);
+/** x · σ(x), also called swish. */
+export const silu = smooth(
+  "silu",
+  (x) => (x === Number.NEGATIVE_INFINITY ? Number.NaN : x * sigmoidOf(x)),
+  (g, x) => {
+    const s = x.sigmoid();
+    return g.mul(s.mul(x.mul(s.neg().add(1)).add(1)));
+  },
+);
+/** x · tanh(softplus(x)). Misra, 2019, arXiv:1908.08681. */
+export const mish = smooth(
+  "mish",
+  (x) => x * Math.tanh(softplusOf(x)),
+  (g, x) => {
+    const t = x.softplus().tanh();
+    return g.mul(t.add(x.mul(x.sigmoid()).mul(t.mul(t).neg().add(1))));
+  },
+);
+/** x / (1 + |x|). */
+export const softsign = smooth(
+  "softsign",
+  (x) => x / (1 + Math.abs(x)),
+  (g, x) => g.div(x.abs().add(1).square()),
+);
+/** x − tanh(x). */
+export const tanhShrink = smooth(
+  "tanhShrink",
+  (x) => x - Math.tanh(x),
+  (g, x) => g.mul(x.tanh().square()),
+);
+/** clip(x/6 + 1/2, 0, 1). */
+export const hardSigmoid = smooth(
+  "hardSigmoid",
+  (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 6 + 0.5),
+  (g, x) => gate(inside(x, -3, 3), g.div(6)),
+);
+/** x · hardSigmoid(x). Howard et al., 2019, arXiv:1905.02244. */
+export const hardSwish = smooth(
+  "hardSwish",
+  (x) => (x <= -3 ? 0 : x >= 3 ? x : (x * (x + 3)) / 6),
+  (g, x) => x.greaterEqual(3).where(g, gate(x.greater(-3), g.mul(x.div(3).add(0.5)))),
+);
+
+const seluAlpha = 1.6732632423543772;
+const seluScale = 1.0507009873554805;
+/** Klambauer et al., 2017, arXiv:1706.02515. */
+export const selu = smooth(
+  "selu",
+  (x) => seluScale * (x > 0 ? x : seluAlpha * Math.expm1(x)),
+  (g, x, y) => g.mul(x.greater(0).where(seluScale, y.add(seluScale * seluAlpha))),
+);
+
+const inside = (x: Tensor, low: number, high: number): Tensor => x.greater(low).logicalAnd(x.less(high));
+
+/** x for x > 0, slope · x otherwise; default slope 0.01. */
+export const leakyRelu = tuned(
+  "leakyRelu",
+  { slope: 0.01 },
+  ({ slope }) =>
+    (x) =>
+      x > 0 ? x : x * slope,
+  (g, x, _, { slope }) => x.greater(0).where(g, g.mul(slope)),
+);
+/** x for x > 0, alpha · (exp(x) − 1) otherwise. Clevert et al., 2016, arXiv:1511.07289. */
+export const elu = tuned(
+  "elu",
+  { alpha: 1 },
+  ({ alpha }) =>
+    (x) =>
+      x > 0 ? x : alpha * Math.expm1(x),
+  (g, x, y, { alpha }) => x.greater(0).where(g, g.mul(y.add(alpha))),
+);
+/** max(0, x) + min(0, alpha · (exp(x/alpha) − 1)). Barron, 2017, arXiv:1704.07483. */
+export const celu = tuned(
+  "celu",
+  { alpha: 1 },
+  ({ alpha }) =>
+    (x) =>
+      x > 0 ? x : alpha * Math.expm1(x / alpha),
+  (g, x, y, { alpha }) => x.greater(0).where(g, g.mul(y.div(alpha).add(1))),
+);
+/** log(1 + exp(beta · x)) / beta; x itself where beta · x > threshold. */
+export const softplus = tuned(
+  "softplus",
+  { beta: 1, threshold: 20 },
+  ({ beta, threshold }) =>
+    (x) =>
+      x * beta > threshold ? x : softplusOf(x * beta) / beta,
+  (g, x, _, { beta, threshold }) =>
+    x
+      .mul(beta)
+      .greater(threshold)
+      .where(g, g.mul(x.mul(beta).sigmoid())),
+);
+/** x held within [min, max]; the gradient passes strictly inside, as torch.nn.functional.hardtanh. */
+export const hardTanh = tuned(
+  "hardTanh",
+  { min: -1, max: 1 },
+  ({ min, max }) =>
+    (x) =>
+      Math.min(Math.max(x, min), max),
+  (g, x, _, { min, max }) => gate(inside(x, min, max), g),
+);
+/** x moved towards 0 by lambda, 0 within. */
+export const softShrink = tuned(
+  "softShrink",
+  { lambda: 0.5 },
+  ({ lambda }) =>
+    (x) =>
+      x > lambda ? x - lambda : x < -lambda ? x + lambda : x * 0,
+  (g, x, _, { lambda }) => gate(x.abs().greater(lambda), g),
+);
+/** x where |x| > lambda, else 0. */
+export const hardShrink = tuned(
+  "hardShrink",
+  { lambda: 0.5 },
+  ({ lambda }) =>
+    (x) =>
+      x >= -lambda && x <= lambda ? 0 : x,
+  (g, x, _, { lambda }) => gate(x.abs().greater(lambda), g),
+);
+/** x where x > threshold, else value. */
+export const threshold = tuned(
+  "threshold",
+  { threshold: 0, value: 0 },
+  ({ threshold, value }) =>
+    (x) =>
+      x <= threshold ? value : x,
+  (g, x, _, { threshold }) => gate(x.greater(threshold), g),
+);
+
+const invSqrt2 = Math.SQRT1_2;
+const tanhScale = Math.sqrt(2 / Math.PI);
+const cube = 0.044715;
+
+/** x · Φ(x), by erf ('none') or by tanh ('tanh'). Hendrycks and Gimpel, 2016, arXiv:1606.08415. */
+export const gelu = tuned<{ approximate: "none" | "tanh" }>(
+  "gelu",
+  { approximate: "none" },
+  ({ approximate }) => {
+    if (approximate === "none") return (x) => 0.5 * x * (1 + erf(x * invSqrt2));
+    if (approximate === "tanh") return (x) => 0.5 * x * (1 + Math.tanh(tanhScale * (x + cube * x * x * x)));
+    throw new OptionError(`gelu: unknown approximation, got ${show(approximate)}; use "none" or "tanh"`);
+  },
+  (g, x, _, { approximate }) => {
+    const squared = x.mul(x);
+    if (approximate === "none") {
+      const density = squared
+        .mul(-0.5)
+        .exp()
+        .mul(invSqrt2 / Math.sqrt(Math.PI));
+      return g.mul(x.mul(invSqrt2).erf().add(1).mul(0.5).add(x.mul(density)));
+    }
+    const t = x.mul(squared.mul(cube).add(1)).mul(tanhScale).tanh();
+    const slope = squared
+      .mul(3 * cube)
+      .add(1)
+      .mul(tanhScale);
+    return g.mul(
+      t
+        .add(1)
+        .add(x.mul(t.mul(t).neg().add(1)).mul(slope))
+        .mul(0.5),
+    );
+  },
+);

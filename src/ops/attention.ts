@@ -1,0 +1,226 @@
+/** Scaled dot-product attention and rotary positions. */
+
+import { type AttentionMask, attention, attentionGrad } from "../../kernels/attention/reference.ts";
+import type { FloatArray } from "../dtype.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { broadcastShapes, broadcastStrides, sameShape } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { defineMultiOp, defineOp, type Grads } from "./op.ts";
+import { floats, numbers, softmax } from "./softmax.ts";
+
+interface RowOptions {
+  causal: boolean;
+  scale: number;
+}
+
+type QKV = [q: Tensor, k: Tensor, v: Tensor, mask?: Tensor | null];
+
+const sizesOf = (q: Tensor, k: Tensor, v: Tensor) => ({
+  b: q.shape[0],
+  h: q.shape[1],
+  hkv: k.shape[1],
+  tq: q.shape[2],
+  tk: k.shape[2],
+  d: q.shape[3],
+  dv: v.shape[3],
+});
+
+function kernelMask(mask: Tensor | null | undefined, q: Tensor, k: Tensor): AttentionMask | null {
+  if (!mask) return null;
+  const strides = broadcastStrides(mask.shape, [q.shape[0], q.shape[1], q.shape[2], k.shape[2]]);
+  return { data: numbers(mask), strides: strides as [number, number, number, number] };
+}
+
+const gradRow = defineMultiOp<
+  [grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, mask?: Tensor | null],
+  RowOptions
+>("attentionGrad", {
+  arity: 6,
+  shape: ([, q, k, v]) => [q, k, v],
+  dtype: ([, q, k, v]) => [q.dtype, k.dtype, v.dtype],
+  forward([dq, dk, dv], [grad, q, k, v, out, lse, mask], options) {
+    attentionGrad(
+      dq as FloatArray,
+      dk as FloatArray,
+      dv as FloatArray,
+      numbers(grad),
+      numbers(q),
+      numbers(k),
+      numbers(v),
+      numbers(out),
+      numbers(lse),
+      sizesOf(q, k, v),
+      { ...options, mask: kernelMask(mask, q, k) },
+    );
+  },
+});
+
+/** Scores (B, H, Tq, Tk) before the softmax: scale · q·kᵀ + mask, −Infinity where causal order hides a key. */
+export function attentionScores(
+  q: Tensor,
+  k: Tensor,
+  mask: Tensor | null | undefined,
+  { causal, scale }: RowOptions,
+): Tensor {
+  const heads = q.shape[1] / k.shape[1];
+  const keys = heads === 1 ? k : k.repeatInterleave(heads, { axis: 1 });
+  let scores = q.matmul(keys, { transposeB: true }).mul(scale);
+  if (mask) scores = scores.add(mask);
+  return causal ? hidden(q.shape[2], k.shape[2]).where(Number.NEGATIVE_INFINITY, scores) : scores;
+}
+
+/** (Tq, Tk) bool: keys that come after the query, the last query being level with the last key. */
+function hidden(tq: number, tk: number): Tensor {
+  const data = new Uint8Array(tq * tk);
+  for (let i = 0; i < tq; i++) for (let j = i + tk - tq + 1; j < tk; j++) if (j >= 0) data[i * tk + j] = 1;
+  return wrap(data, [tq, tk], "bool");
+}
+
+/** probabilities (B, H, Tq, Tk) · v, each query head reading its group's values. */
+export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
+  const heads = probabilities.shape[1] / v.shape[1];
+  return probabilities.matmul(heads === 1 ? v : v.repeatInterleave(heads, { axis: 1 }));
+}
+
+const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention", {
+  options: { causal: false, scale: 1 },
+  arity: 3,
+  shape: ([q, , v]) => [[...q.shape.slice(0, 3), v.shape[3]], q.shape.slice(0, 3)],
+  dtype: ([q]) => [q.dtype, "float64"],
+  forward([out, lse], [q, k, v, mask], options) {
+    attention(out as FloatArray, lse as FloatArray, numbers(q), numbers(k), numbers(v), sizesOf(q, k, v), {
+      ...options,
+      mask: kernelMask(mask, q, k),
+    });
+  },
+  composed: ([q, k, v, mask], options) => attendValues(softmax(attentionScores(q, k, mask, options)), v),
+  fusedVjp: ([grad], { inputs: [q, k, v, mask], outputs: [out, lse] }, options) => [
+    ...gradRow(grad!, q, k, v, out, lse, mask, options),
+    null,
+  ],
+});
+
+export interface AttentionOptions {
+  /** Hide keys after the query; the last query is level with the last key, so cached decoding works. */
+  causal: boolean;
+  /** Broadcast to (B, H, Tq, Tk): bool, true where a key may be attended to, or a float added to the scores. */
+  mask: TensorLike | null;
+  /** Default 1/√D. */
+  scale: number | null;
+}
+
+/** A mask as something to add: 0 and −Infinity for bool. */
+export function additiveMask(mask: TensorLike, dtype: Tensor["dtype"]): Tensor {
+  const given = asTensor("scaledDotProductAttention", mask);
+  return given.dtype === "bool" ? given.where(0, Number.NEGATIVE_INFINITY).to(dtype) : given.to(dtype);
+}
+
+/**
+ * softmax(scale · q·kᵀ + mask)·v without keeping the scores: q (B, H, Tq, D), k (B, Hkv, Tk, D), v (B, Hkv, Tk, Dv) ->
+ * (B, H, Tq, Dv). Fewer key heads than query heads are shared by groups of H/Hkv. Tensors of rank 2 and 3 stand for one
+ * batch or one head. A query with every key hidden gives NaN, as in PyTorch. Vaswani et al., 2017, arXiv:1706.03762;
+ * grouped queries: Ainslie et al., 2023, arXiv:2305.13245.
+ */
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options?: Partial<AttentionOptions>,
+): Tensor {
+  const op = "scaledDotProductAttention";
+  const { causal, mask, scale } = readOptions<AttentionOptions>(op, options, {
+    causal: false,
+    mask: null,
+    scale: null,
+  });
+  if (![q, k, v].every((t) => t.rank === q.rank) || q.rank < 2 || q.rank > 4) {
+    throw new ShapeError(
+      `${op}: q, k and v need equal ranks of 2 to 4, got ${show(q.shape)}, ${show(k.shape)} and ${show(v.shape)}`,
+    );
+  }
+  const four = (t: Tensor) => {
+    const wide = t.rank === 4 ? t : t.rank === 3 ? t.unsqueeze(1) : t.reshape([1, 1, ...t.shape]);
+    return floats(wide);
+  };
+  const [a, b, c] = [four(q), four(k), four(v)];
+  if (
+    a.shape[3] !== b.shape[3] ||
+    b.shape[2] !== c.shape[2] ||
+    b.shape[1] !== c.shape[1] ||
+    a.shape[0] !== b.shape[0] ||
+    b.shape[0] !== c.shape[0] ||
+    a.shape[1] % b.shape[1] !== 0
+  ) {
+    throw new ShapeError(
+      `${op}: shapes do not fit together, got q ${show(q.shape)}, k ${show(k.shape)} and v ${show(v.shape)}; k and v share batch, heads and length, q and k the head size`,
+    );
+  }
+  const settings = { causal, scale: scale ?? 1 / Math.sqrt(a.shape[3]) };
+  let extra = mask === null ? null : additiveMask(mask, a.dtype);
+  if (extra) {
+    const full = [a.shape[0], a.shape[1], a.shape[2], b.shape[2]];
+    if (extra.rank === 3 && q.rank === 3) extra = extra.unsqueeze(1);
+    if (!sameShape(broadcastShapes(op, extra.shape, full), full)) {
+      throw new ShapeError(
+        `${op}: the mask must broadcast to (B, H, Tq, Tk), got ${show(extra.shape)} for ${show(full)}`,
+      );
+    }
+  }
+  const out = extra?.requiresGrad
+    ? attendValues(softmax(attentionScores(a, b, extra, settings)), c)
+    : attentionRow(a, b, c, extra, settings)[0];
+  return out.reshape([...q.shape.slice(0, -1), v.shape[v.rank - 1]]);
+}
+
+export interface RotaryOptions {
+  /** Position of the first row. */
+  offset: number;
+  base: number;
+  /** Pairs (2j, 2j + 1) or (j, j + D/2). */
+  style: "interleaved" | "half";
+}
+
+const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotary", {
+  options: { offset: 0, base: 10000, style: "interleaved", sign: 1 },
+  shape: ([x]) => x,
+  forward(out, [x], { offset, base, style, sign }) {
+    const [t, d] = x.shape.slice(-2);
+    const half = d / 2;
+    const { data } = x;
+    const [step, gap] = style === "half" ? [1, half] : [2, 1];
+    for (let p = 0; p < t; p++) {
+      for (let j = 0; j < half; j++) {
+        const angle = sign * (p + offset) * base ** ((-2 * j) / d);
+        const cos = Math.cos(angle);
+        const sin = Math.sin(angle);
+        for (let i = p * d + j * step; i < data.length; i += t * d) {
+          const a = data[i];
+          const b = data[i + gap];
+          out[i] = a * cos - b * sin;
+          out[i + gap] = a * sin + b * cos;
+        }
+      }
+    }
+  },
+  vjp: (grad, _, options): Grads => [rotaryRow(grad, { ...options, sign: -options.sign })],
+});
+
+/**
+ * Rotary position embedding of (…, T, D): pair j at position p turns by p · base^(−2j/D). Su et al., 2021,
+ * arXiv:2104.09864.
+ */
+export function rotary(x: Tensor, options?: Partial<RotaryOptions>): Tensor {
+  const given = readOptions<RotaryOptions>("rotary", options, {
+    offset: 0,
+    base: 10000,
+    style: "interleaved",
+  });
+  if (x.rank < 2 || x.shape[x.rank - 1] % 2 !== 0)
+    throw new ShapeError(`rotary: needs (…, T, D) with an even D, got ${show(x.shape)}`);
+  if (given.style !== "interleaved" && given.style !== "half") {
+    throw new OptionError(`rotary: unknown style, got ${show(given.style)}; use "interleaved" or "half"`);
+  }
+  return rotaryRow(floats(x), given);
+}
+
+export { attentionRow, rotaryRow };

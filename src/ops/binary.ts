@@ -1,0 +1,205 @@
+/** Elementwise functions of two tensors, with broadcasting. The tape sums broadcast gradients back. */
+
+import { binary as loop, select } from "../../kernels/elementwise/reference.ts";
+import { softplus } from "../../kernels/elementwise/special.ts";
+import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
+import { DTypeError } from "../errors.ts";
+import { broadcastShapes } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { defineOp, type Op } from "./op.ts";
+import { gate } from "./unary.ts";
+
+type Pair = [a: Tensor, b: Tensor];
+type Value = (a: number, b: number) => number;
+type Rule = (grad: Tensor, a: Tensor, b: Tensor, y: Tensor) => [Tensor | null, Tensor | null];
+export type BinaryOp = Op<Pair, object, Tensor>;
+
+const run = (out: TypedArray, [a, b]: Pair, { shape }: Tensor, f: Value) =>
+  loop(out, shape, a.data, a.shape, b.data, b.shape, f);
+
+const binary = (
+  name: string,
+  value: Value,
+  rule: Rule | null,
+  dtype?: (a: DType, b: DType) => DType,
+): BinaryOp =>
+  defineOp<Pair>(name, {
+    options: {},
+    arity: 2,
+    shape: ([a, b]) => broadcastShapes(name, a.shape, b.shape),
+    dtype: ([a, b]) => (dtype ?? promote)(a.dtype, b.dtype),
+    forward: (out, inputs, _, output) => run(out, inputs, output, value),
+    ...(rule && { vjp: (grad, { inputs: [a, b], output }) => rule(grad, a, b, output) }),
+  });
+
+/** Bool arithmetic counts: True + True is 2. */
+const counting = (a: DType, b: DType): DType => (a === "bool" && b === "bool" ? "int32" : promote(a, b));
+const floating = (a: DType, b: DType): DType => (isFloat(promote(a, b)) ? promote(a, b) : "float32");
+
+export const add = binary(
+  "add",
+  (a, b) => a + b,
+  (g) => [g, g],
+  counting,
+);
+export const sub = binary(
+  "sub",
+  (a, b) => a - b,
+  (g) => [g, g.neg()],
+  counting,
+);
+
+/** The product; int32 and uint32 wrap around exactly. */
+export const mul = defineOp<Pair>("mul", {
+  options: {},
+  arity: 2,
+  shape: ([a, b]) => broadcastShapes("mul", a.shape, b.shape),
+  dtype: ([a, b]) => counting(a.dtype, b.dtype),
+  forward: (out, inputs, _, output) =>
+    run(out, inputs, output, isFloat(output.dtype) ? (a, b) => a * b : (a, b) => Math.imul(a, b)),
+  vjp: (grad, { inputs: [a, b], needs }) => [needs[0] ? grad.mul(b) : null, needs[1] ? grad.mul(a) : null],
+});
+
+/** The quotient, a float also for integers. */
+export const div = defineOp<Pair>("div", {
+  options: {},
+  arity: 2,
+  shape: ([a, b]) => broadcastShapes("div", a.shape, b.shape),
+  dtype: ([a, b]) => floating(a.dtype, b.dtype),
+  forward: (out, inputs, _, output) => run(out, inputs, output, (a, b) => a / b),
+  vjp: (grad, { inputs: [, b], output, needs }) => [
+    needs[0] ? grad.div(b) : null,
+    needs[1] ? grad.mul(output).div(b).neg() : null,
+  ],
+});
+
+/** IEEE pow where JavaScript differs: 1 to anything is 1. */
+const power: Value = (a, b) =>
+  a === 1 ? 1 : a === -1 && (b === Number.POSITIVE_INFINITY || b === Number.NEGATIVE_INFINITY) ? 1 : a ** b;
+
+/** aᵇ. The gradient is 0 with respect to a where b = 0, and with respect to b where a = 0 and b ≥ 0. */
+export const pow = binary("pow", power, (g, a, b, y) => [
+  gate(b.notEqual(0), g.mul(b).mul(a.pow(b.sub(1)))),
+  gate(a.notEqual(0).logicalOr(b.less(0)), g.mul(y).mul(a.log())),
+]);
+
+const picks = (name: string, value: Value, prefers: "greater" | "less") =>
+  binary(name, value, (g, a, b) => {
+    const tie = a.equal(b).where(g.mul(0.5), 0);
+    return [a[prefers](b).where(g, tie), b[prefers](a).where(g, tie)];
+  });
+
+/** The larger; NaN wins. Ties share the gradient. */
+export const maximum = picks("maximum", Math.max, "greater");
+/** The smaller; NaN wins. Ties share the gradient. */
+export const minimum = picks("minimum", Math.min, "less");
+
+/** The angle of (b, a): atan2(y = a, x = b). */
+export const atan2 = binary(
+  "atan2",
+  Math.atan2,
+  (g, a, b) => {
+    const scaled = g.div(a.mul(a).add(b.mul(b)));
+    return [scaled.mul(b), scaled.mul(a).neg()];
+  },
+  floating,
+);
+export const hypot = binary(
+  "hypot",
+  (a, b) => Math.hypot(a, b),
+  (g, a, b, y) => [g.mul(a).div(y), g.mul(b).div(y)],
+  floating,
+);
+/** log(exp(a) + exp(b)) without overflow. */
+export const logAddExp = binary(
+  "logAddExp",
+  (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + softplus(-Math.abs(a - b))),
+  (g, a, b, y) => [g.mul(a.sub(y).exp()), g.mul(b.sub(y).exp())],
+  floating,
+);
+/** a − b · floor(a/b): the remainder with the sign of b. */
+export const remainder = binary(
+  "remainder",
+  (a, b) => {
+    const r = a % b;
+    return r !== 0 && r < 0 !== b < 0 ? r + b : r;
+  },
+  (g, a, b) => [g, g.mul(a.div(b).floor()).neg()],
+);
+/** a − b · trunc(a/b): the remainder with the sign of a. */
+export const fmod = binary(
+  "fmod",
+  (a, b) => a % b,
+  (g, a, b) => [g, g.mul(a.div(b).trunc()).neg()],
+);
+/** floor(a/b) in the promoted dtype; integers divide exactly, and by zero is 0. */
+export const floorDivide = binary("floorDivide", (a, b) => Math.floor(a / b), null);
+/** trunc(a/b) in the promoted dtype. */
+export const truncDivide = binary("truncDivide", (a, b) => Math.trunc(a / b), null);
+
+const compare = (name: string, value: (a: number, b: number) => boolean) =>
+  binary(
+    name,
+    (a, b) => (value(a, b) ? 1 : 0),
+    null,
+    () => "bool",
+  );
+
+export const equal = compare("equal", (a, b) => a === b);
+export const notEqual = compare("notEqual", (a, b) => a !== b);
+export const less = compare("less", (a, b) => a < b);
+export const lessEqual = compare("lessEqual", (a, b) => a <= b);
+export const greater = compare("greater", (a, b) => a > b);
+export const greaterEqual = compare("greaterEqual", (a, b) => a >= b);
+export const logicalAnd = compare("logicalAnd", (a, b) => a !== 0 && b !== 0);
+export const logicalOr = compare("logicalOr", (a, b) => a !== 0 || b !== 0);
+export const logicalXor = compare("logicalXor", (a, b) => (a !== 0) !== (b !== 0));
+
+const bitwise = (name: string, value: Value) =>
+  binary(name, value, null, (a, b) => {
+    const dtype = promote(a, b);
+    if (isFloat(dtype)) throw new DTypeError(`${name}: needs integers or bool, got ${a} and ${b}`);
+    return dtype;
+  });
+
+export const bitwiseAnd = bitwise("bitwiseAnd", (a, b) => a & b);
+export const bitwiseOr = bitwise("bitwiseOr", (a, b) => a | b);
+export const bitwiseXor = bitwise("bitwiseXor", (a, b) => a ^ b);
+export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b));
+/** Keeps the sign of signed integers. */
+export const rightShift = bitwise("rightShift", (a, b) =>
+  b >= 32 ? (a < 0 ? -1 : 0) : Math.floor(a / 2 ** b),
+);
+
+/** a where the condition is not zero, else b; all three broadcast. */
+export const where = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
+  options: {},
+  arity: 3,
+  shape: ([c, a, b]) => broadcastShapes("where", c.shape, broadcastShapes("where", a.shape, b.shape)),
+  dtype: ([, a, b]) => promote(a.dtype, b.dtype),
+  forward: (out, [c, a, b], _, { shape }) =>
+    select(out, shape, c.data, c.shape, a.data, a.shape, b.data, b.shape),
+  vjp: (grad, { inputs: [c], needs }) => [
+    null,
+    needs[1] ? c.where(grad, 0) : null,
+    needs[2] ? c.where(0, grad) : null,
+  ],
+});
+
+/** start + weight · (end − start). */
+export function lerp(start: Tensor, end: Tensor, weight: Tensor | number): Tensor {
+  return start.add(end.sub(start).mul(weight));
+}
+
+/**
+ * The value of `hard` with the gradient of `soft`: the straight-through estimator. Exact, unlike
+ * soft + stopGradient(hard − soft). Bengio et al., 2013, arXiv:1308.3432.
+ */
+export const straightThrough = defineOp<[soft: Tensor, hard: Tensor]>("straightThrough", {
+  options: {},
+  arity: 2,
+  shape: ([soft, hard]) => broadcastShapes("straightThrough", soft.shape, hard.shape),
+  dtype: ([soft]) => soft.dtype,
+  forward: (out, inputs, _, output) => run(out, inputs, output, (_soft, hard) => hard),
+  vjp: (grad) => [grad, null],
+});

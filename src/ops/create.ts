@@ -1,0 +1,178 @@
+/** Tensors from nothing: constants, ranges and random draws. */
+
+import { type DType, isDType, isFloat } from "../dtype.ts";
+import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { defaultRng } from "../generator.ts";
+import type { Rng } from "../random.ts";
+import { checkShape, type Shape, sizeOf } from "../shape.ts";
+import { convertArray, empty, type Tensor, wrap } from "../tensor.ts";
+
+export interface CreateOptions {
+  dtype: DType;
+  requiresGrad: boolean;
+}
+
+export interface DrawOptions extends CreateOptions {
+  /** Draws from here instead of the default generator. */
+  rng: Rng | null;
+}
+
+function read<O extends CreateOptions>(op: string, given: Partial<O> | undefined, defaults: O): O {
+  const options = readOptions(op, given, defaults);
+  if (!isDType(options.dtype)) throw new DTypeError(`${op}: unknown dtype, got ${show(options.dtype)}`);
+  return options;
+}
+
+const plain: CreateOptions = { dtype: "float32", requiresGrad: false };
+const drawn: DrawOptions = { ...plain, rng: null };
+
+function finish(t: Tensor, { requiresGrad }: CreateOptions): Tensor {
+  if (requiresGrad) t.requiresGrad = true;
+  return t;
+}
+
+export function zeros(shape: Shape, options?: Partial<CreateOptions>): Tensor {
+  return full(shape, 0, options);
+}
+
+export function ones(shape: Shape, options?: Partial<CreateOptions>): Tensor {
+  return full(shape, 1, options);
+}
+
+/** Every element `value`. */
+export function full(shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+  const settings = read("full", options, plain);
+  const t = empty(checkShape("full", shape), settings.dtype);
+  if (value !== 0) t.data.fill(convertArray("full", [value], settings.dtype)[0]);
+  return finish(t, settings);
+}
+
+/** start, start + step, … below stop (above it for a negative step). With one argument, 0 to stop. */
+export function arange(start: number, stop?: number, step = 1, options?: Partial<CreateOptions>): Tensor {
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  if (![from, to, step].every(Number.isFinite) || step === 0) {
+    throw new OptionError(
+      `arange: needs finite bounds and a step other than 0, got ${from}, ${to} and ${step}`,
+    );
+  }
+  const settings = read("arange", options, plain);
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  const values = Float64Array.from({ length: n }, (_, i) => from + i * step);
+  return finish(wrap(convertArray("arange", values, settings.dtype), [n], settings.dtype), settings);
+}
+
+/** `count` numbers from start to stop, both included. */
+export function linspace(
+  start: number,
+  stop: number,
+  count: number,
+  options?: Partial<CreateOptions>,
+): Tensor {
+  if (!Number.isInteger(count) || count < 0)
+    throw new OptionError(`linspace: the count must be a non-negative integer, got ${show(count)}`);
+  const settings = read("linspace", options, plain);
+  const values = Float64Array.from({ length: count }, (_, i) => {
+    if (count === 1) return start;
+    // From both ends, so that the last one is stop exactly.
+    return i < count / 2
+      ? start + (i * (stop - start)) / (count - 1)
+      : stop - ((count - 1 - i) * (stop - start)) / (count - 1);
+  });
+  return finish(wrap(convertArray("linspace", values, settings.dtype), [count], settings.dtype), settings);
+}
+
+/** Ones on the diagonal of an (n, m) matrix; square without m. */
+export function eye(n: number, m: number = n, options?: Partial<CreateOptions>): Tensor {
+  const settings = read("eye", options, plain);
+  const t = empty(checkShape("eye", [n, m]), settings.dtype);
+  for (let i = 0; i < Math.min(n, m); i++) t.data[i * m + i] = 1;
+  return finish(t, settings);
+}
+
+function draw(
+  op: string,
+  shape: Shape,
+  options: Partial<DrawOptions> | undefined,
+  fill: (rng: Rng, out: Float32Array | Float64Array) => void,
+): Tensor {
+  const settings = read<DrawOptions>(op, options, drawn);
+  if (!isFloat(settings.dtype))
+    throw new DTypeError(`${op}: draws floats, got ${settings.dtype}; use randint`);
+  const t = empty(checkShape(op, shape), settings.dtype);
+  fill(settings.rng ?? defaultRng(), t.data as Float32Array);
+  return finish(t, settings);
+}
+
+/** Uniform in [0, 1). */
+export const rand = (shape: Shape, options?: Partial<DrawOptions>): Tensor =>
+  draw("rand", shape, options, (rng, out) => rng.fillUniform(out, 0, 1));
+
+/** Standard normal. */
+export const randn = (shape: Shape, options?: Partial<DrawOptions>): Tensor =>
+  draw("randn", shape, options, (rng, out) => rng.fillNormal(out, 0, 1));
+
+/** Integers from `low` up to and without `high`, as int32. */
+export function randint(
+  low: number,
+  high: number,
+  shape: Shape,
+  options?: Partial<Omit<DrawOptions, "requiresGrad">>,
+): Tensor {
+  const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
+  const values = new Int32Array(sizeOf(checkShape("randint", shape)));
+  (rng ?? defaultRng()).fillInt(values, low, high);
+  return wrap(
+    dtype === "int32" ? values : convertArray("randint", values, dtype),
+    checkShape("randint", shape),
+    dtype,
+  );
+}
+
+/** True with probability p, as bool. */
+export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor {
+  const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
+  const out = new Uint8Array(sizeOf(checkShape("bernoulli", shape)));
+  (rng ?? defaultRng()).fillBernoulli(out, p);
+  return wrap(out, checkShape("bernoulli", shape), "bool");
+}
+
+export interface DropoutOptions {
+  /** The share of elements set to 0; default 0.5. */
+  p: number;
+  /** Off: x passes unchanged; default true. */
+  training: boolean;
+  rng: Rng | null;
+}
+
+/** Sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
+export function dropout(x: Tensor, options?: Partial<DropoutOptions>): Tensor {
+  const { p, training, rng } = readOptions<DropoutOptions>("dropout", options, {
+    p: 0.5,
+    training: true,
+    rng: null,
+  });
+  if (!(p >= 0 && p <= 1)) throw new OptionError(`dropout: p must lie between 0 and 1, got ${show(p)}`);
+  if (!training || p === 0) return x;
+  if (p === 1) return x.mul(0);
+  return x.mul(
+    bernoulli(1 - p, x.shape, { rng })
+      .to(x.dtype)
+      .mul(1 / (1 - p)),
+  );
+}
+
+/** (length, size): sin at even and cos at odd columns of position/10000^(2i/size). Vaswani et al., 2017, arXiv:1706.03762. */
+export function sinusoidalPositions(length: number, size: number, options?: Partial<CreateOptions>): Tensor {
+  const settings = read("sinusoidalPositions", options, plain);
+  const shape = checkShape("sinusoidalPositions", [length, size]);
+  if (!isFloat(settings.dtype))
+    throw new ShapeError(`sinusoidalPositions: needs a float dtype, got ${settings.dtype}`);
+  const t = empty(shape, settings.dtype);
+  for (let p = 0; p < length; p++) {
+    for (let i = 0; i < size; i++) {
+      const angle = p / 10000 ** ((i - (i % 2)) / size);
+      t.data[p * size + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+    }
+  }
+  return finish(t, settings);
+}

@@ -1,0 +1,129 @@
+/** einsum: sums of products written with one letter an axis, turned into permutes, matrix products and sums. */
+
+import { OptionError, ShapeError, show } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
+
+interface Labelled {
+  readonly tensor: Tensor;
+  readonly labels: readonly string[];
+}
+
+/**
+ * `einsum("bij,bjk->bik", a, b)`. Letters name axes; a letter missing from the result is summed over; "..." stands for the
+ * remaining axes; a letter twice in one operand takes the diagonal. Without "->" the result holds the letters that occur
+ * once, in alphabetical order. Throws OptionError for a malformed equation, ShapeError for sizes that differ.
+ */
+export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
+  const { inputs, output, size } = parse(equation, operands);
+  let result = inputs.map(diagonals)[0];
+  const rest = inputs.slice(1).map(diagonals);
+  rest.forEach((next, i) => {
+    const later = new Set([...output, ...rest.slice(i + 1).flatMap((t) => t.labels)]);
+    result = product(result, next, later);
+  });
+  result = sumOut(result, new Set(output));
+  const ordered = result.tensor.permute(output.map((label) => result.labels.indexOf(label)));
+  const shape = output.map((label) => size.get(label)!);
+  return ordered.reshape(shape);
+}
+
+function parse(equation: unknown, operands: readonly unknown[]) {
+  if (typeof equation !== "string")
+    throw new OptionError(`einsum: the equation must be a string, got ${show(equation)}`);
+  const [left, right, ...more] = equation.replaceAll(" ", "").split("->");
+  const terms = left.split(",");
+  if (more.length > 0 || terms.length !== operands.length || !operands.every(isTensor)) {
+    throw new OptionError(
+      `einsum: needs one tensor a term, got ${show(equation)} with ${operands.length} operands`,
+    );
+  }
+  const tensors = operands as readonly Tensor[];
+  const size = new Map<string, number>();
+  // Axes that "..." stands for are labelled by their distance from its end, so that they line up as broadcasting does.
+  const expand = (term: string, hidden: number): string[] => {
+    if (!/^[a-zA-Z]*(\.\.\.)?[a-zA-Z]*$/.test(term))
+      throw new OptionError(`einsum: malformed term, got ${show(term)} in ${show(equation)}`);
+    const at = term.indexOf("...");
+    if (at < 0) return [...term];
+    return [
+      ...term.slice(0, at),
+      ...Array.from({ length: hidden }, (_, i) => `.${hidden - i}`),
+      ...term.slice(at + 3),
+    ];
+  };
+  let widest = 0;
+  const inputs = terms.map((term, i): Labelled => {
+    const letters = term.replace("...", "").length;
+    const { shape, rank } = tensors[i];
+    const hidden = term.includes("...") ? rank - letters : 0;
+    if (hidden < 0 || letters + hidden !== rank) {
+      throw new ShapeError(`einsum: term ${show(term)} does not name every axis, got ${show(shape)}`);
+    }
+    widest = Math.max(widest, hidden);
+    const labels = expand(term, hidden);
+    labels.forEach((label, k) => {
+      const known = size.get(label);
+      if (known !== undefined && known !== shape[k]) {
+        throw new ShapeError(
+          `einsum: axis ${show(label)} has two sizes, got ${known} and ${shape[k]} in ${show(equation)}`,
+        );
+      }
+      size.set(label, shape[k]);
+    });
+    return { tensor: tensors[i], labels };
+  });
+  const output = right === undefined ? implied(inputs) : expand(right, widest);
+  if (new Set(output).size !== output.length || output.some((label) => !size.has(label))) {
+    throw new OptionError(`einsum: the result must name known axes once each, got ${show(equation)}`);
+  }
+  return { inputs, output, size };
+}
+
+function implied(inputs: readonly Labelled[]): string[] {
+  const all = inputs.flatMap((t) => t.labels);
+  const dots = [...new Set(all.filter((label) => label.startsWith(".")))].sort(
+    (a, b) => Number(b.slice(1)) - Number(a.slice(1)),
+  );
+  return [
+    ...dots,
+    ...all.filter((label) => !label.startsWith(".") && all.filter((l) => l === label).length === 1).sort(),
+  ];
+}
+
+/** Repeated letters within one operand become its diagonal. */
+function diagonals({ tensor, labels }: Labelled): Labelled {
+  const twice = labels.findIndex((label, i) => labels.indexOf(label) !== i);
+  if (twice < 0) return { tensor, labels };
+  const first = labels.indexOf(labels[twice]);
+  const rest = labels.map((_, i) => i).filter((i) => i !== first && i !== twice);
+  const diagonal = tensor.permute([...rest, first, twice]).diagonal();
+  return diagonals({ tensor: diagonal, labels: [...rest.map((i) => labels[i]), labels[twice]] });
+}
+
+function sumOut({ tensor, labels }: Labelled, keep: ReadonlySet<string>): Labelled {
+  const axes = labels.flatMap((label, i) => (keep.has(label) ? [] : [i]));
+  return axes.length === 0
+    ? { tensor, labels }
+    : { tensor: tensor.sum({ axis: axes }), labels: labels.filter((label) => keep.has(label)) };
+}
+
+/** One batched matrix product: shared and kept letters are the batch, shared and dropped ones are summed over. */
+function product(a: Labelled, b: Labelled, later: ReadonlySet<string>): Labelled {
+  const left = sumOut(a, new Set([...later, ...b.labels]));
+  const right = sumOut(b, new Set([...later, ...a.labels]));
+  const shared = left.labels.filter((label) => right.labels.includes(label));
+  const batch = shared.filter((label) => later.has(label));
+  const inner = shared.filter((label) => !later.has(label));
+  const m = left.labels.filter((label) => !shared.includes(label));
+  const n = right.labels.filter((label) => !shared.includes(label));
+  const arrange = ({ tensor, labels }: Labelled, groups: readonly (readonly string[])[]) => {
+    const sizes = groups.map((group) => group.map((label) => tensor.shape[labels.indexOf(label)]));
+    const order = groups.flat().map((label) => labels.indexOf(label));
+    return { matrix: tensor.permute(order).reshape(sizes.map(sizeOf)), sizes };
+  };
+  const l = arrange(left, [batch, m, inner]);
+  const r = arrange(right, [batch, inner, n]);
+  const y = l.matrix.matmul(r.matrix).reshape([...l.sizes[0], ...l.sizes[1], ...r.sizes[2]]);
+  return { tensor: y, labels: [...batch, ...m, ...n] };
+}

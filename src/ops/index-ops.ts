@@ -1,0 +1,380 @@
+/** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
+
+import { isFloat, promote } from "../dtype.ts";
+import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { defineOp, type Grads } from "./op.ts";
+
+export interface AxisOption {
+  axis?: number;
+}
+
+/** (outer, n, inner) sizes around an axis. */
+function around(shape: Shape, axis: number): [outer: number, n: number, inner: number] {
+  return [sizeOf(shape.slice(0, axis)), shape[axis], sizeOf(shape.slice(axis + 1))];
+}
+
+/** An integer tensor whose entries all lie in 0…n−1. */
+function asIndex(op: string, value: TensorLike, n: number): Tensor {
+  const index = asTensor(op, value, "int32");
+  if (isFloat(index.dtype) || index.dtype === "bool")
+    throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}`);
+  const { data } = index;
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] < 0 || data[i] >= n)
+      throw new ShapeError(`${op}: index out of range, got ${data[i]} for an axis of size ${n}`);
+  }
+  return index;
+}
+
+/** Calls f(position in the index, position in x) for gather-like ops. */
+function eachElement(shape: Shape, index: Tensor, axis: number, f: (i: number, at: number) => void): void {
+  const { data, shape: own } = index;
+  const rank = own.length;
+  const strides = new Array<number>(rank);
+  for (let k = rank - 1, step = 1; k >= 0; k--) {
+    strides[k] = step;
+    step *= shape[k];
+  }
+  const place = new Array<number>(rank).fill(0);
+  for (let i = 0; i < data.length; i++) {
+    let at = 0;
+    for (let k = 0; k < rank; k++) at += (k === axis ? data[i] : place[k]) * strides[k];
+    f(i, at);
+    for (let k = rank - 1; k >= 0 && ++place[k] === own[k]; k--) place[k] = 0;
+  }
+}
+
+function checkGather(op: string, x: Tensor, index: Tensor, axis: number): void {
+  if (x.rank !== index.rank || index.shape.some((n, k) => k !== axis && n > x.shape[k])) {
+    throw new ShapeError(
+      `${op}: the index must have the rank of the tensor and fit into it off axis ${axis}, got ${show(index.shape)} for ${show(x.shape)}`,
+    );
+  }
+}
+
+const gatherRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather", {
+  options: { axis: 0 },
+  arity: 2,
+  shape: ([, index]) => index,
+  dtype: ([x]) => x.dtype,
+  forward(out, [x, index], { axis }) {
+    const { data } = x;
+    eachElement(x.shape, index, axis, (i, at) => {
+      out[i] = data[at];
+    });
+  },
+  vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
+    scatterAddRow(grad.mul(0).sum().broadcastTo(x.shape), index, grad, { axis }),
+    null,
+  ],
+});
+
+const scatterAddRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatterAdd", {
+  options: { axis: 0 },
+  arity: 3,
+  shape: ([x]) => x,
+  dtype: ([x, , source]) => promote(x.dtype, source.dtype),
+  forward(out, [x, index, source], { axis }) {
+    out.set(x.data);
+    const { data } = source;
+    eachElement(x.shape, index, axis, (i, at) => {
+      out[at] += data[i];
+    });
+  },
+  vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherRow(grad, index, { axis })],
+});
+
+const scatterRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatter", {
+  options: { axis: 0 },
+  arity: 3,
+  shape: ([x]) => x,
+  dtype: ([x, , source]) => promote(x.dtype, source.dtype),
+  forward(out, [x, index, source], { axis }) {
+    out.set(x.data);
+    const { data } = source;
+    eachElement(x.shape, index, axis, (i, at) => {
+      out[at] = data[i];
+    });
+  },
+  vjp: (grad, { inputs: [, index, source] }, { axis }): Grads => [
+    scatterRow(grad, index, source.mul(0), { axis }),
+    null,
+    gatherRow(grad, index, { axis }),
+  ],
+});
+
+/** out[i][j][k] = x[i][index[i][j][k]][k] for axis 1: torch.gather. */
+export function gather(x: Tensor, index: TensorLike, { axis = 0 }: AxisOption = {}): Tensor {
+  const k = normalizeAxis("gather", axis, x.rank);
+  const at = asIndex("gather", index, x.shape[k]);
+  checkGather("gather", x, at, k);
+  return gatherRow(x, at, { axis: k });
+}
+
+function scatterWith(
+  op: "scatter" | "scatterAdd",
+  x: Tensor,
+  index: TensorLike,
+  source: TensorLike,
+  axis: number,
+): Tensor {
+  const k = normalizeAxis(op, axis, x.rank);
+  const at = asIndex(op, index, x.shape[k]);
+  checkGather(op, x, at, k);
+  const values = asTensor(op, source, x.dtype).broadcastTo(at.shape);
+  return (op === "scatter" ? scatterRow : scatterAddRow)(x, at, values, { axis: k });
+}
+
+/** x with x[i][index[i][j]][…] = source[i][j][…] for axis 1: torch.scatter. Where an index repeats, the last one counts. */
+export function scatter(
+  x: Tensor,
+  index: TensorLike,
+  source: TensorLike,
+  { axis = 0 }: AxisOption = {},
+): Tensor {
+  return scatterWith("scatter", x, index, source, axis);
+}
+
+/** As scatter, but adding. */
+export function scatterAdd(
+  x: Tensor,
+  index: TensorLike,
+  source: TensorLike,
+  { axis = 0 }: AxisOption = {},
+): Tensor {
+  return scatterWith("scatterAdd", x, index, source, axis);
+}
+
+const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("indexSelect", {
+  options: { axis: 0 },
+  arity: 2,
+  shape: ([x, index], { axis }) => [...x.shape.slice(0, axis), ...index.shape, ...x.shape.slice(axis + 1)],
+  dtype: ([x]) => x.dtype,
+  forward(out, [x, index], { axis }) {
+    const [outer, n, inner] = around(x.shape, axis);
+    const { data } = x;
+    const at = index.data;
+    for (let o = 0, to = 0; o < outer; o++) {
+      for (let i = 0; i < at.length; i++, to += inner) {
+        const from = (o * n + at[i]) * inner;
+        for (let j = 0; j < inner; j++) out[to + j] = data[from + j];
+      }
+    }
+  },
+  vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
+    indexAddRow(null, index, grad, { axis, shape: x.shape }),
+    null,
+  ],
+});
+
+const indexAddRow = defineOp<
+  [x: Tensor | null, index: Tensor, source: Tensor],
+  { axis: number; shape: Shape }
+>("indexAdd", {
+  options: { axis: 0, shape: [] },
+  arity: 0,
+  shape: (_, { shape }) => shape,
+  dtype: ([x, , source]) => (x ? promote(x.dtype, source.dtype) : source.dtype),
+  forward(out, [x, index, source], { axis, shape }) {
+    if (x) out.set(x.data);
+    const [outer, n, inner] = around(shape, axis);
+    const { data } = source;
+    const at = index.data;
+    for (let o = 0, from = 0; o < outer; o++) {
+      for (let i = 0; i < at.length; i++, from += inner) {
+        const to = (o * n + at[i]) * inner;
+        for (let j = 0; j < inner; j++) out[to + j] += data[from + j];
+      }
+    }
+  },
+  vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
+    x && grad,
+    null,
+    indexSelectRow(grad, index, { axis }),
+  ],
+});
+
+/** The entries of an axis that a list of integers names. An index of several axes puts all of them in the axis' place. */
+export function indexSelect(x: Tensor, index: TensorLike, { axis = 0 }: AxisOption = {}): Tensor {
+  const k = normalizeAxis("indexSelect", axis, x.rank);
+  return indexSelectRow(x, asIndex("indexSelect", index, x.shape[k]), { axis: k });
+}
+
+/** x with alpha · source[i] added to entry index[i] of an axis; indices may repeat. */
+export function indexAdd(
+  x: Tensor,
+  index: TensorLike,
+  source: Tensor,
+  options: { axis?: number; alpha?: number } = {},
+): Tensor {
+  const { axis, alpha } = readOptions("indexAdd", options, { axis: 0, alpha: 1 });
+  const k = normalizeAxis("indexAdd", axis, x.rank);
+  const at = asIndex("indexAdd", index, x.shape[k]);
+  const wanted = [...x.shape.slice(0, k), ...at.shape, ...x.shape.slice(k + 1)];
+  if (!sameShape(source.shape, wanted)) {
+    throw new ShapeError(
+      `indexAdd: the source must have the shape of the named entries, got ${show(source.shape)} for ${show(wanted)}`,
+    );
+  }
+  return indexAddRow(x, at, alpha === 1 ? source : source.mul(alpha), { axis: k, shape: x.shape });
+}
+
+/** Rows of a (V, C) table by id: ids of any shape (…) -> (…, C). The row `paddingIndex` gets no gradient. */
+export function embedding(
+  weight: Tensor,
+  ids: TensorLike,
+  { paddingIndex }: { paddingIndex?: number } = {},
+): Tensor {
+  if (weight.rank !== 2)
+    throw new ShapeError(`embedding: the table must have shape (V, C), got ${show(weight.shape)}`);
+  const index = asIndex("embedding", ids, weight.shape[0]);
+  const rows = indexSelectRow(weight, index, { axis: 0 });
+  if (paddingIndex === undefined) return rows;
+  const pad = normalizeAxis("embedding", paddingIndex, weight.shape[0]);
+  return index.equal(pad).unsqueeze(-1).where(rows.detach(), rows);
+}
+
+/** value where the mask holds, x elsewhere. */
+export function maskedFill(x: Tensor, mask: TensorLike, value: number | Tensor): Tensor {
+  return asTensor("maskedFill", mask).where(value, x).to(x.dtype);
+}
+
+/** The elements where the mask (broadcast to x) holds, in order, as one axis. */
+export function maskedSelect(x: Tensor, mask: TensorLike): Tensor {
+  const wide = asTensor("maskedSelect", mask).broadcastTo(x.shape);
+  const at: number[] = [];
+  wide.data.forEach((on: number, i: number) => {
+    if (on !== 0) at.push(i);
+  });
+  return indexSelectRow(x.reshape([x.size]), wrap(Int32Array.from(at), [at.length], "int32"), { axis: 0 });
+}
+
+/** (…) class indices -> (…, classes) int32 of zeros with a one at each index. */
+export function oneHot(index: TensorLike, { classes }: { classes?: number } = {}): Tensor {
+  const given = asTensor("oneHot", index, "int32");
+  const count = classes ?? (given.size === 0 ? 0 : given.max().item() + 1);
+  if (!Number.isInteger(count) || count < 1)
+    throw new OptionError(`oneHot: classes must be a positive integer, got ${show(count)}`);
+  const at = asIndex("oneHot", given, count);
+  const out = new Int32Array(at.size * count);
+  at.data.forEach((c: number, i: number) => {
+    out[i * count + c] = 1;
+  });
+  return wrap(out, [...at.shape, count], "int32");
+}
+
+const triangle = (name: "tril" | "triu", keeps: (row: number, column: number, offset: number) => boolean) =>
+  defineOp<[x: Tensor], { offset: number }>(name, {
+    options: { offset: 0 },
+    shape([x]) {
+      if (x.rank < 2) throw new ShapeError(`${name}: needs at least two axes, got ${show(x.shape)}`);
+      return x;
+    },
+    forward(out, [x], { offset }) {
+      const [rows, columns] = x.shape.slice(-2);
+      const { data } = x;
+      for (let i = 0; i < out.length; i++) {
+        if (keeps(Math.floor(i / columns) % rows, i % columns, offset)) out[i] = data[i];
+      }
+    },
+    vjp: (grad, _, options) => [grad[name](options)],
+  });
+
+/** The last two axes with zeros above diagonal `offset`. */
+export const tril = triangle("tril", (row, column, offset) => column - row <= offset);
+/** The last two axes with zeros below diagonal `offset`. */
+export const triu = triangle("triu", (row, column, offset) => column - row >= offset);
+
+export interface SortOptions {
+  axis: number;
+  descending: boolean;
+}
+
+/** The order that sorts an axis (default the last). Stable; NaN counts as larger than every number. */
+export const argsort = defineOp<[x: Tensor], SortOptions>("argsort", {
+  options: { axis: -1, descending: false },
+  shape([x], { axis }) {
+    if (x.rank > 0) normalizeAxis("argsort", axis, x.rank);
+    return x;
+  },
+  dtype: () => "int32",
+  forward(out, [x], { axis, descending }) {
+    if (x.rank === 0) return;
+    const [outer, n, inner] = around(x.shape, normalizeAxis("argsort", axis, x.rank));
+    const { data } = x;
+    const order = new Int32Array(n);
+    const sign = descending ? -1 : 1;
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        const start = o * n * inner + j;
+        for (let k = 0; k < n; k++) order[k] = k;
+        order.sort((a, b) => sign * compare(data[start + a * inner], data[start + b * inner]) || a - b);
+        for (let k = 0; k < n; k++) out[start + k * inner] = order[k];
+      }
+    }
+  },
+});
+
+function compare(a: number, b: number): number {
+  if (a < b) return -1;
+  if (a > b) return 1;
+  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}
+
+export interface Ranked {
+  values: Tensor;
+  indices: Tensor;
+}
+
+const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
+  values: x.rank === 0 ? x : gatherRow(x, indices, { axis }),
+  indices,
+});
+
+/** An axis (default the last) in ascending order, with the indices it came from. Stable. */
+export function sort(x: Tensor, options?: Partial<SortOptions>): Ranked {
+  const axis = x.rank === 0 ? 0 : normalizeAxis("sort", options?.axis ?? -1, x.rank);
+  return ranked(x, argsort(x, options), axis);
+}
+
+export interface TopKOptions {
+  axis: number;
+  /** The largest (default) or the smallest. */
+  largest: boolean;
+}
+
+/** The k largest elements along an axis (default the last), best first, with their indices. */
+export function topK(x: Tensor, k: number, options: Partial<TopKOptions> = {}): Ranked {
+  const { axis, largest } = readOptions("topK", options, { axis: -1, largest: true });
+  const a = normalizeAxis("topK", axis, x.rank);
+  if (!Number.isInteger(k) || k < 0 || k > x.shape[a]) {
+    throw new OptionError(`topK: k must lie between 0 and the axis' size ${x.shape[a]}, got ${show(k)}`);
+  }
+  const order = argsort(x, { axis: a, descending: largest });
+  return ranked(x, order.slice([...Array<null>(a).fill(null), [0, k]]), a);
+}
+
+/** The k-th smallest element along an axis (default the last), k from 1, with its index. */
+export function kthValue(
+  x: Tensor,
+  k: number,
+  { axis = -1, keepDims = false }: { axis?: number; keepDims?: boolean } = {},
+): Ranked {
+  const a = normalizeAxis("kthValue", axis, x.rank);
+  if (!Number.isInteger(k) || k < 1 || k > x.shape[a]) {
+    throw new OptionError(`kthValue: k must lie between 1 and the axis' size ${x.shape[a]}, got ${show(k)}`);
+  }
+  const at = argsort(x, { axis: a }).slice([...Array<null>(a).fill(null), [k - 1, k]]);
+  const { values, indices } = ranked(x, at, a);
+  return keepDims ? { values, indices } : { values: values.squeeze(a), indices: indices.squeeze(a) };
+}
+
+/** The median along an axis (default the last): the lower of the two middle elements, as torch.median. */
+export function median(x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Ranked {
+  const a = normalizeAxis("median", options.axis ?? -1, x.rank);
+  return kthValue(x, Math.floor((x.shape[a] + 1) / 2), { ...options, axis: a });
+}
+
+export { gatherRow, indexAddRow, indexSelectRow, scatterAddRow, scatterRow };

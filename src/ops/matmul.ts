@@ -1,0 +1,145 @@
+/** Matrix products. */
+
+import { gemm } from "../../kernels/gemm-f32/reference.ts";
+import { isFloat, promote } from "../dtype.ts";
+import { ShapeError, show } from "../errors.ts";
+import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { defineOp, type Grads } from "./op.ts";
+
+export interface MatmulOptions {
+  /** Read a with its last two axes exchanged. */
+  transposeA: boolean;
+  /** Read b with its last two axes exchanged. */
+  transposeB: boolean;
+}
+
+/** (m, k, n) of a product, checked. */
+function sizes(
+  a: Shape,
+  b: Shape,
+  { transposeA, transposeB }: MatmulOptions,
+): [m: number, k: number, n: number] {
+  const [ar, ac] = a.slice(-2);
+  const [br, bc] = b.slice(-2);
+  const [m, k] = transposeA ? [ac, ar] : [ar, ac];
+  const [k2, n] = transposeB ? [bc, br] : [br, bc];
+  if (k !== k2) {
+    const aAxis = a.length - (transposeA ? 2 : 1);
+    const bAxis = b.length - (transposeB ? 1 : 2);
+    throw new ShapeError(
+      `matmul: inner sizes differ, got ${show(a)} and ${show(b)}: axis ${aAxis} is ${k}, axis ${bAxis} is ${k2}`,
+    );
+  }
+  return [m, k, n];
+}
+
+const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
+  options: { transposeA: false, transposeB: false },
+  arity: 2,
+  shape([a, b], options) {
+    const [m, , n] = sizes(a.shape, b.shape, options);
+    return [...broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n];
+  },
+  dtype([a, b]) {
+    const dtype = promote(a.dtype, b.dtype);
+    return isFloat(dtype) ? dtype : "int32";
+  },
+  forward(out, [a, b], options, output) {
+    const [m, k, n] = sizes(a.shape, b.shape, options);
+    const batch = output.shape.slice(0, -2);
+    const aStep = broadcastStrides(a.shape.slice(0, -2), batch);
+    const bStep = broadcastStrides(b.shape.slice(0, -2), batch);
+    const count = sizeOf(batch);
+    for (let i = 0; i < count; i++) {
+      let rest = i;
+      let aAt = 0;
+      let bAt = 0;
+      for (let axis = batch.length - 1; axis >= 0; axis--) {
+        const at = rest % batch[axis];
+        rest = (rest - at) / batch[axis];
+        aAt += at * aStep[axis];
+        bAt += at * bStep[axis];
+      }
+      gemm(out, a.data, b.data, {
+        m,
+        k,
+        n,
+        ...options,
+        aOffset: aAt * m * k,
+        bOffset: bAt * k * n,
+        outOffset: i * m * n,
+      });
+    }
+  },
+  vjp: (grad, { inputs: [a, b], needs }, { transposeA, transposeB }): Grads => [
+    !needs[0]
+      ? null
+      : transposeA
+        ? matmulRow(b, grad, { transposeA: transposeB, transposeB: true })
+        : matmulRow(grad, b, { transposeB: !transposeB }),
+    !needs[1]
+      ? null
+      : transposeB
+        ? matmulRow(grad, a, { transposeA: true, transposeB: transposeA })
+        : matmulRow(a, grad, { transposeA: !transposeA }),
+  ],
+});
+
+/**
+ * The matrix product of the last two axes, (…, m, k)·(…, k, n) -> (…, m, n), leading axes broadcast. A vector counts as a
+ * row on the left and as a column on the right. Integers multiply exactly into int32. Throws ShapeError.
+ */
+export function matmul(a: Tensor, b: TensorLike, options: Partial<MatmulOptions> = {}): Tensor {
+  const right = asTensor("matmul", b, a.dtype);
+  if (a.rank === 0 || right.rank === 0) {
+    throw new ShapeError(
+      `matmul: needs at least one axis on both sides, got ${show(a.shape)} and ${show(right.shape)}`,
+    );
+  }
+  if (a.rank === 1)
+    return matmul(a.unsqueeze(0), right, { ...options, transposeA: false }).squeeze(
+      right.rank === 1 ? 0 : -2,
+    );
+  if (right.rank === 1) return matmul(a, right.unsqueeze(-1), { ...options, transposeB: false }).squeeze(-1);
+  // One large product instead of a batch of small ones, and no batch of gradients to sum.
+  if (a.rank > 2 && right.rank === 2 && !options.transposeA) {
+    const rows = matmulRow(a.reshape([sizeOf(a.shape.slice(0, -1)), a.shape[a.rank - 1]]), right, options);
+    return rows.reshape([...a.shape.slice(0, -1), rows.shape[1]]);
+  }
+  return matmulRow(a, right, options);
+}
+
+/** x·weightᵀ + bias: (…, in) with weight (out, in) and bias (out) -> (…, out). */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  const y = matmul(x, weight, { transposeB: true });
+  return bias ? y.add(bias) : y;
+}
+
+/** beta · input + alpha · a·b. */
+export function addmm(
+  input: Tensor,
+  a: Tensor,
+  b: Tensor,
+  { beta = 1, alpha = 1 }: { beta?: number; alpha?: number } = {},
+): Tensor {
+  return input.mul(beta).add(matmul(a, b).mul(alpha));
+}
+
+/** The inner product of two vectors. */
+export function dot(a: Tensor, b: TensorLike): Tensor {
+  const right = asTensor("dot", b, a.dtype);
+  if (a.rank !== 1 || right.rank !== 1)
+    throw new ShapeError(`dot: needs two vectors, got ${show(a.shape)} and ${show(right.shape)}`);
+  return matmul(a, right);
+}
+
+/** Every product a[i]·b[j] of two vectors: (n), (m) -> (n, m). */
+export function outer(a: Tensor, b: TensorLike): Tensor {
+  const right = asTensor("outer", b, a.dtype);
+  if (a.rank !== 1 || right.rank !== 1)
+    throw new ShapeError(`outer: needs two vectors, got ${show(a.shape)} and ${show(right.shape)}`);
+  return a.unsqueeze(1).mul(right.unsqueeze(0));
+}
+
+export { matmulRow };

@@ -1,0 +1,365 @@
+/** Ops that move elements without changing them. */
+
+import {
+  broadcast,
+  permute as permuteLoop,
+  scatterStrided,
+  strided,
+} from "../../kernels/movement/reference.ts";
+import { promote } from "../dtype.ts";
+import { OptionError, ShapeError, show } from "../errors.ts";
+import {
+  broadcastShapes,
+  checkShape,
+  normalizeAxes,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { defineOp, type Grads } from "./op.ts";
+
+const reshapeRow = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
+  options: { shape: [] },
+  view: true,
+  shape: (_, { shape }) => shape,
+  forward() {},
+  vjp: (grad, { inputs: [x] }): Grads => [grad.reshape(x.shape)],
+});
+
+/** The same elements in another shape; one size may be −1, to be worked out. Shares memory. */
+export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  const given = Array.isArray(shape) ? shape : [];
+  const unknown = given.indexOf(-1);
+  const wanted = [...given];
+  if (unknown >= 0) {
+    const known = given.reduce((n, size, i) => (i === unknown ? n : n * size), 1);
+    if (known > 0 && x.size % known === 0) wanted[unknown] = x.size / known;
+    else
+      throw new ShapeError(`reshape: cannot work out the size of −1, got ${show(x.shape)} to ${show(shape)}`);
+  }
+  const target = checkShape("reshape", Array.isArray(shape) ? wanted : shape);
+  if (sizeOf(target) !== x.size) {
+    throw new ShapeError(`reshape: ${x.size} elements do not fit, got ${show(x.shape)} to ${show(shape)}`);
+  }
+  return reshapeRow(x, { shape: target });
+}
+
+/** One axis in place of axes start to end. */
+export function flatten(x: Tensor, { start = 0, end = -1 }: { start?: number; end?: number } = {}): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const from = normalizeAxis("flatten", start, x.rank);
+  const to = normalizeAxis("flatten", end, x.rank);
+  if (from > to) throw new ShapeError(`flatten: start must not come after end, got ${start} and ${end}`);
+  return reshape(x, [
+    ...x.shape.slice(0, from),
+    sizeOf(x.shape.slice(from, to + 1)),
+    ...x.shape.slice(to + 1),
+  ]);
+}
+
+/** Drops axes of size 1: those named (each must have size 1), or all. */
+export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
+  const axes =
+    axis === undefined
+      ? x.shape.flatMap((n, i) => (n === 1 ? [i] : []))
+      : normalizeAxes("squeeze", axis, x.rank);
+  for (const k of axes) {
+    if (x.shape[k] !== 1)
+      throw new ShapeError(`squeeze: the axis must have size 1, got axis ${k} of ${show(x.shape)}`);
+  }
+  return reshape(
+    x,
+    x.shape.filter((_, i) => !axes.includes(i)),
+  );
+}
+
+/** A new axis of size 1 at `axis` of the result. */
+export function unsqueeze(x: Tensor, axis: number): Tensor {
+  const k = normalizeAxis("unsqueeze", axis, x.rank + 1);
+  return reshape(x, [...x.shape.slice(0, k), 1, ...x.shape.slice(k)]);
+}
+
+const permuteRow = defineOp<[x: Tensor], { order: readonly number[] }>("permute", {
+  options: { order: [] },
+  shape: ([x], { order }) => order.map((k) => x.shape[k]),
+  forward: (out, [x], { order }) => permuteLoop(out, x.data, x.shape, order),
+  vjp(grad, _, { order }) {
+    const inverse = order.map((_, k) => order.indexOf(k));
+    return [grad.permute(inverse)];
+  },
+});
+
+/** Axis k of the result is axis order[k] of x. */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  if (!Array.isArray(order) || order.length !== x.rank) {
+    throw new ShapeError(`permute: needs every axis once, got ${show(order)} for rank ${x.rank}`);
+  }
+  const axes = order.map((k: number) => normalizeAxis("permute", k, x.rank));
+  if (new Set(axes).size !== x.rank)
+    throw new ShapeError(`permute: an axis is named twice, got ${show(order)}`);
+  // Moving only axes of size 1 leaves the elements where they are.
+  const moved = axes.filter((k) => x.shape[k] !== 1);
+  if (moved.every((k, i) => i === 0 || moved[i - 1] < k))
+    return reshape(
+      x,
+      axes.map((k) => x.shape[k]),
+    );
+  return permuteRow(x, { order: axes });
+}
+
+/** Two axes exchanged; the last two by default. */
+export function transpose(x: Tensor, a = -2, b = -1): Tensor {
+  const order = x.shape.map((_, i) => i);
+  const i = normalizeAxis("transpose", a, x.rank);
+  const j = normalizeAxis("transpose", b, x.rank);
+  order[i] = j;
+  order[j] = i;
+  return permute(x, order);
+}
+
+const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
+  options: { shape: [] },
+  shape: (_, { shape }) => shape,
+  forward: (out, [x], { shape }) => broadcast(out, x.data, x.shape, shape),
+  // The tape sums the gradient back to the input's shape.
+  vjp: (grad): Grads => [grad],
+});
+
+/** x repeated to `shape` by the rules of broadcasting. */
+export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+  const target = checkShape("broadcastTo", shape);
+  if (sameShape(x.shape, target)) return x;
+  if (!sameShape(broadcastShapes("broadcastTo", x.shape, target), target)) {
+    throw new ShapeError(`broadcastTo: the shape cannot shrink, got ${show(x.shape)} to ${show(target)}`);
+  }
+  return broadcastRow(x, { shape: target });
+}
+
+/** Elements at offset + Σ index·stride: the one copy behind slice, flip, diagonal and unfold. Strides are in elements. */
+const view = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>("strided", {
+  options: { shape: [], strides: [], offset: 0 },
+  shape: (_, { shape }) => shape,
+  forward: (out, [x], { shape, strides, offset }) => strided(out, shape, x.data, strides, offset),
+  vjp: (grad, { inputs: [x] }, { strides, offset }): Grads => [
+    scatterView(grad, { shape: x.shape, strides, offset }),
+  ],
+});
+
+/** The adjoint of `strided`: adds into zeros of `shape`. */
+const scatterView = defineOp<[g: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
+  "scatterStrided",
+  {
+    options: { shape: [], strides: [], offset: 0 },
+    shape: (_, { shape }) => shape,
+    forward: (out, [g], { strides, offset }) => scatterStrided(out, g.data, g.shape, strides, offset),
+    vjp: (grad, { inputs: [g] }, { strides, offset }) => [view(grad, { shape: g.shape, strides, offset })],
+  },
+);
+
+/** Where a slice begins and ends and its step, one entry an axis; `[from, to, step]` with null for "as far as it goes". */
+export type SliceRange = readonly [from?: number | null, to?: number | null, step?: number] | number | null;
+
+/**
+ * A block of x: one range an axis, the rest whole. A range is `[from, to, step]` with Python's meaning (negative counts
+ * from the end, `to` is left out), a number picks one index and drops the axis, null keeps the axis whole.
+ */
+export function slice(x: Tensor, ranges: readonly SliceRange[]): Tensor {
+  if (!Array.isArray(ranges) || ranges.length > x.rank) {
+    throw new ShapeError(`slice: needs at most one range an axis, got ${show(ranges)} for rank ${x.rank}`);
+  }
+  const own = stridesOf(x.shape);
+  const shape: number[] = [];
+  const strides: number[] = [];
+  let offset = 0;
+  x.shape.forEach((n, axis) => {
+    const range = (ranges as readonly SliceRange[])[axis] ?? [];
+    if (typeof range === "number") {
+      const index = range < 0 ? range + n : range;
+      if (!Number.isInteger(index) || index < 0 || index >= n) {
+        throw new ShapeError(`slice: index out of range, got ${range} on axis ${axis} of size ${n}`);
+      }
+      offset += index * own[axis];
+      return;
+    }
+    const [from, to, step = 1] = range;
+    const [start, count] = bounds(n, from ?? null, to ?? null, step, axis);
+    offset += start * own[axis];
+    shape.push(count);
+    strides.push(own[axis] * step);
+  });
+  if (sizeOf(shape) === x.size && strides.every((s, i) => s === stridesOf(shape)[i]))
+    return reshape(x, shape);
+  return view(x, { shape, strides, offset: sizeOf(shape) === 0 ? 0 : offset });
+}
+
+function bounds(
+  n: number,
+  from: number | null,
+  to: number | null,
+  step: number,
+  axis: number,
+): [start: number, count: number] {
+  if (!Number.isInteger(step) || step === 0)
+    throw new OptionError(`slice: the step must be a non-zero integer, got ${step} on axis ${axis}`);
+  for (const v of [from, to]) {
+    if (v !== null && !Number.isInteger(v))
+      throw new OptionError(`slice: bounds must be integers or null, got ${show(v)} on axis ${axis}`);
+  }
+  const clamp = (v: number, low: number, high: number) => Math.min(Math.max(v < 0 ? v + n : v, low), high);
+  if (step > 0) {
+    const start = from === null ? 0 : clamp(from, 0, n);
+    const end = to === null ? n : clamp(to, 0, n);
+    return [start, Math.max(0, Math.ceil((end - start) / step))];
+  }
+  const start = from === null ? n - 1 : clamp(from, -1, n - 1);
+  const end = to === null ? -1 : clamp(to, -1, n - 1);
+  return [Math.max(start, 0), Math.max(0, Math.ceil((end - start) / step))];
+}
+
+/** Index `index` of `axis`, which is dropped. */
+export function select(x: Tensor, index: number, { axis = 0 }: { axis?: number } = {}): Tensor {
+  const k = normalizeAxis("select", axis, x.rank);
+  return slice(x, [...Array<null>(k).fill(null), index]);
+}
+
+/** x in reverse order along the axes. */
+export function flip(x: Tensor, axis: number | readonly number[]): Tensor {
+  const axes = normalizeAxes("flip", axis, x.rank);
+  return slice(
+    x,
+    x.shape.map((_, k) => (axes.includes(k) ? [null, null, -1] : null)),
+  );
+}
+
+/** Windows of `size` along an axis, `step` apart, as a new last axis: torch.Tensor.unfold. */
+export function unfoldDim(
+  x: Tensor,
+  { axis, size, step }: { axis: number; size: number; step: number },
+): Tensor {
+  const k = normalizeAxis("unfoldDim", axis, x.rank);
+  const own = stridesOf(x.shape);
+  if (!(size >= 0 && size <= x.shape[k]) || !(step > 0)) {
+    throw new ShapeError(
+      `unfoldDim: windows do not fit, got size ${size} and step ${step} on axis ${k} of ${show(x.shape)}`,
+    );
+  }
+  const shape = x.shape.map((n, i) => (i === k ? Math.floor((n - size) / step) + 1 : n));
+  const strides = own.map((s, i) => (i === k ? s * step : s));
+  return view(x, { shape: [...shape, size], strides: [...strides, own[k]], offset: 0 });
+}
+
+/** The elements (i, i + offset) of the last two axes. */
+export function diagonal(x: Tensor, { offset = 0 }: { offset?: number } = {}): Tensor {
+  if (x.rank < 2) throw new ShapeError(`diagonal: needs at least two axes, got ${show(x.shape)}`);
+  const [rows, columns] = x.shape.slice(-2);
+  const own = stridesOf(x.shape);
+  const count = Math.max(0, Math.min(rows - Math.max(0, -offset), columns - Math.max(0, offset)));
+  const start = offset >= 0 ? offset : -offset * columns;
+  return view(x, {
+    shape: [...x.shape.slice(0, -2), count],
+    strides: [...own.slice(0, -2), columns + 1],
+    offset: count === 0 ? 0 : start,
+  });
+}
+
+const concatRow = defineOp<Tensor[], { axis: number }>("concat", {
+  options: { axis: 0 },
+  shape(inputs, { axis }) {
+    const [first] = inputs;
+    let total = 0;
+    for (const t of inputs) {
+      if (t.rank !== first.rank || t.shape.some((n, k) => k !== axis && n !== first.shape[k])) {
+        throw new ShapeError(
+          `concat: shapes differ beyond axis ${axis}, got ${show(first.shape)} and ${show(t.shape)}`,
+        );
+      }
+      total += t.shape[axis];
+    }
+    return first.shape.map((n, k) => (k === axis ? total : n));
+  },
+  dtype: (inputs) => inputs.map((t) => t.dtype).reduce(promote),
+  forward(out, inputs, { axis }, output) {
+    const inner = sizeOf(output.shape.slice(axis + 1));
+    const row = output.shape[axis] * inner;
+    const outer = sizeOf(output.shape.slice(0, axis));
+    let at = 0;
+    for (const { data, shape } of inputs) {
+      const block = shape[axis] * inner;
+      for (let o = 0; o < outer; o++) out.set(data.subarray(o * block, (o + 1) * block), o * row + at);
+      at += block;
+    }
+  },
+  vjp(grad, { inputs, needs }, { axis }) {
+    let at = 0;
+    return inputs.map((t, i) => {
+      const from = at;
+      at += t.shape[axis];
+      return needs[i] ? grad.slice([...Array<null>(axis).fill(null), [from, at]]) : null;
+    });
+  },
+});
+
+const tensorList = (op: string, list: readonly Tensor[]): readonly Tensor[] => {
+  if (!Array.isArray(list) || list.length === 0)
+    throw new ShapeError(`${op}: needs a list of at least one tensor, got ${show(list)}`);
+  return list;
+};
+
+/** Tensors joined along an existing axis. */
+export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+  const list = tensorList("concat", tensors);
+  return concatRow(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
+}
+
+/** Tensors of one shape joined along a new axis. */
+export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+  const list = tensorList("stack", tensors);
+  const odd = list.find((t) => !sameShape(t.shape, list[0].shape));
+  if (odd)
+    throw new ShapeError(
+      `stack: all shapes must be equal, got ${show(list[0].shape)} and ${show(odd.shape)}`,
+    );
+  const k = normalizeAxis("stack", axis, list[0].rank + 1);
+  return concat(
+    list.map((t) => unsqueeze(t, k)),
+    { axis: k },
+  );
+}
+
+/** Pieces along an axis: of `size` each (the last may be shorter), or of the listed sizes, which must add up. */
+export function split(
+  x: Tensor,
+  size: number | readonly number[],
+  { axis = 0 }: { axis?: number } = {},
+): Tensor[] {
+  const k = normalizeAxis("split", axis, x.rank);
+  const n = x.shape[k];
+  if (typeof size === "number" && !(Number.isInteger(size) && size > 0)) {
+    throw new OptionError(`split: the size must be a positive integer, got ${show(size)}`);
+  }
+  const sizes =
+    typeof size === "number"
+      ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
+      : size;
+  if (sizes.reduce((a, b) => a + b, 0) !== n) {
+    throw new ShapeError(
+      `split: sizes must add up to ${n}, got ${show(sizes)} on axis ${k} of ${show(x.shape)}`,
+    );
+  }
+  let at = 0;
+  return sizes.map((length) => {
+    at += length;
+    return slice(x, [...Array<null>(k).fill(null), [at - length, at]]);
+  });
+}
+
+/** `count` pieces along an axis, of equal size but for the last. */
+export function chunk(x: Tensor, count: number, { axis = 0 }: { axis?: number } = {}): Tensor[] {
+  if (!Number.isInteger(count) || count < 1)
+    throw new OptionError(`chunk: the count must be a positive integer, got ${show(count)}`);
+  const k = normalizeAxis("chunk", axis, x.rank);
+  return split(x, Math.max(1, Math.ceil(x.shape[k] / count)), { axis: k });
+}

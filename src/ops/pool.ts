@@ -1,0 +1,196 @@
+/** Pooling over (N, C, H, W), and (N, C, L) by way of it. */
+
+import {
+  avgPool2dGrad as avgGradLoop,
+  avgPool2d as avgLoop,
+  maxPool2dIndices,
+} from "../../kernels/pool/reference.ts";
+import type { FloatArray } from "../dtype.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import type { Shape } from "../shape.ts";
+import { type Tensor, wrap } from "../tensor.ts";
+import { defineOp, type Grads } from "./op.ts";
+import { floats, numbers } from "./softmax.ts";
+import {
+  type Padding,
+  type Pair,
+  readPadding,
+  readPair,
+  type WindowOptions,
+  windowsOver,
+} from "./windows.ts";
+
+type Sizes = number | readonly number[];
+
+export interface PoolOptions {
+  kernelSize: Sizes;
+  /** Default: the kernel size. */
+  stride: Sizes | null;
+  padding: Padding;
+  /** Let a last window reach beyond the image. */
+  ceilMode: boolean;
+}
+
+export interface MaxPoolOptions extends PoolOptions {
+  dilation: Sizes;
+}
+
+export interface AvgPoolOptions extends PoolOptions {
+  /** Divide by the whole window, padding included; default true. */
+  countIncludePad: boolean;
+}
+
+type Given<O> = number | Pair | (Partial<O> & { kernelSize: Sizes });
+
+const poolDefaults: PoolOptions = { kernelSize: 1, stride: null, padding: 0, ceilMode: false };
+
+function read<O extends PoolOptions>(
+  op: string,
+  x: Tensor,
+  given: Given<O>,
+  defaults: O,
+): O & { windows: WindowOptions } {
+  if (x.rank !== 4) throw new ShapeError(`${op}: needs (N, C, H, W), got ${show(x.shape)}`);
+  const asked =
+    typeof given === "number" || Array.isArray(given)
+      ? ({ kernelSize: given } as unknown as Partial<O>)
+      : (given as Partial<O>);
+  if (asked?.kernelSize === undefined) throw new OptionError(`${op}: needs a kernelSize, got ${show(given)}`);
+  const options = readOptions(op, asked, defaults);
+  const kernel = readPair(op, "kernelSize", options.kernelSize);
+  const pads = readPadding(op, options.padding);
+  if (Math.max(pads[0], pads[1]) * 2 > kernel[0] || Math.max(pads[2], pads[3]) * 2 > kernel[1]) {
+    throw new OptionError(
+      `${op}: padding must be at most half the kernel, got ${show(options.padding)} for ${show([...kernel])}`,
+    );
+  }
+  const dilation = readPair(op, "dilation", (options as { dilation?: Sizes }).dilation ?? 1);
+  return {
+    ...options,
+    windows: {
+      kernel,
+      pads,
+      dilation,
+      stride: options.stride === null ? kernel : readPair(op, "stride", options.stride),
+    },
+  };
+}
+
+const maxIndices = defineOp<[x: Tensor], { windows: WindowOptions; ceilMode: boolean }>("maxPool2dIndices", {
+  shape([x], { windows, ceilMode }) {
+    const { n, c, oh, ow } = windowsOver("maxPool2d", x.shape, windows, ceilMode);
+    return [n, c, oh, ow];
+  },
+  dtype: () => "int32",
+  forward: (out, [x], { windows, ceilMode }) =>
+    maxPool2dIndices(out as Int32Array, x.data, windowsOver("maxPool2d", x.shape, windows, ceilMode)),
+});
+
+/** Maxima of windows with their places, flat within each image plane. Padding is never chosen. */
+export function maxPool2dWithIndices(
+  x: Tensor,
+  options: Given<MaxPoolOptions>,
+): { values: Tensor; indices: Tensor } {
+  const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: 1 });
+  const indices = maxIndices(x, { windows, ceilMode });
+  const [n, c, h, w] = x.shape;
+  const flat = x.reshape([n, c, h * w]).gather(indices.reshape([n, c, -1]), { axis: 2 });
+  return { values: flat.reshape(indices.shape), indices };
+}
+
+/** The largest element of every window. `maxPool2d(x, 2)` is short for `maxPool2d(x, { kernelSize: 2 })`. */
+export const maxPool2d = (x: Tensor, options: Given<MaxPoolOptions>): Tensor =>
+  maxPool2dWithIndices(x, options).values;
+
+interface AvgRow {
+  windows: WindowOptions;
+  ceilMode: boolean;
+  countIncludePad: boolean;
+}
+
+const avgWindows = (shape: Shape, { windows, ceilMode, countIncludePad }: AvgRow) => ({
+  ...windowsOver("avgPool2d", shape, windows, ceilMode),
+  padBottom: windows.pads[1],
+  padRight: windows.pads[3],
+  countIncludePad,
+});
+
+const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
+  shape([x], options) {
+    const { n, c, oh, ow } = avgWindows(x.shape, options);
+    return [n, c, oh, ow];
+  },
+  forward: (out, [x], options) => avgLoop(out as FloatArray, numbers(x), avgWindows(x.shape, options)),
+  vjp: (grad, { inputs: [x] }, options): Grads => [avgGradRow(grad, { ...options, shape: x.shape })],
+});
+
+const avgGradRow = defineOp<[grad: Tensor], AvgRow & { shape: Shape }>("avgPool2dGrad", {
+  shape: (_, { shape }) => shape,
+  forward: (out, [grad], { shape, ...options }) =>
+    avgGradLoop(out as FloatArray, numbers(grad), avgWindows(shape, options)),
+  vjp: (outer, _, { shape: _shape, ...options }): Grads => [avgRow(outer, options)],
+});
+
+/** The mean of every window. */
+export function avgPool2d(x: Tensor, options: Given<AvgPoolOptions>): Tensor {
+  const { windows, ceilMode, countIncludePad } = read("avgPool2d", x, options, {
+    ...poolDefaults,
+    countIncludePad: true,
+  });
+  return avgRow(floats(x), { windows, ceilMode, countIncludePad });
+}
+
+type Line<O> = number | (Partial<O> & { kernelSize: Sizes });
+
+/** Options along a line as options on images of height 1. */
+function widen<O extends PoolOptions>(op: string, x: Tensor, given: Line<O>): Given<O> {
+  if (x.rank !== 3) throw new ShapeError(`${op}: needs (N, C, L), got ${show(x.shape)}`);
+  const { kernelSize, stride, padding, dilation, ...rest } = (typeof given === "number"
+    ? { kernelSize: given }
+    : given) as unknown as Partial<MaxPoolOptions>;
+  const along = (v: Sizes | null | undefined): Sizes | undefined =>
+    v === undefined || v === null ? undefined : [1, typeof v === "number" ? v : v[0]];
+  const side = (p: Padding): Padding => [[0, 0], typeof p === "number" ? [p, p] : (p as Pair)];
+  return {
+    ...rest,
+    kernelSize: along(kernelSize),
+    ...(stride !== undefined && stride !== null && { stride: along(stride) }),
+    ...(padding !== undefined && { padding: side(padding) }),
+    ...(dilation !== undefined && { dilation: along(dilation) }),
+  } as unknown as Given<O>;
+}
+
+/** maxPool2d along one axis: (N, C, L) -> (N, C, Ol). */
+export const maxPool1d = (x: Tensor, options: Line<MaxPoolOptions>): Tensor =>
+  maxPool2d(x.unsqueeze(2), widen<MaxPoolOptions>("maxPool1d", x, options)).squeeze(2);
+
+/** avgPool2d along one axis: (N, C, L) -> (N, C, Ol). */
+export const avgPool1d = (x: Tensor, options: Line<AvgPoolOptions>): Tensor =>
+  avgPool2d(x.unsqueeze(2), widen<AvgPoolOptions>("avgPool1d", x, options)).squeeze(2);
+
+/** (size, out): column i averages the pixels of output i. */
+function averages(size: number, out: number, like: Tensor): Tensor {
+  const weights = new Float64Array(size * out);
+  for (let i = 0; i < out; i++) {
+    const from = Math.floor((i * size) / out);
+    const to = Math.ceil(((i + 1) * size) / out);
+    for (let p = from; p < to; p++) weights[p * out + i] = 1 / (to - from);
+  }
+  return wrap(weights, [size, out], "float64").to(like.dtype);
+}
+
+/** Means over a grid of `outputSize` cells, whatever the image's size; a null keeps an axis as it is. */
+export function adaptiveAvgPool2d(x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
+  if (x.rank < 2) throw new ShapeError(`adaptiveAvgPool2d: needs (…, H, W), got ${show(x.shape)}`);
+  const [h, w] = x.shape.slice(-2);
+  const given = typeof outputSize === "number" ? [outputSize, outputSize] : outputSize;
+  if (!Array.isArray(given) || given.length !== 2)
+    throw new OptionError(`adaptiveAvgPool2d: needs a size or a pair, got ${show(outputSize)}`);
+  const [oh, ow] = readPair("adaptiveAvgPool2d", "outputSize", [given[0] ?? h, given[1] ?? w]);
+  const y = floats(x);
+  if (oh === 1 && ow === 1) return y.mean({ axis: [-2, -1], keepDims: true });
+  const rows = oh === h ? y : averages(h, oh, y).matmul(y, { transposeA: true });
+  return ow === w ? rows : rows.matmul(averages(w, ow, y));
+}
+
+export { avgGradRow, avgRow };

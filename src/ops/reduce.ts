@@ -1,0 +1,347 @@
+/** Reductions over axes. All of them see their input as (outer, n, inner); scattered axes are moved together first. */
+
+import { permute } from "../../kernels/movement/reference.ts";
+import { argBest, fold, type ReduceSizes, scan, sum as sumLoop } from "../../kernels/reduce/reference.ts";
+import { type DType, isFloat, newArray, type TypedArray } from "../dtype.ts";
+import { OptionError, ShapeError, show } from "../errors.ts";
+import { normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from "../shape.ts";
+import { empty, type Tensor } from "../tensor.ts";
+import { defineOp, type Op } from "./op.ts";
+import { gate } from "./unary.ts";
+
+export interface ReduceOptions {
+  /** One axis or several, negative from the end; every axis by default. */
+  axis: number | readonly number[] | null;
+  /** Keep the reduced axes with size 1. */
+  keepDims: boolean;
+}
+
+export interface AxisOptions {
+  axis: number;
+}
+
+const everyAxis: ReduceOptions = { axis: null, keepDims: false };
+
+/** x with the reduced axes together, as (outer, n, inner). */
+function gather(x: Tensor, axes: readonly number[]): [data: TypedArray, sizes: ReduceSizes] {
+  const { shape } = x;
+  const product = (list: Shape) => sizeOf(list);
+  if (axes.length === 0) return [x.data, { outer: x.size, n: 1, inner: 1 }];
+  const first = axes[0];
+  const last = axes[axes.length - 1];
+  if (last - first + 1 === axes.length) {
+    const sizes = {
+      outer: product(shape.slice(0, first)),
+      n: product(shape.slice(first, last + 1)),
+      inner: product(shape.slice(last + 1)),
+    };
+    return [x.data, sizes];
+  }
+  const kept = shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const moved = newArray(x.dtype, x.size);
+  permute(moved, x.data, shape, [...kept, ...axes]);
+  return [
+    moved,
+    { outer: product(kept.map((i) => shape[i])), n: product(axes.map((i) => shape[i])), inner: 1 },
+  ];
+}
+
+/** `grad` with the reduced axes back at size 1, ready to broadcast against x. */
+const restore = (grad: Tensor, x: Tensor, axis: ReduceOptions["axis"], op: string): Tensor =>
+  grad.reshape(reducedShape(x.shape, normalizeAxes(op, axis, x.rank), true));
+
+type ReduceOp = Op<[x: Tensor], ReduceOptions, Tensor>;
+
+const reduction = (
+  name: string,
+  loop: (out: TypedArray, x: TypedArray, sizes: ReduceSizes) => void,
+  rule: ((grad: Tensor, x: Tensor, y: Tensor) => Tensor) | null,
+  { dtype = (d: DType): DType => d, allowEmpty = true } = {},
+): ReduceOp =>
+  defineOp<[x: Tensor], ReduceOptions>(name, {
+    options: everyAxis,
+    shape([x], { axis, keepDims }) {
+      const axes = normalizeAxes(name, axis, x.rank);
+      if (!allowEmpty && axes.some((k) => x.shape[k] === 0)) {
+        throw new ShapeError(
+          `${name}: nothing to reduce along an empty axis, got ${show(x.shape)} over axes ${show(axes)}`,
+        );
+      }
+      return reducedShape(x.shape, axes, keepDims);
+    },
+    dtype: ([x]) => dtype(x.dtype),
+    forward(out, [x], { axis }) {
+      const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
+      loop(out, data, sizes);
+    },
+    ...(rule && {
+      vjp: (grad, { inputs: [x], output }, { axis }) => [
+        rule(restore(grad, x, axis, name), x, restore(output, x, axis, name)),
+      ],
+    }),
+  });
+
+const countType = (d: DType): DType => (isFloat(d) ? d : "int32");
+const floatType = (d: DType): DType => (isFloat(d) ? d : "float32");
+
+/** The sum; integers and bool sum to int32, 0 for an empty axis. */
+export const sum = reduction("sum", sumLoop, (g, x) => g.broadcastTo(x.shape), { dtype: countType });
+
+/** The arithmetic mean; NaN for an empty axis. */
+export const mean = reduction(
+  "mean",
+  (out, x, sizes) => sumLoop(out, x, sizes, 1 / sizes.n),
+  (g, x) => g.mul(g.size / x.size).broadcastTo(x.shape),
+  { dtype: floatType },
+);
+
+/** The product; 1 for an empty axis. The gradient is exact also where x holds zeros. */
+export const prod = reduction(
+  "prod",
+  (out, x, sizes) => fold(out, x, sizes, 1, (a, b) => a * b),
+  (g, x, y) => {
+    if (!holdsZero(x)) return g.mul(y).div(x);
+    const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
+    const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+    const order = [...kept, ...axes];
+    const rows = x.permute(order).reshape([...kept.map((i) => x.shape[i]), -1]);
+    const others = withoutEach(rows).prod({ axis: -1 });
+    const inverse = order.map((_, k) => order.indexOf(k));
+    return g.mul(others.reshape(order.map((i) => x.shape[i])).permute(inverse));
+  },
+  { dtype: countType },
+);
+
+function holdsZero(x: Tensor): boolean {
+  const { data } = x;
+  for (let i = 0; i < data.length; i++) if (data[i] === 0) return true;
+  return false;
+}
+
+/** (…, n) -> (…, n, n): row k is x with element k replaced by 1. */
+function withoutEach(x: Tensor): Tensor {
+  const n = x.shape[x.rank - 1];
+  const diagonal = empty([n, n], "bool");
+  for (let k = 0; k < n; k++) diagonal.data[k * (n + 1)] = 1;
+  return diagonal.where(1, x.unsqueeze(-2));
+}
+
+const extreme = (name: string, prefers: (a: number, b: number) => boolean, initial: number) =>
+  reduction(
+    name,
+    (out, x, sizes) => fold(out, x, sizes, initial, (a, b) => (Number.isNaN(a) || prefers(a, b) ? a : b)),
+    (g, x, y) => {
+      const best = x.equal(y);
+      const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
+      return gate(best, g.div(best.sum({ axis: axes, keepDims: true })));
+    },
+    { allowEmpty: false },
+  );
+
+/** The largest element; NaN wins. Ties share the gradient evenly, as torch.amax. */
+export const max = extreme("max", (a, b) => a > b, Number.NEGATIVE_INFINITY);
+/** The smallest element; NaN wins. Ties share the gradient evenly, as torch.amin. */
+export const min = extreme("min", (a, b) => a < b, Number.POSITIVE_INFINITY);
+
+/** Whether any element is not zero. */
+export const any = reduction(
+  "any",
+  (out, x, sizes) => fold(out, x, sizes, 0, (a, b) => (a !== 0 || b !== 0 ? 1 : 0)),
+  null,
+  {
+    dtype: () => "bool",
+  },
+);
+/** Whether every element is not zero. */
+export const all = reduction(
+  "all",
+  (out, x, sizes) => fold(out, x, sizes, 1, (a, b) => (a !== 0 && b !== 0 ? 1 : 0)),
+  null,
+  {
+    dtype: () => "bool",
+  },
+);
+
+const argExtreme = (name: string, better: (candidate: number, best: number) => boolean) =>
+  defineOp<[x: Tensor], { axis: number | null; keepDims: boolean }>(name, {
+    options: { axis: null, keepDims: false },
+    shape([x], { axis, keepDims }) {
+      const axes = normalizeAxes(name, axis, x.rank);
+      if (x.size === 0 && axes.some((k) => x.shape[k] === 0)) {
+        throw new ShapeError(`${name}: nothing to choose from along an empty axis, got ${show(x.shape)}`);
+      }
+      return reducedShape(x.shape, axes, keepDims);
+    },
+    dtype: () => "int32",
+    forward(out, [x], { axis }) {
+      const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
+      argBest(out, data, sizes, better);
+    },
+  });
+
+/** Index of the largest element along `axis` (of all elements in row-major order without one); the first among equals. */
+export const argmax = argExtreme("argmax", (a, b) => a > b);
+/** Index of the smallest element along `axis`; the first among equals. */
+export const argmin = argExtreme("argmin", (a, b) => a < b);
+
+/** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. */
+export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
+  options: { shape: [] },
+  shape: (_, { shape }) => shape,
+  forward(out, [x], { shape }) {
+    const [data, sizes] = gather(x, repeatedAxes(x.shape, shape));
+    sumLoop(out, data, sizes);
+  },
+  vjp: (grad, { inputs: [x] }) => [grad.broadcastTo(x.shape)],
+});
+
+function repeatedAxes(from: Shape, to: Shape): number[] {
+  const lead = from.length - to.length;
+  return from.flatMap((n, i) => (i < lead || (to[i - lead] === 1 && n !== 1) ? [i] : []));
+}
+
+export interface VarianceOptions extends ReduceOptions {
+  /** The divisor is n − correction: 1 for the sample variance (the default), 0 for the population's. */
+  correction: number;
+}
+
+/** The variance, by deviations from the mean. NaN where n does not exceed the correction. */
+export const variance = defineOp<[x: Tensor], VarianceOptions>("variance", {
+  options: { axis: null, keepDims: false, correction: 1 },
+  shape: ([x], { axis, keepDims }) =>
+    reducedShape(x.shape, normalizeAxes("variance", axis, x.rank), keepDims),
+  dtype: ([x]) => floatType(x.dtype),
+  forward(out, [x], { axis, correction }) {
+    const [data, sizes] = gather(x, normalizeAxes("variance", axis, x.rank));
+    const { outer, n, inner } = sizes;
+    const means = new Float64Array(out.length);
+    sumLoop(means, data, sizes, 1 / n);
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        const center = means[o * inner + j];
+        let total = 0;
+        for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) total += (data[i] - center) ** 2;
+        out[o * inner + j] = n - correction > 0 ? total / (n - correction) : Number.NaN;
+      }
+    }
+  },
+  vjp(grad, { inputs: [x] }, { axis, correction }) {
+    const n = x.size / Math.max(grad.size, 1);
+    const centered = x.sub(x.mean({ axis, keepDims: true }));
+    return [
+      restore(grad, x, axis, "variance")
+        .mul(centered)
+        .mul(2 / (n - correction)),
+    ];
+  },
+});
+
+/** The standard deviation: the square root of `variance`. */
+export const std = (x: Tensor, options?: Partial<VarianceOptions>): Tensor => variance(x, options).sqrt();
+
+/** log Σ exp(x) without overflow. */
+export const logSumExp = reduction(
+  "logSumExp",
+  (out, x, { outer, n, inner }) => {
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        const start = o * n * inner + j;
+        let top = Number.NEGATIVE_INFINITY;
+        for (let k = 0; k < n; k++) top = Math.max(top, x[start + k * inner]);
+        let total = 0;
+        if (Number.isFinite(top)) for (let k = 0; k < n; k++) total += Math.exp(x[start + k * inner] - top);
+        out[o * inner + j] = Number.isFinite(top) ? top + Math.log(total) : top;
+      }
+    }
+  },
+  (g, x, y) => g.mul(x.sub(y).exp()),
+  { dtype: floatType },
+);
+
+export interface NormOptions extends ReduceOptions {
+  /** The order: any number ≥ 0, Infinity or −Infinity; default 2. */
+  p: number;
+}
+
+/** The p-norm (Σ|x|ᵖ)^(1/p); p = 0 counts the non-zeros. Derivative 0 at 0. */
+export function norm(x: Tensor, options: Partial<NormOptions> = {}): Tensor {
+  const { p = 2, ...rest } = options;
+  if (typeof p !== "number" || Number.isNaN(p))
+    throw new OptionError(`norm: option p must be a number, got ${show(p)}`);
+  if (p === 0)
+    return x
+      .notEqual(0)
+      .sum(rest)
+      .to(floatType(x.dtype) as "float32");
+  if (p === Number.POSITIVE_INFINITY) return x.abs().max(rest);
+  if (p === Number.NEGATIVE_INFINITY) return x.abs().min(rest);
+  if (p === 1) return x.abs().sum(rest);
+  if (p === 2) return euclidean(x, rest);
+  return x
+    .abs()
+    .pow(p)
+    .sum(rest)
+    .pow(1 / p);
+}
+
+const euclidean = reduction(
+  "norm",
+  (out, x, sizes) => {
+    // Squares of float32 numbers overflow float32, not float64.
+    const squares = new Float64Array(out.length);
+    fold(squares, x, sizes, 0, (a, b) => a + b * b);
+    for (let i = 0; i < out.length; i++) out[i] = Math.sqrt(squares[i]);
+  },
+  (g, x, y) => gate(y.notEqual(0), g.mul(x).div(y.equal(0).where(1, y))),
+  { dtype: floatType },
+);
+
+const running = (
+  name: string,
+  initial: number,
+  f: (a: number, b: number) => number,
+  rule: (g: Tensor, x: Tensor, y: Tensor, axis: number) => Tensor,
+) =>
+  defineOp<[x: Tensor], AxisOptions>(name, {
+    options: { axis: 0 },
+    shape([x], { axis }) {
+      normalizeAxis(name, axis, Math.max(x.rank, 1));
+      return x;
+    },
+    dtype: ([x]) => countType(x.dtype),
+    forward(out, [x], { axis }) {
+      if (x.rank === 0) {
+        out[0] = x.data[0];
+        return;
+      }
+      const [data, sizes] = gather(x, [normalizeAxis(name, axis, x.rank)]);
+      scan(out, data, sizes, initial, f);
+    },
+    vjp: (grad, { inputs: [x], output }, { axis }) => [rule(grad, x, output, axis)],
+  });
+
+/** Sums from the end: the adjoint of cumsum. */
+const sumFromEnd = (g: Tensor, axis: number): Tensor =>
+  g.rank === 0 ? g : g.flip(axis).cumsum({ axis }).flip(axis);
+
+/** Running sums along `axis` (default 0). */
+export const cumsum = running(
+  "cumsum",
+  0,
+  (a, b) => a + b,
+  (g, _x, _y, axis) => sumFromEnd(g, axis),
+);
+/** Running products along `axis` (default 0). The gradient is exact also where x holds zeros, in n² memory there. */
+export const cumprod = running(
+  "cumprod",
+  1,
+  (a, b) => a * b,
+  (g, x, y, axis) => {
+    if (!holdsZero(x)) return sumFromEnd(g.mul(y), axis).div(x);
+    if (x.rank === 0) return g;
+    const products = withoutEach(x.transpose(axis, -1)).cumprod({ axis: -1 }).triu();
+    return products.mul(g.transpose(axis, -1).unsqueeze(-2)).sum({ axis: -1 }).transpose(axis, -1);
+  },
+);
+
+export { euclidean };

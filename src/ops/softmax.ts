@@ -1,0 +1,170 @@
+/** Softmax and what is built on it. */
+
+import {
+  crossEntropyGrad as crossEntropyGradLoop,
+  crossEntropy as crossEntropyLoop,
+} from "../../kernels/loss/reference.ts";
+import type { ReduceSizes } from "../../kernels/reduce/reference.ts";
+import * as kernel from "../../kernels/softmax/reference.ts";
+import { type FloatArray, isFloat } from "../dtype.ts";
+import { ShapeError, show } from "../errors.ts";
+import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { type Tensor, wrap } from "../tensor.ts";
+import { defineMultiOp, defineOp } from "./op.ts";
+
+/** x as a float tensor: integers become float32. */
+export const floats = (x: Tensor): Tensor => (isFloat(x.dtype) ? x : x.to("float32"));
+
+/** The elements of a float tensor. */
+export const numbers = (x: Tensor): FloatArray => x.data as FloatArray;
+
+export function around(shape: Shape, axis: number): ReduceSizes {
+  return { outer: sizeOf(shape.slice(0, axis)), n: shape[axis], inner: sizeOf(shape.slice(axis + 1)) };
+}
+
+interface Axis {
+  axis: number;
+}
+
+type GradLoop = (dx: FloatArray, dOut: FloatArray, out: FloatArray, sizes: ReduceSizes) => void;
+
+const fusedGrad = (name: string, loop: GradLoop) =>
+  defineOp<[grad: Tensor, y: Tensor], Axis>(name, {
+    options: { axis: 0 },
+    arity: 2,
+    shape: ([grad]) => grad,
+    forward: (out, [grad, y], { axis }) =>
+      loop(out as FloatArray, numbers(grad), numbers(y), around(y.shape, axis)),
+  });
+
+const softmaxGrad = fusedGrad("softmaxGrad", kernel.softmaxGrad);
+const logSoftmaxGrad = fusedGrad("logSoftmaxGrad", kernel.logSoftmaxGrad);
+
+export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
+  options: { axis: -1 },
+  shape: ([x]) => x,
+  forward: (out, [x], { axis }) => kernel.softmax(out as FloatArray, numbers(x), around(x.shape, axis)),
+  composed([x], { axis }) {
+    const e = x.sub(x.detach().max({ axis, keepDims: true })).exp();
+    return e.div(e.sum({ axis, keepDims: true }));
+  },
+  fusedVjp: (grad, { output }, { axis }) => [softmaxGrad(grad, output, { axis })],
+});
+
+export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
+  options: { axis: -1 },
+  shape: ([x]) => x,
+  forward: (out, [x], { axis }) => kernel.logSoftmax(out as FloatArray, numbers(x), around(x.shape, axis)),
+  composed: ([x], { axis }) => x.sub(x.logSumExp({ axis, keepDims: true })),
+  fusedVjp: (grad, { output }, { axis }) => [logSoftmaxGrad(grad, output, { axis })],
+});
+
+/** exp(x) / Σ exp(x) along an axis, without overflow. A row of −Infinity gives NaN, as in PyTorch. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  return x.rank === 0
+    ? floats(x).mul(0).add(1)
+    : softmaxRow(floats(x), { axis: normalizeAxis("softmax", axis, x.rank) });
+}
+
+/** log softmax(x) along an axis, without overflow. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  return x.rank === 0
+    ? floats(x).mul(0)
+    : logSoftmaxRow(floats(x), { axis: normalizeAxis("logSoftmax", axis, x.rank) });
+}
+
+/** softmax(−x) along an axis. */
+export const softmin = (x: Tensor, axis = -1): Tensor => softmax(x.neg(), axis);
+
+interface CrossEntropyRow {
+  axis: number;
+  ignoreIndex: number;
+  labelSmoothing: number;
+}
+
+const settings = ({ ignoreIndex, labelSmoothing }: CrossEntropyRow, weight: Tensor | null | undefined) => ({
+  ignoreIndex,
+  labelSmoothing,
+  weight: weight ? numbers(weight) : null,
+});
+
+const crossEntropyGrad = defineOp<
+  [grad: Tensor, lse: Tensor, logits: Tensor, target: Tensor, weight?: Tensor | null],
+  CrossEntropyRow
+>("crossEntropyGrad", {
+  arity: 4,
+  shape: ([, , logits]) => logits,
+  dtype: ([, , logits]) => logits.dtype,
+  forward: (out, [grad, lse, logits, target, weight], options) =>
+    crossEntropyGradLoop(
+      out as FloatArray,
+      numbers(grad),
+      numbers(lse),
+      numbers(logits),
+      target.data,
+      around(logits.shape, options.axis),
+      settings(options, weight),
+    ),
+});
+
+/**
+ * The cross entropy of every position: logits with classes on `axis`, targets of the shape without it -> losses of that
+ * shape. Targets have been checked to be class indices or ignoreIndex, which gives 0.
+ */
+export const crossEntropyRow = defineMultiOp<
+  [logits: Tensor, target: Tensor, weight?: Tensor | null],
+  CrossEntropyRow
+>("crossEntropy", {
+  options: { axis: -1, ignoreIndex: -100, labelSmoothing: 0 },
+  arity: 2,
+  shape([logits, target], { axis }) {
+    const rest = logits.shape.filter((_, k) => k !== axis);
+    if (!sameShape(rest, target.shape)) {
+      throw new ShapeError(
+        `crossEntropy: targets must have the logits' shape without the class axis, got ${show(target.shape)} for ${show(logits.shape)}`,
+      );
+    }
+    return [rest, rest];
+  },
+  dtype: ([logits]) => [logits.dtype, "float64"],
+  forward([loss, lse], [logits, target, weight], options) {
+    crossEntropyLoop(
+      loss as FloatArray,
+      lse as FloatArray,
+      numbers(logits),
+      target.data,
+      around(logits.shape, options.axis),
+      settings(options, weight),
+    );
+  },
+  composed([logits, target, weight], { axis, ignoreIndex, labelSmoothing }) {
+    const classes = logits.shape[axis];
+    const valid = target.notEqual(ignoreIndex);
+    const index = valid.where(target, 0);
+    const logP = logSoftmax(logits, axis);
+    const hit = logP.gather(index.unsqueeze(axis), { axis }).squeeze(axis);
+    const shape = logits.shape.map((_, k) => (k === axis ? classes : 1));
+    const own = weight ? weight.indexSelect(index) : null;
+    const hard = own ? hit.mul(own) : hit;
+    const spread = weight ? logP.mul(weight.reshape(shape)) : logP;
+    const smooth = spread.sum({ axis }).mul(labelSmoothing / classes);
+    return valid.where(
+      hard
+        .mul(1 - labelSmoothing)
+        .add(smooth)
+        .neg(),
+      0,
+    );
+  },
+  fusedVjp: ([grad], { inputs: [logits, target, weight], outputs: [, lse] }, options) => [
+    crossEntropyGrad(grad!, lse, logits, target, weight, options),
+    null,
+    null,
+  ],
+});
+
+/** Checked integer targets as the row takes them. */
+export const asTargets = (target: Tensor): Tensor =>
+  target.dtype === "int32"
+    ? target
+    : wrap(Int32Array.from(target.data as ArrayLike<number>), target.shape, "int32");

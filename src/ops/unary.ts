@@ -1,0 +1,199 @@
+/** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
+
+import { unary as loop } from "../../kernels/elementwise/reference.ts";
+import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
+import { type DType, isDType, isFloat } from "../dtype.ts";
+import { DTypeError, show } from "../errors.ts";
+import { convertArray, empty, type Tensor } from "../tensor.ts";
+import { defineOp, type Op } from "./op.ts";
+
+type Value = (x: number) => number;
+type Derivative = (grad: Tensor, x: Tensor, y: Tensor) => Tensor;
+
+const floatOf = (x: Tensor): DType => (isFloat(x.dtype) ? x.dtype : "float32");
+
+/** A float function; integers come out as float32. */
+export const smooth = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
+  defineOp<[x: Tensor]>(name, {
+    options: {},
+    shape: ([x]) => x,
+    dtype: ([x]) => floatOf(x),
+    forward: (out, [x]) => loop(out, x.data, value),
+    vjp: (grad, { inputs: [x], output }) => [derivative(grad, x, output)],
+  });
+
+/** A function that keeps the dtype, integers included. */
+const same = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
+  defineOp<[x: Tensor]>(name, {
+    options: {},
+    shape: ([x]) => x,
+    forward: (out, [x]) => loop(out, x.data, value),
+    vjp: (grad, { inputs: [x], output }) => [derivative(grad, x, output)],
+  });
+
+/** A step function: its derivative is zero wherever it has one. */
+const step = (name: string, value: Value) => same(name, value, (grad) => zerosLike(grad));
+
+/** The value where `mask` holds, zero elsewhere: a NaN outside the mask stays out. */
+export const gate = (mask: Tensor, value: Tensor): Tensor => mask.where(value, 0);
+
+export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
+
+export const neg = same(
+  "neg",
+  (x) => -x,
+  (g) => g.neg(),
+);
+/** |x|, with derivative 0 at 0. */
+export const abs = same("abs", Math.abs, (g, x) => g.mul(x.sign()));
+export const exp = smooth("exp", Math.exp, (g, _, y) => g.mul(y));
+export const exp2 = smooth(
+  "exp2",
+  (x) => 2 ** x,
+  (g, _, y) => g.mul(y).mul(Math.LN2),
+);
+export const expm1 = smooth("expm1", Math.expm1, (g, _, y) => g.mul(y.add(1)));
+export const log = smooth("log", Math.log, (g, x) => g.div(x));
+export const log2 = smooth("log2", Math.log2, (g, x) => g.div(x).mul(Math.LOG2E));
+export const log10 = smooth("log10", Math.log10, (g, x) => g.div(x).mul(Math.LOG10E));
+export const log1p = smooth("log1p", Math.log1p, (g, x) => g.div(x.add(1)));
+export const sqrt = smooth("sqrt", Math.sqrt, (g, _, y) => g.div(y.mul(2)));
+export const rsqrt = smooth(
+  "rsqrt",
+  (x) => 1 / Math.sqrt(x),
+  (g, _, y) => g.mul(y.mul(y).mul(y)).mul(-0.5),
+);
+export const square = same(
+  "square",
+  (x) => x * x,
+  (g, x) => g.mul(x).mul(2),
+);
+export const reciprocal = smooth(
+  "reciprocal",
+  (x) => 1 / x,
+  (g, _, y) => g.mul(y.mul(y)).neg(),
+);
+export const sin = smooth("sin", Math.sin, (g, x) => g.mul(x.cos()));
+export const cos = smooth("cos", Math.cos, (g, x) => g.mul(x.sin()).neg());
+/** d tan = 1 + tan². */
+export const tan = smooth("tan", Math.tan, (g, _, y) => g.mul(y.mul(y).add(1)));
+export const asin = smooth("asin", Math.asin, (g, x) => g.mul(x.mul(x).neg().add(1).rsqrt()));
+export const acos = smooth("acos", Math.acos, (g, x) => g.mul(x.mul(x).neg().add(1).rsqrt()).neg());
+export const atan = smooth("atan", Math.atan, (g, x) => g.div(x.mul(x).add(1)));
+export const sinh = smooth("sinh", Math.sinh, (g, x) => g.mul(x.cosh()));
+export const cosh = smooth("cosh", Math.cosh, (g, x) => g.mul(x.sinh()));
+/** d tanh = 1 − tanh². */
+export const tanh = smooth("tanh", Math.tanh, (g, _, y) => g.mul(y.mul(y).neg().add(1)));
+/** The error function; derivative 2/√π · exp(−x²). */
+export const erf = smooth("erf", erfOf, (g, x) => g.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)));
+/** The inverse of erf on (−1, 1); derivative √π/2 · exp(y²). */
+export const erfinv = smooth("erfinv", erfinvOf, (g, _, y) =>
+  g.mul(y.mul(y).exp()).mul(Math.sqrt(Math.PI) / 2),
+);
+/** sin(πx)/(πx), 1 at 0. */
+export const sinc = smooth(
+  "sinc",
+  (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
+  (g, x, y) => {
+    const off = x.notEqual(0);
+    return gate(off, g.mul(x.mul(Math.PI).cos().sub(y)).div(off.where(x, 1)));
+  },
+);
+
+/** −1, 0 or 1; 0 at 0. */
+export const sign = step("sign", Math.sign);
+/** Rounds half to even. */
+export const round = step("round", roundEven);
+export const floor = step("floor", Math.floor);
+export const ceil = step("ceil", Math.ceil);
+export const trunc = step("trunc", Math.trunc);
+/** x − trunc(x). */
+export const frac = same(
+  "frac",
+  (x) => x - Math.trunc(x),
+  (g) => g,
+);
+
+/**
+ * x held within [min, max]; either may be left out. The gradient passes on [min, max], ends included, as torch.clamp.
+ */
+export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", {
+  options: { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY },
+  shape: ([x]) => x,
+  forward(out, [x], { min, max }) {
+    loop(out, x.data, (v) => Math.min(Math.max(v, min), max));
+  },
+  vjp: (grad, { inputs: [x] }, { min, max }) => [
+    gate(x.greaterEqual(min).logicalAnd(x.lessEqual(max)), grad),
+  ],
+});
+
+/** NaN and the infinities replaced by finite numbers (default: 0 and the dtype's extremes). */
+export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | null; neginf: number | null }>(
+  "nanToNum",
+  {
+    options: { nan: 0, posinf: null, neginf: null },
+    shape: ([x]) => x,
+    forward(out, [x], { nan, posinf, neginf }) {
+      const largest = x.dtype === "float64" ? Number.MAX_VALUE : 3.4028234663852886e38;
+      const high = posinf ?? largest;
+      const low = neginf ?? -largest;
+      loop(out, x.data, (v) =>
+        Number.isNaN(v)
+          ? nan
+          : v === Number.POSITIVE_INFINITY
+            ? high
+            : v === Number.NEGATIVE_INFINITY
+              ? low
+              : v,
+      );
+    },
+    vjp: (grad, { inputs: [x] }) => [gate(x.isFinite(), grad)],
+  },
+);
+
+const test = (name: string, value: (x: number) => boolean) =>
+  defineOp<[x: Tensor]>(name, {
+    options: {},
+    shape: ([x]) => x,
+    dtype: () => "bool",
+    forward: (out, [x]) => loop(out, x.data, (v) => (value(v) ? 1 : 0)),
+  });
+
+export const isNaN = test("isNaN", Number.isNaN);
+export const isFinite = test("isFinite", Number.isFinite);
+export const isInf = test("isInf", (x) => x === Number.POSITIVE_INFINITY || x === Number.NEGATIVE_INFINITY);
+export const logicalNot = test("logicalNot", (x) => x === 0);
+
+/** Bits flipped: ~x for integers, not x for bool. */
+export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
+  options: {},
+  shape: ([x]) => x,
+  forward(out, [x]) {
+    if (isFloat(x.dtype)) throw new DTypeError(`bitwiseNot: needs integers or bool, got ${x.dtype}`);
+    loop(out, x.data, x.dtype === "bool" ? (v) => 1 - v : (v) => ~v);
+  },
+});
+
+export const cast = defineOp<[x: Tensor], { dtype: DType }>("to", {
+  options: { dtype: "float32" },
+  shape: ([x]) => x,
+  dtype: (_, { dtype }) => dtype,
+  forward(out, [x], { dtype }) {
+    if (dtype === "bool") loop(out, x.data, (v) => (v !== 0 ? 1 : 0));
+    else if (isFloat(dtype)) out.set(x.data);
+    else out.set(convertArray("to", isFloat(x.dtype) ? truncated(x) : x.data, dtype));
+  },
+  vjp: (grad, { inputs: [x] }) => [grad.to(x.dtype)],
+});
+
+const truncated = (x: Tensor): Float64Array => Float64Array.from(x.data as ArrayLike<number>, Math.trunc);
+
+/**
+ * The same values as another dtype. A float becomes an integer by dropping its fraction, anything becomes bool by "is not
+ * zero"; a value outside the integer's range is a DTypeError. Returns x itself where the dtype is already right.
+ */
+export function to<D extends DType>(x: Tensor, dtype: D): Tensor<D> {
+  if (!isDType(dtype)) throw new DTypeError(`to: unknown dtype, got ${show(dtype)}`);
+  return (x.dtype === dtype ? x : cast(x, { dtype })) as Tensor<D>;
+}

@@ -1,0 +1,93 @@
+/** Reading stride, padding and dilation as users give them, for convolution, unfolding and pooling. */
+
+import type { Windows } from "../../kernels/windows.ts";
+import { OptionError, ShapeError, show } from "../errors.ts";
+import type { Shape } from "../shape.ts";
+
+export type Pair = readonly [height: number, width: number];
+/** One number for all sides, [height, width], or [[top, bottom], [left, right]]. */
+export type Padding = number | Pair | readonly [readonly [number, number], readonly [number, number]];
+
+export interface WindowOptions {
+  kernel: Pair;
+  stride: Pair;
+  pads: readonly [top: number, bottom: number, left: number, right: number];
+  dilation: Pair;
+}
+
+const isCount = (n: unknown, least: number): n is number => Number.isInteger(n) && (n as number) >= least;
+
+/** A number or [height, width] of integers of at least `least`. */
+export function readPair(op: string, name: string, value: number | readonly number[], least = 1): Pair {
+  const list = typeof value === "number" ? [value, value] : value;
+  if (!Array.isArray(list) || list.length !== 2 || !list.every((n) => isCount(n, least))) {
+    throw new OptionError(
+      `${op}: ${name} must be an integer of at least ${least} or a pair of them, got ${show(value)}`,
+    );
+  }
+  return [list[0], list[1]];
+}
+
+export function readPadding(op: string, padding: Padding): WindowOptions["pads"] {
+  const sides = typeof padding === "number" ? [padding, padding] : padding;
+  const pairs =
+    Array.isArray(sides) && sides.length === 2
+      ? sides.map((side) => (Array.isArray(side) ? side : [side, side]))
+      : [];
+  if (pairs.length !== 2 || !pairs.every((p) => p.length === 2 && p.every((n: unknown) => isCount(n, 0)))) {
+    throw new OptionError(
+      `${op}: padding must be a number, a pair or [before, after] pairs of non-negative integers, got ${show(padding)}`,
+    );
+  }
+  return [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]];
+}
+
+/** How many windows fit along an axis. */
+function count(
+  size: number,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  dilation: number,
+  ceil: boolean,
+): number {
+  const room = size + before + after - dilation * (kernel - 1) - 1;
+  if (!ceil) return Math.floor(room / stride) + 1;
+  const windows = Math.ceil(room / stride) + 1;
+  // A window that would start in the padding behind the image is left out.
+  return (windows - 1) * stride >= size + before ? windows - 1 : windows;
+}
+
+/** The windows of `options` over images of shape (N, C, H, W). Throws ShapeError where none fits. */
+export function windowsOver(
+  op: string,
+  shape: Shape,
+  { kernel, stride, pads, dilation }: WindowOptions,
+  ceil = false,
+): Windows {
+  const [n, c, h, w] = shape;
+  const oh = count(h, kernel[0], stride[0], pads[0], pads[1], dilation[0], ceil);
+  const ow = count(w, kernel[1], stride[1], pads[2], pads[3], dilation[1], ceil);
+  if (oh < 1 || ow < 1) {
+    throw new ShapeError(
+      `${op}: the window is larger than the padded image, got a window of ${show([...kernel])} on ${show(shape)}`,
+    );
+  }
+  return {
+    n,
+    c,
+    h,
+    w,
+    kh: kernel[0],
+    kw: kernel[1],
+    oh,
+    ow,
+    strideH: stride[0],
+    strideW: stride[1],
+    padTop: pads[0],
+    padLeft: pads[2],
+    dilationH: dilation[0],
+    dilationW: dilation[1],
+  };
+}
