@@ -49,7 +49,7 @@ describe("errors of two copies of the library", () => {
 });
 
 describe("show", () => {
-  it("names an object by its class, and by \"object\" where its own fields pretend to be one", () => {
+  it('names an object by its class, and by "object" where its own fields pretend to be one', () => {
     expect(here.show(new Map())).toBe("Map");
     expect(here.show(JSON.parse('{"constructor": {"name": {"toString": 1}}}'))).toBe("object");
     expect(here.show(Object.create(null))).toBe("object");
