@@ -1,7 +1,7 @@
 import type { FloatArray } from "../dtype.ts";
 import { GradError, OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
-import { Storage } from "../storage.ts";
+import { own, Storage } from "../storage.ts";
 import { Tensor } from "../tensor.ts";
 import { checkPositive } from "./options.ts";
 
@@ -65,5 +65,5 @@ const gradOf = (parameter: Parameter): FloatArray => (parameter.grad as Tensor).
 // Not in place: backward may have given one tensor to several leaves.
 function replaceGrad(parameter: Parameter, change: (g: number) => number): void {
   const { shape, dtype } = parameter.grad as Tensor;
-  parameter.grad = new Tensor(new Storage(gradOf(parameter).map(change), dtype), shape, dtype);
+  parameter.grad = own(new Tensor(new Storage(gradOf(parameter).map(change), dtype), shape, dtype));
 }

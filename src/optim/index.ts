@@ -1,3 +1,5 @@
+import "../ops/all.ts";
+
 export { clipGradNorm, clipGradValue } from "./clip.ts";
 export {
   type Group,

@@ -1,7 +1,7 @@
-import { type DType, type FloatArray, isFloat } from "../dtype.ts";
-import { DTypeError, FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import type { Parameter } from "../nn/parameter.ts";
-import { namedParameters } from "../nn/tree.ts";
+import type { FloatArray } from "../dtype.ts";
+import { FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isParameter, type Parameter } from "../nn/parameter.ts";
+import { findParameters } from "../nn/tree.ts";
 import { sameShape } from "../shape.ts";
 import { own, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
@@ -159,12 +159,9 @@ function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | Op
   const members = rows.map((): { path: string; parameter: Parameter }[] => []);
   const lost: string[] = [];
   const seen = new Set<Parameter>();
-  for (const { path, parameter, owner } of listParameters(model)) {
+  for (const { path, item: parameter, owner } of listParameters(model)) {
     if (seen.has(parameter)) continue;
     seen.add(parameter);
-    if (!isFloat(parameter.value.dtype)) {
-      throw new DTypeError(`optimizer: parameters must be floats, got ${parameter.value.dtype} in ${path}`);
-    }
     const row = rows.findIndex(([takes]) => takes(path, parameter, owner));
     if (row < 0) lost.push(path);
     else members[row].push({ path, parameter });
@@ -186,25 +183,14 @@ function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | Op
   });
 }
 
+/** Parameters with their first path and owner; those of a list are named by their place in it. */
 function listParameters(
   model: object | readonly Parameter[],
-): { path: string; parameter: Parameter; owner?: object }[] {
-  if (Array.isArray(model) && model.every((item) => isTensor((item as Parameter | null)?.value))) {
-    return model.map((parameter: Parameter, i) => ({ path: String(i), parameter }));
+): { path: string; item: Parameter; owner?: object }[] {
+  if (Array.isArray(model) && model.every(isParameter)) {
+    return model.map((item, i) => ({ path: String(i), item }));
   }
-  return namedParameters(model).map(([path, parameter]) => ({
-    path,
-    parameter,
-    owner: ownerOf(model, path),
-  }));
-}
-
-/** The object that holds the last segment of `path`. */
-function ownerOf(model: object, path: string): object | undefined {
-  let owner: unknown = model;
-  for (const name of path.split(".").slice(0, -1))
-    owner = (owner as Record<string, unknown> | undefined)?.[name];
-  return typeof owner === "object" && owner !== null ? owner : undefined;
+  return findParameters(model);
 }
 
 function gradOf(path: string, { grad, value }: Parameter): FloatArray | null {
@@ -232,7 +218,7 @@ function clippingFactor(work: readonly { path: string; grad: FloatArray }[], max
   throw new GradError(`step: the norm of the gradients overflows, got ${norm}`);
 }
 
-const snapshot = (values: FloatArray, { shape, dtype }: Tensor<DType>): Tensor =>
+const snapshot = (values: FloatArray, { shape, dtype }: Tensor): Tensor =>
   own(new Tensor(new Storage(values.slice(), dtype), shape, dtype));
 
 function readSlot(

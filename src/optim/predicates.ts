@@ -3,15 +3,14 @@
 import type { Parameter } from "../nn/parameter.ts";
 import { type PathPattern, pathMatcher } from "../nn/pattern.ts";
 
-/** Sees a parameter's path, the parameter, and the layer that holds it (not known for parameters given as a list). */
+/** Sees a parameter's path (the first, of one that is shared), the parameter, and the layer that holds it (not known for parameters given as a list). */
 export type Predicate = (path: string, parameter: Parameter, owner?: object) => boolean;
 
 export const everything: Predicate = () => true;
 
 /** Parameters of one bit: marked `binary`, or with a transform of `bits` 1. */
 export const isBinary: Predicate = (_path, parameter) =>
-  (parameter as { binary?: boolean }).binary === true ||
-  parameter.transforms.some((transform) => (transform as { bits?: number }).bits === 1);
+  (parameter as { binary?: boolean }).binary === true || parameter.transforms.some(({ bits }) => bits === 1);
 
 /** Parameters of a normalisation layer, one whose `kind` is "norm". */
 export const isNorm: Predicate = (_path, _parameter, owner) =>

@@ -1,3 +1,4 @@
+import { randn, scope, tensor } from "bitgrad";
 import {
   adamw,
   cosine,
@@ -119,7 +120,7 @@ describe("optimizer", () => {
   it("takes one-bit parameters by their transforms or their mark", () => {
     const plain = param(1);
     const quantized = param(1);
-    quantized.transforms.push({ bits: 1 } as never);
+    quantized.transforms.push({ apply: (weight) => weight, bits: 1 });
     const signs = Object.assign(param(1), { binary: true });
     expect([plain, quantized, signs].map((p) => isBinary("x", p))).toEqual([false, true, true]);
   });
@@ -394,5 +395,32 @@ describe("optimizer state", () => {
     const text = (state: OptimizerState) =>
       Object.entries(state).map(([key, value]) => [key, typeof value === "number" ? value : [...value.data]]);
     expect(text(target.stateDict())).toEqual(text(before));
+  });
+});
+
+describe("optimizer on the tape", () => {
+  it("fits a line from gradients that backward computed, one scope a step", () => {
+    const m = { weight: new Parameter(tensor([[0], [0]])), bias: new Parameter(tensor([0])) };
+    const opt = optimizer(m, adamw({ lr: 0.1, weightDecay: 0 }), { clipNorm: 1 });
+    const decay = schedule(opt, cosine({ total: 300 }));
+    const x = randn([64, 2], { rng: new Rng("line") });
+    const y = x.matmul(tensor([[2], [-1]])).add(0.5);
+    for (let k = 0; k < 300; k++) {
+      scope(() => {
+        opt.zeroGrad();
+        x.matmul(m.weight.effective()).add(m.bias.effective()).sub(y).square().mean().backward();
+        opt.step();
+      });
+      decay.step();
+    }
+    expectWithin([...m.weight.value.data, ...m.bias.value.data], [2, -1, 0.5], { rtol: 0, atol: 1e-3 });
+  });
+
+  it("makes a graph recorded before the step refuse to run backward", () => {
+    const p = new Parameter(tensor([1, 2]));
+    const loss = p.effective().square().sum();
+    p.grad = tensor([1, 1]);
+    optimizer([p], sgd({ lr: 1 })).step();
+    expect(() => loss.backward()).toThrow(GradError);
   });
 });

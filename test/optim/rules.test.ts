@@ -65,7 +65,9 @@ describe.each(Object.entries(rules))("rule %s", (name, make) => {
       // The learning rate decays, so that rules that move by signs come to rest.
       rule.update(weight, weight.slice(), state, (rule.options.lr as number) * (1 - step / 400));
     }
-    expect([...weight].reduce((sum, w) => sum + w * w, 0)).toBeLessThan((name === "adagrad" ? 0.7 : 0.05) * start);
+    expect([...weight].reduce((sum, w) => sum + w * w, 0)).toBeLessThan(
+      (name === "adagrad" ? 0.7 : 0.05) * start,
+    );
   });
 
   it("keeps its state in the precision of the weight", () => {
