@@ -3,11 +3,13 @@
 import { BackendError, FormatError, show } from "../errors.ts";
 import type { ByteSource, Platform } from "./platform.ts";
 
-async function readFile(path: string): Promise<Uint8Array | null> {
+async function readFile(path: string | URL): Promise<Uint8Array | null> {
   const response = await fetch(path);
   if (response.status === 404) return null;
   if (!response.ok)
-    throw new FormatError(`fetch: the server refused, got status ${response.status} for ${show(path)}`);
+    throw new FormatError(
+      `fetch: the server refused, got status ${response.status} for ${show(String(path))}`,
+    );
   return new Uint8Array(await response.arrayBuffer());
 }
 
@@ -18,7 +20,7 @@ export const platform: Platform = {
   readFile,
   async openFile(path): Promise<ByteSource> {
     const bytes = await readFile(path);
-    if (bytes === null) throw new FormatError(`open: there is no such file, got ${show(path)}`);
+    if (bytes === null) throw new FormatError(`open: there is no such file, got ${show(String(path))}`);
     return {
       size: bytes.length,
       read: async (offset, length) => bytes.subarray(offset, offset + length),
@@ -27,7 +29,7 @@ export const platform: Platform = {
   },
   async writeFile(path) {
     throw new BackendError(
-      `save: a browser has no files to write, got ${show(path)}; pass a WritableStream, or no sink to get the bytes`,
+      `save: a browser has no files to write, got ${show(String(path))}; pass a WritableStream, or no sink to get the bytes`,
     );
   },
   terminal: () => null,

@@ -3,6 +3,7 @@
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { FormatError, show } from "../errors.ts";
 import type { ByteSource, Platform } from "./platform.ts";
 
@@ -20,7 +21,8 @@ export const platform: Platform = {
 
   async readFile(path) {
     try {
-      return await readFile(path);
+      const { buffer, byteOffset, length } = await readFile(path);
+      return new Uint8Array(buffer, byteOffset, length);
     } catch (error) {
       if (isMissing(error)) return null;
       throw error;
@@ -30,7 +32,7 @@ export const platform: Platform = {
   async openFile(path): Promise<ByteSource> {
     const file = await open(path, "r").catch((error) => {
       throw isMissing(error)
-        ? new FormatError(`open: there is no such file, got ${show(path)}`, { cause: error })
+        ? new FormatError(`open: there is no such file, got ${show(String(path))}`, { cause: error })
         : error;
     });
     const { size } = await file.stat();
@@ -42,7 +44,7 @@ export const platform: Platform = {
           const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
           if (bytesRead === 0) {
             throw new FormatError(
-              `open: the file ended early, got ${offset + done} of ${size} bytes of ${show(path)}`,
+              `open: the file ended early, got ${offset + done} of ${size} bytes of ${show(String(path))}`,
             );
           }
           done += bytesRead;
@@ -53,7 +55,8 @@ export const platform: Platform = {
     };
   },
 
-  async writeFile(path, chunks) {
+  async writeFile(target, chunks) {
+    const path = target instanceof URL ? fileURLToPath(target) : target;
     await mkdir(dirname(path), { recursive: true });
     const draft = `${path}.${process.pid}.${written++}.part`;
     try {

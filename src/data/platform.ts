@@ -16,9 +16,9 @@ export interface Platform {
   /** The whole file, or null if there is none. */
   readFile(path: string): Promise<Uint8Array | null>;
   /** Throws FormatError if there is no such file. */
-  openFile(path: string): Promise<ByteSource>;
+  openFile(path: string | URL): Promise<ByteSource>;
   /** Writes a file, its folders too, so that it is there whole or not at all. */
-  writeFile(path: string, chunks: Iterable<Uint8Array>): Promise<void>;
+  writeFile(path: string | URL, chunks: Iterable<Uint8Array>): Promise<void>;
   /** Draws one line over the last on a terminal; null where there is none or it is not wanted (CI, NO_COLOR). */
   terminal(): ((line: string) => void) | null;
 }
