@@ -22,7 +22,7 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
   {
     storage: {},
     tensor: { beside: ["storage"], types: ["tape", "tensor-methods"] },
-    "tensor-methods": { types: ["tensor", "ops"] },
+    "tensor-methods": { types: ["tensor", "ops", "tape"] },
     tape: { beside: ["storage", "tensor"] },
     autograd: { beside: ["storage", "tensor", "tape"] },
     ops: { beside: ["storage", "tensor", "tape", "autograd"], types: ["tensor-methods"] },

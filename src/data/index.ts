@@ -1,3 +1,5 @@
+import "../ops/all.ts";
+
 export { type CsvOptions, csv, parseCsv, text } from "./csv.ts";
 export { glyphs } from "./glyphs.ts";
 export { idx } from "./idx.ts";

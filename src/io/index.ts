@@ -1,0 +1,13 @@
+import "../ops/all.ts";
+
+export type { StoredFloat } from "./formats.ts";
+export { type LoadOptions, load, save } from "./load.ts";
+export { composeNames, gpt2Names, type NameMap, nameTable, type Rename, type Renamed } from "./names.ts";
+export {
+  type ReadOptions,
+  readSafetensors,
+  type TensorFile,
+  type WriteOptions,
+  writeSafetensors,
+} from "./safetensors.ts";
+export type { BrowserFileHandle, FileHandleLike, Sink, Source } from "./source.ts";
