@@ -1,0 +1,168 @@
+/**
+ * safetensors: eight bytes of little-endian header length, a JSON header, then the raw little-endian elements.
+ * Reading and writing of bytes in memory; `save` and `load` do files.
+ */
+
+import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { sameShape } from "../shape.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
+import {
+  type Conversions,
+  encode,
+  type FormatName,
+  formatFor,
+  formats,
+  type StoredFloat,
+} from "./formats.ts";
+import { headerLength, readHeader, TIED } from "./header.ts";
+
+/** Tensors by name, with the file's own notes. */
+export interface TensorFile {
+  readonly tensors: Record<string, Tensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export type ReadOptions = Partial<Conversions>;
+
+export const readDefaults: Conversions = { widen: false, int64: "int32" };
+
+export function checkConversions(op: string, { widen, int64 }: Conversions): Conversions {
+  if (int64 !== "int32" && int64 !== "float64") {
+    throw new OptionError(`${op}: int64 must be int32 or float64, got ${show(int64)}`);
+  }
+  return { widen, int64 };
+}
+
+/**
+ * The tensors of a safetensors file in memory. They share the memory of `bytes` where it is aligned, so keep it as it is.
+ * F64 F32 I32 I8 U32 U8 BOOL keep their type; I16 and U16 become int32 and uint32; I64 and U64 become int32 and uint32, or
+ * float64 by `int64: "float64"`; F16 and BF16 become float32 by `widen: true`. Throws FormatError for a file that breaks the
+ * format in any way, DTypeError for elements that would not fit.
+ */
+export function readSafetensors(bytes: Uint8Array | ArrayBuffer, options?: ReadOptions): TensorFile {
+  const conversions = checkConversions(
+    "readSafetensors",
+    readOptions("readSafetensors", options, readDefaults),
+  );
+  if (!(bytes instanceof Uint8Array || bytes instanceof ArrayBuffer)) {
+    throw new OptionError(`readSafetensors: expected a Uint8Array or an ArrayBuffer, got ${show(bytes)}`);
+  }
+  // Slices of a Node Buffer behave otherwise than those of the Uint8Array it also is.
+  const file =
+    bytes instanceof ArrayBuffer
+      ? new Uint8Array(bytes)
+      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  const start = 8 + headerLength(file, file.length);
+  const { entries, tied, metadata } = readHeader(file.subarray(8, start), file.length - start);
+  const tensors: Record<string, Tensor> = Object.create(null);
+  for (const [name, { format, shape, from, to }] of entries) {
+    tensors[name] = formats[format].decode(file.subarray(start + from, start + to), shape, name, conversions);
+  }
+  for (const [name, target] of tied) tensors[name] = tensors[target];
+  return { tensors, metadata };
+}
+
+export interface WriteOptions {
+  /** Notes of text by name; loaders of PyTorch models look for { format: "pt" }. */
+  metadata?: Readonly<Record<string, string>>;
+  /** Stores all floats so, rounded half to even; else float32 and float64 as they are. Integers stay what they are. */
+  dtype?: StoredFloat;
+}
+
+export const writeDefaults: WriteOptions = { metadata: undefined, dtype: undefined };
+
+/** A file about to be written: its bytes piece by piece, so that a model is never in memory twice. */
+export interface Draft {
+  readonly bytes: number;
+  chunks(): Iterable<Uint8Array>;
+}
+
+/** Lays out a file. Tensors that share their memory and shape are stored once; their other names go into the metadata. */
+export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, options: WriteOptions): Draft {
+  const { metadata = {}, dtype } = options;
+  if (dtype !== undefined && !["float32", "float16", "bfloat16"].includes(dtype)) {
+    throw new OptionError(`${op}: dtype must be float32, float16 or bfloat16, got ${show(dtype)}`);
+  }
+  if (!isPlainObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string")) {
+    throw new OptionError(`${op}: metadata must be text by name, got ${show(metadata)}`);
+  }
+  const stored: { name: string; value: Tensor; format: FormatName }[] = [];
+  const byStorage = new Map<unknown, { name: string; value: Tensor }[]>();
+  const tied: Record<string, string> = {};
+  for (const name of Object.keys(tensors).sort()) {
+    const value = tensors[name];
+    if (!isTensor(value))
+      throw new OptionError(`${op}: expected a tensor for ${show(name)}, got ${show(value)}`);
+    if (name === "__metadata__" || name === "__proto__" || /\p{Surrogate}/u.test(name)) {
+      throw new OptionError(`${op}: not a name that a file can hold, got ${show(name)}`);
+    }
+    const sharers = byStorage.get(value.storage) ?? [];
+    const twin = sharers.find((other) => isTwin(other.value, value));
+    if (twin) {
+      tied[name] = twin.name;
+      continue;
+    }
+    const entry = { name, value, format: formatFor(value.dtype, dtype) };
+    stored.push(entry);
+    byStorage.set(value.storage, [...sharers, entry]);
+  }
+  if (Object.hasOwn(metadata, TIED) || Object.hasOwn(metadata, "__proto__")) {
+    throw new OptionError(`${op}: a reserved name in the metadata, got ${show(Object.keys(metadata))}`);
+  }
+  const notes: Record<string, string> = { ...metadata };
+  if (Object.keys(tied).length > 0) notes[TIED] = JSON.stringify(tied);
+
+  // Wide elements first: with the header padded to eight bytes, every tensor is then aligned.
+  stored.sort((a, b) => formats[b.format].bytes - formats[a.format].bytes);
+  const header: Record<string, unknown> = Object.keys(notes).length > 0 ? { __metadata__: notes } : {};
+  let at = 0;
+  for (const { name, value, format } of stored) {
+    const to = at + value.size * formats[format].bytes;
+    header[name] = { dtype: format, shape: [...value.shape], data_offsets: [at, to] };
+    at = to;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const padded = Math.ceil(json.length / 8) * 8;
+  const head = new Uint8Array(8 + padded).fill(0x20);
+  head.set(json, 8);
+  new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
+  return {
+    bytes: head.length + at,
+    *chunks() {
+      yield head;
+      for (const { name, value, format } of stored) yield encode(name, value, format);
+    },
+  };
+}
+
+const isTwin = (a: Tensor, b: Tensor): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape);
+
+/** All of a draft in one array. */
+export function joinDraft(draft: Draft): Uint8Array {
+  const out = new Uint8Array(draft.bytes);
+  let at = 0;
+  for (const chunk of draft.chunks()) {
+    out.set(chunk, at);
+    at += chunk.length;
+  }
+  return out;
+}
+
+/**
+ * A safetensors file of `tensors`, in the order of their names and aligned. Tensors that share memory and shape are stored
+ * once, and `readSafetensors` gives them back as one tensor under every name. Throws DTypeError where a finite number would
+ * become infinite, OptionError for names that a file cannot hold.
+ */
+export function writeSafetensors(
+  tensors: Readonly<Record<string, Tensor>>,
+  options?: WriteOptions,
+): Uint8Array {
+  if (!isPlainObject(tensors)) {
+    throw new OptionError(
+      `writeSafetensors: expected tensors by name, got ${show(tensors)}; for a model use save`,
+    );
+  }
+  return joinDraft(
+    layOut("writeSafetensors", tensors, readOptions("writeSafetensors", options, writeDefaults)),
+  );
+}
