@@ -1,5 +1,6 @@
 /** Activation functions. */
 
+import { rectified } from "../../kernels/elementwise/arithmetic.ts";
 import { unary as loop } from "../../kernels/elementwise/reference.ts";
 import { erf, sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
 import { isFloat } from "../dtype.ts";
@@ -32,11 +33,7 @@ export const logSigmoid = smooth(
   (g, x) => g.mul(x.neg().sigmoid()),
 );
 /** max(x, 0), derivative 0 at 0. */
-export const relu = smooth(
-  "relu",
-  (x) => (x > 0 || Number.isNaN(x) ? x : 0),
-  (g, _, y) => gate(y.greater(0), g),
-);
+export const relu = smooth("relu", rectified, (g, _, y) => gate(y.greater(0), g));
 /** min(max(x, 0), 6). */
 export const relu6 = smooth(
   "relu6",

@@ -1,5 +1,6 @@
 /** Elementwise functions of two tensors, with broadcasting. The tape sums broadcast gradients back. */
 
+import { minus, over, plus, times } from "../../kernels/elementwise/arithmetic.ts";
 import { binary as loop, select } from "../../kernels/elementwise/reference.ts";
 import { softplus } from "../../kernels/elementwise/special.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
@@ -36,18 +37,8 @@ const binary = (
 const counting = (a: DType, b: DType): DType => (a === "bool" && b === "bool" ? "int32" : promote(a, b));
 const floating = (a: DType, b: DType): DType => (isFloat(promote(a, b)) ? promote(a, b) : "float32");
 
-export const add = binary(
-  "add",
-  (a, b) => a + b,
-  (g) => [g, g],
-  counting,
-);
-export const sub = binary(
-  "sub",
-  (a, b) => a - b,
-  (g) => [g, g.neg()],
-  counting,
-);
+export const add = binary("add", plus, (g) => [g, g], counting);
+export const sub = binary("sub", minus, (g) => [g, g.neg()], counting);
 
 /** The product; int32 and uint32 wrap around exactly. */
 export const mul = defineOp<Pair>("mul", {
@@ -56,7 +47,7 @@ export const mul = defineOp<Pair>("mul", {
   shape: ([a, b]) => broadcastShapes("mul", a.shape, b.shape),
   dtype: ([a, b]) => counting(a.dtype, b.dtype),
   forward: (out, inputs, _, output) =>
-    run(out, inputs, output, isFloat(output.dtype) ? (a, b) => a * b : (a, b) => Math.imul(a, b)),
+    run(out, inputs, output, isFloat(output.dtype) ? times : (a, b) => Math.imul(a, b)),
   vjp: (grad, { inputs: [a, b], needs }) => [needs[0] ? grad.mul(b) : null, needs[1] ? grad.mul(a) : null],
 });
 
@@ -66,7 +57,7 @@ export const div = defineOp<Pair>("div", {
   arity: 2,
   shape: ([a, b]) => broadcastShapes("div", a.shape, b.shape),
   dtype: ([a, b]) => floating(a.dtype, b.dtype),
-  forward: (out, inputs, _, output) => run(out, inputs, output, (a, b) => a / b),
+  forward: (out, inputs, _, output) => run(out, inputs, output, over),
   vjp: (grad, { inputs: [, b], output, needs }) => [
     needs[0] ? grad.div(b) : null,
     needs[1] ? grad.mul(output).div(b).neg() : null,

@@ -1,5 +1,6 @@
 /** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
 
+import { negative, square as squareOf } from "../../kernels/elementwise/arithmetic.ts";
 import { unary as loop } from "../../kernels/elementwise/reference.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { type DType, isDType, isFloat } from "../dtype.ts";
@@ -39,11 +40,7 @@ export const gate = (mask: Tensor, value: Tensor): Tensor => mask.where(value, 0
 
 export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
-export const neg = same(
-  "neg",
-  (x) => -x,
-  (g) => g.neg(),
-);
+export const neg = same("neg", negative, (g) => g.neg());
 /** |x|, with derivative 0 at 0. */
 export const abs = same("abs", Math.abs, (g, x) => g.mul(x.sign()));
 export const exp = smooth("exp", Math.exp, (g, _, y) => g.mul(y));
@@ -63,11 +60,7 @@ export const rsqrt = smooth(
   (x) => 1 / Math.sqrt(x),
   (g, _, y) => g.mul(y.mul(y).mul(y)).mul(-0.5),
 );
-export const square = same(
-  "square",
-  (x) => x * x,
-  (g, x) => g.mul(x).mul(2),
-);
+export const square = same("square", squareOf, (g, x) => g.mul(x).mul(2));
 export const reciprocal = smooth(
   "reciprocal",
   (x) => 1 / x,
