@@ -10,7 +10,7 @@
  * engine that may differ between engines (log, cos, …) is called: the same seed gives the same bits everywhere.
  */
 
-import seedrandom from "seedrandom";
+import seedrandom from "seedrandom/seedrandom.js";
 import type { FloatArray } from "./dtype.ts";
 import { isPlainObject, OptionError, show } from "./errors.ts";
 import { normalQuantile } from "./quantile.ts";
