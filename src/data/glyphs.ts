@@ -46,6 +46,9 @@ export function glyphs(options: {
   if (seed !== undefined && given.rng !== undefined) {
     throw new OptionError(`glyphs: give a seed or a generator, got both`);
   }
+  if (given.rng !== undefined && typeof given.rng?.fillNormal !== "function") {
+    throw new OptionError(`glyphs: rng must be a generator, got ${show(given.rng)}; pass new Rng(seed)`);
+  }
   const deviations = typeof noise === "number" ? [noise] : [...noise];
   if (deviations.length === 0 || deviations.some((deviation) => !(deviation >= 0 && deviation < Infinity))) {
     throw new OptionError(`glyphs: noise must be finite and not negative, got ${show(noise)}`);

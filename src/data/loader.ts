@@ -80,6 +80,12 @@ export function loader<const D extends Dataset>(dataset: D, options: LoaderOptio
   if (shuffle && rng === undefined) {
     throw new OptionError("loader: shuffling needs a generator, got no rng; pass new Rng(seed)");
   }
+  if (rng !== undefined && typeof rng?.fork !== "function") {
+    throw new OptionError(`loader: rng must be a generator, got ${show(rng)}; pass new Rng(seed)`);
+  }
+  if (typeof dataset !== "object" || dataset === null) {
+    throw new OptionError(`loader: a data set must be columns or { length, get }, got ${show(dataset)}`);
+  }
   const source = isIndexed(dataset) ? fromExamples(dataset) : fromColumns(dataset);
   const own = shuffle && rng ? rng.fork() : new Rng(0);
   const counted = dropLast ? source.length - (source.length % batch) : source.length;

@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
+import { BitgradError, FormatError } from "bitgrad";
 import { csv, idx, parseCsv, text } from "bitgrad/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BitgradError, FormatError } from "../../src/errors.ts";
 
 /** An IDX file of the given type, sizes and bytes. */
 const idxFile = (type: number, sizes: readonly number[], data: readonly number[]): Uint8Array => {

@@ -1,8 +1,7 @@
+import { Rng, tensor } from "bitgrad";
 import { loader } from "bitgrad/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Rng } from "../../src/random.ts";
-import { tensor } from "../../src/tensor.ts";
 
 async function collect<B>(batches: AsyncIterable<B>): Promise<B[]> {
   const out: B[] = [];
@@ -157,6 +156,12 @@ describe("loader", () => {
     expect(() => loader(data, { batch: 1, sise: 2 } as never)).toThrow('unknown option, got "sise"');
     expect(() => loader({ ...data, z: [1, 2] }, { batch: 1 })).toThrow(
       "fields differ in length, got x: 4, y: 4, z: 2",
+    );
+    expect(() => loader(null as never, { batch: 1 })).toThrow(
+      "a data set must be columns or { length, get }, got null",
+    );
+    expect(() => loader(data, { batch: 1, shuffle: true, rng: 5 as never })).toThrow(
+      "rng must be a generator, got 5",
     );
     expect(() => loader({}, { batch: 1 })).toThrow("at least one field");
     expect(() => loader({ x: tensor(1) }, { batch: 1 })).toThrow('got () for "x"');

@@ -5,11 +5,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { BitgradError, FormatError, Rng } from "bitgrad";
 import * as data from "bitgrad/data";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type DataFile, fetchFile } from "../../src/data/sets/fetch-file.ts";
-import { BitgradError, FormatError } from "../../src/errors.ts";
-import { Rng } from "../../src/random.ts";
 
 const folder = process.env.BITGRAD_DATA;
 
@@ -67,6 +66,32 @@ describe("fetchFile", () => {
     expect(await readdir(join(dir, "set"))).toEqual(["file.txt.gz"]);
     expect(await fetchFile("set", file("/good.gz"), { dir })).toEqual(content);
     expect(served).toEqual(["/good.gz"]);
+  });
+
+  it("draws progress on a terminal alone, and not where CI or NO_COLOR is set", async () => {
+    const { stderr } = process;
+    const drawn: string[] = [];
+    const write = vi.spyOn(stderr, "write").mockImplementation((line) => drawn.push(String(line)) > 0);
+    const before = Object.getOwnPropertyDescriptor(stderr, "isTTY");
+    const run = async (isTTY: boolean, env: Record<string, string>, progress = true): Promise<number> => {
+      Object.defineProperty(stderr, "isTTY", { value: isTTY, configurable: true });
+      for (const name of ["CI", "NO_COLOR"]) vi.stubEnv(name, env[name] ?? "");
+      drawn.length = 0;
+      await fetchFile("set", file("/good.gz"), { dir, progress });
+      await rm(join(dir, "set"), { recursive: true });
+      return drawn.length;
+    };
+    try {
+      expect(await run(true, {})).toBeGreaterThan(1);
+      expect(await run(true, {}, false)).toBe(0);
+      expect(await run(false, {})).toBe(0);
+      expect(await run(true, { CI: "1" })).toBe(0);
+      expect(await run(true, { NO_COLOR: "1" })).toBe(0);
+    } finally {
+      write.mockRestore();
+      if (before) Object.defineProperty(stderr, "isTTY", before);
+      else Reflect.deleteProperty(stderr, "isTTY");
+    }
   });
 
   it("keeps downloads in the user's cache folder unless told otherwise", async () => {
@@ -263,6 +288,7 @@ describe("glyphs", () => {
     expect(() => data.glyphs({ count: 1, seed: 1, rng: new Rng(1) })).toThrow(
       "give a seed or a generator, got both",
     );
+    expect(() => data.glyphs({ count: 1, rng: 5 as never })).toThrow("rng must be a generator, got 5");
     expect(() => data.glyphs({ count: -1 })).toThrow("got -1");
     expect(() => data.glyphs({ count: 1, noise: -1 })).toThrow(
       "noise must be finite and not negative, got -1",

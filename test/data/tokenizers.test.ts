@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { BitgradError } from "bitgrad";
 import {
   bpe,
   byteTokenizer,
@@ -12,7 +13,6 @@ import {
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { mergePairs } from "../../src/data/tokenizers/merge.ts";
-import { BitgradError } from "../../src/errors.ts";
 
 const unicode = fc.string({ unit: "binary", maxLength: 40 });
 const prose = "low lower lowest, slow slower slowest! the lowest slow owl's show isn't new. ".repeat(3);

@@ -2,11 +2,10 @@ import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { FormatError, tensor } from "bitgrad";
 import { load, readSafetensors, type Source, save, writeSafetensors } from "bitgrad/io";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform as browser } from "../../src/data/platform.browser.ts";
-import { FormatError } from "../../src/errors.ts";
-import { tensor } from "../../src/tensor.ts";
 
 let dir: string;
 beforeEach(async () => {

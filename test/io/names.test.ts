@@ -1,7 +1,7 @@
+import { tensor } from "bitgrad";
 import { composeNames, gpt2Names, nameTable } from "bitgrad/io";
 import { describe, expect, it } from "vitest";
 import { renameTensors } from "../../src/io/names.ts";
-import { tensor } from "../../src/tensor.ts";
 
 describe("nameTable", () => {
   const map = nameTable({

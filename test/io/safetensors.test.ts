@@ -1,9 +1,9 @@
+import { BitgradError, type DType, DTypeError, FormatError, OptionError, type Tensor, tensor } from "bitgrad";
 import { readSafetensors, writeSafetensors } from "bitgrad/io";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type DType, newArray } from "../../src/dtype.ts";
-import { BitgradError, DTypeError, FormatError, OptionError } from "../../src/errors.ts";
-import { type Tensor, tensor, wrap } from "../../src/tensor.ts";
+import { newArray } from "../../src/dtype.ts";
+import { wrap } from "../../src/tensor.ts";
 
 /** A file of this header text, whole or as JSON, and these data bytes. */
 function fileOf(header: unknown, data: ArrayLike<number> = []): Uint8Array {
