@@ -8,7 +8,7 @@ import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp, type Grads } from "./op.ts";
 import { floats, numbers, softmax } from "./softmax.ts";
 
-interface RowOptions {
+export interface RowOptions {
   causal: boolean;
   scale: number;
 }

@@ -102,7 +102,7 @@ export function maxPool2dWithIndices(
 export const maxPool2d = (x: Tensor, options: Given<MaxPoolOptions>): Tensor =>
   maxPool2dWithIndices(x, options).values;
 
-interface AvgRow {
+export interface AvgRow {
   windows: WindowOptions;
   ceilMode: boolean;
   countIncludePad: boolean;

@@ -22,7 +22,7 @@ export function around(shape: Shape, axis: number): ReduceSizes {
   return { outer: sizeOf(shape.slice(0, axis)), n: shape[axis], inner: sizeOf(shape.slice(axis + 1)) };
 }
 
-interface Axis {
+export interface Axis {
   axis: number;
 }
 
@@ -76,7 +76,7 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
 /** softmax(−x) along an axis. */
 export const softmin = (x: Tensor, axis = -1): Tensor => softmax(x.neg(), axis);
 
-interface CrossEntropyRow {
+export interface CrossEntropyRow {
   axis: number;
   ignoreIndex: number;
   labelSmoothing: number;
