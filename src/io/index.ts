@@ -10,4 +10,5 @@ export {
   type WriteOptions,
   writeSafetensors,
 } from "./safetensors.ts";
+export { type ShardOptions, saveSharded } from "./shards.ts";
 export type { BrowserFileHandle, FileHandleLike, Sink, Source } from "./source.ts";

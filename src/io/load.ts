@@ -1,13 +1,11 @@
 /** Models to files and back. */
 
-import type { ByteSource } from "../data/platform.ts";
-import { FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { isPlainObject, readOptions } from "../errors.ts";
 import { loadStateDict, stateDict } from "../nn/tree.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import { type Conversions, formats } from "./formats.ts";
-import { headerLength, readHeader } from "./header.ts";
-import { readJsonObject } from "./json.ts";
+import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
+import { readSource } from "./read.ts";
 import {
   checkConversions,
   joinDraft,
@@ -18,7 +16,7 @@ import {
   type WriteOptions,
   writeDefaults,
 } from "./safetensors.ts";
-import { openSource, type Sink, type Source, writeSink } from "./source.ts";
+import { type Sink, type Source, writeSink } from "./source.ts";
 
 /**
  * Writes a model (its parameters and buffers, tied ones once) or tensors by name as safetensors. A path is replaced whole or
@@ -28,13 +26,16 @@ export async function save(sink: Sink, model: object, options?: WriteOptions): P
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;
 export async function save(sink: Sink | null, model: object, options?: WriteOptions): Promise<unknown> {
   const checked = readOptions("save", options, writeDefaults);
-  const draft = layOut("save", isRecord(model) ? model : stateDict(model), checked);
+  const draft = layOut("save", tensorsOf(model), checked);
   if (sink === null) return joinDraft(draft);
   await writeSink("save", sink, draft.chunks());
 }
 
-const isRecord = (value: object): value is Record<string, Tensor> =>
-  isPlainObject(value) && Object.values(value).every(isTensor);
+/** The tensors of a record as they are, and of a model by name, buffers too. */
+export const tensorsOf = (model: object): Readonly<Record<string, Tensor>> =>
+  isPlainObject(model) && Object.values(model).every(isTensor)
+    ? (model as Record<string, Tensor>)
+    : stateDict(model);
 
 export interface LoadOptions<M extends object = object> extends ReadOptions {
   /** The model to load into; without it the tensors are returned. */
@@ -66,78 +67,9 @@ export async function load(source: Source, options?: LoadOptions): Promise<Tenso
     shard: undefined,
   });
   const conversions = checkConversions("load", rest as Conversions);
-  const file = await readAny(source, conversions, shard);
+  const file = await readSource(source, conversions, shard);
   const tensors = rename === undefined ? file.tensors : renameTensors(file.tensors, rename);
   if (into === undefined) return { tensors, metadata: file.metadata };
   loadStateDict(into, tensors, { strict });
   return into;
-}
-
-/** Header lengths leave the eighth byte 0, which JSON never holds. */
-const isIndex = (head: Uint8Array): boolean => head[0] === 0x7b && head.length === 8 && head[7] !== 0;
-
-async function readAny(
-  source: Source,
-  conversions: Conversions,
-  shard: LoadOptions["shard"],
-): Promise<TensorFile> {
-  const bytes = await openSource("load", source);
-  try {
-    const head = await bytes.read(0, Math.min(8, bytes.size));
-    if (!isIndex(head)) return await readFile(bytes, conversions);
-    return await readSharded(await bytes.read(0, bytes.size), shard ?? besides(source), conversions);
-  } finally {
-    await bytes.close();
-  }
-}
-
-async function readFile(bytes: ByteSource, conversions: Conversions): Promise<TensorFile> {
-  const length = headerLength(await bytes.read(0, Math.min(8, bytes.size)), bytes.size);
-  const { entries, tied, metadata } = readHeader(await bytes.read(8, length), bytes.size - 8 - length);
-  const tensors: Record<string, Tensor> = Object.create(null);
-  for (const [name, { format, shape, from, to }] of entries) {
-    const raw = await bytes.read(8 + length + from, to - from);
-    tensors[name] = formats[format].decode(raw, shape, name, conversions);
-  }
-  for (const [name, target] of tied) tensors[name] = tensors[target];
-  return { tensors, metadata };
-}
-
-function besides(source: Source): (file: string) => Source {
-  if (source instanceof URL) return (file) => new URL(encodeURIComponent(file), source);
-  if (typeof source === "string") return (file) => source.replace(/[^/\\]*$/, "") + file;
-  throw new OptionError(`load: the parts of a sharded file are unknown, got ${show(source)}; pass shard`);
-}
-
-/** {"weight_map": {name: file}}, as Hugging Face writes it. */
-async function readSharded(
-  json: Uint8Array,
-  shard: (file: string) => Source,
-  conversions: Conversions,
-): Promise<TensorFile> {
-  const { weight_map: map } = readJsonObject("load", json);
-  if (!isPlainObject(map)) throw new FormatError(`load: an index needs a weight_map, got ${show(map)}`);
-  const byFile = new Map<string, string[]>();
-  for (const [name, file] of Object.entries(map)) {
-    // A file name alone: an index must not reach into other folders.
-    if (typeof file !== "string" || !/^[^/\\:]+\.safetensors$/.test(file)) {
-      throw new FormatError(
-        `load: an index must name safetensors files beside it, got ${show(file)} for ${show(name)}`,
-      );
-    }
-    byFile.set(file, [...(byFile.get(file) ?? []), name]);
-  }
-  const tensors: Record<string, Tensor> = Object.create(null);
-  const metadata: Record<string, string> = Object.create(null);
-  for (const [file, names] of byFile) {
-    const bytes = await openSource("load", shard(file));
-    const part = await readFile(bytes, conversions).finally(() => bytes.close());
-    for (const name of names) {
-      if (!(name in part.tensors))
-        throw new FormatError(`load: a part lacks a tensor of the index, got ${show(name)} of ${show(file)}`);
-      tensors[name] = part.tensors[name];
-    }
-    Object.assign(metadata, part.metadata);
-  }
-  return { tensors, metadata };
 }

@@ -74,6 +74,8 @@ export const writeDefaults: WriteOptions = { metadata: undefined, dtype: undefin
 /** A file about to be written: its bytes piece by piece, so that a model is never in memory twice. */
 export interface Draft {
   readonly bytes: number;
+  /** The names that have bytes of their own. */
+  readonly stored: readonly string[];
   chunks(): Iterable<Uint8Array>;
 }
 
@@ -128,6 +130,7 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
   return {
     bytes: head.length + at,
+    stored: stored.map(({ name }) => name),
     *chunks() {
       yield head;
       for (const { name, value, format } of stored) yield encode(name, value, format);

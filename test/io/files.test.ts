@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FormatError, tensor } from "bitgrad";
-import { load, readSafetensors, type Source, save, writeSafetensors } from "bitgrad/io";
+import { load, readSafetensors, type Source, save, saveSharded, writeSafetensors } from "bitgrad/io";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform as browser } from "../../src/data/platform.browser.ts";
 
@@ -199,6 +199,43 @@ describe("sharded files", () => {
     await expect(load(indexOf(map))).rejects.toThrow(
       "the parts of a sharded file are unknown, got Uint8Array; pass shard",
     );
+  });
+});
+
+describe("saveSharded", () => {
+  const shared = tensor([1, 2, 3]);
+  const record = () => ({
+    a: shared,
+    b: tensor([4]),
+    c: tensor([5, 6]),
+    d: tensor(new Float32Array(10)),
+    head: shared.detach(),
+  });
+
+  it("writes parts of at most the size asked for, and an index that load reads, ties included", async () => {
+    const path = join(dir, "model.safetensors.index.json");
+    await saveSharded(path, record(), { shardBytes: 16, metadata: { format: "pt" } });
+    const part = (n: number) => `model-0000${n}-of-00003.safetensors`;
+    expect((await readdir(dir)).sort()).toEqual([part(1), part(2), part(3), "model.safetensors.index.json"]);
+    expect(JSON.parse(await readFile(path, "utf8"))).toEqual({
+      metadata: { total_size: 64 },
+      weight_map: { a: part(1), b: part(1), c: part(2), d: part(3) },
+    });
+    const { tensors: read, metadata } = await load(path);
+    expect(asArrays({ tensors: read })).toEqual(asArrays({ tensors: record() }));
+    expect(read.head).toBe(read.a);
+    expect({ ...metadata }).toEqual({ format: "pt" });
+  });
+
+  it("refuses paths of another ending and sizes that are none", async () => {
+    await expect(saveSharded(join(dir, "model.safetensors"), record())).rejects.toThrow(
+      "must end in .safetensors.index.json",
+    );
+    const path = join(dir, "m.safetensors.index.json");
+    await expect(saveSharded(path, record(), { shardBytes: 0 })).rejects.toThrow(
+      "shardBytes must be positive, got 0",
+    );
+    expect(await readdir(dir)).toEqual([]);
   });
 });
 
