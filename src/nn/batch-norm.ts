@@ -1,0 +1,119 @@
+import { type FloatArray, isFloat } from "../dtype.ts";
+import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { batchStatistics } from "../ops/norm.ts";
+import type { Tensor } from "../tensor.ts";
+import { blank, hasData } from "./blank.ts";
+import { type NormOptions, unitAffine } from "./norm.ts";
+import type { Parameter } from "./parameter.ts";
+import { checkSizes } from "./sizes.ts";
+import { writeBuffer } from "./state.ts";
+
+export interface BatchNormOptions extends NormOptions {
+  /** The share of a batch in the running statistics; null for the plain average over all batches. */
+  momentum: number | null;
+}
+
+/**
+ * (x − mean)/√(variance + eps) · weight + bias for every channel. In training the statistics are the batch's own, and the
+ * running ones move towards them (the variance unbiased, as in PyTorch); in evaluation they are the running ones.
+ * Ioffe and Szegedy, 2015, arXiv:1502.03167.
+ */
+class BatchNorm {
+  readonly kind = "norm";
+  training = true;
+  readonly eps: number;
+  readonly momentum: number | null;
+  weight: Parameter | null;
+  bias: Parameter | null;
+  readonly runningMean: Tensor;
+  readonly runningVar: Tensor;
+  readonly numBatchesTracked: Tensor;
+
+  constructor(op: string, channels: number, options: Partial<BatchNormOptions> | undefined) {
+    checkSizes(op, { channels });
+    const settings = readOptions<BatchNormOptions>(op, options, {
+      eps: 1e-5,
+      momentum: 0.1 as number | null,
+      affine: true,
+      bias: true,
+      dtype: "float32",
+    });
+    const { momentum, dtype } = settings;
+    if (!isFloat(dtype)) throw new DTypeError(`${op}: needs a float dtype, got ${show(dtype)}`);
+    if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
+      throw new OptionError(`${op}: momentum must lie in [0, 1] or be null, got ${show(momentum)}`);
+    }
+    this.eps = settings.eps;
+    this.momentum = momentum;
+    const made = unitAffine([channels], settings);
+    this.weight = made.weight;
+    this.bias = made.bias;
+    this.runningMean = blank([channels], dtype);
+    this.runningVar = blank([channels], dtype);
+    this.numBatchesTracked = blank([], "int32");
+    if (hasData(this.runningVar)) this.runningVar.data.fill(1);
+  }
+
+  protected normalize(op: string, x: Tensor): Tensor {
+    const { eps } = this;
+    if (x.shape[1] !== this.runningMean.size) {
+      throw new ShapeError(
+        `${op}: the input must have ${this.runningMean.size} channels on axis 1, got ${show(x.shape)}`,
+      );
+    }
+    const [weight, bias] = [this.weight?.effective(), this.bias?.effective()];
+    if (!this.training) return x.batchNorm(this.runningMean, this.runningVar, weight, bias, { eps });
+    const count = x.size / this.runningMean.size;
+    if (count < 2) {
+      throw new ShapeError(
+        `${op}: training needs more than one value a channel, got ${show(x.shape)}; use a larger batch or evaluate()`,
+      );
+    }
+    const { mean, variance } = batchStatistics(x);
+    this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
+    return x.batchNorm(mean, variance, weight, bias, { eps });
+  }
+
+  private track(mean: FloatArray, variance: FloatArray, unbiased: number): void {
+    const batches = this.numBatchesTracked.item() + 1;
+    writeBuffer(this.numBatchesTracked, (data) => data.fill(batches));
+    const share = this.momentum ?? 1 / batches;
+    writeBuffer(this.runningMean, (running) => {
+      for (let c = 0; c < running.length; c++) running[c] = (1 - share) * running[c] + share * mean[c];
+    });
+    writeBuffer(this.runningVar, (running) => {
+      for (let c = 0; c < running.length; c++) {
+        running[c] = (1 - share) * running[c] + share * unbiased * variance[c];
+      }
+    });
+  }
+}
+
+/** Batch normalisation of (N, C) or (N, C, L); see BatchNorm2d. */
+export class BatchNorm1d extends BatchNorm {
+  constructor(channels: number, options?: Partial<BatchNormOptions>) {
+    super("BatchNorm1d", channels, options);
+  }
+
+  forward(x: Tensor): Tensor {
+    if (x.rank !== 2 && x.rank !== 3) {
+      throw new ShapeError(`BatchNorm1d: needs (N, C) or (N, C, L), got ${show(x.shape)}`);
+    }
+    return this.normalize("BatchNorm1d", x);
+  }
+}
+
+/**
+ * Batch normalisation of (N, C, H, W): the batch's statistics in training, the running ones in evaluation. The running
+ * variance is the unbiased one, as in PyTorch. Ioffe and Szegedy, 2015, arXiv:1502.03167.
+ */
+export class BatchNorm2d extends BatchNorm {
+  constructor(channels: number, options?: Partial<BatchNormOptions>) {
+    super("BatchNorm2d", channels, options);
+  }
+
+  forward(x: Tensor): Tensor {
+    if (x.rank !== 4) throw new ShapeError(`BatchNorm2d: needs (N, C, H, W), got ${show(x.shape)}`);
+    return this.normalize("BatchNorm2d", x);
+  }
+}

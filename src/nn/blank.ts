@@ -1,0 +1,50 @@
+/** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
+
+import { type DType, newArray, type TypedArray } from "../dtype.ts";
+import { StageError } from "../errors.ts";
+import { checkShape, type Shape } from "../shape.ts";
+import { shared } from "../state.ts";
+import { isThenable, own, Storage } from "../storage.ts";
+import { empty, Tensor } from "../tensor.ts";
+
+const mode = shared("withoutData", () => ({ on: false }));
+
+/** Stands where the numbers would be: a shape and a dtype over no memory. */
+class Placeholder extends Storage {
+  readonly placeholder = true;
+
+  constructor(dtype: DType) {
+    super(newArray(dtype, 0), dtype);
+  }
+
+  override get data(): TypedArray {
+    throw new StageError("data: the tensor was built without numbers, got one made inside withoutData");
+  }
+}
+
+/** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
+export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
+  const checked = checkShape("blank", shape);
+  return own(mode.on ? new Tensor(new Placeholder(dtype), checked, dtype) : empty(checked, dtype));
+}
+
+/** False for what `withoutData` made. */
+export const hasData = ({ storage }: Tensor): boolean => !("placeholder" in storage);
+
+/**
+ * Runs `fn`, in which layers take no memory and draw no random numbers: `withoutData(() => new Gpt(config))` is a model to
+ * count and to list, whatever its size. Reading its numbers throws StageError, as does an async `fn`.
+ */
+export function withoutData<T>(fn: () => T): T {
+  const before = mode.on;
+  mode.on = true;
+  try {
+    const result = fn();
+    if (isThenable(result)) {
+      throw new StageError("withoutData: the callback must be synchronous, got a promise");
+    }
+    return result;
+  } finally {
+    mode.on = before;
+  }
+}

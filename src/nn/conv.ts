@@ -1,0 +1,102 @@
+import { OptionError, readOptions, show } from "../errors.ts";
+import { type Padding, readPadding, readPair } from "../ops/windows.ts";
+import type { Tensor } from "../tensor.ts";
+import { type LinearOptions, weightAndBias } from "./linear.ts";
+import type { Parameter } from "./parameter.ts";
+import { checkGroups, checkSizes } from "./sizes.ts";
+
+export interface Conv1dOptions extends LinearOptions {
+  stride: number;
+  /** Zeros on both sides, or [before, after]. */
+  padding: number | readonly [number, number];
+  dilation: number;
+  groups: number;
+}
+
+export interface Conv2dOptions extends LinearOptions {
+  stride: number | readonly [number, number];
+  /** A number, [height, width], or [[top, bottom], [left, right]]. */
+  padding: Padding;
+  dilation: number | readonly [number, number];
+  groups: number;
+}
+
+const defaults = { stride: 1, dilation: 1, groups: 1, bias: true, dtype: "float32", rng: null } as const;
+
+/** Cross-correlation of (N, C, L) with a weight (out, in/groups, kernel). */
+export class Conv1d {
+  weight: Parameter;
+  bias: Parameter | null;
+  readonly stride: number;
+  readonly padding: number | readonly [number, number];
+  readonly dilation: number;
+  readonly groups: number;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: number, options?: Partial<Conv1dOptions>) {
+    const settings = readOptions<Conv1dOptions>("Conv1d", options, { ...defaults, padding: 0 });
+    const { stride, padding, dilation, groups } = settings;
+    checkSizes("Conv1d", { inChannels, outChannels, kernelSize, stride, dilation });
+    checkGroups("Conv1d", groups, { inChannels, outChannels });
+    const sides = typeof padding === "number" ? [padding] : padding;
+    if (!Array.isArray(sides) || !sides.every((n) => Number.isInteger(n) && n >= 0) || sides.length > 2) {
+      throw new OptionError(
+        `Conv1d: padding must be a non-negative integer or [before, after], got ${show(padding)}`,
+      );
+    }
+    this.stride = stride;
+    this.padding = padding;
+    this.dilation = dilation;
+    this.groups = groups;
+    const drawn = weightAndBias([outChannels, inChannels / groups, kernelSize], settings);
+    this.weight = drawn.weight;
+    this.bias = drawn.bias;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { stride, padding, dilation, groups } = this;
+    return x.conv1d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+  }
+}
+
+/** Cross-correlation of (N, C, H, W) with a weight (out, in/groups, height, width). */
+export class Conv2d {
+  weight: Parameter;
+  bias: Parameter | null;
+  readonly stride: number | readonly [number, number];
+  readonly padding: Padding;
+  readonly dilation: number | readonly [number, number];
+  readonly groups: number;
+
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | readonly [number, number],
+    options?: Partial<Conv2dOptions>,
+  ) {
+    const settings = readOptions<Conv2dOptions>("Conv2d", options, {
+      ...(defaults as Omit<Conv2dOptions, "padding">),
+      stride: 1 as Conv2dOptions["stride"],
+      dilation: 1 as Conv2dOptions["dilation"],
+      padding: 0 as Padding,
+    });
+    const { stride, padding, dilation, groups } = settings;
+    checkSizes("Conv2d", { inChannels, outChannels });
+    checkGroups("Conv2d", groups, { inChannels, outChannels });
+    const kernel = readPair("Conv2d", "kernelSize", kernelSize);
+    readPair("Conv2d", "stride", stride);
+    readPair("Conv2d", "dilation", dilation);
+    readPadding("Conv2d", padding);
+    this.stride = stride;
+    this.padding = padding;
+    this.dilation = dilation;
+    this.groups = groups;
+    const drawn = weightAndBias([outChannels, inChannels / groups, ...kernel], settings);
+    this.weight = drawn.weight;
+    this.bias = drawn.bias;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { stride, padding, dilation, groups } = this;
+    return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+  }
+}

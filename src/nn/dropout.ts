@@ -1,0 +1,24 @@
+import { OptionError, readOptions, show } from "../errors.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor } from "../tensor.ts";
+import type { RngOption } from "./init.ts";
+
+/** In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
+export class Dropout {
+  training = true;
+  readonly p: number;
+  readonly rng: Rng | null;
+
+  constructor(p = 0.5, options?: Partial<RngOption>) {
+    if (!(typeof p === "number" && p >= 0 && p <= 1)) {
+      throw new OptionError(`Dropout: p must lie between 0 and 1, got ${show(p)}`);
+    }
+    this.p = p;
+    this.rng = readOptions<RngOption>("Dropout", options, { rng: null }).rng;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { p, training, rng } = this;
+    return x.dropout({ p, training, rng });
+  }
+}

@@ -1,0 +1,46 @@
+import type { DType } from "../dtype.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
+import { embedding } from "../ops/index-ops.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+import { blank, hasData } from "./blank.ts";
+import { normal, type RngOption } from "./init.ts";
+import { Parameter } from "./parameter.ts";
+import { checkSizes } from "./sizes.ts";
+
+export interface EmbeddingOptions extends RngOption {
+  /** An id whose row starts at 0 and gets no gradient; negative counts from the end. */
+  paddingIndex: number | null;
+  dtype: DType;
+}
+
+/** Rows of a table by id: ids of any shape (…) -> (…, C), with weight (V, C) drawn from N(0, 1). */
+export class Embedding {
+  weight: Parameter;
+  readonly paddingIndex: number | null;
+
+  constructor(count: number, size: number, options?: Partial<EmbeddingOptions>) {
+    checkSizes("Embedding", { count, size });
+    const { paddingIndex, dtype, rng } = readOptions<EmbeddingOptions>("Embedding", options, {
+      paddingIndex: null,
+      dtype: "float32",
+      rng: null,
+    });
+    if (
+      paddingIndex !== null &&
+      !(Number.isInteger(paddingIndex) && paddingIndex >= -count && paddingIndex < count)
+    ) {
+      throw new OptionError(`Embedding: paddingIndex must be one of ${count} ids, got ${show(paddingIndex)}`);
+    }
+    this.weight = normal(new Parameter(blank([count, size], dtype)), { rng });
+    const row = paddingIndex !== null && paddingIndex < 0 ? paddingIndex + count : paddingIndex;
+    this.paddingIndex = row;
+    if (row !== null && hasData(this.weight.value)) {
+      this.weight.update((data) => data.fill(0, row * size, (row + 1) * size));
+    }
+  }
+
+  forward(ids: TensorLike): Tensor {
+    const { paddingIndex } = this;
+    return embedding(this.weight.effective(), ids, paddingIndex === null ? {} : { paddingIndex });
+  }
+}

@@ -1,0 +1,32 @@
+import "../ops/all.ts";
+
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from "./batch-norm.ts";
+export { blank, hasData, withoutData } from "./blank.ts";
+export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";
+export { Dropout } from "./dropout.ts";
+export { Embedding, type EmbeddingOptions } from "./embedding.ts";
+export * as init from "./init.ts";
+export { isLayer, type Layer } from "./layer.ts";
+export { Linear, type LinearOptions } from "./linear.ts";
+export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
+export { isParameter, Parameter, type Transform } from "./parameter.ts";
+export { matchPath, type PathPattern } from "./pattern.ts";
+export { PReLU, prelu } from "./prelu.ts";
+export { Sequential, type Step } from "./sequential.ts";
+export { SqueezeExcite, type SqueezeExciteOptions } from "./squeeze-excite.ts";
+export {
+  type LoadReport,
+  type LoadStateOptions,
+  loadStateDict,
+  parameterCount,
+  type StateDict,
+  stateDict,
+} from "./state.ts";
+export {
+  type Found,
+  findParameters,
+  namedBuffers,
+  namedLayers,
+  namedParameters,
+  parameters,
+} from "./tree.ts";

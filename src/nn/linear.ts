@@ -1,0 +1,53 @@
+import type { DType } from "../dtype.ts";
+import { readOptions } from "../errors.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor } from "../tensor.ts";
+import { blank } from "./blank.ts";
+import { kaimingUniform, type RngOption, uniform } from "./init.ts";
+import { Parameter } from "./parameter.ts";
+import { checkSizes } from "./sizes.ts";
+
+export interface LinearOptions extends RngOption {
+  bias: boolean;
+  dtype: DType;
+}
+
+/** A weight and a bias drawn as PyTorch's Linear and Conv draw them: both uniform in ±1/√fanIn. */
+export function weightAndBias(
+  shape: readonly number[],
+  { bias, dtype, rng }: LinearOptions,
+): { weight: Parameter; bias: Parameter | null } {
+  const weight = kaimingUniform(new Parameter(blank(shape, dtype)), { a: Math.sqrt(5), rng });
+  if (!bias) return { weight, bias: null };
+  const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
+  return {
+    weight,
+    bias: uniform(new Parameter(blank([shape[0]], dtype)), { low: -bound, high: bound, rng }),
+  };
+}
+
+/** x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in). */
+export class Linear {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  weight: Parameter;
+  bias: Parameter | null;
+
+  constructor(inFeatures: number, outFeatures: number, options?: Partial<LinearOptions>) {
+    checkSizes("Linear", { inFeatures, outFeatures });
+    const settings = readOptions<LinearOptions>("Linear", options, {
+      bias: true,
+      dtype: "float32",
+      rng: null as Rng | null,
+    });
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    const drawn = weightAndBias([outFeatures, inFeatures], settings);
+    this.weight = drawn.weight;
+    this.bias = drawn.bias;
+  }
+
+  forward(x: Tensor): Tensor {
+    return x.linear(this.weight.effective(), this.bias?.effective());
+  }
+}

@@ -1,0 +1,118 @@
+/** Normalisation over the features of a position: LayerNorm, RMSNorm, GroupNorm. Batch norms are in `batch-norm.ts`. */
+
+import type { DType } from "../dtype.ts";
+import { readOptions } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { blank } from "./blank.ts";
+import { ones, zeros } from "./init.ts";
+import { Parameter } from "./parameter.ts";
+import { checkGroups, checkSizes } from "./sizes.ts";
+
+export interface NormOptions {
+  /** Added to the variance (or the mean square). */
+  eps: number;
+  /** Learn a weight, from 1. */
+  affine: boolean;
+  /** Learn a bias, from 0, where there is a weight. */
+  bias: boolean;
+  dtype: DType;
+}
+
+/** The weight of ones and the bias of zeros that a normalisation starts with. */
+export function unitAffine(
+  shape: readonly number[],
+  { affine, bias, dtype }: Pick<NormOptions, "affine" | "bias" | "dtype">,
+): { weight: Parameter | null; bias: Parameter | null } {
+  return {
+    weight: affine ? ones(new Parameter(blank(shape, dtype))) : null,
+    bias: affine && bias ? zeros(new Parameter(blank(shape, dtype))) : null,
+  };
+}
+
+const toShape = (op: string, size: number | readonly number[]): readonly number[] => {
+  const shape = typeof size === "number" ? [size] : [...size];
+  checkSizes(op, Object.fromEntries(shape.map((n, i) => [`axis ${i} of the normalised shape`, n])));
+  return shape;
+};
+
+/** (x − mean)/√(variance + eps) · weight + bias over the last axes, (…, C). Ba et al., 2016, arXiv:1607.06450. */
+export class LayerNorm {
+  readonly kind = "norm";
+  readonly normalizedShape: readonly number[];
+  readonly eps: number;
+  weight: Parameter | null;
+  bias: Parameter | null;
+
+  constructor(normalizedShape: number | readonly number[], options?: Partial<NormOptions>) {
+    const settings = readOptions<NormOptions>("LayerNorm", options, {
+      eps: 1e-5,
+      affine: true,
+      bias: true,
+      dtype: "float32",
+    });
+    this.normalizedShape = toShape("LayerNorm", normalizedShape);
+    this.eps = settings.eps;
+    const made = unitAffine(this.normalizedShape, settings);
+    this.weight = made.weight;
+    this.bias = made.bias;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { eps, normalizedShape } = this;
+    return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
+  }
+}
+
+/** x/√(mean(x²) + eps) · weight over the last axes, (…, C). Zhang and Sennrich, 2019, arXiv:1910.07467. */
+export class RMSNorm {
+  readonly kind = "norm";
+  readonly normalizedShape: readonly number[];
+  readonly eps: number;
+  weight: Parameter | null;
+
+  constructor(normalizedShape: number | readonly number[], options?: Partial<Omit<NormOptions, "bias">>) {
+    const { eps, affine, dtype } = readOptions<Omit<NormOptions, "bias">>("RMSNorm", options, {
+      eps: 1e-6,
+      affine: true,
+      dtype: "float32",
+    });
+    this.normalizedShape = toShape("RMSNorm", normalizedShape);
+    this.eps = eps;
+    this.weight = unitAffine(this.normalizedShape, { affine, bias: false, dtype }).weight;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { eps, normalizedShape } = this;
+    return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
+  }
+}
+
+/** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */
+export class GroupNorm {
+  readonly kind = "norm";
+  readonly groups: number;
+  readonly eps: number;
+  weight: Parameter | null;
+  bias: Parameter | null;
+
+  constructor(groups: number, channels: number, options?: Partial<NormOptions>) {
+    checkSizes("GroupNorm", { channels });
+    checkGroups("GroupNorm", groups, { channels });
+    const settings = readOptions<NormOptions>("GroupNorm", options, {
+      eps: 1e-5,
+      affine: true,
+      bias: true,
+      dtype: "float32",
+    });
+    this.groups = groups;
+    this.eps = settings.eps;
+    const made = unitAffine([channels], settings);
+    this.weight = made.weight;
+    this.bias = made.bias;
+  }
+
+  forward(x: Tensor): Tensor {
+    const { groups, eps } = this;
+    return x.groupNorm(this.weight?.effective(), this.bias?.effective(), { groups, eps });
+  }
+}

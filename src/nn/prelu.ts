@@ -1,0 +1,34 @@
+import type { DType } from "../dtype.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { blank } from "./blank.ts";
+import { constant } from "./init.ts";
+import { Parameter } from "./parameter.ts";
+import { checkSizes } from "./sizes.ts";
+
+/** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
+export function prelu(x: Tensor, slope: Tensor): Tensor {
+  if (slope.size !== 1 && slope.size !== (x.rank > 1 ? x.shape[1] : x.size)) {
+    throw new ShapeError(
+      `prelu: needs one slope or one a channel, got ${show(slope.shape)} for ${show(x.shape)}`,
+    );
+  }
+  const wide =
+    slope.size === 1 ? slope : slope.reshape([slope.size, ...Array(Math.max(0, x.rank - 2)).fill(1)]);
+  return x.greater(0).where(x, x.mul(wide));
+}
+
+/** `prelu` with learned slopes, one or one a channel. He et al., 2015, arXiv:1502.01852. */
+export class PReLU {
+  weight: Parameter;
+
+  constructor(count = 1, options?: Partial<{ initial: number; dtype: DType }>) {
+    checkSizes("PReLU", { count });
+    const { initial, dtype } = readOptions("PReLU", options, { initial: 0.25, dtype: "float32" as DType });
+    this.weight = constant(new Parameter(blank([count], dtype)), initial);
+  }
+
+  forward(x: Tensor): Tensor {
+    return prelu(x, this.weight.effective());
+  }
+}

@@ -1,0 +1,33 @@
+import { OptionError, show } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { isLayer, type Layer } from "./layer.ts";
+
+export type Step = Layer | ((x: Tensor) => Tensor);
+
+/** Layers and functions, one after another. Its children are the properties "0", "1", …, which may be replaced. */
+export class Sequential {
+  [index: number]: Step;
+
+  constructor(...steps: Step[]) {
+    steps.forEach((step, i) => {
+      if (!isLayer(step) && typeof step !== "function") {
+        throw new OptionError(`Sequential: needs layers and functions, got ${show(step)} at place ${i}`);
+      }
+      this[i] = step;
+    });
+  }
+
+  get length(): number {
+    return Object.keys(this).length;
+  }
+
+  *[Symbol.iterator](): Generator<Step> {
+    for (let i = 0; i < this.length; i++) yield this[i];
+  }
+
+  forward(x: Tensor): Tensor {
+    let y = x;
+    for (const step of this) y = (typeof step === "function" ? step(y) : step.forward(y)) as Tensor;
+    return y;
+  }
+}

@@ -1,0 +1,39 @@
+import { readOptions } from "../errors.ts";
+import { relu, sigmoid } from "../ops/activation.ts";
+import type { Tensor } from "../tensor.ts";
+import { Conv2d } from "./conv.ts";
+import type { RngOption } from "./init.ts";
+
+export interface SqueezeExciteOptions extends RngOption {
+  activation: (x: Tensor) => Tensor;
+  /** Makes the factor of each channel. */
+  gate: (x: Tensor) => Tensor;
+}
+
+/**
+ * Scales each channel of (N, C, H, W) by gate(fc2(activation(fc1(its average)))), fc1 and fc2 being 1×1 convolutions to
+ * `squeezed` channels and back; relu and sigmoid unless told otherwise. Hu et al., 2017, arXiv:1709.01507.
+ */
+export class SqueezeExcite {
+  fc1: Conv2d;
+  fc2: Conv2d;
+  readonly activation: (x: Tensor) => Tensor;
+  readonly gate: (x: Tensor) => Tensor;
+
+  constructor(channels: number, squeezed: number, options?: Partial<SqueezeExciteOptions>) {
+    const { activation, gate, rng } = readOptions<SqueezeExciteOptions>("SqueezeExcite", options, {
+      activation: relu,
+      gate: sigmoid,
+      rng: null,
+    });
+    this.fc1 = new Conv2d(channels, squeezed, 1, { rng });
+    this.fc2 = new Conv2d(squeezed, channels, 1, { rng });
+    this.activation = activation;
+    this.gate = gate;
+  }
+
+  forward(x: Tensor): Tensor {
+    const average = x.adaptiveAvgPool2d(1);
+    return x.mul(this.gate(this.fc2.forward(this.activation(this.fc1.forward(average)))));
+  }
+}

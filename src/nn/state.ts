@@ -1,0 +1,161 @@
+/** The numbers of a model by name: taken out, put back, counted. */
+
+import { isFloat, type TypedArray } from "../dtype.ts";
+import { DTypeError, FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { sameShape } from "../shape.ts";
+import { convertArray, isTensor, type Tensor } from "../tensor.ts";
+import { withoutData } from "./blank.ts";
+import { isParameter } from "./parameter.ts";
+import { parameters, walk } from "./tree.ts";
+
+export type StateDict = Record<string, Tensor>;
+
+/** Writes a buffer in place and counts the write, as `Parameter.update` does. */
+export function writeBuffer(buffer: Tensor, write: (data: TypedArray) => void): void {
+  write(buffer.data);
+  buffer.storage.version++;
+}
+
+/** Every parameter and buffer with its name, a tied one under each of its names. */
+function namedTensors(model: object): [name: string, tensor: Tensor][] {
+  const found: [string, Tensor][] = [];
+  walk(model, (item, path) => {
+    if (isParameter(item)) found.push([path, item.value]);
+    else if (isTensor(item)) found.push([path, item]);
+    return true;
+  });
+  return found;
+}
+
+/**
+ * The parameters and buffers of a model by name, a tied one under each of its names. The tensors are detached but live:
+ * they share the model's memory, as in PyTorch, so a snapshot is `stateDict(clone(model))`.
+ */
+export function stateDict(model: object): StateDict {
+  return Object.fromEntries(namedTensors(model).map(([name, tensor]) => [name, tensor.detach()]));
+}
+
+export interface LoadStateOptions {
+  /** Whether missing and unexpected names are errors. */
+  strict: boolean;
+  /** The model's name for a name of the state; null leaves it out. */
+  rename: ((name: string) => string | null) | null;
+}
+
+const torchNames: Readonly<Record<string, string>> = {
+  running_mean: "runningMean",
+  running_var: "runningVar",
+  num_batches_tracked: "numBatchesTracked",
+};
+
+/** PyTorch's names of batch norm buffers in camelCase. */
+const camelBuffers = (name: string): string =>
+  name.replace(/[^.]+$/, (last) => (Object.hasOwn(torchNames, last) ? torchNames[last] : last));
+
+/** What `loadStateDict` found wanting when not strict. */
+export interface LoadReport {
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+}
+
+/**
+ * Copies a state into a model's parameters and buffers. PyTorch's `running_mean`, `running_var` and `num_batches_tracked`
+ * are taken as `runningMean`, `runningVar` and `numBatchesTracked`; other names go through `rename`. A tied parameter needs
+ * only one of its names. Not strict, it takes what fits by name and reports the rest. Floats go to floats and integers to
+ * integers, rounded to the model's precision. Throws FormatError, having changed nothing, for missing or unexpected names,
+ * shapes or kinds of numbers that differ, and tied names whose values differ.
+ */
+export function loadStateDict(
+  model: object,
+  state: Readonly<Record<string, Tensor>>,
+  options?: Partial<LoadStateOptions>,
+): LoadReport {
+  const { strict, rename } = readOptions<LoadStateOptions>("loadStateDict", options, {
+    strict: true,
+    rename: null,
+  });
+  const given = renamed(state, rename);
+  const wanted = namedTensors(model);
+  const names = new Set(wanted.map(([name]) => name));
+  const unexpected = [...given.keys()].filter((name) => !names.has(name));
+  const sources = new Map<Tensor, { name: string; values: TypedArray }>();
+  const wrong: string[] = [];
+  for (const [name, target] of wanted) {
+    const source = given.get(name);
+    if (source === undefined) continue;
+    const values = fitted(source, target);
+    const twin = sources.get(target);
+    if (typeof values === "string") wrong.push(`${name}: ${values}`);
+    else if (twin && !sameNumbers(twin.values, values))
+      wrong.push(`${name}: differs from ${twin.name}, its twin`);
+    else sources.set(target, { name, values });
+  }
+  const absent = ([name, target]: [string, Tensor]) => !given.has(name) && !sources.has(target);
+  const missing = wanted.filter(absent).map(([name]) => name);
+  const problems = [
+    ...(strict ? counted("missing", missing) : []),
+    ...(strict ? counted("unexpected", unexpected) : []),
+    ...counted("not fitting", wrong),
+  ];
+  if (problems.length > 0) {
+    throw new FormatError(`loadStateDict: the state does not fit the model, got ${problems.join(", ")}`);
+  }
+  for (const [target, { values }] of sources) writeBuffer(target, (data) => data.set(values));
+  return { missing, unexpected };
+}
+
+function renamed(
+  state: Readonly<Record<string, Tensor>>,
+  rename: LoadStateOptions["rename"],
+): Map<string, Tensor> {
+  if (!isPlainObject(state)) {
+    throw new OptionError(`loadStateDict: a state is an object of tensors by name, got ${show(state)}`);
+  }
+  const given = new Map<string, Tensor>();
+  for (const [old, value] of Object.entries(state)) {
+    if (!isTensor(value)) {
+      throw new OptionError(`loadStateDict: a state holds tensors, got ${show(value)} for ${show(old)}`);
+    }
+    const chosen = rename ? rename(old) : old;
+    if (chosen === null) continue;
+    const name = camelBuffers(chosen);
+    if (given.has(name)) {
+      throw new OptionError(`loadStateDict: two names become one, got ${show(name)} for ${show(old)} too`);
+    }
+    given.set(name, value);
+  }
+  return given;
+}
+
+/** The numbers of `source` as `target` holds them, or what keeps them from fitting. */
+function fitted(source: Tensor, target: Tensor): TypedArray | string {
+  if (!sameShape(source.shape, target.shape)) {
+    return `${show(source.shape)} where the model has ${show(target.shape)}`;
+  }
+  if (source.dtype === target.dtype) return source.data;
+  if (isFloat(source.dtype) !== isFloat(target.dtype)) {
+    return `${source.dtype} where the model has ${target.dtype}`;
+  }
+  try {
+    return convertArray("loadStateDict", source.data, target.dtype);
+  } catch (error) {
+    if (error instanceof DTypeError) return `${source.dtype} values beyond ${target.dtype}`;
+    throw error;
+  }
+}
+
+const sameNumbers = (a: TypedArray, b: TypedArray): boolean =>
+  a === b || a.every((value, i) => Object.is(value, b[i]));
+
+const counted = (what: string, names: readonly string[]): string[] =>
+  names.length === 0 ? [] : [`${names.length} ${what} ${show(names)}`];
+
+/**
+ * How many numbers the parameters of a model hold, shared ones once. Given a function, counts what it makes without
+ * allocating it: `parameterCount(() => new Gpt(config))`.
+ */
+export const parameterCount = (model: object | (() => object)): number =>
+  parameters(typeof model === "function" ? withoutData(model as () => object) : model).reduce(
+    (sum, { size }) => sum + size,
+    0,
+  );
