@@ -1,10 +1,10 @@
 /** The element types of safetensors files and the tensors they become. */
 
+import { toBfloat16, toFloat16, widenBfloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import type { DType } from "../dtype.ts";
 import { DTypeError, FormatError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { toBfloat16, toFloat16, widenBfloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 
 export type FormatName =
   | "F64"

@@ -1,7 +1,7 @@
 /** Models to files and back. */
 
 import { isPlainObject, readOptions } from "../errors.ts";
-import { loadStateDict, stateDict } from "../nn/tree.ts";
+import { loadStateDict, stateDict } from "../nn/state.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
