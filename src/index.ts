@@ -107,31 +107,22 @@ export {
 } from "./ops/create.ts";
 export { einsum } from "./ops/einsum.ts";
 export {
-  argsort,
   embedding,
   gather,
   indexAdd,
   indexSelect,
-  kthValue,
   maskedFill,
   maskedSelect,
-  median,
   oneHot,
-  type Ranked,
-  type SortOptions,
   scatter,
   scatterAdd,
-  sort,
-  type TopKOptions,
-  topK,
   tril,
   triu,
 } from "./ops/index-ops.ts";
+export { chunk, concat, split, stack } from "./ops/join.ts";
 export { addmm, dot, linear, type MatmulOptions, matmul, outer } from "./ops/matmul.ts";
 export {
   broadcastTo,
-  chunk,
-  concat,
   diagonal,
   flatten,
   flip,
@@ -140,9 +131,7 @@ export {
   type SliceRange,
   select,
   slice,
-  split,
   squeeze,
-  stack,
   transpose,
   unfoldDim,
   unsqueeze,
@@ -190,6 +179,16 @@ export {
 } from "./ops/reduce.ts";
 export { type PadOptions, pad, repeatInterleave, roll, tile } from "./ops/repeat.ts";
 export { logSoftmax, softmax, softmin } from "./ops/softmax.ts";
+export {
+  argsort,
+  kthValue,
+  median,
+  type Ranked,
+  type SortOptions,
+  sort,
+  type TopKOptions,
+  topK,
+} from "./ops/sort.ts";
 export {
   abs,
   acos,

@@ -9,6 +9,7 @@ import * as binary from "./binary.ts";
 import * as conv from "./conv.ts";
 import { dropout } from "./create.ts";
 import * as indexing from "./index-ops.ts";
+import * as join from "./join.ts";
 import * as matmul from "./matmul.ts";
 import * as movement from "./movement.ts";
 import * as norm from "./norm.ts";
@@ -17,6 +18,7 @@ import * as pool from "./pool.ts";
 import * as reduce from "./reduce.ts";
 import * as repeat from "./repeat.ts";
 import * as softmax from "./softmax.ts";
+import * as sort from "./sort.ts";
 import * as unary from "./unary.ts";
 
 const modules = {
@@ -25,8 +27,10 @@ const modules = {
   ...binary,
   ...reduce,
   ...movement,
+  ...join,
   ...repeat,
   ...indexing,
+  ...sort,
   ...matmul,
   ...softmax,
   ...norm,

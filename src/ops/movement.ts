@@ -6,7 +6,6 @@ import {
   scatterStrided,
   strided,
 } from "../../kernels/movement/reference.ts";
-import { promote } from "../dtype.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import {
   broadcastShapes,
@@ -263,103 +262,4 @@ export function diagonal(x: Tensor, { offset = 0 }: { offset?: number } = {}): T
     strides: [...own.slice(0, -2), columns + 1],
     offset: count === 0 ? 0 : start,
   });
-}
-
-const concatRow = defineOp<Tensor[], { axis: number }>("concat", {
-  options: { axis: 0 },
-  shape(inputs, { axis }) {
-    const [first] = inputs;
-    let total = 0;
-    for (const t of inputs) {
-      if (t.rank !== first.rank || t.shape.some((n, k) => k !== axis && n !== first.shape[k])) {
-        throw new ShapeError(
-          `concat: shapes differ beyond axis ${axis}, got ${show(first.shape)} and ${show(t.shape)}`,
-        );
-      }
-      total += t.shape[axis];
-    }
-    return first.shape.map((n, k) => (k === axis ? total : n));
-  },
-  dtype: (inputs) => inputs.map((t) => t.dtype).reduce(promote),
-  forward(out, inputs, { axis }, output) {
-    const inner = sizeOf(output.shape.slice(axis + 1));
-    const row = output.shape[axis] * inner;
-    const outer = sizeOf(output.shape.slice(0, axis));
-    let at = 0;
-    for (const { data, shape } of inputs) {
-      const block = shape[axis] * inner;
-      for (let o = 0; o < outer; o++) out.set(data.subarray(o * block, (o + 1) * block), o * row + at);
-      at += block;
-    }
-  },
-  vjp(grad, { inputs, needs }, { axis }) {
-    let at = 0;
-    return inputs.map((t, i) => {
-      const from = at;
-      at += t.shape[axis];
-      return needs[i] ? grad.slice([...Array<null>(axis).fill(null), [from, at]]) : null;
-    });
-  },
-});
-
-const tensorList = (op: string, list: readonly Tensor[]): readonly Tensor[] => {
-  if (!Array.isArray(list) || list.length === 0)
-    throw new ShapeError(`${op}: needs a list of at least one tensor, got ${show(list)}`);
-  return list;
-};
-
-/** Tensors joined along an existing axis. */
-export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  const list = tensorList("concat", tensors);
-  return concatRow(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
-}
-
-/** Tensors of one shape joined along a new axis. */
-export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  const list = tensorList("stack", tensors);
-  const odd = list.find((t) => !sameShape(t.shape, list[0].shape));
-  if (odd)
-    throw new ShapeError(
-      `stack: all shapes must be equal, got ${show(list[0].shape)} and ${show(odd.shape)}`,
-    );
-  const k = normalizeAxis("stack", axis, list[0].rank + 1);
-  return concat(
-    list.map((t) => unsqueeze(t, k)),
-    { axis: k },
-  );
-}
-
-/** Pieces along an axis: of `size` each (the last may be shorter), or of the listed sizes, which must add up. */
-export function split(
-  x: Tensor,
-  size: number | readonly number[],
-  { axis = 0 }: { axis?: number } = {},
-): Tensor[] {
-  const k = normalizeAxis("split", axis, x.rank);
-  const n = x.shape[k];
-  if (typeof size === "number" && !(Number.isInteger(size) && size > 0)) {
-    throw new OptionError(`split: the size must be a positive integer, got ${show(size)}`);
-  }
-  const sizes =
-    typeof size === "number"
-      ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
-      : size;
-  if (sizes.reduce((a, b) => a + b, 0) !== n) {
-    throw new ShapeError(
-      `split: sizes must add up to ${n}, got ${show(sizes)} on axis ${k} of ${show(x.shape)}`,
-    );
-  }
-  let at = 0;
-  return sizes.map((length) => {
-    at += length;
-    return slice(x, [...Array<null>(k).fill(null), [at - length, at]]);
-  });
-}
-
-/** `count` pieces along an axis, of equal size but for the last. */
-export function chunk(x: Tensor, count: number, { axis = 0 }: { axis?: number } = {}): Tensor[] {
-  if (!Number.isInteger(count) || count < 1)
-    throw new OptionError(`chunk: the count must be a positive integer, got ${show(count)}`);
-  const k = normalizeAxis("chunk", axis, x.rank);
-  return split(x, Math.max(1, Math.ceil(x.shape[k] / count)), { axis: k });
 }

@@ -4,7 +4,8 @@ import { walkRows } from "../../kernels/elementwise/reference.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, stridesOf } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { concat, reshape, slice } from "./movement.ts";
+import { concat } from "./join.ts";
+import { reshape, slice } from "./movement.ts";
 import { defineOp } from "./op.ts";
 
 type Pads = readonly (readonly [before: number, after: number])[];

@@ -1,0 +1,97 @@
+/** Sorting and what rests on it. NaN counts as larger than every number. */
+
+import { OptionError, readOptions, show } from "../errors.ts";
+import { normalizeAxis } from "../shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { around, gatherRow } from "./index-ops.ts";
+import { defineOp } from "./op.ts";
+
+export interface SortOptions {
+  axis: number;
+  descending: boolean;
+}
+
+/** The order that sorts an axis (default the last). Stable; NaN counts as larger than every number. */
+export const argsort = defineOp<[x: Tensor], SortOptions>("argsort", {
+  options: { axis: -1, descending: false },
+  shape([x], { axis }) {
+    if (x.rank > 0) normalizeAxis("argsort", axis, x.rank);
+    return x;
+  },
+  dtype: () => "int32",
+  forward(out, [x], { axis, descending }) {
+    if (x.rank === 0) return;
+    const [outer, n, inner] = around(x.shape, normalizeAxis("argsort", axis, x.rank));
+    const { data } = x;
+    const order = new Int32Array(n);
+    const sign = descending ? -1 : 1;
+    for (let o = 0; o < outer; o++) {
+      for (let j = 0; j < inner; j++) {
+        const start = o * n * inner + j;
+        for (let k = 0; k < n; k++) order[k] = k;
+        order.sort((a, b) => sign * compare(data[start + a * inner], data[start + b * inner]) || a - b);
+        for (let k = 0; k < n; k++) out[start + k * inner] = order[k];
+      }
+    }
+  },
+});
+
+function compare(a: number, b: number): number {
+  if (a < b) return -1;
+  if (a > b) return 1;
+  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}
+
+export interface Ranked {
+  values: Tensor;
+  indices: Tensor;
+}
+
+const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
+  values: x.rank === 0 ? x : gatherRow(x, indices, { axis }),
+  indices,
+});
+
+/** An axis (default the last) in ascending order, with the indices it came from. Stable. */
+export function sort(x: Tensor, options?: Partial<SortOptions>): Ranked {
+  const axis = x.rank === 0 ? 0 : normalizeAxis("sort", options?.axis ?? -1, x.rank);
+  return ranked(x, argsort(x, options), axis);
+}
+
+export interface TopKOptions {
+  axis: number;
+  /** The largest (default) or the smallest. */
+  largest: boolean;
+}
+
+/** The k largest elements along an axis (default the last), best first, with their indices. */
+export function topK(x: Tensor, k: number, options: Partial<TopKOptions> = {}): Ranked {
+  const { axis, largest } = readOptions("topK", options, { axis: -1, largest: true });
+  const a = normalizeAxis("topK", axis, x.rank);
+  if (!Number.isInteger(k) || k < 0 || k > x.shape[a]) {
+    throw new OptionError(`topK: k must lie between 0 and the axis' size ${x.shape[a]}, got ${show(k)}`);
+  }
+  const order = argsort(x, { axis: a, descending: largest });
+  return ranked(x, order.slice([...Array<null>(a).fill(null), [0, k]]), a);
+}
+
+/** The k-th smallest element along an axis (default the last), k from 1, with its index. */
+export function kthValue(
+  x: Tensor,
+  k: number,
+  { axis = -1, keepDims = false }: { axis?: number; keepDims?: boolean } = {},
+): Ranked {
+  const a = normalizeAxis("kthValue", axis, x.rank);
+  if (!Number.isInteger(k) || k < 1 || k > x.shape[a]) {
+    throw new OptionError(`kthValue: k must lie between 1 and the axis' size ${x.shape[a]}, got ${show(k)}`);
+  }
+  const at = argsort(x, { axis: a }).slice([...Array<null>(a).fill(null), [k - 1, k]]);
+  const { values, indices } = ranked(x, at, a);
+  return keepDims ? { values, indices } : { values: values.squeeze(a), indices: indices.squeeze(a) };
+}
+
+/** The median along an axis (default the last): the lower of the two middle elements, as torch.median. */
+export function median(x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Ranked {
+  const a = normalizeAxis("median", options.axis ?? -1, x.rank);
+  return kthValue(x, Math.floor((x.shape[a] + 1) / 2), { ...options, axis: a });
+}
