@@ -85,7 +85,9 @@ export interface ConvOptions {
   groups: number;
 }
 
-const defaults: ConvOptions = { stride: 1, padding: 0, dilation: 1, groups: 1 };
+/** Pairs, since an option whose default is a number takes nothing but numbers. */
+const unions = ["stride", "padding", "dilation"] as const;
+const defaults: ConvOptions = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 };
 
 function readGeometry(op: string, { stride, padding, dilation, groups }: ConvOptions): Geometry {
   if (!Number.isInteger(groups) || groups < 1)
@@ -115,7 +117,7 @@ export function conv2d(
   bias?: Tensor | null,
   options?: Partial<ConvOptions>,
 ): Tensor {
-  const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults));
+  const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults, unions));
   const { groups } = geometry;
   if (x.rank !== 4 || weight.rank !== 4) {
     throw new ShapeError(
@@ -130,16 +132,20 @@ export function conv2d(
   return addBias("conv2d", convRow(floats(x), floats(weight), geometry), bias);
 }
 
+type Conv1dOptions = Omit<ConvOptions, "padding"> & { padding: number | Pair };
+
 /** conv2d with one axis of positions: x (N, C, L), weight (O, C/groups, K) -> (N, O, Ol). Padding: a number or [before, after]. */
 export function conv1d(
   x: Tensor,
   weight: Tensor,
   bias?: Tensor | null,
-  options?: Partial<Omit<ConvOptions, "padding"> & { padding: number | Pair }>,
+  options?: Partial<Conv1dOptions>,
 ): Tensor {
-  const { stride, padding, dilation, groups } = readOptions("conv1d", options, {
-    ...defaults,
-    padding: 0 as number | Pair,
+  const { stride, padding, dilation, groups } = readOptions<Conv1dOptions>("conv1d", options, {
+    stride: [1],
+    padding: [0, 0],
+    dilation: [1],
+    groups: 1,
   });
   if (x.rank !== 3 || weight.rank !== 3) {
     throw new ShapeError(
@@ -176,7 +182,7 @@ export function conv2dTranspose(
   const op = "conv2dTranspose";
   const { outputPadding, ...rest } = readOptions(op, options, {
     ...defaults,
-    outputPadding: 0 as number | readonly number[],
+    outputPadding: [0, 0] as number | readonly number[],
   });
   const geometry = readGeometry(op, rest);
   const extra = readPair(op, "outputPadding", outputPadding, 0);
@@ -229,10 +235,10 @@ export function unfold(
   options: { kernelSize: number | readonly number[] } & Partial<Omit<ConvOptions, "groups">>,
 ): Tensor {
   const { kernelSize, stride, padding, dilation } = readOptions("unfold", options, {
-    kernelSize: 1,
-    stride: 1,
-    padding: 0 as Padding,
-    dilation: 1,
+    kernelSize: [1, 1],
+    stride: [1, 1],
+    padding: [0, 0],
+    dilation: [1, 1],
   } as Required<typeof options>);
   if (x.rank !== 4) throw new ShapeError(`unfold: needs (N, C, H, W), got ${show(x.shape)}`);
   return unfoldRow(floats(x), {

@@ -42,7 +42,8 @@ export interface AvgPoolOptions extends PoolOptions {
 
 type Given<O> = number | Pair | (Partial<O> & { kernelSize: Sizes });
 
-const poolDefaults: PoolOptions = { kernelSize: 1, stride: null, padding: 0, ceilMode: false };
+/** Pairs, since an option whose default is a number takes nothing but numbers. */
+const poolDefaults: PoolOptions = { kernelSize: [1, 1], stride: null, padding: [0, 0], ceilMode: false };
 
 function read<O extends PoolOptions>(
   op: string,
@@ -91,7 +92,7 @@ export function maxPool2dWithIndices(
   x: Tensor,
   options: Given<MaxPoolOptions>,
 ): { values: Tensor; indices: Tensor } {
-  const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: 1 });
+  const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: [1, 1] });
   const indices = maxIndices(x, { windows, ceilMode });
   const [n, c, h, w] = x.shape;
   const flat = x.reshape([n, c, h * w]).gather(indices.reshape([n, c, -1]), { axis: 2 });

@@ -1,0 +1,45 @@
+import {
+  avgPool1d,
+  avgPool2d,
+  conv1d,
+  conv2d,
+  conv2dTranspose,
+  maxPool1d,
+  maxPool2d,
+  ones,
+  unfold,
+} from "bitgrad";
+import { describe, expect, it } from "vitest";
+
+const image = ones([1, 1, 6, 7]);
+
+describe("windows take a pair wherever they take a number", () => {
+  it.each([
+    ["a stride", conv2d(image, ones([1, 1, 2, 2]), null, { stride: [2, 3] }), [1, 1, 3, 2]],
+    ["a dilation", conv2d(image, ones([1, 1, 2, 2]), null, { dilation: [2, 1] }), [1, 1, 4, 6]],
+    ["a padding", conv2d(image, ones([1, 1, 2, 2]), null, { padding: [1, 0] }), [1, 1, 7, 6]],
+    [
+      "a padding of each side",
+      conv2d(image, ones([1, 1, 2, 2]), null, {
+        padding: [
+          [1, 0],
+          [0, 2],
+        ],
+      }),
+      [1, 1, 6, 8],
+    ],
+    [
+      "an output padding",
+      conv2dTranspose(image, ones([1, 1, 2, 2]), null, { stride: 2, outputPadding: [1, 0] }),
+      [1, 1, 13, 14],
+    ],
+    ["a kernel of unfold", unfold(image, { kernelSize: [2, 3] }), [1, 6, 25]],
+    ["a kernel of maxPool2d", maxPool2d(image, { kernelSize: [2, 3], dilation: [1, 2] }), [1, 1, 3, 1]],
+    ["a kernel of avgPool2d", avgPool2d(image, { kernelSize: [2, 3], padding: [1, 0] }), [1, 1, 4, 2]],
+    ["sides of conv1d", conv1d(ones([1, 1, 6]), ones([1, 1, 3]), null, { padding: [2, 0] }), [1, 1, 6]],
+    ["a kernel of maxPool1d", maxPool1d(ones([1, 1, 6]), { kernelSize: 2, padding: 1 }), [1, 1, 4]],
+    ["a kernel of avgPool1d", avgPool1d(ones([1, 1, 6]), 3), [1, 1, 2]],
+  ])("%s", (_, { shape }, wanted) => {
+    expect(shape).toEqual(wanted);
+  });
+});
