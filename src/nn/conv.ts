@@ -1,5 +1,5 @@
 import { OptionError, readOptions, show } from "../errors.ts";
-import { type Padding, readPadding, readPair } from "../ops/windows.ts";
+import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
 import type { Tensor } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
 import type { Parameter } from "./parameter.ts";
@@ -21,7 +21,7 @@ export interface Conv2dOptions extends LinearOptions {
   groups: number;
 }
 
-const defaults = { stride: 1, dilation: 1, groups: 1, bias: true, dtype: "float32", rng: null } as const;
+const defaults = { groups: 1, bias: true, dtype: "float32", rng: null } as const;
 
 /** Cross-correlation of (N, C, L) with a weight (out, in/groups, kernel). */
 export class Conv1d {
@@ -33,18 +33,23 @@ export class Conv1d {
   readonly groups: number;
 
   constructor(inChannels: number, outChannels: number, kernelSize: number, options?: Partial<Conv1dOptions>) {
-    const settings = readOptions<Conv1dOptions>("Conv1d", options, { ...defaults, padding: 0 });
+    const settings = readOptions<Conv1dOptions>("Conv1d", options, {
+      ...defaults,
+      stride: 1,
+      padding: [0, 0],
+      dilation: 1,
+    });
     const { stride, padding, dilation, groups } = settings;
     checkSizes("Conv1d", { inChannels, outChannels, kernelSize, stride, dilation });
     checkGroups("Conv1d", groups, { inChannels, outChannels });
-    const sides = typeof padding === "number" ? [padding] : padding;
-    if (!Array.isArray(sides) || !sides.every((n) => Number.isInteger(n) && n >= 0) || sides.length > 2) {
+    const sides = typeof padding === "number" ? [padding, padding] : padding;
+    if (!Array.isArray(sides) || sides.length !== 2 || !sides.every((n) => Number.isInteger(n) && n >= 0)) {
       throw new OptionError(
         `Conv1d: padding must be a non-negative integer or [before, after], got ${show(padding)}`,
       );
     }
     this.stride = stride;
-    this.padding = padding;
+    this.padding = [sides[0], sides[1]];
     this.dilation = dilation;
     this.groups = groups;
     const drawn = weightAndBias([outChannels, inChannels / groups, kernelSize], settings);
@@ -62,9 +67,10 @@ export class Conv1d {
 export class Conv2d {
   weight: Parameter;
   bias: Parameter | null;
-  readonly stride: number | readonly [number, number];
-  readonly padding: Padding;
-  readonly dilation: number | readonly [number, number];
+  readonly stride: Pair;
+  /** [[top, bottom], [left, right]], however it was given. */
+  readonly padding: readonly [Pair, Pair];
+  readonly dilation: Pair;
   readonly groups: number;
 
   constructor(
@@ -74,21 +80,22 @@ export class Conv2d {
     options?: Partial<Conv2dOptions>,
   ) {
     const settings = readOptions<Conv2dOptions>("Conv2d", options, {
-      ...(defaults as Omit<Conv2dOptions, "padding">),
-      stride: 1 as Conv2dOptions["stride"],
-      dilation: 1 as Conv2dOptions["dilation"],
-      padding: 0 as Padding,
+      ...defaults,
+      stride: [1, 1],
+      padding: [0, 0],
+      dilation: [1, 1],
     });
     const { stride, padding, dilation, groups } = settings;
     checkSizes("Conv2d", { inChannels, outChannels });
     checkGroups("Conv2d", groups, { inChannels, outChannels });
     const kernel = readPair("Conv2d", "kernelSize", kernelSize);
-    readPair("Conv2d", "stride", stride);
-    readPair("Conv2d", "dilation", dilation);
-    readPadding("Conv2d", padding);
-    this.stride = stride;
-    this.padding = padding;
-    this.dilation = dilation;
+    const [top, bottom, left, right] = readPadding("Conv2d", padding);
+    this.stride = readPair("Conv2d", "stride", stride);
+    this.padding = [
+      [top, bottom],
+      [left, right],
+    ];
+    this.dilation = readPair("Conv2d", "dilation", dilation);
     this.groups = groups;
     const drawn = weightAndBias([outChannels, inChannels / groups, ...kernel], settings);
     this.weight = drawn.weight;
