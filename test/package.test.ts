@@ -8,11 +8,16 @@ import { type BuildResult, build, type Platform } from "esbuild";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { rolldown } from "rolldown";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 const root = resolve(import.meta.dirname, "..");
 const fixtures = join(root, "test/package");
 const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+
+/** Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm. */
+const budget = 30 * 1024;
+
+vi.setConfig({ testTimeout: 180_000 });
 
 /** The entries as users write them: `bitgrad`, `bitgrad/nn`, … */
 const entries = Object.keys(pkg.exports)
@@ -258,7 +263,7 @@ describe("bundled", () => {
     await node("--conditions=browser", "--input-type=module", "--eval", code);
   });
 
-  it("the whole of bitgrad stays within 30 KB gzipped", async () => {
+  it("the whole of bitgrad stays within its budget of bytes", async () => {
     const whole = await byEsbuild(`import * as bitgrad from "bitgrad"; globalThis.bitgrad = bitgrad;`);
     const gzipped = { "bitgrad, whole": sizeOf(whole), "matmul + grad": sizeOf(await byEsbuild(example)) };
     if (process.env.BITGRAD_WRITE_SIZES) {
@@ -266,7 +271,7 @@ describe("bundled", () => {
       await mkdir(join(file, ".."), { recursive: true });
       await writeFile(file, `${JSON.stringify({ unit: "bytes, minified and gzipped", gzipped }, null, 2)}\n`);
     }
-    expect(gzipped["bitgrad, whole"]).toBeLessThanOrEqual(30 * 1024);
+    expect(gzipped["bitgrad, whole"]).toBeLessThanOrEqual(budget);
   });
 });
 
