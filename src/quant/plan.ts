@@ -1,0 +1,86 @@
+/** Which parameters of a model are quantized, and how. */
+
+import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import { matchPath } from "../nn/pattern.ts";
+import { findParameters, namedParameters } from "../nn/tree.ts";
+import type { QuantConfig } from "./presets.ts";
+import { type QuantizedTransform, quantized } from "./quantizer.ts";
+
+/** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
+export type PlanRule = readonly [
+  match: string | RegExp | ((path: string, parameter: Parameter, owner: object) => boolean),
+  config: QuantConfig | null,
+];
+
+export interface PlanOptions {
+  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`. */
+  default: QuantConfig | null;
+  /** The first match wins. */
+  rules: readonly PlanRule[];
+}
+
+export interface PlannedParameter {
+  readonly path: string;
+  readonly parameter: Parameter;
+  readonly config: QuantConfig | null;
+}
+
+export interface Plan {
+  /** What becomes of each parameter of a model. Throws OptionError for a rule that matches none. */
+  explain(model: object): PlannedParameter[];
+}
+
+const matches = ([match]: PlanRule, path: string, parameter: Parameter, owner: object): boolean =>
+  typeof match === "function" ? match(path, parameter, owner) : matchPath(match, path);
+
+/** A plan of quantization by path. A tied parameter follows the first of its names that a rule matches. */
+export function plan(options: Partial<PlanOptions>): Plan {
+  const { default: fallback, rules } = readOptions<PlanOptions>("plan", options, {
+    default: null,
+    rules: [],
+  });
+  return {
+    explain(model) {
+      const used = new Set<PlanRule>();
+      const names = findParameters(model);
+      const planned = namedParameters(model).map(([path, parameter]): PlannedParameter => {
+        const aliases = names.filter(({ item }) => item === parameter);
+        for (const rule of rules) {
+          if (!aliases.some((a) => matches(rule, a.path, parameter, a.owner))) continue;
+          used.add(rule);
+          return { path, parameter, config: rule[1] };
+        }
+        const isMatrix = parameter.shape.length >= 2 && path.split(".").at(-1) === "weight";
+        return { path, parameter, config: isMatrix ? fallback : null };
+      });
+      const idle = rules.findIndex((rule) => !used.has(rule));
+      if (idle >= 0) {
+        throw new OptionError(
+          `plan: rule ${idle} matches no parameter, got ${show(rules[idle][0])}; the first names are ${planned
+            .slice(0, 6)
+            .map((p) => p.path)
+            .join(", ")}`,
+        );
+      }
+      return planned;
+    },
+  };
+}
+
+export const quantizedTransform = (parameter: Parameter): QuantizedTransform | null =>
+  (parameter.transforms.find((t) => "quantizer" in t) as QuantizedTransform | undefined) ?? null;
+
+/**
+ * Makes the planned parameters train through their quantizers, in place, and returns the model. Throws StageError for a
+ * parameter that already has one.
+ */
+export function prepare<M extends object>(model: M, { explain }: Plan): M {
+  const planned = explain(model).filter(({ config }) => config !== null);
+  for (const { path, parameter } of planned) {
+    if (quantizedTransform(parameter))
+      throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
+  }
+  for (const { parameter, config } of planned) parameter.transforms.push(quantized(config!.weight));
+  return model;
+}
