@@ -1,0 +1,181 @@
+/** Multi-head attention: projections around `scaledDotProductAttention`, with a path that shows its insides. */
+
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import {
+  additiveMask,
+  attendValues,
+  attentionScores,
+  type RotaryOptions,
+  rotary as rotate,
+  scaledDotProductAttention,
+} from "../ops/attention.ts";
+import { dropout as drop } from "../ops/create.ts";
+import { softmax } from "../ops/softmax.ts";
+import type { Rng } from "../random.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import type { KeyValueCache } from "./cache.ts";
+import type { RngOption } from "./init.ts";
+import { Linear } from "./linear.ts";
+import { checkGroups, checkSizes } from "./sizes.ts";
+
+/**
+ * What a forward pass writes down: every list that is present gets one tensor a layer, in order. `{ scores: [], hidden: [] }`
+ * asks for these two.
+ */
+export interface Capture {
+  /** Attention scores before the softmax (B, H, Tq, Tk): scaled, masked, −Infinity where causality hides a key. */
+  scores?: Tensor[];
+  /** Attention probabilities (B, H, Tq, Tk), before dropout and head masks. */
+  probabilities?: Tensor[];
+  /** Values of every key head (B, Hkv, Tk, D). */
+  values?: Tensor[];
+  /** Hidden states (B, T, C): the input of the first block, then the output of every block. Filled by models. */
+  hidden?: Tensor[];
+}
+
+export interface AttentionOptions extends RngOption {
+  /** Biases of the query, key and value projections. */
+  bias: boolean;
+  /** Bias of the output projection; default: as `bias`. */
+  outBias: boolean | null;
+  /** Key and value heads, each shared by heads/kvHeads query heads; default: one a query head. */
+  kvHeads: number | null;
+  /** Share of the probabilities dropped in training. */
+  dropout: number;
+  /** Rotary positions of queries and keys, counted on from what a cache holds; true for the usual base of 10000. */
+  rotary: boolean | Partial<Omit<RotaryOptions, "offset">> | null;
+}
+
+export interface AttentionCall {
+  /** Where keys and values come from, (B, S, C), or a pair of them; default: x itself. */
+  context: Tensor | readonly [keys: Tensor, values: Tensor] | null;
+  /** Hide keys after the query; the last query is level with the last key. */
+  causal: boolean;
+  /** Broadcast to (B, H, Tq, Tk): bool, true where a key may be attended to, or a float added to the scores. */
+  mask: TensorLike | null;
+  /** Factors of the heads' probabilities: (H), or anything that broadcasts to (B, H, Tq, Tk). */
+  headMask: TensorLike | null;
+  /** Keys and values of earlier positions; this call's are appended. */
+  cache: KeyValueCache | null;
+  capture: Capture | null;
+  /** Source of dropout. */
+  rng: Rng | null;
+}
+
+/** What self-attention can be told. */
+export type SelfAttentionCall = Omit<AttentionCall, "context">;
+
+export const selfAttentionCall: SelfAttentionCall = {
+  causal: false,
+  mask: null,
+  headMask: null,
+  cache: null,
+  capture: null,
+  rng: null,
+};
+
+/**
+ * Multi-head attention, (B, T, C) -> (B, T, C): softmax(q·kᵀ/√D)·v in `heads` heads of D = C/heads between the projections
+ * query, key, value and out. Vaswani et al., 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023,
+ * arXiv:2305.13245. The scores are never kept unless capture, a head mask or dropout needs them.
+ */
+export class MultiHeadAttention {
+  training = true;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly dropout: number;
+  readonly rotary: Partial<Omit<RotaryOptions, "offset">> | null;
+  query: Linear;
+  key: Linear;
+  value: Linear;
+  out: Linear;
+
+  constructor(dim: number, heads: number, options?: Partial<AttentionOptions>) {
+    const { bias, outBias, kvHeads, dropout, rotary, rng } = readOptions<AttentionOptions>(
+      "MultiHeadAttention",
+      options,
+      { bias: true, outBias: null, kvHeads: null, dropout: 0, rotary: null, rng: null },
+    );
+    checkSizes("MultiHeadAttention", { dim, heads });
+    checkGroups("MultiHeadAttention", heads, { dim });
+    checkGroups("MultiHeadAttention", kvHeads ?? heads, { heads });
+    checkShare("MultiHeadAttention", dropout);
+    this.heads = heads;
+    this.kvHeads = kvHeads ?? heads;
+    this.dropout = dropout;
+    this.rotary = rotary === true ? {} : rotary || null;
+    if (this.rotary && (dim / heads) % 2 !== 0) {
+      throw new OptionError(
+        `MultiHeadAttention: rotary positions need an even head size, got ${dim / heads}`,
+      );
+    }
+    const kvDim = (dim / heads) * this.kvHeads;
+    this.query = new Linear(dim, dim, { bias, rng });
+    this.key = new Linear(dim, kvDim, { bias, rng });
+    this.value = new Linear(dim, kvDim, { bias, rng });
+    this.out = new Linear(dim, dim, { bias: outBias ?? bias, rng });
+  }
+
+  /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
+  forward(x: Tensor, options?: Partial<AttentionCall>): Tensor {
+    const call = readOptions<AttentionCall>("MultiHeadAttention", options, {
+      ...selfAttentionCall,
+      context: null,
+    });
+    if (x.rank !== 3) throw new ShapeError(`MultiHeadAttention: needs (B, T, C), got ${show(x.shape)}`);
+    const [keySource, valueSource] = sources(call.context, x);
+    const offset = call.cache?.length ?? 0;
+    const q = this.rotated(split(this.query.forward(x), this.heads), offset);
+    let k = this.rotated(split(this.key.forward(keySource), this.kvHeads), offset);
+    let v = split(this.value.forward(valueSource), this.kvHeads);
+    if (call.cache) [k, v] = call.cache.append(k, v);
+    call.capture?.values?.push(v);
+    const { scores, probabilities } = call.capture ?? {};
+    const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
+    const heads = open
+      ? this.attendOpenly(q, k, v, call)
+      : scaledDotProductAttention(q, k, v, { causal: call.causal, mask: call.mask });
+    return this.out.forward(heads.transpose(1, 2).reshape(x.shape));
+  }
+
+  private rotated(x: Tensor, offset: number): Tensor {
+    return this.rotary ? rotate(x, { ...this.rotary, offset }) : x;
+  }
+
+  private attendOpenly(q: Tensor, k: Tensor, v: Tensor, call: AttentionCall): Tensor {
+    const { causal, mask, headMask, capture, rng } = call;
+    const scores = attentionScores(q, k, mask === null ? null : additiveMask(mask, q.dtype), {
+      causal,
+      scale: 1 / Math.sqrt(q.shape[3]),
+    });
+    capture?.scores?.push(scores);
+    let probabilities = softmax(scores);
+    capture?.probabilities?.push(probabilities);
+    probabilities = drop(probabilities, { p: this.dropout, training: this.training, rng });
+    if (headMask !== null) probabilities = probabilities.mul(perHead(headMask));
+    return attendValues(probabilities, v);
+  }
+}
+
+/** Throws OptionError unless 0 ≤ p ≤ 1. */
+export function checkShare(op: string, dropout: number): void {
+  if (!(dropout >= 0 && dropout <= 1)) {
+    throw new OptionError(`${op}: dropout must lie between 0 and 1, got ${show(dropout)}`);
+  }
+}
+
+function sources(context: AttentionCall["context"], x: Tensor): readonly [Tensor, Tensor] {
+  if (context === null) return [x, x];
+  return isTensor(context) ? [context, context] : (context as readonly [Tensor, Tensor]);
+}
+
+/** (B, T, H·D) -> (B, H, T, D). */
+function split(x: Tensor, heads: number): Tensor {
+  const [b, t, c] = x.shape;
+  return x.reshape([b, t, heads, c / heads]).transpose(1, 2);
+}
+
+function perHead(mask: TensorLike): Tensor {
+  const given = asTensor("MultiHeadAttention", mask);
+  return given.rank === 1 ? given.reshape([1, given.size, 1, 1]) : given;
+}

@@ -1,0 +1,226 @@
+/** The blocks of Transformers: the position-wise network, and encoder and decoder layers around attention. */
+
+import { OptionError, readOptions, show } from "../errors.ts";
+import { dropout as drop } from "../ops/create.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor } from "../tensor.ts";
+import {
+  type AttentionOptions,
+  checkShare,
+  MultiHeadAttention,
+  type SelfAttentionCall,
+  selfAttentionCall,
+} from "./attention.ts";
+import type { RngOption } from "./init.ts";
+import { Linear } from "./linear.ts";
+import { LayerNorm, RMSNorm } from "./norm.ts";
+
+const activations = {
+  relu: (x: Tensor) => x.relu(),
+  gelu: (x: Tensor) => x.gelu(),
+  geluTanh: (x: Tensor) => x.gelu({ approximate: "tanh" }),
+  silu: (x: Tensor) => x.silu(),
+  swiglu: (x: Tensor) => x.silu(),
+};
+
+/** "geluTanh" is GPT's approximation; "swiglu" multiplies silu(gate(x)) and up(x). */
+export type Activation = keyof typeof activations;
+
+export interface FeedForwardOptions extends RngOption {
+  activation: Activation;
+  bias: boolean;
+}
+
+/**
+ * down(activation(up(x))), (…, C) -> (…, C), with `hidden` features between; for "swiglu" down(silu(gate(x)) · up(x)),
+ * Shazeer, 2020, arXiv:2002.05202.
+ */
+export class FeedForward {
+  readonly activation: Activation;
+  gate: Linear | null;
+  up: Linear;
+  down: Linear;
+
+  constructor(dim: number, hidden: number, options?: Partial<FeedForwardOptions>) {
+    const { activation, bias, rng } = readOptions<FeedForwardOptions>("FeedForward", options, {
+      activation: "relu",
+      bias: true,
+      rng: null,
+    });
+    if (!Object.hasOwn(activations, activation)) {
+      throw new OptionError(
+        `FeedForward: unknown activation, got ${show(activation)}; known are ${Object.keys(activations).join(", ")}`,
+      );
+    }
+    this.activation = activation;
+    this.gate = activation === "swiglu" ? new Linear(dim, hidden, { bias, rng }) : null;
+    this.up = new Linear(dim, hidden, { bias, rng });
+    this.down = new Linear(hidden, dim, { bias, rng });
+  }
+
+  forward(x: Tensor): Tensor {
+    const act = activations[this.activation];
+    const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
+    return this.down.forward(inner);
+  }
+}
+
+export interface TransformerLayerOptions extends AttentionOptions {
+  /** Where the normalisation sits: before each sublayer (pre), or after its residual sum (post). */
+  norm: "pre" | "post";
+  normalization: "layer" | "rms";
+  eps: number;
+  activation: Activation;
+  /** Biases of every projection; LayerNorm keeps its own. */
+  bias: boolean;
+  /** Share of the attention probabilities and of each sublayer's output dropped in training. */
+  dropout: number;
+}
+
+const layerDefaults: TransformerLayerOptions = {
+  norm: "post",
+  normalization: "layer",
+  eps: 1e-5,
+  activation: "relu",
+  bias: true,
+  outBias: null,
+  kvHeads: null,
+  dropout: 0,
+  rotary: null,
+  rng: null,
+};
+
+function readLayer(op: string, options: Partial<TransformerLayerOptions> | undefined) {
+  const settings = readOptions(op, options, layerDefaults);
+  const { norm, normalization } = settings;
+  if (norm !== "pre" && norm !== "post") {
+    throw new OptionError(`${op}: norm must be "pre" or "post", got ${show(norm)}`);
+  }
+  if (normalization !== "layer" && normalization !== "rms") {
+    throw new OptionError(`${op}: normalization must be "layer" or "rms", got ${show(normalization)}`);
+  }
+  checkShare(op, settings.dropout);
+  return settings;
+}
+
+type Settings = Readonly<TransformerLayerOptions>;
+type Norm = LayerNorm | RMSNorm;
+
+const makeNorm = (dim: number, { normalization, eps }: Settings): Norm =>
+  normalization === "rms" ? new RMSNorm(dim, { eps }) : new LayerNorm(dim, { eps });
+
+const makeAttention = (
+  dim: number,
+  heads: number,
+  { bias, outBias, kvHeads, dropout, rotary, rng }: Settings,
+): MultiHeadAttention => new MultiHeadAttention(dim, heads, { bias, outBias, kvHeads, dropout, rotary, rng });
+
+/** x + sublayer(x), with the normalisation before the sublayer or after the sum. */
+function residual(
+  layer: { norm: "pre" | "post"; dropout: number; training: boolean },
+  x: Tensor,
+  norm: Norm,
+  sublayer: (x: Tensor) => Tensor,
+  rng: Rng | null,
+): Tensor {
+  const { dropout: p, training } = layer;
+  if (layer.norm === "pre") return x.add(drop(sublayer(norm.forward(x)), { p, training, rng }));
+  return norm.forward(x.add(drop(sublayer(x), { p, training, rng })));
+}
+
+/**
+ * Self-attention and a position-wise network, each with a residual sum and a normalisation, (B, T, C) -> (B, T, C). With
+ * `causal` in the call it is the block of a decoder-only model.
+ */
+export class TransformerEncoderLayer {
+  training = true;
+  readonly norm: "pre" | "post";
+  readonly dropout: number;
+  attention: MultiHeadAttention;
+  mlp: FeedForward;
+  norm1: Norm;
+  norm2: Norm;
+
+  constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
+    const settings = readLayer("TransformerEncoderLayer", options);
+    const { activation, bias, rng } = settings;
+    this.norm = settings.norm;
+    this.dropout = settings.dropout;
+    this.attention = makeAttention(dim, heads, settings);
+    this.mlp = new FeedForward(dim, hidden, { activation, bias, rng });
+    this.norm1 = makeNorm(dim, settings);
+    this.norm2 = makeNorm(dim, settings);
+  }
+
+  /** Takes the options of `MultiHeadAttention.forward`, but for `context`. */
+  forward(x: Tensor, options?: Partial<SelfAttentionCall>): Tensor {
+    const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
+    const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
+    return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
+  }
+}
+
+export interface DecoderCall extends SelfAttentionCall {
+  /** Which of the memory's positions may be read, broadcast to (B, H, T, S), as `mask` is. */
+  memoryMask: SelfAttentionCall["mask"];
+  /** Factors of the heads of the attention to the memory. */
+  memoryHeadMask: SelfAttentionCall["headMask"];
+  /** What the attention to the memory writes down. */
+  memoryCapture: SelfAttentionCall["capture"];
+}
+
+const decoderCall: DecoderCall = {
+  ...selfAttentionCall,
+  causal: true,
+  memoryMask: null,
+  memoryHeadMask: null,
+  memoryCapture: null,
+};
+
+/**
+ * Causal self-attention, attention to an encoder's output (the memory) and a position-wise network, (B, T, C) -> (B, T, C).
+ */
+export class TransformerDecoderLayer {
+  training = true;
+  readonly norm: "pre" | "post";
+  readonly dropout: number;
+  attention: MultiHeadAttention;
+  crossAttention: MultiHeadAttention;
+  mlp: FeedForward;
+  norm1: Norm;
+  norm2: Norm;
+  norm3: Norm;
+
+  constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
+    const settings = readLayer("TransformerDecoderLayer", options);
+    const { activation, bias, rng } = settings;
+    this.norm = settings.norm;
+    this.dropout = settings.dropout;
+    this.attention = makeAttention(dim, heads, settings);
+    this.crossAttention = makeAttention(dim, heads, { ...settings, rotary: false });
+    this.mlp = new FeedForward(dim, hidden, { activation, bias, rng });
+    this.norm1 = makeNorm(dim, settings);
+    this.norm2 = makeNorm(dim, settings);
+    this.norm3 = makeNorm(dim, settings);
+  }
+
+  /** x (B, T, C) attends to itself, causally unless told otherwise, and to the memory (B, S, C). */
+  forward(x: Tensor, memory: Tensor, options?: Partial<DecoderCall>): Tensor {
+    const { memoryMask, memoryHeadMask, memoryCapture, ...call } = readOptions(
+      "TransformerDecoderLayer",
+      options,
+      decoderCall,
+    );
+    const { rng } = call;
+    const cross = {
+      context: memory,
+      mask: memoryMask,
+      headMask: memoryHeadMask,
+      capture: memoryCapture,
+      rng,
+    };
+    const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), rng);
+    const z = residual(this, y, this.norm2, (w) => this.crossAttention.forward(w, cross), rng);
+    return residual(this, z, this.norm3, (w) => this.mlp.forward(w), rng);
+  }
+}
