@@ -41,6 +41,7 @@ const only: Record<string, readonly string[]> = { kernels: ["dtype", "errors", "
 const packages: Record<string, readonly string[]> = {
   "seedrandom/seedrandom.js": ["src/random.ts"],
   "gpu.js": ["src/gpu.ts"],
+  "fast-check": ["src/testing/arbitraries.ts"],
 };
 
 const lineLimit = 350;
