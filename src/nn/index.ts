@@ -1,17 +1,46 @@
 import "../ops/all.ts";
 
+export {
+  type AttentionCall,
+  type AttentionOptions,
+  type Capture,
+  MultiHeadAttention,
+  type SelfAttentionCall,
+} from "./attention.ts";
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from "./batch-norm.ts";
 export { blank, hasData, withoutData } from "./blank.ts";
+export { type KeyValueCache, KVCache } from "./cache.ts";
 export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";
+export {
+  type CrossEntropyOptions,
+  crossEntropy,
+  type MultiMarginOptions,
+  multiMarginLoss,
+  type NllOptions,
+  nllLoss,
+} from "./cross-entropy.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export * as init from "./init.ts";
 export { isLayer, type Layer } from "./layer.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
+export {
+  bceLoss,
+  bceWithLogits,
+  cosineEmbedding,
+  huberLoss,
+  type KlDivOptions,
+  klDiv,
+  l1Loss,
+  mseLoss,
+  smoothL1Loss,
+  softMarginLoss,
+} from "./losses.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export { isParameter, Parameter, type Transform } from "./parameter.ts";
 export { matchPath, type PathPattern } from "./pattern.ts";
 export { PReLU, prelu } from "./prelu.ts";
+export type { Reduction, ReductionOption } from "./reduction.ts";
 export { Sequential, type Step } from "./sequential.ts";
 export { SqueezeExcite, type SqueezeExciteOptions } from "./squeeze-excite.ts";
 export {
@@ -22,6 +51,15 @@ export {
   type StateDict,
   stateDict,
 } from "./state.ts";
+export {
+  type Activation,
+  type DecoderCall,
+  FeedForward,
+  type FeedForwardOptions,
+  TransformerDecoderLayer,
+  TransformerEncoderLayer,
+  type TransformerLayerOptions,
+} from "./transformer.ts";
 export {
   type Found,
   findParameters,

@@ -1,0 +1,203 @@
+/** Losses of pairs: regression, binary targets, divergences and margins. */
+
+import type { FloatArray } from "../dtype.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { defineOp } from "../ops/op.ts";
+import { floats, logSoftmax } from "../ops/softmax.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { paired, type Reduction, type ReductionOption, reduced } from "./reduction.ts";
+
+const mean: ReductionOption = { reduction: "mean" };
+
+/** (input − target)². Shapes must be equal. */
+export function mseLoss(input: TensorLike, target: TensorLike, options?: Partial<ReductionOption>): Tensor {
+  const { reduction } = readOptions("mseLoss", options, mean);
+  const [x, y] = paired("mseLoss", input, target);
+  return reduced("mseLoss", x.sub(y).square(), reduction);
+}
+
+/** |input − target|. Shapes must be equal. */
+export function l1Loss(input: TensorLike, target: TensorLike, options?: Partial<ReductionOption>): Tensor {
+  const { reduction } = readOptions("l1Loss", options, mean);
+  const [x, y] = paired("l1Loss", input, target);
+  return reduced("l1Loss", x.sub(y).abs(), reduction);
+}
+
+/** d²/2 up to |d| = delta and delta·(|d| − delta/2) beyond, d = input − target. Huber, 1964. */
+export function huberLoss(
+  input: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption & { delta: number }>,
+): Tensor {
+  const { reduction, delta } = readOptions("huberLoss", options, { ...mean, delta: 1 });
+  if (!(delta > 0)) throw new OptionError(`huberLoss: delta must be above 0, got ${show(delta)}`);
+  const [x, y] = paired("huberLoss", input, target);
+  return reduced("huberLoss", huber(x, y, delta), reduction);
+}
+
+/** huberLoss divided by its bend, `beta`; l1Loss where beta is 0. Girshick, 2015, arXiv:1504.08083. */
+export function smoothL1Loss(
+  input: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption & { beta: number }>,
+): Tensor {
+  const { reduction, beta } = readOptions("smoothL1Loss", options, { ...mean, beta: 1 });
+  if (!(beta >= 0)) throw new OptionError(`smoothL1Loss: beta must not be negative, got ${show(beta)}`);
+  const [x, y] = paired("smoothL1Loss", input, target);
+  const losses = beta === 0 ? x.sub(y).abs() : huber(x, y, beta).div(beta);
+  return reduced("smoothL1Loss", losses, reduction);
+}
+
+function huber(x: Tensor, y: Tensor, delta: number): Tensor {
+  const distance = x.sub(y).abs();
+  const near = distance.clip({ max: delta });
+  return near.square().mul(0.5).add(distance.sub(near).mul(delta));
+}
+
+/** Logarithms are held at −100, as in PyTorch, so that a certain mistake costs 100 and not Infinity. */
+const heldLog = (x: number): number => Math.max(Math.log(x), -100);
+
+const bceRow = defineOp<[p: Tensor, target: Tensor]>("bce", {
+  options: {},
+  arity: 2,
+  shape: ([p]) => p,
+  forward(out, [p, target]) {
+    const [a, b] = [p.data as FloatArray, target.data as FloatArray];
+    for (let i = 0; i < out.length; i++) out[i] = -(b[i] * heldLog(a[i]) + (1 - b[i]) * heldLog(1 - a[i]));
+  },
+  vjp(grad, { inputs: [p, target] }) {
+    const rest = p.neg().add(1);
+    const held = (x: Tensor) => x.log().clip({ min: -100 });
+    return [grad.mul(p.sub(target)).div(p.mul(rest).maximum(1e-12)), grad.mul(held(rest).sub(held(p)))];
+  },
+});
+
+/**
+ * −(target·log input + (1 − target)·log(1 − input)) of probabilities, logarithms held at −100; `weight` broadcasts.
+ * Throws OptionError for inputs outside [0, 1].
+ */
+export function bceLoss(
+  input: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption & { weight: TensorLike | null }>,
+): Tensor {
+  const op = "bceLoss";
+  const { reduction, weight } = readOptions(op, options, { ...mean, weight: null as TensorLike | null });
+  const [p, y] = paired(op, input, target);
+  const outside = p.data.findIndex((value: number) => !(value >= 0 && value <= 1));
+  if (outside >= 0) {
+    throw new OptionError(
+      `${op}: inputs must be probabilities, got ${p.data[outside]} at index ${outside}; for logits use bceWithLogits`,
+    );
+  }
+  return reduced(op, weighted(op, bceRow(p, y), weight), reduction);
+}
+
+/**
+ * bceLoss(σ(input), target) without its overflow: −(posWeight·target·log σ(x) + (1 − target)·log σ(−x)). `posWeight` and
+ * `weight` broadcast.
+ */
+export function bceWithLogits(
+  input: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption & { weight: TensorLike | null; posWeight: TensorLike | null }>,
+): Tensor {
+  const op = "bceWithLogits";
+  const { reduction, weight, posWeight } = readOptions(op, options, {
+    ...mean,
+    weight: null as TensorLike | null,
+    posWeight: null as TensorLike | null,
+  });
+  const [x, y] = paired(op, input, target);
+  const positive = weighted(op, y.mul(x.logSigmoid()), posWeight);
+  const negative = y.neg().add(1).mul(x.neg().logSigmoid());
+  return reduced(op, weighted(op, positive.add(negative).neg(), weight), reduction);
+}
+
+function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {
+  if (weight === null) return losses;
+  const w = floats(asTensor(op, weight, losses.dtype));
+  const product = losses.mul(w);
+  if (product.size !== losses.size || product.rank !== losses.rank) {
+    throw new ShapeError(
+      `${op}: a weight must broadcast to the input, got ${show(w.shape)} for ${show(losses.shape)}`,
+    );
+  }
+  return product;
+}
+
+export interface KlDivOptions {
+  /** What the input is: logits, made log-probabilities along `axis`, or log-probabilities already (as in PyTorch). */
+  from: "logits" | "logProbs";
+  /** The target is log-probabilities. */
+  logTarget: boolean;
+  axis: number;
+  /** "batchmean" divides the sum by the first axis: the divergence itself. "mean", PyTorch's default, divides by all elements. */
+  reduction: Reduction | "batchmean";
+}
+
+/** KL(target ‖ input), elementwise target·(log target − input), 0 where the target is 0. Kullback and Leibler, 1951. */
+export function klDiv(input: TensorLike, target: TensorLike, options?: Partial<KlDivOptions>): Tensor {
+  const { from, logTarget, axis, reduction } = readOptions<KlDivOptions>("klDiv", options, {
+    from: "logProbs",
+    logTarget: false,
+    axis: -1,
+    reduction: "mean",
+  });
+  if (from !== "logits" && from !== "logProbs") {
+    throw new OptionError(`klDiv: from must be "logits" or "logProbs", got ${show(from)}`);
+  }
+  const [x, y] = paired("klDiv", input, target);
+  const logQ = from === "logits" ? logSoftmax(x, axis) : x;
+  const losses = logTarget ? y.exp().mul(y.sub(logQ)) : divergence(y, logQ);
+  if (reduction !== "batchmean") return reduced("klDiv", losses, reduction);
+  if (x.rank === 0) throw new ShapeError('klDiv: "batchmean" needs a batch axis, got a single number');
+  return reduced("klDiv", losses, "mean", x.shape[0]);
+}
+
+/** Where p is 0 neither its logarithm nor q counts, whatever they are. */
+function divergence(p: Tensor, logQ: Tensor): Tensor {
+  const some = p.notEqual(0);
+  return p.mul(some.where(p, 1).log().sub(some.where(logQ, 0)));
+}
+
+/** target ±1: 1 − cos for a pair that belongs together, max(0, cos − margin) for one that does not. (…, C) twice, (…). */
+export function cosineEmbedding(
+  x1: TensorLike,
+  x2: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption & { margin: number }>,
+): Tensor {
+  const op = "cosineEmbedding";
+  const { reduction, margin } = readOptions(op, options, { ...mean, margin: 0 });
+  const [a, b] = paired(op, x1, x2);
+  if (a.rank === 0) throw new ShapeError(`${op}: needs vectors on the last axis, got ${show(a.shape)}`);
+  const sum = (x: Tensor) => x.sum({ axis: -1 });
+  const lengths = sum(a.square()).add(1e-12).mul(sum(b.square()).add(1e-12)).sqrt();
+  const cosine = sum(a.mul(b)).div(lengths);
+  const [, y] = paired(op, cosine, target);
+  checkSigns(op, y);
+  const losses = y.greater(0).where(cosine.neg().add(1), cosine.sub(margin).clip({ min: 0 }));
+  return reduced(op, losses, reduction);
+}
+
+/** log(1 + exp(−target·input)), target ±1. */
+export function softMarginLoss(
+  input: TensorLike,
+  target: TensorLike,
+  options?: Partial<ReductionOption>,
+): Tensor {
+  const { reduction } = readOptions("softMarginLoss", options, mean);
+  const [x, y] = paired("softMarginLoss", input, target);
+  checkSigns("softMarginLoss", y);
+  return reduced("softMarginLoss", x.mul(y).logSigmoid().neg(), reduction);
+}
+
+function checkSigns(op: string, target: Tensor): void {
+  const { data } = target;
+  for (let i = 0; i < data.length; i++) {
+    if (Math.abs(data[i]) !== 1) {
+      throw new OptionError(`${op}: targets must be 1 or -1, got ${data[i]} at index ${i}`);
+    }
+  }
+}
