@@ -16,7 +16,7 @@ import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
-import { checkGroups, checkSizes } from "./sizes.ts";
+import { checkSizes } from "./sizes.ts";
 
 /**
  * What a forward pass writes down: every list that is present gets one tensor a layer, in order. `{ scores: [], hidden: [] }`
@@ -96,9 +96,12 @@ export class MultiHeadAttention {
       options,
       { bias: true, outBias: null, kvHeads: null, dropout: 0, rotary: null, rng: null },
     );
-    checkSizes("MultiHeadAttention", { dim, heads });
-    checkGroups("MultiHeadAttention", heads, { dim });
-    checkGroups("MultiHeadAttention", kvHeads ?? heads, { heads });
+    checkSizes("MultiHeadAttention", { dim, heads, kvHeads: kvHeads ?? heads });
+    if (dim % heads !== 0 || heads % (kvHeads ?? heads) !== 0) {
+      throw new OptionError(
+        `MultiHeadAttention: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
+      );
+    }
     checkShare("MultiHeadAttention", dropout);
     this.heads = heads;
     this.kvHeads = kvHeads ?? heads;

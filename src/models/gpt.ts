@@ -1,0 +1,169 @@
+/** Gpt: the decoder-only Transformer, in GPT-1's and GPT-2's forms. */
+
+import { readOptions } from "../errors.ts";
+import { checkShare } from "../nn/attention.ts";
+import { KVCache } from "../nn/cache.ts";
+import { Embedding } from "../nn/embedding.ts";
+import { normal } from "../nn/init.ts";
+import { Linear } from "../nn/linear.ts";
+import { LayerNorm } from "../nn/norm.ts";
+import { checkSizes } from "../nn/sizes.ts";
+import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
+import { dropout as drop } from "../ops/create.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
+import {
+  branchEnds,
+  type CausalCall,
+  causalCall,
+  checkContext,
+  headsOf,
+  initNormal,
+  keyMask,
+  readIds,
+  tiedLinear,
+} from "./language.ts";
+
+export interface GptConfig {
+  /** Tokens known. */
+  vocabulary: number;
+  /** Positions that can be read at once. */
+  context: number;
+  /** Features a position. */
+  dim: number;
+  layers: number;
+  heads: number;
+  /** Features within the position-wise networks; default 4·dim. */
+  feedForward?: number | null;
+  /** "pre" as in GPT-2, with a last normalisation after the blocks; "post" as in GPT-1. */
+  norm?: "pre" | "post";
+  activation?: Activation;
+  eps?: number;
+  /** Share dropped in training of embeddings, attention probabilities and sublayer outputs. */
+  dropout?: number;
+  /** Biases of the projections. */
+  bias?: boolean;
+  /** Whether the head shares the token table. */
+  tied?: boolean;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
+const gpt2 = (layers: number, dim: number, heads: number): GptConfig => ({
+  vocabulary: 50257,
+  context: 1024,
+  dim,
+  layers,
+  heads,
+});
+
+/**
+ * Token and learned position embeddings, causal blocks, and a head without bias: ids (B, T) -> logits (B, T, V). Radford et
+ * al., 2018 and 2019. Weights begin as N(0, 0.02), those that end a residual branch divided by √(2·layers) in the pre form,
+ * positions as N(0, 0.01) there, as in GPT-2.
+ */
+export class Gpt {
+  /** The published sizes. GPT-1's single table of tokens and positions is two tables here. */
+  static readonly configs = {
+    gpt1: { vocabulary: 40478, context: 512, dim: 768, layers: 12, heads: 12, norm: "post" },
+    gpt2: gpt2(12, 768, 12),
+    gpt2Medium: gpt2(24, 1024, 16),
+    gpt2Large: gpt2(36, 1280, 20),
+    gpt2Xl: gpt2(48, 1600, 25),
+  } as const satisfies Record<string, GptConfig>;
+
+  training = true;
+  readonly context: number;
+  readonly dropout: number;
+  token: Embedding;
+  position: Embedding;
+  blocks: TransformerEncoderLayer[];
+  norm: LayerNorm | null;
+  head: Linear;
+
+  constructor(config: GptConfig) {
+    const settings = readOptions<Required<GptConfig>>("Gpt", config, {
+      vocabulary: 0,
+      context: 0,
+      dim: 0,
+      layers: 0,
+      heads: 0,
+      feedForward: null,
+      norm: "pre",
+      activation: "geluTanh",
+      eps: 1e-5,
+      dropout: 0,
+      bias: true,
+      tied: true,
+      rng: null,
+    });
+    const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, rng } = settings;
+    checkSizes("Gpt", { vocabulary, context, dim, layers, heads });
+    checkShare("Gpt", dropout);
+    this.context = context;
+    this.dropout = dropout;
+    this.token = new Embedding(vocabulary, dim, { rng });
+    this.position = new Embedding(context, dim, { rng });
+    const block = { norm, activation, eps, dropout, bias, rng };
+    this.blocks = Array.from(
+      { length: layers },
+      () => new TransformerEncoderLayer(dim, heads, settings.feedForward ?? 4 * dim, block),
+    );
+    this.norm = norm === "pre" ? new LayerNorm(dim, { eps }) : null;
+    this.head = settings.tied
+      ? tiedLinear(this.token.weight)
+      : new Linear(dim, vocabulary, { bias: false, rng });
+    const scale = norm === "pre" ? 1 / Math.sqrt(2 * layers) : 1;
+    initNormal(this, { std: 0.02, scale, residual: branchEnds, rng });
+    if (norm === "pre") normal(this.position.weight, { std: 0.01, rng });
+  }
+
+  /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
+  forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
+    const { mask, headMask, cache, capture, rng } = readOptions("Gpt", options, causalCall);
+    const given = readIds("Gpt", ids);
+    const start = cache?.[0].length ?? 0;
+    const end = start + given.shape[1];
+    checkContext("Gpt", start, given.shape[1], this.context);
+    const places = this.position.weight.effective().slice([[start, end]]);
+    const { dropout: p, training } = this;
+    let x = drop(this.token.forward(given).add(places), { p, training, rng });
+    const keys = keyMask(mask);
+    capture?.hidden?.push(x);
+    this.blocks.forEach((block, i) => {
+      const heads = headsOf("Gpt", headMask, i, this.blocks.length);
+      x = block.forward(x, {
+        causal: true,
+        mask: keys,
+        headMask: heads,
+        cache: cache?.[i] ?? null,
+        capture,
+        rng,
+      });
+      capture?.hidden?.push(x);
+    });
+    return this.head.forward(this.norm ? this.norm.forward(x) : x);
+  }
+
+  /** An empty cache for every block. */
+  newCache(): KVCache[] {
+    return this.blocks.map(() => new KVCache());
+  }
+
+  /** See `stream`: the tokens after the prompt as they are made. */
+  stream(
+    prompt: ArrayLike<number>,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+  ): Generator<number, void, undefined> {
+    return stream(this, prompt, options);
+  }
+
+  /** The tokens after the prompt, all at once; `onToken` sees each as it is made. */
+  generate(
+    prompt: ArrayLike<number>,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+  ): number[] {
+    return generate(this, prompt, options);
+  }
+}

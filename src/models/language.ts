@@ -1,0 +1,95 @@
+/** What the language models share: how they are called, read ids, tie weights and begin. */
+
+import { ShapeError, show } from "../errors.ts";
+import type { Capture } from "../nn/attention.ts";
+import { withoutData } from "../nn/blank.ts";
+import type { KeyValueCache } from "../nn/cache.ts";
+import { constant, normal, truncNormal } from "../nn/init.ts";
+import { Linear } from "../nn/linear.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import { namedParameters } from "../nn/tree.ts";
+import type { Rng } from "../random.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+
+export interface LanguageCall {
+  /** (B, S): true at positions that may be read, false at padding; or what broadcasts to (B, H, T, S), as in attention. */
+  mask: TensorLike | null;
+  /** (layers, H): a factor of each head's probabilities. */
+  headMask: TensorLike | null;
+  /** Lists to fill with scores, probabilities and values of every layer and with hidden states. */
+  capture: Capture | null;
+  /** Source of dropout. */
+  rng: Rng | null;
+}
+
+export interface CausalCall extends LanguageCall {
+  /** One cache a layer, from `newCache()`; the ids are then those after the cached ones, and the mask covers both. */
+  cache: readonly KeyValueCache[] | null;
+}
+
+export const languageCall: LanguageCall = { mask: null, headMask: null, capture: null, rng: null };
+export const causalCall: CausalCall = { ...languageCall, cache: null };
+
+/** Ids as an integer tensor (B, T); throws ShapeError for another rank. */
+export function readIds(op: string, ids: TensorLike): Tensor {
+  const given = asTensor(op, ids, "int32");
+  if (given.rank !== 2) throw new ShapeError(`${op}: ids must be (B, T), got ${show(given.shape)}`);
+  return given;
+}
+
+/** Throws ShapeError where positions from `start` on leave the context. */
+export function checkContext(op: string, start: number, count: number, context: number): void {
+  if (start + count > context) {
+    throw new ShapeError(
+      `${op}: the context holds ${context} positions, got ${start + count}; shorten the text or clear the cache`,
+    );
+  }
+}
+
+/** A (B, S) mask as attention takes it. */
+export function keyMask(mask: TensorLike | null): Tensor | null {
+  if (mask === null) return null;
+  const given = asTensor("mask", mask);
+  return given.rank === 2 ? given.reshape([given.shape[0], 1, 1, given.shape[1]]) : given;
+}
+
+/** Row `layer` of a (layers, H) head mask. */
+export function headsOf(op: string, mask: TensorLike | null, layer: number, layers: number): Tensor | null {
+  if (mask === null) return null;
+  const given = asTensor(op, mask);
+  if (given.rank !== 2 || given.shape[0] !== layers) {
+    throw new ShapeError(`${op}: headMask must be (${layers}, H), got ${show(given.shape)}`);
+  }
+  return given.select(layer);
+}
+
+/** A projection to the vocabulary that shares the (V, C) table of an embedding. */
+export function tiedLinear(table: Parameter): Linear {
+  const [vocabulary, dim] = table.shape;
+  const head = withoutData(() => new Linear(dim, vocabulary, { bias: false }));
+  head.weight = table;
+  return head;
+}
+
+/**
+ * Draws every weight of rank 2 or more from N(0, std), those named in `residual` from N(0, std·scale), and sets biases to 0.
+ * `truncated` cuts at two deviations. Weights of normalisations stay 1.
+ */
+export function initNormal(
+  model: object,
+  options: { std: number; scale?: number; residual?: RegExp; truncated?: boolean; rng: Rng | null },
+): void {
+  const { std, scale = 1, residual, truncated = false, rng } = options;
+  for (const [name, parameter] of namedParameters(model)) {
+    if (name.endsWith("bias")) constant(parameter, 0);
+    else if (parameter.shape.length >= 2) {
+      const deviation = residual?.test(name) ? std * scale : std;
+      if (truncated) {
+        truncNormal(parameter, { std: deviation, low: -2 * deviation, high: 2 * deviation, rng });
+      } else normal(parameter, { std: deviation, rng });
+    }
+  }
+}
+
+/** The projections that end a residual branch. */
+export const branchEnds = /\.(out|down)\.weight$/;
