@@ -20,6 +20,22 @@ function callEach(out: FloatArray, x: FloatArray, f: Unary): void {
   for (let i = 0; i < out.length; i++) out[i] = f(x[i]);
 }
 
+/** out = grad · slope(x, y), element by element. */
+export function unaryGrad(
+  out: TypedArray,
+  grad: TypedArray,
+  x: TypedArray,
+  y: TypedArray,
+  slope: Binary,
+): void {
+  const g = asFloats(grad);
+  const input = asFloats(x);
+  const output = asFloats(y);
+  writeFloats(out, (to) => {
+    for (let i = 0; i < to.length; i++) to[i] = g[i] * slope(input[i], output[i]);
+  });
+}
+
 /** out (shape) = f(a broadcast to shape, b broadcast to shape). */
 export function binary(
   out: TypedArray,

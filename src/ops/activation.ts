@@ -5,9 +5,10 @@ import { unary as loop } from "../../kernels/elementwise/reference.ts";
 import { erf, sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
 import { isFloat } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
+import type { VjpContext } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
-import { gate, smooth } from "./unary.ts";
+import { gate, slopeGrad, smooth } from "./unary.ts";
 
 /** A float function with options. */
 const tuned = <O extends object>(
@@ -15,17 +16,30 @@ const tuned = <O extends object>(
   options: O,
   value: (options: O) => (x: number) => number,
   derivative: (grad: Tensor, x: Tensor, y: Tensor, options: O) => Tensor,
-): Op<[x: Tensor], O, Tensor> =>
-  defineOp<[x: Tensor], O>(name, {
+  slope?: (options: O) => (x: number, y: number) => number,
+): Op<[x: Tensor], O, Tensor> => {
+  const fused = slope && slopeGrad(name, slope);
+  return defineOp<[x: Tensor], O>(name, {
     options,
     shape: ([x]) => x,
     dtype: ([x]) => (isFloat(x.dtype) ? x.dtype : "float32"),
     forward: (out, [x], given) => loop(out, x.data, value(given)),
     vjp: (grad, { inputs: [x], output }, given) => [derivative(grad, x, output, given)],
+    ...(fused && {
+      fusedVjp: (grad: Tensor, { inputs: [x], output }: VjpContext<[x: Tensor]>, given: O) => [
+        (fused as Op<[Tensor, Tensor, Tensor], O, Tensor>)(grad, x, output, given),
+      ],
+    }),
   });
+};
 
 /** 1 / (1 + exp(−x)). */
-export const sigmoid = smooth("sigmoid", sigmoidOf, (g, _, y) => g.mul(y.mul(y.neg().add(1))));
+export const sigmoid = smooth(
+  "sigmoid",
+  sigmoidOf,
+  (g, _, y) => g.mul(y.mul(y.neg().add(1))),
+  (_, y) => y * (1 - y),
+);
 /** log σ(x). */
 export const logSigmoid = smooth(
   "logSigmoid",
@@ -47,6 +61,10 @@ export const silu = smooth(
   (g, x) => {
     const s = x.sigmoid();
     return g.mul(s.mul(x.mul(s.neg().add(1)).add(1)));
+  },
+  (x) => {
+    const s = sigmoidOf(x);
+    return s * (x * (1 - s) + 1);
   },
 );
 /** x · tanh(softplus(x)). Misra, 2019, arXiv:1908.08681. */
@@ -204,5 +222,15 @@ export const gelu = tuned<{ approximate: "none" | "tanh" }>(
         .add(x.mul(t.mul(t).neg().add(1)).mul(slope))
         .mul(0.5),
     );
+  },
+  ({ approximate }) => {
+    if (approximate === "none") {
+      return (x) =>
+        0.5 * (1 + erf(x * invSqrt2)) + (x * Math.exp(-0.5 * x * x) * invSqrt2) / Math.sqrt(Math.PI);
+    }
+    return (x) => {
+      const t = Math.tanh(tanhScale * (x + cube * x * x * x));
+      return 0.5 * (1 + t + x * (1 - t * t) * tanhScale * (1 + 3 * cube * x * x));
+    };
   },
 );

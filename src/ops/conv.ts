@@ -86,7 +86,6 @@ export interface ConvOptions {
 }
 
 /** Pairs, since an option whose default is a number takes nothing but numbers. */
-const unions = ["stride", "padding", "dilation"] as const;
 const defaults: ConvOptions = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 };
 
 function readGeometry(op: string, { stride, padding, dilation, groups }: ConvOptions): Geometry {
@@ -117,7 +116,7 @@ export function conv2d(
   bias?: Tensor | null,
   options?: Partial<ConvOptions>,
 ): Tensor {
-  const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults, unions));
+  const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults));
   const { groups } = geometry;
   if (x.rank !== 4 || weight.rank !== 4) {
     throw new ShapeError(

@@ -1,7 +1,7 @@
 /** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
 
 import { negative, square as squareOf } from "../../kernels/elementwise/arithmetic.ts";
-import { unary as loop } from "../../kernels/elementwise/reference.ts";
+import { unaryGrad as gradLoop, unary as loop } from "../../kernels/elementwise/reference.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { type DType, isDType, isFloat } from "../dtype.ts";
 import { DTypeError, show } from "../errors.ts";
@@ -13,15 +13,34 @@ type Derivative = (grad: Tensor, x: Tensor, y: Tensor) => Tensor;
 
 const floatOf = (x: Tensor): DType => (isFloat(x.dtype) ? x.dtype : "float32");
 
-/** A float function; integers come out as float32. */
-export const smooth = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
-  defineOp<[x: Tensor]>(name, {
+type Slope = (x: number, y: number) => number;
+
+/** grad · slope(x, y) in one pass, for functions whose derivative takes many ops. */
+export const slopeGrad = <O extends object>(name: string, slope: (options: O) => Slope) =>
+  defineOp<[grad: Tensor, x: Tensor, y: Tensor], O>(`${name}Grad`, {
+    arity: 3,
+    shape: ([grad]) => grad,
+    dtype: ([grad]) => grad.dtype,
+    forward: (out, [grad, x, y], options) => gradLoop(out, grad.data, x.data, y.data, slope(options)),
+  });
+
+/** A float function; integers come out as float32. `slope` is its derivative in plain numbers, where that is worth it. */
+export const smooth = (
+  name: string,
+  value: Value,
+  derivative: Derivative,
+  slope?: Slope,
+): Op<[x: Tensor], object, Tensor> => {
+  const fused = slope && slopeGrad(name, () => slope);
+  return defineOp<[x: Tensor]>(name, {
     options: {},
     shape: ([x]) => x,
     dtype: ([x]) => floatOf(x),
     forward: (out, [x]) => loop(out, x.data, value),
     vjp: (grad, { inputs: [x], output }) => [derivative(grad, x, output)],
+    ...(fused && { fusedVjp: (grad: Tensor, { inputs: [x], output }) => [fused(grad, x, output)] }),
   });
+};
 
 /** A function that keeps the dtype, integers included. */
 const same = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
@@ -76,7 +95,12 @@ export const atan = smooth("atan", Math.atan, (g, x) => g.div(x.mul(x).add(1)));
 export const sinh = smooth("sinh", Math.sinh, (g, x) => g.mul(x.cosh()));
 export const cosh = smooth("cosh", Math.cosh, (g, x) => g.mul(x.sinh()));
 /** d tanh = 1 − tanh². */
-export const tanh = smooth("tanh", Math.tanh, (g, _, y) => g.mul(y.mul(y).neg().add(1)));
+export const tanh = smooth(
+  "tanh",
+  Math.tanh,
+  (g, _, y) => g.mul(y.mul(y).neg().add(1)),
+  (_, y) => 1 - y * y,
+);
 /** The error function; derivative 2/√π · exp(−x²). */
 export const erf = smooth("erf", erfOf, (g, x) => g.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)));
 /** The inverse of erf on (−1, 1); derivative √π/2 · exp(y²). */
@@ -93,8 +117,8 @@ export const sinc = smooth(
   },
 );
 
-/** −1, 0 or 1; 0 at 0. */
-export const sign = step("sign", Math.sign);
+/** −1, 0 or 1; 0 at 0 and for NaN, as in PyTorch. */
+export const sign = step("sign", (x) => Number(x > 0) - Number(x < 0));
 /** Rounds half to even. */
 export const round = step("round", roundEven);
 export const floor = step("floor", Math.floor);
