@@ -10,6 +10,7 @@ export {
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from "./batch-norm.ts";
 export { blank, hasData, withoutData } from "./blank.ts";
 export { type KeyValueCache, KVCache } from "./cache.ts";
+export { clone } from "./clone.ts";
 export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";
 export {
   type CrossEntropyOptions,
@@ -36,8 +37,10 @@ export {
   smoothL1Loss,
   softMarginLoss,
 } from "./losses.ts";
+export { evaluate, setTrainable, train } from "./modes.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export { isParameter, Parameter, type Transform } from "./parameter.ts";
+export { parametrize, removeParametrization, type TransformFactory } from "./parametrize.ts";
 export { matchPath, type PathPattern } from "./pattern.ts";
 export { PReLU, prelu } from "./prelu.ts";
 export type { Reduction, ReductionOption } from "./reduction.ts";
@@ -51,6 +54,7 @@ export {
   type StateDict,
   stateDict,
 } from "./state.ts";
+export { type Tapped, type Taps, taps } from "./taps.ts";
 export {
   type Activation,
   type DecoderCall,

@@ -1,0 +1,68 @@
+import { OptionError, show } from "../errors.ts";
+import { own, Storage } from "../storage.ts";
+import { isTensor, Tensor } from "../tensor.ts";
+import { hasData } from "./blank.ts";
+
+/**
+ * A deep copy of a model: parameters, buffers, transforms, settings. What is shared in the model (tied parameters, a layer
+ * used twice, a generator) is shared in the copy. Gradients and graphs are not copied. Functions are shared, so a `forward`
+ * must find its layers through `this`; objects that are not plain data or class instances (a Date, a Promise) are shared too,
+ * and `#private` fields do not survive.
+ */
+export function clone<M extends object>(model: M): M {
+  if (typeof model !== "object" || model === null) {
+    throw new OptionError(`clone: expected a model, got ${show(model)}`);
+  }
+  const copies = new Map<object, unknown>();
+
+  const remember = <T extends object>(original: object, copy: T): T => {
+    copies.set(original, copy);
+    return copy;
+  };
+
+  const storageOf = (storage: Storage): Storage =>
+    (copies.get(storage) as Storage | undefined) ??
+    remember(storage, new Storage(storage.data.slice(), storage.dtype));
+
+  const tensorOf = (tensor: Tensor): Tensor => {
+    const storage = hasData(tensor) ? storageOf(tensor.storage) : tensor.storage;
+    const copy = remember(tensor, own(new Tensor(storage, tensor.shape, tensor.dtype)));
+    copy.requiresGrad = tensor.requiresGrad && tensor.node === null;
+    return copy;
+  };
+
+  const copyOf = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null) return value;
+    if (copies.has(value)) return copies.get(value);
+    if (isTensor(value)) return tensorOf(value);
+    if (value instanceof Map) {
+      const map = remember(value, new Map());
+      for (const [key, item] of value) map.set(copyOf(key), copyOf(item));
+      return map;
+    }
+    if (value instanceof Set) {
+      const set = remember(value, new Set());
+      for (const item of value) set.add(copyOf(item));
+      return set;
+    }
+    if (ArrayBuffer.isView(value)) return remember(value, structuredClone(value));
+    if (Array.isArray(value)) {
+      const list = remember(value, new Array(value.length));
+      value.forEach((item, i) => {
+        list[i] = copyOf(item);
+      });
+      return list;
+    }
+    if (Object.prototype.toString.call(value) !== "[object Object]") return value;
+    const copy = remember(value, Object.create(Object.getPrototypeOf(value)));
+    for (const key of Reflect.ownKeys(value)) {
+      const property = Object.getOwnPropertyDescriptor(value, key)!;
+      if (!property.enumerable) continue;
+      if ("value" in property) property.value = copyOf(property.value);
+      Object.defineProperty(copy, key, property);
+    }
+    return copy;
+  };
+
+  return copyOf(model) as M;
+}

@@ -1,0 +1,86 @@
+/** Transforms put on parameters by path, and taken off again. */
+
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { sameShape } from "../shape.ts";
+import { noGrad } from "../tape.ts";
+import { noMatch } from "./modes.ts";
+import { isParameter, type Parameter, type Transform } from "./parameter.ts";
+import { type PathPattern, pathMatcher } from "./pattern.ts";
+import { type Found, walk } from "./tree.ts";
+
+/** Makes the transform of one parameter, for transforms with a state or parameters of their own. */
+export type TransformFactory = (parameter: Parameter, path: string) => Transform;
+
+/**
+ * Appends transforms to every parameter whose path fits, in the order given: what layers use is then
+ * `parameter.effective()`. A transform is shared by all that fit, a factory makes one for each. A tied parameter fits by any
+ * of its names and is transformed once; parameters inside transforms are left alone. Returns the parameters with their
+ * paths. Throws OptionError where the pattern fits none.
+ */
+export function parametrize(
+  model: object,
+  pattern: PathPattern,
+  ...transforms: (Transform | TransformFactory)[]
+): Found<Parameter>[] {
+  if (transforms.length === 0) throw new OptionError("parametrize: needs a transform, got none");
+  const found = fitting("parametrize", model, pattern);
+  // All are made before the first is put in place, so that a factory that throws leaves the model as it was.
+  const made = found.map(({ item, path }) =>
+    transforms.map((given) => {
+      const transform = typeof given === "function" ? given(item, path) : given;
+      if (typeof transform !== "object" || typeof transform?.apply !== "function") {
+        throw new OptionError(
+          `parametrize: a transform needs an apply function, got ${show(transform)} for ${show(path)}`,
+        );
+      }
+      return transform;
+    }),
+  );
+  found.forEach(({ item }, i) => {
+    item.transforms.push(...made[i]);
+  });
+  return found;
+}
+
+/**
+ * Takes all transforms off the parameters whose path fits. What they computed becomes the value, unless `bake` is false:
+ * then the latent value remains. Returns the paths. Throws OptionError where the pattern fits no transformed parameter.
+ */
+export function removeParametrization(
+  model: object,
+  pattern: PathPattern,
+  options?: { bake?: boolean },
+): string[] {
+  const op = "removeParametrization";
+  const { bake } = readOptions(op, options, { bake: true });
+  const found = fitting(op, model, pattern).filter(({ item }) => item.transforms.length > 0);
+  if (found.length === 0) throw noMatch(op, "transformed parameter", pattern);
+  const values = found.map(({ item, path }) => {
+    if (!bake) return null;
+    const value = noGrad(() => item.effective());
+    if (!sameShape(value.shape, item.shape)) {
+      throw new ShapeError(
+        `${op}: the transforms change the shape of ${show(path)}, got ${show(value.shape)} for ${show(item.shape)}; use { bake: false }`,
+      );
+    }
+    return value;
+  });
+  found.forEach(({ item }, i) => {
+    item.transforms.length = 0;
+    const value = values[i];
+    if (value) item.assign(value);
+  });
+  return found.map(({ path }) => path);
+}
+
+function fitting(op: string, model: object, pattern: PathPattern): Found<Parameter>[] {
+  const fits = pathMatcher(pattern);
+  const found = new Map<Parameter, Found<Parameter>>();
+  walk(model, (item, path, owner) => {
+    if (!isParameter(item)) return true;
+    if (fits(path) && !found.has(item)) found.set(item, { path, item, owner });
+    return false;
+  });
+  if (found.size === 0) throw noMatch(op, "parameter", pattern);
+  return [...found.values()];
+}
