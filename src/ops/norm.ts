@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { defineMultiOp } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
 
-interface Rows {
+export interface Rows {
   /** Axes, from the end, that are normalised together. */
   axes: number;
   eps: number;
@@ -262,3 +262,5 @@ export function batchNorm(
   const y = x.sub(perChannel("batchNorm", stats.mean, x)).mul(perChannel("batchNorm", factor, x));
   return bias ? y.add(perChannel("batchNorm", bias, x)) : y;
 }
+
+export { layerNormRow, rmsNormRow };
