@@ -1,0 +1,46 @@
+import type { Row } from "./case.ts";
+import { table } from "./table.ts";
+
+const titles: Readonly<Record<string, string>> = {
+  unary: "Elementwise, one tensor",
+  binary: "Elementwise, two tensors",
+  reduce: "Reductions",
+  matmul: "Products",
+  shape: "Shapes",
+  index: "Indexing",
+  order: "Order",
+  softmax: "Softmax",
+  loss: "Losses",
+  norm: "Normalisation",
+  conv: "Convolution",
+  pool: "Pooling",
+  attention: "Attention",
+  transformer: "Layers",
+};
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+
+/** The PyTorch names that a suite's rows answer, each once. */
+const named = (suite: Readonly<Record<string, Row>>): [name: string, row: Row][] =>
+  Object.entries(suite).flatMap(([op, row]): [string, Row][] =>
+    row.torch === null ? [] : [[row.torch ?? op, row]],
+  );
+
+/** docs/ops.md: PyTorch's names and what they are here, from the rows that the reference cases run. */
+export function page(): string {
+  const sections = Object.entries(titles).map(([suite, title]) => {
+    const lines = named(table[suite]).map(
+      ([name, { call, note = "" }]) => `| \`${cell(name)}\` | \`${cell(call)}\` | ${cell(note)} |`,
+    );
+    return [`## ${title}`, "", "| PyTorch | bitgrad | |", "| --- | --- | --- |", ...lines].join("\n");
+  });
+  return `${[
+    "# PyTorch's names and bitgrad's",
+    [
+      "Every line is run against reference values and gradients made with PyTorch 1.13, held in `test/golden` with the calls",
+      "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`. Most ops are also methods:",
+      "`softmax(x, axis)` is `x.softmax(axis)`. PyTorch's `dim` and `keepdim` are `axis` and `keepDims`.",
+    ].join("\n"),
+    ...sections,
+  ].join("\n\n")}\n`;
+}
