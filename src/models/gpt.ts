@@ -18,10 +18,9 @@ import {
   type CausalCall,
   causalCall,
   checkContext,
-  headsOf,
   initNormal,
-  keyMask,
   readIds,
+  runBlocks,
   tiedLinear,
 } from "./language.ts";
 
@@ -121,29 +120,16 @@ export class Gpt {
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
-    const { mask, headMask, cache, capture, rng } = readOptions("Gpt", options, causalCall);
+    const call = readOptions("Gpt", options, causalCall);
     const given = readIds("Gpt", ids);
-    const start = cache?.[0].length ?? 0;
-    const end = start + given.shape[1];
-    checkContext("Gpt", start, given.shape[1], this.context);
-    const places = this.position.weight.effective().slice([[start, end]]);
+    const start = call.cache?.[0]?.length ?? 0;
+    const length = given.shape[1];
+    checkContext("Gpt", start, length, this.context);
+    const places = this.position.weight.effective().slice([[start, start + length]]);
     const { dropout: p, training } = this;
-    let x = drop(this.token.forward(given).add(places), { p, training, rng });
-    const keys = keyMask(mask);
-    capture?.hidden?.push(x);
-    this.blocks.forEach((block, i) => {
-      const heads = headsOf("Gpt", headMask, i, this.blocks.length);
-      x = block.forward(x, {
-        causal: true,
-        mask: keys,
-        headMask: heads,
-        cache: cache?.[i] ?? null,
-        capture,
-        rng,
-      });
-      capture?.hidden?.push(x);
-    });
-    return this.head.forward(this.norm ? this.norm.forward(x) : x);
+    const x = drop(this.token.forward(given).add(places), { p, training, rng: call.rng });
+    const y = runBlocks("Gpt", this.blocks, x, call);
+    return this.head.forward(this.norm ? this.norm.forward(y) : y);
   }
 
   /** An empty cache for every block. */

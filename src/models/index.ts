@@ -3,4 +3,6 @@ import "../ops/all.ts";
 export { type CausalModel, type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 export { Gpt, type GptConfig } from "./gpt.ts";
 export type { CausalCall, LanguageCall } from "./language.ts";
+export { Llama, type LlamaConfig } from "./llama.ts";
+export { readLlama2c } from "./llama2c.ts";
 export { type SampleOptions, sampleToken } from "./sample.ts";

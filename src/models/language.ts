@@ -7,6 +7,7 @@ import type { KeyValueCache } from "../nn/cache.ts";
 import { constant, normal, truncNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import type { Parameter } from "../nn/parameter.ts";
+import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -53,14 +54,43 @@ export function keyMask(mask: TensorLike | null): Tensor | null {
   return given.rank === 2 ? given.reshape([given.shape[0], 1, 1, given.shape[1]]) : given;
 }
 
-/** Row `layer` of a (layers, H) head mask. */
-export function headsOf(op: string, mask: TensorLike | null, layer: number, layers: number): Tensor | null {
+/** The rows of a (layers, H) head mask. */
+export function headMasks(op: string, mask: TensorLike | null, layers: number): readonly Tensor[] | null {
   if (mask === null) return null;
   const given = asTensor(op, mask);
   if (given.rank !== 2 || given.shape[0] !== layers) {
     throw new ShapeError(`${op}: headMask must be (${layers}, H), got ${show(given.shape)}`);
   }
-  return given.select(layer);
+  return Array.from({ length: layers }, (_, i) => given.select(i));
+}
+
+/** Runs x through blocks of self-attention, causal unless told otherwise, and captures the hidden states. */
+export function runBlocks(
+  op: string,
+  blocks: readonly TransformerEncoderLayer[],
+  x: Tensor,
+  call: LanguageCall & Partial<CausalCall>,
+  causal = true,
+): Tensor {
+  const { capture, rng, cache = null } = call;
+  if (cache !== null && cache.length !== blocks.length) {
+    throw new ShapeError(`${op}: needs a cache for each of ${blocks.length} blocks, got ${cache.length}`);
+  }
+  const mask = keyMask(call.mask);
+  const heads = headMasks(op, call.headMask, blocks.length);
+  capture?.hidden?.push(x);
+  blocks.forEach((block, i) => {
+    x = block.forward(x, {
+      causal,
+      mask,
+      headMask: heads?.[i] ?? null,
+      cache: cache?.[i] ?? null,
+      capture,
+      rng,
+    });
+    capture?.hidden?.push(x);
+  });
+  return x;
 }
 
 /** A projection to the vocabulary that shares the (V, C) table of an embedding. */

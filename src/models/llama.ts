@@ -1,0 +1,151 @@
+/** Llama: the decoder-only Transformer with RMS normalisation, rotary positions, SwiGLU and grouped queries. */
+
+import { readOptions } from "../errors.ts";
+import { checkShare } from "../nn/attention.ts";
+import { KVCache } from "../nn/cache.ts";
+import { Embedding } from "../nn/embedding.ts";
+import { Linear } from "../nn/linear.ts";
+import { RMSNorm } from "../nn/norm.ts";
+import { checkSizes } from "../nn/sizes.ts";
+import { TransformerEncoderLayer } from "../nn/transformer.ts";
+import { dropout as drop } from "../ops/create.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
+import {
+  branchEnds,
+  type CausalCall,
+  causalCall,
+  checkContext,
+  initNormal,
+  readIds,
+  runBlocks,
+  tiedLinear,
+} from "./language.ts";
+
+export interface LlamaConfig {
+  /** Tokens known. */
+  vocabulary: number;
+  /** Positions that can be read at once. */
+  context: number;
+  /** Features a position. */
+  dim: number;
+  layers: number;
+  heads: number;
+  /** Key and value heads; default: as many as query heads. */
+  kvHeads?: number | null;
+  /** Features within the position-wise networks. */
+  feedForward: number;
+  eps?: number;
+  /** Base of the rotary angles. */
+  ropeBase?: number;
+  /** Pairs (2j, 2j + 1) as in Llama's own code, or (j, j + D/2) as in Hugging Face's checkpoints. */
+  ropeStyle?: "interleaved" | "half";
+  /** Share dropped in training of embeddings, attention probabilities and sublayer outputs. */
+  dropout?: number;
+  /** Whether the head shares the token table. */
+  tied?: boolean;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
+/**
+ * Token embeddings, causal pre-norm blocks without biases, and a head: ids (B, T) -> logits (B, T, V). Touvron et al., 2023,
+ * arXiv:2302.13971. Weights begin as N(0, 0.02), those that end a residual branch divided by √(2·layers).
+ */
+export class Llama {
+  static readonly configs = {
+    stories260k: {
+      vocabulary: 512,
+      context: 512,
+      dim: 64,
+      layers: 5,
+      heads: 8,
+      kvHeads: 4,
+      feedForward: 172,
+    },
+  } as const satisfies Record<string, LlamaConfig>;
+
+  training = true;
+  readonly context: number;
+  readonly dropout: number;
+  token: Embedding;
+  blocks: TransformerEncoderLayer[];
+  norm: RMSNorm;
+  head: Linear;
+
+  constructor(config: LlamaConfig) {
+    const settings = readOptions<Required<LlamaConfig>>("Llama", config, {
+      vocabulary: 0,
+      context: 0,
+      dim: 0,
+      layers: 0,
+      heads: 0,
+      kvHeads: null,
+      feedForward: 0,
+      eps: 1e-5,
+      ropeBase: 10000,
+      ropeStyle: "interleaved",
+      dropout: 0,
+      tied: true,
+      rng: null,
+    });
+    const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, rng } = settings;
+    checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward });
+    checkShare("Llama", dropout);
+    this.context = context;
+    this.dropout = dropout;
+    this.token = new Embedding(vocabulary, dim, { rng });
+    this.blocks = Array.from(
+      { length: layers },
+      () =>
+        new TransformerEncoderLayer(dim, heads, feedForward, {
+          norm: "pre",
+          normalization: "rms",
+          activation: "swiglu",
+          rotary: { base: settings.ropeBase, style: settings.ropeStyle },
+          bias: false,
+          kvHeads,
+          eps,
+          dropout,
+          rng,
+        }),
+    );
+    this.norm = new RMSNorm(dim, { eps });
+    this.head = settings.tied
+      ? tiedLinear(this.token.weight)
+      : new Linear(dim, vocabulary, { bias: false, rng });
+    initNormal(this, { std: 0.02, scale: 1 / Math.sqrt(2 * layers), residual: branchEnds, rng });
+  }
+
+  /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
+  forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
+    const call = readOptions("Llama", options, causalCall);
+    const given = readIds("Llama", ids);
+    checkContext("Llama", call.cache?.[0]?.length ?? 0, given.shape[1], this.context);
+    const { dropout: p, training } = this;
+    const x = drop(this.token.forward(given), { p, training, rng: call.rng });
+    return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
+  }
+
+  /** An empty cache for every block. */
+  newCache(): KVCache[] {
+    return this.blocks.map(() => new KVCache());
+  }
+
+  /** See `stream`: the tokens after the prompt as they are made. */
+  stream(
+    prompt: ArrayLike<number>,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+  ): Generator<number, void, undefined> {
+    return stream(this, prompt, options);
+  }
+
+  /** The tokens after the prompt, all at once; `onToken` sees each as it is made. */
+  generate(
+    prompt: ArrayLike<number>,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+  ): number[] {
+    return generate(this, prompt, options);
+  }
+}
