@@ -1,0 +1,259 @@
+/**
+ * The main job without its screen: train a byte-level GPT on a text, compress it in several ways, fine-tune the hardest,
+ * measure every one. Everything follows from the options: the same ones give the same numbers.
+ */
+
+import { noGrad, Rng, type RngState, scope, type Tensor, tensor } from "bitgrad";
+import { Gpt } from "bitgrad/models";
+import { clone, crossEntropy, evaluate, parameterCount } from "bitgrad/nn";
+import {
+  adamw,
+  cosine,
+  everything,
+  isBias,
+  isNorm,
+  type Optimizer,
+  optimizer,
+  schedule,
+} from "bitgrad/optim";
+import {
+  binaryWeightOnly,
+  int4WeightOnly,
+  int8WeightOnly,
+  type PackedState,
+  packedBytes,
+  packedState,
+  plan,
+  prepare,
+  type QuantConfig,
+  ternaryWeightOnly,
+} from "bitgrad/quant";
+import { trainStep } from "bitgrad/train";
+import { unigramEntropy } from "./corpus.ts";
+
+export interface Sizes {
+  dim: number;
+  layers: number;
+  heads: number;
+  context: number;
+  batch: number;
+}
+
+export const sizes: Sizes = { dim: 96, layers: 3, heads: 4, context: 64, batch: 8 };
+
+export interface JobOptions {
+  text: Uint8Array;
+  /** Steps of the float model; the fine-tune takes half as many. */
+  steps: number;
+  seed?: number;
+  sizes?: Sizes;
+  signal?: AbortSignal;
+  resume?: Checkpoint;
+  onPhase?(name: string, total: number): void;
+  onStep?(step: StepReport): void;
+}
+
+export interface StepReport {
+  /** Steps done of this phase. */
+  done: number;
+  loss: number;
+  tokens: number;
+}
+
+/** What is needed to go on from a step as if nothing had happened. */
+export interface Checkpoint {
+  model: Gpt;
+  optimizer: ReturnType<Optimizer["stateDict"]>;
+  step: number;
+  rng: RngState;
+  losses: number[];
+}
+
+export interface Row {
+  name: string;
+  bitsPerWeight: number;
+  bytes: number;
+  /** Mean nats a byte on the validation text, and its exponential. */
+  loss: number;
+  perplexity: number;
+  tokensPerSecond: number;
+  state: PackedState;
+}
+
+export interface JobResult {
+  parameters: number;
+  unigram: number;
+  /** Training losses by step. */
+  curves: { name: string; losses: number[] }[];
+  sample: string;
+  rows: Row[];
+}
+
+/** Compressed by rounding alone: one line each. */
+const roundings: readonly (readonly [name: string, config: QuantConfig])[] = [
+  ["int8", int8WeightOnly()],
+  ["int4, groups of 32", int4WeightOnly({ group: 32 })],
+  ["ternary", ternaryWeightOnly()],
+  ["1-bit", binaryWeightOnly()],
+];
+
+/** The tables of tokens and positions keep 8 bits: rounding them further costs much and saves little. */
+const planFor = (config: QuantConfig) =>
+  plan({ default: config, rules: [["{token,position}.weight", int8WeightOnly()]] });
+
+export const makeModel = ({ dim, layers, heads, context }: Sizes, seed: number): Gpt =>
+  new Gpt({ vocabulary: 256, context, dim, layers, heads, rng: new Rng(`model ${seed}`) });
+
+/** Runs the job. Returns a checkpoint instead of a result when `signal` aborts the training. */
+export async function compressGpt(options: JobOptions): Promise<JobResult | Checkpoint> {
+  const { text, steps, seed = 0, signal, resume, onPhase, onStep } = options;
+  const size = options.sizes ?? sizes;
+  const [training, validation] = split(text, size);
+  const curves: JobResult["curves"] = [];
+
+  const model = resume?.model ?? makeModel(size, seed);
+  onPhase?.("train", steps);
+  const trained = await train(model, training, {
+    steps,
+    rate: 3e-3,
+    seed: `train ${seed}`,
+    size,
+    signal,
+    resume,
+    onStep,
+  });
+  if (signal?.aborted) return trained;
+  curves.push({ name: "float32", losses: trained.losses });
+
+  const prompt = Array.from(validation.subarray(0, 16));
+  const generated = model.generate(prompt, {
+    maxTokens: 240,
+    temperature: 0.7,
+    topK: 40,
+    rng: new Rng(`sample ${seed}`),
+  });
+  const sample = new TextDecoder().decode(Uint8Array.from([...prompt, ...generated]));
+
+  const variants: [string, Gpt][] = roundings.map(([name, config]) => [
+    name,
+    prepare(clone(model), planFor(config)),
+  ]);
+  const fineTuned = clone(variants[variants.length - 1][1]);
+  const fineTuneSteps = Math.ceil(steps / 2);
+  onPhase?.("fine-tune 1-bit", fineTuneSteps);
+  const tuned = await train(fineTuned, training, {
+    steps: fineTuneSteps,
+    rate: 2e-3,
+    seed: `tune ${seed}`,
+    size,
+    signal,
+    onStep,
+  });
+  if (signal?.aborted) return trained;
+  curves.push({ name: "1-bit fine-tune", losses: tuned.losses });
+
+  const all: [string, Gpt][] = [["float32", model], ...variants, ["1-bit, fine-tuned", fineTuned]];
+  onPhase?.("measure", all.length);
+  const rows: Row[] = [];
+  for (const [name, variant] of all) {
+    rows.push(measure(name, variant, validation, size));
+    onStep?.({ done: rows.length, loss: rows[rows.length - 1].loss, tokens: 0 });
+    await breathe();
+  }
+  return { parameters: parameterCount(model), unigram: unigramEntropy(text), curves, sample, rows };
+}
+
+/** The last tenth validates. Throws for a text too short to cut a window from. */
+function split(text: Uint8Array, { context }: Sizes): [Uint8Array, Uint8Array] {
+  const cut = Math.floor(text.length * 0.9);
+  if (text.length - cut <= context) {
+    throw new RangeError(
+      `compress-gpt: the text needs at least ${(context + 1) * 10} bytes, got ${text.length}`,
+    );
+  }
+  return [text.subarray(0, cut), text.subarray(cut)];
+}
+
+interface TrainOptions extends Pick<JobOptions, "signal" | "resume" | "onStep"> {
+  steps: number;
+  rate: number;
+  seed: string;
+  size: Sizes;
+}
+
+async function train(model: Gpt, text: Uint8Array, options: TrainOptions): Promise<Checkpoint> {
+  const { steps, rate, seed, size, signal, resume, onStep } = options;
+  const rng = new Rng(seed);
+  const update = optimizer(
+    model,
+    [
+      [isNorm, adamw({ lr: rate, weightDecay: 0, betas: [0.9, 0.95] })],
+      [isBias, adamw({ lr: rate, weightDecay: 0, betas: [0.9, 0.95] })],
+      [everything, adamw({ lr: rate, weightDecay: 0.05, betas: [0.9, 0.95] })],
+    ],
+    { clipNorm: 1 },
+  );
+  const losses = [...(resume?.losses ?? [])];
+  if (resume) {
+    rng.state = resume.rng;
+    update.loadStateDict(resume.optimizer);
+  }
+  const rates = schedule(update, cosine({ warmup: Math.ceil(steps / 20), total: steps, floor: 0.05 }));
+  let step = resume?.step ?? 0;
+  for (let k = 0; k < step; k++) rates.step();
+  for (; step < steps && !signal?.aborted; step++) {
+    const [x, y] = windows(text, size, () => rng.next());
+    losses.push(trainStep(model, update, () => lossOf(model, x, y)));
+    rates.step();
+    onStep?.({ done: step + 1, loss: losses[losses.length - 1], tokens: x.size });
+    await breathe();
+  }
+  return { model, optimizer: update.stateDict(), step, rng: rng.state, losses };
+}
+
+/** Lets signals and the screen through. */
+const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** A batch of windows and, one byte later, what comes next: two (B, T) tensors. */
+function windows(text: Uint8Array, { batch, context }: Sizes, next: () => number): [Tensor, Tensor] {
+  const x = new Int32Array(batch * context);
+  const y = new Int32Array(batch * context);
+  for (let b = 0; b < batch; b++) {
+    const from = Math.floor(next() * (text.length - context - 1));
+    x.set(text.subarray(from, from + context), b * context);
+    y.set(text.subarray(from + 1, from + 1 + context), b * context);
+  }
+  return [tensor(x, { shape: [batch, context] }), tensor(y, { shape: [batch, context] })];
+}
+
+const lossOf = (model: Gpt, x: Tensor, y: Tensor): Tensor => crossEntropy(model.forward(x), y);
+
+/** Validation loss over evenly spaced windows, decoding speed and packed size. */
+function measure(name: string, model: Gpt, text: Uint8Array, size: Sizes): Row {
+  evaluate(model);
+  const batches = 12;
+  let at = 0;
+  const total = batches * size.batch;
+  let loss = 0;
+  for (let i = 0; i < batches; i++) {
+    const [x, y] = windows(text, size, () => at++ / total);
+    loss += noGrad(() => scope(() => lossOf(model, x, y).item())) / batches;
+  }
+  const tokens = size.context - 8;
+  const start = performance.now();
+  model.generate(Array.from(text.subarray(0, 8)), { maxTokens: tokens, temperature: 0 });
+  const tokensPerSecond = (tokens * 1000) / (performance.now() - start);
+  const state = packedState(model);
+  const bytes = packedBytes(state);
+  return {
+    name,
+    bitsPerWeight: (bytes * 8) / parameterCount(model),
+    bytes,
+    loss,
+    perplexity: Math.exp(loss),
+    tokensPerSecond,
+    state,
+  };
+}
+
+export const isCheckpoint = (result: JobResult | Checkpoint): result is Checkpoint => "optimizer" in result;
