@@ -1,0 +1,10 @@
+import "../ops/all.ts";
+
+export {
+  type HiddenMseOptions,
+  hiddenMse,
+  type KdOptions,
+  kdLoss,
+  type SoftCrossEntropyOptions,
+  softCrossEntropy,
+} from "./soft.ts";

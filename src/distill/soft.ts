@@ -1,0 +1,136 @@
+/** Learning from a teacher's logits and hidden states. Every loss is a pure function; no gradient reaches the teacher. */
+
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { crossEntropy } from "../nn/cross-entropy.ts";
+import { klDiv, mseLoss } from "../nn/losses.ts";
+import { logSoftmax, softmax } from "../ops/softmax.ts";
+import { sameShape, sizeOf } from "../shape.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+
+export interface KdOptions {
+  /** Divides both logits before the softmax. */
+  temperature: number;
+  /** The share of the teacher; the labels get the rest. */
+  alpha: number;
+  /** Class indices (…), or null to learn from the teacher alone. */
+  labels: TensorLike | null;
+}
+
+/**
+ * alpha·T²·KL(softmax(teacher/T) ‖ softmax(student/T)) + (1 − alpha)·crossEntropy(student, labels), logits (…, C): both parts
+ * summed over classes and averaged over the positions. T² keeps the gradient's size as T grows. Alpha is 1 unless told
+ * otherwise, 0.9 with labels. Hinton et al., 2015, arXiv:1503.02531.
+ */
+export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOptions>): Tensor {
+  const { temperature, alpha, labels } = readOptions("kdLoss", options, {
+    temperature: 4,
+    alpha: null as number | null,
+    labels: null as TensorLike | null,
+  });
+  const share = alpha ?? (labels === null ? 1 : 0.9);
+  if (!(share >= 0 && share <= 1)) {
+    throw new OptionError(`kdLoss: alpha must lie between 0 and 1, got ${show(alpha)}`);
+  }
+  if (labels === null && share !== 1) {
+    throw new OptionError(`kdLoss: alpha below 1 needs labels, got alpha ${share} and none`);
+  }
+  checkLogits("kdLoss", student, teacher, temperature);
+  const soft = klDiv(student.div(temperature), softmax(teacher.detach().div(temperature)), {
+    from: "logits",
+    reduction: "sum",
+  }).mul((share * temperature ** 2) / positions(student));
+  return share === 1 || labels === null ? soft : soft.add(crossEntropy(student, labels).mul(1 - share));
+}
+
+export interface SoftCrossEntropyOptions {
+  temperature: number;
+  /**
+   * "batchmean" averages over the positions (DynaBERT), "mean" over positions and classes (TinyBERT's code, a factor C
+   * smaller), "none" gives one loss a position.
+   */
+  reduction: "batchmean" | "mean" | "sum" | "none";
+}
+
+/**
+ * −Σ softmax(teacher/T)·log softmax(student/T) over classes, logits (…, C): the divergence plus the teacher's entropy,
+ * without T². Jiao et al., 2019, arXiv:1909.10351, equation 10.
+ */
+export function softCrossEntropy(
+  student: Tensor,
+  teacher: Tensor,
+  options?: Partial<SoftCrossEntropyOptions>,
+): Tensor {
+  const { temperature, reduction } = readOptions<SoftCrossEntropyOptions>("softCrossEntropy", options, {
+    temperature: 1,
+    reduction: "batchmean",
+  });
+  checkLogits("softCrossEntropy", student, teacher, temperature);
+  const target = softmax(teacher.detach().div(temperature));
+  const losses = target
+    .mul(logSoftmax(student.div(temperature)))
+    .sum({ axis: -1 })
+    .neg();
+  switch (reduction) {
+    case "batchmean":
+      return losses.mean();
+    case "mean":
+      return losses.sum().div(student.size);
+    case "sum":
+      return losses.sum();
+    case "none":
+      return losses;
+    default:
+      throw new OptionError(
+        `softCrossEntropy: reduction must be "batchmean", "mean", "sum" or "none", got ${show(reduction)}`,
+      );
+  }
+}
+
+export interface HiddenMseOptions {
+  /** Takes the student's states to the teacher's size, such as a Linear. */
+  project: ((student: Tensor) => Tensor) | { forward(student: Tensor): Tensor } | null;
+  /** Positions that count, (…) true or 1: padding left out. Without it all do, padding included, as in TinyBERT's code. */
+  mask: Tensor | null;
+}
+
+/**
+ * The mean squared difference of hidden states (…, C), over all their elements or over those of the positions in `mask`.
+ * Jiao et al., 2019, arXiv:1909.10351, equation 8.
+ */
+export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<HiddenMseOptions>): Tensor {
+  const { project, mask } = readOptions<HiddenMseOptions>("hiddenMse", options, {
+    project: null,
+    mask: null,
+  });
+  const toTeacher = typeof project === "function" ? project : (x: Tensor) => project?.forward(x) ?? x;
+  const hidden = toTeacher(student);
+  if (!sameShape(hidden.shape, teacher.shape)) {
+    throw new ShapeError(
+      `hiddenMse: student and teacher must have one shape, got ${show(hidden.shape)} and ${show(teacher.shape)}; project the student`,
+    );
+  }
+  if (mask === null) return mseLoss(hidden, teacher.detach());
+  if (!sameShape(mask.shape, hidden.shape.slice(0, -1))) {
+    throw new ShapeError(
+      `hiddenMse: the mask must have the shape of the positions, got ${show(mask.shape)} for ${show(hidden.shape)}`,
+    );
+  }
+  const counted = mask.notEqual(0);
+  const count = counted.sum().item();
+  if (count === 0) throw new OptionError("hiddenMse: the mask leaves no position, got zeros alone");
+  const errors = hidden.sub(teacher.detach()).square().mean({ axis: -1 });
+  return counted.where(errors, 0).sum().div(count);
+}
+
+const positions = (logits: Tensor): number => sizeOf(logits.shape.slice(0, -1));
+
+function checkLogits(op: string, student: Tensor, teacher: Tensor, temperature: number): void {
+  if (!(temperature > 0 && temperature < Infinity)) {
+    throw new OptionError(`${op}: temperature must be a finite number above 0, got ${show(temperature)}`);
+  }
+  if (student.rank === 0 || !sameShape(student.shape, teacher.shape)) {
+    throw new ShapeError(
+      `${op}: student and teacher need logits (…, C) of one shape, got ${show(student.shape)} and ${show(teacher.shape)}`,
+    );
+  }
+}

@@ -1,0 +1,58 @@
+/** One training step, in a scope of its own. */
+
+import { GradError, ShapeError, show } from "../errors.ts";
+import { parameters } from "../nn/tree.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { own, scope } from "../storage.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
+
+/**
+ * Gradients of `loss(model)`, one step of the optimizer; returns the loss. Everything made on the way is released, the
+ * gradients stay until the next step. Modes are left as they are. Throws GradError, before any parameter is changed, for a
+ * loss that is not finite.
+ */
+export function trainStep<M extends object>(
+  model: M,
+  optimizer: Optimizer,
+  loss: (model: M) => Tensor,
+): number {
+  dropGradients(model, optimizer);
+  const value = addGradients("trainStep", model, loss);
+  optimizer.step();
+  return value;
+}
+
+/** Also of the parameters that the optimizer does not step. */
+export function dropGradients(model: object, optimizer: Optimizer): void {
+  optimizer.zeroGrad();
+  for (const parameter of parameters(model)) parameter.grad = null;
+}
+
+/** Adds the gradients of one batch and returns its loss. */
+export function addGradients<M extends object>(op: string, model: M, loss: (model: M) => Tensor): number {
+  return scope(
+    () => {
+      const result = loss(model);
+      if (!isTensor(result) || result.size !== 1) {
+        throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}`);
+      }
+      const value = result.item();
+      if (!Number.isFinite(value)) {
+        throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
+      }
+      result.backward();
+      return value;
+    },
+    { name: op },
+  );
+}
+
+/** Sums of gradients over `count` batches become means. */
+export function averageGradients(model: object, count: number): void {
+  if (count === 1) return;
+  scope(() => {
+    for (const parameter of parameters(model)) {
+      if (parameter.grad) parameter.grad = own(parameter.grad.div(count));
+    }
+  });
+}
