@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import * as bitgrad from "bitgrad";
+import * as distill from "bitgrad/distill";
 import * as nn from "bitgrad/nn";
 import { describe, expect, it } from "vitest";
 import { check, readSuite } from "./golden/case.ts";
@@ -17,7 +18,7 @@ describe.each(Object.entries(table))("PyTorch's %s cases agree in values and gra
   });
 
   it("names public functions in its calls", () => {
-    const known = { ...bitgrad, ...nn };
+    const known = { ...bitgrad, ...nn, ...distill };
     for (const { call } of Object.values(suite)) {
       for (const [, dot, word] of call.matchAll(/(\.?)\b(\w+)\(/g)) {
         if (dot === "") expect(known, call).toHaveProperty(word);

@@ -246,6 +246,9 @@ export const binary: Suite = {
   int_divide: row(
     "truncDivide(a, b), floorDivide(a, b), remainder(a, b)",
     ({ a, b }) => ({ trunc: truncDivide(a, b), floor: floorDivide(a, b), remainder: remainder(a, b) }),
-    { torch: 'div(rounding_mode="trunc"), div(rounding_mode="floor")', note: "of integers, int32" },
+    {
+      torch: 'div(rounding_mode="trunc"), div(rounding_mode="floor"), remainder',
+      note: "of integers, int32",
+    },
   ),
 };

@@ -1,4 +1,5 @@
-import { equal, select, type Tensor, where } from "bitgrad";
+import { equal, select, where } from "bitgrad";
+import { kdLoss } from "bitgrad/distill";
 import {
   bceLoss,
   bceWithLogits,
@@ -22,24 +23,6 @@ interface Reduced {
 interface Classes extends Reduced {
   readonly ignore_index: number;
 }
-
-/** T²·KL(softmax(teacher/T) ‖ softmax(student/T)), mean over the batch. */
-const distilled = (student: Tensor, teacher: Tensor, temperature: number): Tensor =>
-  klDiv(student.div(temperature), teacher.div(temperature).softmax(), {
-    from: "logits",
-    reduction: "batchmean",
-  }).mul(temperature ** 2);
-
-/** alpha · distilled + (1 − alpha) · cross entropy. */
-export const distillation = (
-  student: Tensor,
-  teacher: Tensor,
-  target: Tensor,
-  { temperature, alpha }: { temperature: number; alpha: number },
-): Tensor =>
-  distilled(student, teacher, temperature)
-    .mul(alpha)
-    .add(crossEntropy(student, target).mul(1 - alpha));
 
 const classAxis = "classes are on the last axis unless `axis` says otherwise; PyTorch has them on axis 1";
 
@@ -103,12 +86,15 @@ export const loss: Suite = {
     },
   ),
   distillation: row<{ temperature: number; alpha: number }>(
-    'klDiv(student.div(T), teacher.div(T).softmax(), { from: "logits", reduction: "batchmean" }).mul(T ** 2)',
-    ({ student, teacher, target }, options) => ({
-      kd: distilled(student, teacher, options.temperature),
-      loss: distillation(student, teacher, target, options),
+    "kdLoss(student, teacher, { temperature, alpha, labels })",
+    ({ student, teacher, target: labels }, { temperature, alpha }) => ({
+      kd: kdLoss(student, teacher, { temperature }),
+      loss: kdLoss(student, teacher, { temperature, alpha, labels }),
     }),
-    { torch: "distillation" },
+    {
+      torch: "T² · kl_div(log_softmax(student / T), softmax(teacher / T))",
+      note: "in bitgrad/distill; with labels, cross entropy has the share 1 − alpha",
+    },
   ),
   cosine_embedding: row<Reduced & { margin: number }>(
     "cosineEmbedding(x1, x2, target, { margin, reduction })",

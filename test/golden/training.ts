@@ -1,6 +1,7 @@
 /** Cases of whole training runs: the loss before every step, and the parameters after the last. */
 
 import { type Tensor, tensor } from "bitgrad";
+import { kdLoss } from "bitgrad/distill";
 import {
   BatchNorm2d,
   Conv2d,
@@ -13,7 +14,6 @@ import {
 } from "bitgrad/nn";
 import { adam, adamw, optimizer, sgd, type UpdateRule } from "bitgrad/optim";
 import { row, type Suite, type Tensors } from "./case.ts";
-import { distillation } from "./losses.ts";
 
 interface Training {
   readonly optimizer: "sgd" | "adam" | "adamw";
@@ -90,9 +90,9 @@ export const training: Suite = {
   ),
   distil_mlp: row<Training & { temperature: number; alpha: number }>(
     "",
-    (inputs, settings) =>
+    (inputs, { temperature, alpha, ...settings }) =>
       trained(mlp(inputs), inputs, mlpNames, settings, (output) =>
-        distillation(output, inputs.teacher_logits, inputs.y, settings),
+        kdLoss(output, inputs.teacher_logits, { temperature, alpha, labels: inputs.y }),
       ),
     { torch: null },
   ),
