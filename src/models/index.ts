@@ -5,4 +5,6 @@ export { Gpt, type GptConfig } from "./gpt.ts";
 export type { CausalCall, LanguageCall } from "./language.ts";
 export { Llama, type LlamaConfig } from "./llama.ts";
 export { readLlama2c } from "./llama2c.ts";
+export { ResNet, ResNet8, ResNetBlock, type ResNetConfig } from "./resnet.ts";
 export { type SampleOptions, sampleToken } from "./sample.ts";
+export { type MlpOptions, MnistCnn, mlp } from "./small.ts";

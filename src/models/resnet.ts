@@ -1,0 +1,174 @@
+/** Residual networks for small pictures: CIFAR's ResNet-20/32/44/56/110 and MLPerf Tiny's ResNet-8. */
+
+import { readOptions } from "../errors.ts";
+import { BatchNorm2d } from "../nn/batch-norm.ts";
+import { Conv2d } from "../nn/conv.ts";
+import { kaimingNormal } from "../nn/init.ts";
+import { Linear } from "../nn/linear.ts";
+import { checkSizes } from "../nn/sizes.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor } from "../tensor.ts";
+
+export interface ResNetConfig {
+  /** Residual blocks in each of the three stages; the depth is 6·blocks + 2. */
+  blocks: number;
+  classes?: number;
+  /** Channels of the first stage, doubled in each of the others. */
+  width?: number;
+  /** Channels of the pictures. */
+  channels?: number;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
+/** Every second pixel, with zeros for the channels that are new, half of them before and half after: option A. */
+function shortcut(x: Tensor, stride: number, channels: number): Tensor {
+  const fresh = channels - x.shape[1];
+  if (stride === 1 && fresh === 0) return x;
+  const before = Math.floor(fresh / 2);
+  return x.slice([null, null, [null, null, stride], [null, null, stride]]).pad([
+    [0, 0],
+    [before, fresh - before],
+    [0, 0],
+    [0, 0],
+  ]);
+}
+
+/** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride). */
+export class ResNetBlock {
+  readonly stride: number;
+  conv1: Conv2d;
+  bn1: BatchNorm2d;
+  conv2: Conv2d;
+  bn2: BatchNorm2d;
+
+  constructor(inChannels: number, outChannels: number, stride: number, rng: Rng | null) {
+    this.stride = stride;
+    this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding: 1, bias: false, rng });
+    this.bn1 = new BatchNorm2d(outChannels);
+    this.conv2 = new Conv2d(outChannels, outChannels, 3, { padding: 1, bias: false, rng });
+    this.bn2 = new BatchNorm2d(outChannels);
+  }
+
+  forward(x: Tensor): Tensor {
+    const y = this.bn1.forward(this.conv1.forward(x)).relu();
+    const z = this.bn2.forward(this.conv2.forward(y));
+    return z.add(shortcut(x, this.stride, z.shape[1])).relu();
+  }
+}
+
+/**
+ * The ResNet for CIFAR-10, (N, 3, 32, 32) -> logits (N, classes), with shortcuts that have no weights (option A). He et al.,
+ * 2015, arXiv:1512.03385, section 4.2. Names are those of the common PyTorch checkpoints.
+ */
+export class ResNet {
+  static readonly configs = {
+    resnet20: { blocks: 3 },
+    resnet32: { blocks: 5 },
+    resnet44: { blocks: 7 },
+    resnet56: { blocks: 9 },
+    resnet110: { blocks: 18 },
+  } as const satisfies Record<string, ResNetConfig>;
+
+  conv1: Conv2d;
+  bn1: BatchNorm2d;
+  layer1: ResNetBlock[];
+  layer2: ResNetBlock[];
+  layer3: ResNetBlock[];
+  linear: Linear;
+
+  constructor(config: ResNetConfig) {
+    const { blocks, classes, width, channels, rng } = readOptions<Required<ResNetConfig>>("ResNet", config, {
+      blocks: 0,
+      classes: 10,
+      width: 16,
+      channels: 3,
+      rng: null,
+    });
+    checkSizes("ResNet", { blocks, classes, width, channels });
+    this.conv1 = new Conv2d(channels, width, 3, { padding: 1, bias: false, rng });
+    this.bn1 = new BatchNorm2d(width);
+    const stage = (inChannels: number, outChannels: number) =>
+      Array.from({ length: blocks }, (_, i) => {
+        const stride = i === 0 && inChannels !== outChannels ? 2 : 1;
+        return new ResNetBlock(i === 0 ? inChannels : outChannels, outChannels, stride, rng);
+      });
+    this.layer1 = stage(width, width);
+    this.layer2 = stage(width, 2 * width);
+    this.layer3 = stage(2 * width, 4 * width);
+    this.linear = new Linear(4 * width, classes, { rng });
+    const convs = [this.conv1, ...this.stack.flatMap((block) => [block.conv1, block.conv2])];
+    for (const { weight } of [...convs, this.linear]) kaimingNormal(weight, { rng });
+  }
+
+  private get stack(): ResNetBlock[] {
+    return [...this.layer1, ...this.layer2, ...this.layer3];
+  }
+
+  forward(x: Tensor): Tensor {
+    let y = this.bn1.forward(this.conv1.forward(x)).relu();
+    for (const block of this.stack) y = block.forward(y);
+    return this.linear.forward(y.mean({ axis: [2, 3] }));
+  }
+}
+
+/** MLPerf Tiny's residual stage: two convolutions and, from the second stage on, a 1x1 convolution for the shortcut. */
+class Stage {
+  conv1: Conv2d;
+  bn1: BatchNorm2d;
+  conv2: Conv2d;
+  bn2: BatchNorm2d;
+  short: Conv2d | null;
+
+  constructor(inChannels: number, outChannels: number, rng: Rng | null) {
+    const grows = inChannels !== outChannels;
+    const stride = grows ? 2 : 1;
+    const padding = grows
+      ? ([
+          [0, 1],
+          [0, 1],
+        ] as const)
+      : 1;
+    this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding, rng });
+    this.bn1 = new BatchNorm2d(outChannels, { eps: 1e-3 });
+    this.conv2 = new Conv2d(outChannels, outChannels, 3, { padding: 1, rng });
+    this.bn2 = new BatchNorm2d(outChannels, { eps: 1e-3 });
+    this.short = grows ? new Conv2d(inChannels, outChannels, 1, { stride, rng }) : null;
+  }
+
+  forward(x: Tensor): Tensor {
+    const y = this.bn1.forward(this.conv1.forward(x)).relu();
+    const z = this.bn2.forward(this.conv2.forward(y));
+    return z.add(this.short ? this.short.forward(x) : x).relu();
+  }
+}
+
+/**
+ * MLPerf Tiny's ResNet-8 for CIFAR-10, (N, 3, 32, 32) of raw pixels 0 to 255 -> logits (N, classes). Convolutions have biases,
+ * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
+ */
+export class ResNet8 {
+  stem: Conv2d;
+  bn: BatchNorm2d;
+  s1: Stage;
+  s2: Stage;
+  s3: Stage;
+  fc: Linear;
+
+  constructor(config: { classes?: number; rng?: Rng | null } = {}) {
+    const { classes, rng } = readOptions("ResNet8", config, { classes: 10, rng: null as Rng | null });
+    checkSizes("ResNet8", { classes });
+    this.stem = new Conv2d(3, 16, 3, { padding: 1, rng });
+    this.bn = new BatchNorm2d(16, { eps: 1e-3 });
+    this.s1 = new Stage(16, 16, rng);
+    this.s2 = new Stage(16, 32, rng);
+    this.s3 = new Stage(32, 64, rng);
+    this.fc = new Linear(64, classes, { rng });
+  }
+
+  forward(x: Tensor): Tensor {
+    const stem = this.bn.forward(this.stem.forward(x)).relu();
+    const y = this.s3.forward(this.s2.forward(this.s1.forward(stem)));
+    return this.fc.forward(y.mean({ axis: [2, 3] }));
+  }
+}
