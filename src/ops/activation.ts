@@ -20,6 +20,7 @@ const tuned = <O extends object>(
 ): Op<[x: Tensor], O, Tensor> => {
   const fused = slope && slopeGrad(name, slope);
   return defineOp<[x: Tensor], O>(name, {
+    arity: 1,
     options,
     shape: ([x]) => x,
     dtype: ([x]) => (isFloat(x.dtype) ? x.dtype : "float32"),

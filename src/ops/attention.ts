@@ -35,7 +35,7 @@ const gradRow = defineMultiOp<
   [grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, mask?: Tensor | null],
   RowOptions
 >("attentionGrad", {
-  arity: 6,
+  arity: [6, 7],
   shape: ([, q, k, v]) => [q, k, v],
   dtype: ([, q, k, v]) => [q.dtype, k.dtype, v.dtype],
   forward([dq, dk, dv], [grad, q, k, v, out, lse, mask], options) {
@@ -84,7 +84,7 @@ export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
 
 const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention", {
   options: { causal: false, scale: 1 },
-  arity: 3,
+  arity: [3, 4],
   shape: ([q, , v]) => [[...q.shape.slice(0, 3), v.shape[3]], q.shape.slice(0, 3)],
   dtype: ([q]) => [q.dtype, "float64"],
   forward([out, lse], [q, k, v, mask], options) {
@@ -181,6 +181,7 @@ export interface RotaryOptions {
 }
 
 const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotary", {
+  arity: 1,
   options: { offset: 0, base: 10000, style: "interleaved", sign: 1 },
   shape: ([x]) => x,
   forward(out, [x], { offset, base, style, sign }) {

@@ -12,7 +12,9 @@ import { gate } from "./unary.ts";
 
 type Pair = [a: Tensor, b: Tensor];
 type Value = (a: number, b: number) => number;
-type Rule = (grad: Tensor, a: Tensor, b: Tensor, y: Tensor) => [Tensor | null, Tensor | null];
+type Part = (grad: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor;
+/** The gradient for a and the one for b. */
+type Rule = readonly [Part, Part];
 export type BinaryOp = Op<Pair, object, Tensor>;
 
 const run = (out: TypedArray, [a, b]: Pair, { shape }: Tensor, f: Value) =>
@@ -30,15 +32,21 @@ const binary = (
     shape: ([a, b]) => broadcastShapes(name, a.shape, b.shape),
     dtype: ([a, b]) => (dtype ?? promote)(a.dtype, b.dtype),
     forward: (out, inputs, _, output) => run(out, inputs, output, value),
-    ...(rule && { vjp: (grad, { inputs: [a, b], output }) => rule(grad, a, b, output) }),
+    ...(rule && {
+      vjp: (grad, { inputs: [a, b], output, needs }) => [
+        needs[0] ? rule[0](grad, a, b, output) : null,
+        needs[1] ? rule[1](grad, a, b, output) : null,
+      ],
+    }),
   });
 
 /** Bool arithmetic counts: True + True is 2. */
-const counting = (a: DType, b: DType): DType => (a === "bool" && b === "bool" ? "int32" : promote(a, b));
+export const counting = (a: DType, b: DType): DType =>
+  a === "bool" && b === "bool" ? "int32" : promote(a, b);
 const floating = (a: DType, b: DType): DType => (isFloat(promote(a, b)) ? promote(a, b) : "float32");
 
-export const add = binary("add", plus, (g) => [g, g], counting);
-export const sub = binary("sub", minus, (g) => [g, g.neg()], counting);
+export const add = binary("add", plus, [(g) => g, (g) => g], counting);
+export const sub = binary("sub", minus, [(g) => g, (g) => g.neg()], counting);
 
 /** The product; int32 and uint32 wrap around exactly. */
 export const mul = defineOp<Pair>("mul", {
@@ -69,16 +77,20 @@ const power: Value = (a, b) =>
   a === 1 ? 1 : a === -1 && (b === Number.POSITIVE_INFINITY || b === Number.NEGATIVE_INFINITY) ? 1 : a ** b;
 
 /** aᵇ. The gradient is 0 with respect to a where b = 0, and with respect to b where a = 0 and b ≥ 0. */
-export const pow = binary("pow", power, (g, a, b, y) => [
-  gate(b.notEqual(0), g.mul(b).mul(a.pow(b.sub(1)))),
-  gate(a.notEqual(0).logicalOr(b.less(0)), g.mul(y).mul(a.log())),
+export const pow = binary("pow", power, [
+  (g, a, b) => gate(b.notEqual(0), g.mul(b).mul(a.pow(b.sub(1)))),
+  // The logarithm is kept away from 0, where it would make a NaN that the gate only hides.
+  (g, a, b, y) =>
+    gate(
+      a.notEqual(0).logicalOr(b.less(0)),
+      g.mul(y).mul(a.equal(0).logicalAnd(b.greaterEqual(0)).where(1, a).log()),
+    ),
 ]);
 
-const picks = (name: string, value: Value, prefers: "greater" | "less") =>
-  binary(name, value, (g, a, b) => {
-    const tie = a.equal(b).where(g.mul(0.5), 0);
-    return [a[prefers](b).where(g, tie), b[prefers](a).where(g, tie)];
-  });
+const picks = (name: string, value: Value, prefers: "greater" | "less") => {
+  const half = (g: Tensor, a: Tensor, b: Tensor) => a[prefers](b).where(g, a.equal(b).where(g.mul(0.5), 0));
+  return binary(name, value, [half, (g, a, b) => half(g, b, a)]);
+};
 
 /** The larger; NaN wins. Ties share the gradient. */
 export const maximum = picks("maximum", Math.max, "greater");
@@ -89,23 +101,27 @@ export const minimum = picks("minimum", Math.min, "less");
 export const atan2 = binary(
   "atan2",
   Math.atan2,
-  (g, a, b) => {
-    const scaled = g.div(a.mul(a).add(b.mul(b)));
-    return [scaled.mul(b), scaled.mul(a).neg()];
-  },
+  [
+    (g, a, b) => g.mul(b).div(a.mul(a).add(b.mul(b))),
+    (g, a, b) =>
+      g
+        .mul(a)
+        .div(a.mul(a).add(b.mul(b)))
+        .neg(),
+  ],
   floating,
 );
 export const hypot = binary(
   "hypot",
   (a, b) => Math.hypot(a, b),
-  (g, a, b, y) => [g.mul(a).div(y), g.mul(b).div(y)],
+  [(g, a, _, y) => g.mul(a).div(y), (g, _, b, y) => g.mul(b).div(y)],
   floating,
 );
 /** log(exp(a) + exp(b)) without overflow. */
 export const logAddExp = binary(
   "logAddExp",
   (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + softplus(-Math.abs(a - b))),
-  (g, a, b, y) => [g.mul(a.sub(y).exp()), g.mul(b.sub(y).exp())],
+  [(g, a, _, y) => g.mul(a.sub(y).exp()), (g, _, b, y) => g.mul(b.sub(y).exp())],
   floating,
 );
 /** a − b · floor(a/b): the remainder with the sign of b. */
@@ -115,14 +131,10 @@ export const remainder = binary(
     const r = a % b;
     return r !== 0 && r < 0 !== b < 0 ? r + b : r;
   },
-  (g, a, b) => [g, g.mul(a.div(b).floor()).neg()],
+  [(g) => g, (g, a, b) => g.mul(a.div(b).floor()).neg()],
 );
 /** a − b · trunc(a/b): the remainder with the sign of a. */
-export const fmod = binary(
-  "fmod",
-  (a, b) => a % b,
-  (g, a, b) => [g, g.mul(a.div(b).trunc()).neg()],
-);
+export const fmod = binary("fmod", (a, b) => a % b, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
 /** floor(a/b) in the promoted dtype; integers divide exactly, and by zero is 0. */
 export const floorDivide = binary("floorDivide", (a, b) => Math.floor(a / b), null);
 /** trunc(a/b) in the promoted dtype. */

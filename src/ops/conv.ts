@@ -212,6 +212,7 @@ export function conv2dTranspose(
 }
 
 const unfoldRow = defineOp<[x: Tensor], WindowOptions>("unfold", {
+  arity: 1,
   shape([x], options) {
     const { n, c, kh, kw, oh, ow } = windowsOver("unfold", x.shape, options);
     return [n, c * kh * kw, oh * ow];
@@ -222,6 +223,7 @@ const unfoldRow = defineOp<[x: Tensor], WindowOptions>("unfold", {
 });
 
 const foldRow = defineOp<[x: Tensor], WindowOptions & { shape: Shape }>("fold", {
+  arity: 1,
   shape: (_, { shape }) => shape,
   forward: (out, [x], { shape, ...options }) =>
     kernel.fold(out as FloatArray, numbers(x), windowsOver("fold", shape, options)),

@@ -4,6 +4,7 @@ import { isFloat, promote } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { counting } from "./binary.ts";
 import { defineOp, type Grads } from "./op.ts";
 
 export interface AxisOption {
@@ -75,7 +76,7 @@ const scatterAddRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axi
   options: { axis: 0 },
   arity: 3,
   shape: ([x]) => x,
-  dtype: ([x, , source]) => promote(x.dtype, source.dtype),
+  dtype: ([x, , source]) => counting(x.dtype, source.dtype),
   forward(out, [x, index, source], { axis }) {
     out.set(x.data);
     const { data } = source;
@@ -164,20 +165,21 @@ const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("i
     }
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
-    indexAddRow(null, index, grad, { axis, shape: x.shape }),
+    indexAddRow(index, grad, null, { axis, shape: x.shape }),
     null,
   ],
 });
 
+/** Without x, adds into zeros of `shape`. */
 const indexAddRow = defineOp<
-  [x: Tensor | null, index: Tensor, source: Tensor],
+  [index: Tensor, source: Tensor, x?: Tensor | null],
   { axis: number; shape: Shape }
 >("indexAdd", {
   options: { axis: 0, shape: [] },
-  arity: 0,
+  arity: [2, 3],
   shape: (_, { shape }) => shape,
-  dtype: ([x, , source]) => (x ? promote(x.dtype, source.dtype) : source.dtype),
-  forward(out, [x, index, source], { axis, shape }) {
+  dtype: ([, source, x]) => (x ? counting(x.dtype, source.dtype) : source.dtype),
+  forward(out, [index, source, x], { axis, shape }) {
     if (x) out.set(x.data);
     const [outer, n, inner] = around(shape, axis);
     const { data } = source;
@@ -189,10 +191,10 @@ const indexAddRow = defineOp<
       }
     }
   },
-  vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
-    x && grad,
+  vjp: (grad, { inputs: [index, , x] }, { axis }): Grads => [
     null,
     indexSelectRow(grad, index, { axis }),
+    x ? grad : null,
   ],
 });
 
@@ -218,7 +220,7 @@ export function indexAdd(
       `indexAdd: the source must have the shape of the named entries, got ${show(source.shape)} for ${show(wanted)}`,
     );
   }
-  return indexAddRow(x, at, alpha === 1 ? source : source.mul(alpha), { axis: k, shape: x.shape });
+  return indexAddRow(at, alpha === 1 ? source : source.mul(alpha), x, { axis: k, shape: x.shape });
 }
 
 /** Rows of a (V, C) table by id: ids of any shape (…) -> (…, C). The row `paddingIndex` gets no gradient. */
@@ -267,6 +269,7 @@ export function oneHot(index: TensorLike, { classes }: { classes?: number } = {}
 
 const triangle = (name: "tril" | "triu", keeps: (row: number, column: number, offset: number) => boolean) =>
   defineOp<[x: Tensor], { offset: number }>(name, {
+    arity: 1,
     options: { offset: 0 },
     shape([x]) {
       if (x.rank < 2) throw new ShapeError(`${name}: needs at least two axes, got ${show(x.shape)}`);

@@ -105,3 +105,5 @@ export function chunk(x: Tensor, count: number, { axis = 0 }: { axis?: number } 
   const k = normalizeAxis("chunk", axis, x.rank);
   return split(x, Math.max(1, Math.ceil(x.shape[k] / count)), { axis: k });
 }
+
+export { concatRow };

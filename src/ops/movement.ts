@@ -21,6 +21,7 @@ import type { Tensor } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 
 const reshapeRow = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
+  arity: 1,
   options: { shape: [] },
   view: true,
   shape: (_, { shape }) => shape,
@@ -82,6 +83,7 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 }
 
 const permuteRow = defineOp<[x: Tensor], { order: readonly number[] }>("permute", {
+  arity: 1,
   options: { order: [] },
   shape: ([x], { order }) => order.map((k) => x.shape[k]),
   forward: (out, [x], { order }) => permuteLoop(out, x.data, x.shape, order),
@@ -120,6 +122,7 @@ export function transpose(x: Tensor, a = -2, b = -1): Tensor {
 }
 
 const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
+  arity: 1,
   options: { shape: [] },
   shape: (_, { shape }) => shape,
   forward: (out, [x], { shape }) => broadcast(out, x.data, x.shape, shape),
@@ -138,23 +141,30 @@ export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
 }
 
 /** Elements at offset + Σ index·stride: the one copy behind slice, flip, diagonal and unfold. Strides are in elements. */
-const view = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>("strided", {
-  options: { shape: [], strides: [], offset: 0 },
-  shape: (_, { shape }) => shape,
-  forward: (out, [x], { shape, strides, offset }) => strided(out, shape, x.data, strides, offset),
-  vjp: (grad, { inputs: [x] }, { strides, offset }): Grads => [
-    scatterView(grad, { shape: x.shape, strides, offset }),
-  ],
-});
+const stridedRow = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
+  "strided",
+  {
+    arity: 1,
+    options: { shape: [], strides: [], offset: 0 },
+    shape: (_, { shape }) => shape,
+    forward: (out, [x], { shape, strides, offset }) => strided(out, shape, x.data, strides, offset),
+    vjp: (grad, { inputs: [x] }, { strides, offset }): Grads => [
+      scatterStridedRow(grad, { shape: x.shape, strides, offset }),
+    ],
+  },
+);
 
 /** The adjoint of `strided`: adds into zeros of `shape`. */
-const scatterView = defineOp<[g: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
+const scatterStridedRow = defineOp<[g: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
   "scatterStrided",
   {
+    arity: 1,
     options: { shape: [], strides: [], offset: 0 },
     shape: (_, { shape }) => shape,
     forward: (out, [g], { strides, offset }) => scatterStrided(out, g.data, g.shape, strides, offset),
-    vjp: (grad, { inputs: [g] }, { strides, offset }) => [view(grad, { shape: g.shape, strides, offset })],
+    vjp: (grad, { inputs: [g] }, { strides, offset }) => [
+      stridedRow(grad, { shape: g.shape, strides, offset }),
+    ],
   },
 );
 
@@ -191,7 +201,7 @@ export function slice(x: Tensor, ranges: readonly SliceRange[]): Tensor {
   });
   if (sizeOf(shape) === x.size && strides.every((s, i) => s === stridesOf(shape)[i]))
     return reshape(x, shape);
-  return view(x, { shape, strides, offset: sizeOf(shape) === 0 ? 0 : offset });
+  return stridedRow(x, { shape, strides, offset: sizeOf(shape) === 0 ? 0 : offset });
 }
 
 function bounds(
@@ -247,7 +257,7 @@ export function unfoldDim(
   }
   const shape = x.shape.map((n, i) => (i === k ? Math.floor((n - size) / step) + 1 : n));
   const strides = own.map((s, i) => (i === k ? s * step : s));
-  return view(x, { shape: [...shape, size], strides: [...strides, own[k]], offset: 0 });
+  return stridedRow(x, { shape: [...shape, size], strides: [...strides, own[k]], offset: 0 });
 }
 
 /** The elements (i, i + offset) of the last two axes. */
@@ -257,9 +267,11 @@ export function diagonal(x: Tensor, { offset = 0 }: { offset?: number } = {}): T
   const own = stridesOf(x.shape);
   const count = Math.max(0, Math.min(rows - Math.max(0, -offset), columns - Math.max(0, offset)));
   const start = offset >= 0 ? offset : -offset * columns;
-  return view(x, {
+  return stridedRow(x, {
     shape: [...x.shape.slice(0, -2), count],
     strides: [...own.slice(0, -2), columns + 1],
     offset: count === 0 ? 0 : start,
   });
 }
+
+export { broadcastRow, permuteRow, reshapeRow, scatterStridedRow, stridedRow };

@@ -30,7 +30,7 @@ const layerNormGrad = defineMultiOp<
   [grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight?: Tensor | null],
   Rows & { affine: boolean }
 >("layerNormGrad", {
-  arity: 4,
+  arity: [4, 5],
   shape: ([, x], { axes, affine }) => {
     const row = affine ? x.shape.slice(x.rank - axes) : [0];
     return [x, row, row];
@@ -53,6 +53,7 @@ const layerNormGrad = defineMultiOp<
 
 const layerNormRow = defineMultiOp<Affine, Rows>("layerNorm", {
   options: { axes: 1, eps: 1e-5 },
+  arity: [1, 3],
   shape: ([x], { axes }) => {
     const outer = x.shape.slice(0, x.rank - axes);
     return [x, outer, outer];
@@ -135,7 +136,7 @@ export function layerNorm(
 const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight?: Tensor | null], Rows>(
   "rmsNormGrad",
   {
-    arity: 3,
+    arity: [3, 4],
     shape: ([, x, , weight], { axes }) => [x, weight ? x.shape.slice(x.rank - axes) : [0]],
     dtype: ([, x]) => [x.dtype, x.dtype],
     forward([dx, dw], [grad, x, rstd, weight], { axes }) {
@@ -154,6 +155,7 @@ const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight
 
 const rmsNormRow = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rmsNorm", {
   options: { axes: 1, eps: 1e-6 },
+  arity: [1, 2],
   shape: ([x], { axes }) => [x, x.shape.slice(0, x.rank - axes)],
   dtype: ([x]) => [x.dtype, "float64"],
   forward([out, rstd], [x, weight], { axes, eps }) {

@@ -15,6 +15,7 @@ export type Inputs = readonly (Tensor | null | undefined)[];
 /** What a gradient rule returns: one gradient an input, null for none. */
 export type Grads = readonly (Tensor | null)[];
 type ShapeLike = Shape | { readonly shape: Shape };
+export type Arity = number | readonly [least: number, most: number];
 
 /** What an op's author writes. I: the tensor inputs, O: the options. */
 export interface OpDefinition<I extends Inputs, O extends object> {
@@ -32,8 +33,8 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   composed?(inputs: I, options: O): Tensor;
   /** Option names with their defaults. Given, an unknown name is an error. */
   options?: O;
-  /** Tensors that must be given; the rest may be left out or null. Default 1. */
-  arity?: number;
+  /** How many tensors: a number, or the least and the most, those between left out or null. Default: 1 or more. */
+  arity?: Arity;
   /** The result shares its input's memory; `forward` does not run. */
   view?: boolean;
 }
@@ -58,7 +59,8 @@ export interface OpRow extends Differentiable {
   dtypes(inputs: Inputs, options: object): readonly DType[] | null;
   forward(outs: readonly TypedArray[], inputs: Inputs, options: object, outputs: readonly Tensor[]): void;
   readonly options: object | null;
-  readonly arity: number;
+  /** The fewest and the most tensors. */
+  readonly arity: readonly [least: number, most: number];
   readonly view: boolean;
   readonly composed: ((inputs: Inputs, options: object) => Tensor) | null;
 }
@@ -133,11 +135,15 @@ function checkDefinition(name: unknown, definition: unknown): void {
 
 const common = (
   name: string,
-  { options, arity, composed }: { options?: object; arity?: number; composed?: unknown },
+  {
+    options,
+    arity = [1, Number.POSITIVE_INFINITY],
+    composed,
+  }: { options?: object; arity?: Arity; composed?: unknown },
 ) => ({
   name,
   options: options ?? null,
-  arity: arity ?? 1,
+  arity: typeof arity === "number" ? ([arity, arity] as const) : arity,
   composed: (composed as OpRow["composed"]) ?? null,
 });
 
@@ -156,7 +162,9 @@ function bind<I extends Inputs, O extends object, R>(
 ): Op<I, O, R> {
   const op = (...args: unknown[]): R => {
     const last = args[args.length - 1];
-    const given = isPlainObject(last) ? (args.pop() as object) : undefined;
+    // Callers that hand their own optional options on may hand on undefined.
+    const none = last === undefined && args.length > row.arity[1];
+    const given = isPlainObject(last) || none ? (args.pop() as object | undefined) : undefined;
     const options = row.options ? readOptions(row.name, given, row.options) : (given ?? {});
     return pick(dispatch(row, toInputs(row, args), options));
   };
@@ -171,14 +179,16 @@ function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
     if (isTensor(arg)) dtype = dtype ? promote(dtype, arg.dtype) : arg.dtype;
     else plain = true;
   }
-  if (args.length < row.arity) {
+  const [least, most] = row.arity;
+  if (args.length < least || args.length > most) {
+    const wanted = args.length < least ? least : most;
     throw new OptionError(
-      `${row.name}: needs ${row.arity} tensor${row.arity > 1 ? "s" : ""}, got ${args.length}`,
+      `${row.name}: ${args.length < least ? "needs" : "takes at most"} ${wanted} tensor${wanted > 1 ? "s" : ""}, got ${args.length > most ? show(args[most]) : args.length}`,
     );
   }
   if (!plain) return args as Inputs;
   return args.map((arg, i) => {
-    if ((arg === null || arg === undefined) && i >= row.arity) return null;
+    if ((arg === null || arg === undefined) && i >= least) return null;
     return asTensor(row.name, arg, typeof arg === "number" ? scalarType(arg, dtype) : undefined);
   });
 }

@@ -78,6 +78,7 @@ function read<O extends PoolOptions>(
 }
 
 const maxIndices = defineOp<[x: Tensor], { windows: WindowOptions; ceilMode: boolean }>("maxPool2dIndices", {
+  arity: 1,
   shape([x], { windows, ceilMode }) {
     const { n, c, oh, ow } = windowsOver("maxPool2d", x.shape, windows, ceilMode);
     return [n, c, oh, ow];
@@ -117,6 +118,7 @@ const avgWindows = (shape: Shape, { windows, ceilMode, countIncludePad }: AvgRow
 });
 
 const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
+  arity: 1,
   shape([x], options) {
     const { n, c, oh, ow } = avgWindows(x.shape, options);
     return [n, c, oh, ow];
@@ -126,6 +128,7 @@ const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
 });
 
 const avgGradRow = defineOp<[grad: Tensor], AvgRow & { shape: Shape }>("avgPool2dGrad", {
+  arity: 1,
   shape: (_, { shape }) => shape,
   forward: (out, [grad], { shape, ...options }) =>
     avgGradLoop(out as FloatArray, numbers(grad), avgWindows(shape, options)),

@@ -59,6 +59,7 @@ const reduction = (
   { dtype = (d: DType): DType => d, allowEmpty = true } = {},
 ): ReduceOp =>
   defineOp<[x: Tensor], ReduceOptions>(name, {
+    arity: 1,
     options: everyAxis,
     shape([x], { axis, keepDims }) {
       const axes = normalizeAxes(name, axis, x.rank);
@@ -164,6 +165,7 @@ export const all = reduction(
 
 const argExtreme = (name: string, better: (candidate: number, best: number) => boolean) =>
   defineOp<[x: Tensor], { axis: number | null; keepDims: boolean }>(name, {
+    arity: 1,
     options: { axis: null, keepDims: false },
     shape([x], { axis, keepDims }) {
       const axes = normalizeAxes(name, axis, x.rank);
@@ -186,6 +188,7 @@ export const argmin = argExtreme("argmin", (a, b) => a < b);
 
 /** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. */
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
+  arity: 1,
   options: { shape: [] },
   shape: (_, { shape }) => shape,
   forward(out, [x], { shape }) {
@@ -207,6 +210,7 @@ export interface VarianceOptions extends ReduceOptions {
 
 /** The variance, by deviations from the mean. NaN where n does not exceed the correction. */
 export const variance = defineOp<[x: Tensor], VarianceOptions>("variance", {
+  arity: 1,
   options: { axis: null, keepDims: false, correction: 1 },
   shape: ([x], { axis, keepDims }) =>
     reducedShape(x.shape, normalizeAxes("variance", axis, x.rank), keepDims),
@@ -303,6 +307,7 @@ const running = (
   rule: (g: Tensor, x: Tensor, y: Tensor, axis: number) => Tensor,
 ) =>
   defineOp<[x: Tensor], AxisOptions>(name, {
+    arity: 1,
     options: { axis: 0 },
     shape([x], { axis }) {
       normalizeAxis(name, axis, Math.max(x.rank, 1));

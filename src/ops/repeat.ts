@@ -11,6 +11,7 @@ import { defineOp } from "./op.ts";
 type Pads = readonly (readonly [before: number, after: number])[];
 
 const padRow = defineOp<[x: Tensor], { pads: Pads; value: number }>("pad", {
+  arity: 1,
   options: { pads: [], value: 0 },
   shape: ([x], { pads }) => x.shape.map((n, i) => n + pads[i][0] + pads[i][1]),
   forward(out, [x], { pads, value }, output) {

@@ -41,6 +41,7 @@ const softmaxGrad = fusedGrad("softmaxGrad", kernel.softmaxGrad);
 const logSoftmaxGrad = fusedGrad("logSoftmaxGrad", kernel.logSoftmaxGrad);
 
 export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
+  arity: 1,
   options: { axis: -1 },
   shape: ([x]) => x,
   forward: (out, [x], { axis }) => kernel.softmax(out as FloatArray, numbers(x), around(x.shape, axis)),
@@ -52,6 +53,7 @@ export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
 });
 
 export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
+  arity: 1,
   options: { axis: -1 },
   shape: ([x]) => x,
   forward: (out, [x], { axis }) => kernel.logSoftmax(out as FloatArray, numbers(x), around(x.shape, axis)),
@@ -92,7 +94,7 @@ const crossEntropyGrad = defineOp<
   [grad: Tensor, lse: Tensor, logits: Tensor, target: Tensor, weight?: Tensor | null],
   CrossEntropyRow
 >("crossEntropyGrad", {
-  arity: 4,
+  arity: [4, 5],
   shape: ([, , logits]) => logits,
   dtype: ([, , logits]) => logits.dtype,
   forward: (out, [grad, lse, logits, target, weight], options) =>
@@ -116,7 +118,7 @@ export const crossEntropyRow = defineMultiOp<
   CrossEntropyRow
 >("crossEntropy", {
   options: { axis: -1, ignoreIndex: -100, labelSmoothing: 0 },
-  arity: 2,
+  arity: [2, 3],
   shape([logits, target], { axis }) {
     const rest = logits.shape.filter((_, k) => k !== axis);
     if (!sameShape(rest, target.shape)) {

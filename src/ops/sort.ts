@@ -13,6 +13,7 @@ export interface SortOptions {
 
 /** The order that sorts an axis (default the last). Stable; NaN counts as larger than every number. */
 export const argsort = defineOp<[x: Tensor], SortOptions>("argsort", {
+  arity: 1,
   options: { axis: -1, descending: false },
   shape([x], { axis }) {
     if (x.rank > 0) normalizeAxis("argsort", axis, x.rank);

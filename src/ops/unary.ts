@@ -33,6 +33,7 @@ export const smooth = (
 ): Op<[x: Tensor], object, Tensor> => {
   const fused = slope && slopeGrad(name, () => slope);
   return defineOp<[x: Tensor]>(name, {
+    arity: 1,
     options: {},
     shape: ([x]) => x,
     dtype: ([x]) => floatOf(x),
@@ -45,6 +46,7 @@ export const smooth = (
 /** A function that keeps the dtype, integers included. */
 const same = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
   defineOp<[x: Tensor]>(name, {
+    arity: 1,
     options: {},
     shape: ([x]) => x,
     forward: (out, [x]) => loop(out, x.data, value),
@@ -135,6 +137,7 @@ export const frac = same(
  * x held within [min, max]; either may be left out. The gradient passes on [min, max], ends included, as torch.clamp.
  */
 export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", {
+  arity: 1,
   options: { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY },
   shape: ([x]) => x,
   forward(out, [x], { min, max }) {
@@ -149,6 +152,7 @@ export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", 
 export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | null; neginf: number | null }>(
   "nanToNum",
   {
+    arity: 1,
     options: { nan: 0, posinf: null, neginf: null },
     shape: ([x]) => x,
     forward(out, [x], { nan, posinf, neginf }) {
@@ -171,6 +175,7 @@ export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | nu
 
 const test = (name: string, value: (x: number) => boolean) =>
   defineOp<[x: Tensor]>(name, {
+    arity: 1,
     options: {},
     shape: ([x]) => x,
     dtype: () => "bool",
@@ -184,6 +189,7 @@ export const logicalNot = test("logicalNot", (x) => x === 0);
 
 /** Bits flipped: ~x for integers, not x for bool. */
 export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
+  arity: 1,
   options: {},
   shape: ([x]) => x,
   forward(out, [x]) {
@@ -193,6 +199,7 @@ export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
 });
 
 export const cast = defineOp<[x: Tensor], { dtype: DType }>("to", {
+  arity: 1,
   options: { dtype: "float32" },
   shape: ([x]) => x,
   dtype: (_, { dtype }) => dtype,
