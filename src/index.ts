@@ -157,13 +157,10 @@ export {
   type PoolOptions,
 } from "./ops/pool.ts";
 export {
-  type AxisOptions,
   all,
   any,
   argmax,
   argmin,
-  cumprod,
-  cumsum,
   logSumExp,
   max,
   mean,
@@ -178,6 +175,7 @@ export {
   variance,
 } from "./ops/reduce.ts";
 export { type PadOptions, pad, repeatInterleave, roll, tile } from "./ops/repeat.ts";
+export { type AxisOptions, cumprod, cumsum } from "./ops/scan.ts";
 export { logSoftmax, softmax, softmin } from "./ops/softmax.ts";
 export {
   argsort,

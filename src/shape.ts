@@ -74,6 +74,12 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
   return out;
 }
 
+/** Whether `from` repeats to exactly `to` by broadcasting. */
+export function broadcastsTo(from: Shape, to: Shape): boolean {
+  const lead = to.length - from.length;
+  return lead >= 0 && from.every((n, i) => n === to[lead + i] || n === 1);
+}
+
 /** Row-major strides in elements. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);

@@ -17,6 +17,7 @@ import type { Op, OpRow } from "./op.ts";
 import * as pool from "./pool.ts";
 import * as reduce from "./reduce.ts";
 import * as repeat from "./repeat.ts";
+import * as scan from "./scan.ts";
 import * as softmax from "./softmax.ts";
 import * as sort from "./sort.ts";
 import * as unary from "./unary.ts";
@@ -26,6 +27,7 @@ const modules = {
   ...activation,
   ...binary,
   ...reduce,
+  ...scan,
   ...movement,
   ...join,
   ...repeat,

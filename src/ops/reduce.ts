@@ -1,11 +1,11 @@
 /** Reductions over axes. All of them see their input as (outer, n, inner); scattered axes are moved together first. */
 
 import { permute } from "../../kernels/movement/reference.ts";
-import { argBest, fold, type ReduceSizes, scan, sum as sumLoop } from "../../kernels/reduce/reference.ts";
+import { argBest, fold, type ReduceSizes, sum as sumLoop } from "../../kernels/reduce/reference.ts";
 import { type DType, isFloat, newArray, type TypedArray } from "../dtype.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
-import { normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from "../shape.ts";
-import { empty, type Tensor } from "../tensor.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
+import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
+import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 import { gate } from "./unary.ts";
 
@@ -14,10 +14,6 @@ export interface ReduceOptions {
   axis: number | readonly number[] | null;
   /** Keep the reduced axes with size 1. */
   keepDims: boolean;
-}
-
-export interface AxisOptions {
-  axis: number;
 }
 
 const everyAxis: ReduceOptions = { axis: null, keepDims: false };
@@ -190,7 +186,14 @@ export const argmin = argExtreme("argmin", (a, b) => a < b);
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
   arity: 1,
   options: { shape: [] },
-  shape: (_, { shape }) => shape,
+  shape([x], { shape }) {
+    if (!broadcastsTo(shape, x.shape))
+      throw new ShapeError(
+        `sumTo: the shape must broadcast to the tensor's, got ${show(shape)} for ${show(x.shape)}`,
+      );
+    return shape;
+  },
+  dtype: ([x]) => countType(x.dtype),
   forward(out, [x], { shape }) {
     const [data, sizes] = gather(x, repeatedAxes(x.shape, shape));
     sumLoop(out, data, sizes);
@@ -268,24 +271,24 @@ export interface NormOptions extends ReduceOptions {
 }
 
 /** The p-norm (Σ|x|ᵖ)^(1/p); p = 0 counts the non-zeros. Derivative 0 at 0. */
-export function norm(x: Tensor, options: Partial<NormOptions> = {}): Tensor {
-  const { p = 2, ...rest } = options;
-  if (typeof p !== "number" || Number.isNaN(p))
-    throw new OptionError(`norm: option p must be a number, got ${show(p)}`);
-  if (p === 0)
-    return x
-      .notEqual(0)
+export function norm(x: TensorLike, options: Partial<NormOptions> = {}): Tensor {
+  const { p, ...rest } = readOptions<NormOptions>("norm", options, { ...everyAxis, p: 2 });
+  const given = asTensor("norm", x);
+  const y = isFloat(given.dtype) ? given : given.to("float32");
+  if (p === 2) return euclidean(y, rest);
+  const size = y.abs();
+  if (p === 0) return y.notEqual(0).sum(rest).to(y.dtype);
+  if (p === 1) return size.sum(rest);
+  if (p === Number.POSITIVE_INFINITY) return size.max(rest);
+  if (p === Number.NEGATIVE_INFINITY) return size.min(rest);
+  if (p < 0)
+    return size
+      .pow(p)
       .sum(rest)
-      .to(floatType(x.dtype) as "float32");
-  if (p === Number.POSITIVE_INFINITY) return x.abs().max(rest);
-  if (p === Number.NEGATIVE_INFINITY) return x.abs().min(rest);
-  if (p === 1) return x.abs().sum(rest);
-  if (p === 2) return euclidean(x, rest);
-  return x
-    .abs()
-    .pow(p)
-    .sum(rest)
-    .pow(1 / p);
+      .pow(1 / p);
+  // Roots have no slope at 0: zeros take another way, past them.
+  const apart = (t: Tensor, f: (t: Tensor) => Tensor) => gate(t.notEqual(0), f(t.equal(0).where(1, t)));
+  return apart(apart(size, (t) => t.pow(p)).sum(rest), (t) => t.pow(1 / p));
 }
 
 const euclidean = reduction(
@@ -300,53 +303,4 @@ const euclidean = reduction(
   { dtype: floatType },
 );
 
-const running = (
-  name: string,
-  initial: number,
-  f: (a: number, b: number) => number,
-  rule: (g: Tensor, x: Tensor, y: Tensor, axis: number) => Tensor,
-) =>
-  defineOp<[x: Tensor], AxisOptions>(name, {
-    arity: 1,
-    options: { axis: 0 },
-    shape([x], { axis }) {
-      normalizeAxis(name, axis, Math.max(x.rank, 1));
-      return x;
-    },
-    dtype: ([x]) => countType(x.dtype),
-    forward(out, [x], { axis }) {
-      if (x.rank === 0) {
-        out[0] = x.data[0];
-        return;
-      }
-      const [data, sizes] = gather(x, [normalizeAxis(name, axis, x.rank)]);
-      scan(out, data, sizes, initial, f);
-    },
-    vjp: (grad, { inputs: [x], output }, { axis }) => [rule(grad, x, output, axis)],
-  });
-
-/** Sums from the end: the adjoint of cumsum. */
-const sumFromEnd = (g: Tensor, axis: number): Tensor =>
-  g.rank === 0 ? g : g.flip(axis).cumsum({ axis }).flip(axis);
-
-/** Running sums along `axis` (default 0). */
-export const cumsum = running(
-  "cumsum",
-  0,
-  (a, b) => a + b,
-  (g, _x, _y, axis) => sumFromEnd(g, axis),
-);
-/** Running products along `axis` (default 0). The gradient is exact also where x holds zeros, in n² memory there. */
-export const cumprod = running(
-  "cumprod",
-  1,
-  (a, b) => a * b,
-  (g, x, y, axis) => {
-    if (!holdsZero(x)) return sumFromEnd(g.mul(y), axis).div(x);
-    if (x.rank === 0) return g;
-    const products = withoutEach(x.transpose(axis, -1)).cumprod({ axis: -1 }).triu();
-    return products.mul(g.transpose(axis, -1).unsqueeze(-2)).sum({ axis: -1 }).transpose(axis, -1);
-  },
-);
-
-export { euclidean };
+export { countType, euclidean, gather, holdsZero, withoutEach };
