@@ -3,18 +3,20 @@
 import { GradError, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
 import { defaultRng } from "./generator.ts";
 import { sameShape } from "./shape.ts";
-import { isThenable } from "./storage.ts";
+import { isThenable, scope } from "./storage.ts";
 import {
   gradients,
   isDifferentiable,
   isRecording,
+  lastNode,
   onesLike,
   reachable,
   record,
   tapeState,
+  type Vjp,
   withRecording,
 } from "./tape.ts";
-import { asTensor, isTensor, type Tensor } from "./tensor.ts";
+import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
 
 /** A tensor, or an array or object of them, nested at will. What is not a float tensor is passed through. */
 export type Tree = unknown;
@@ -60,11 +62,12 @@ function trace<A extends readonly unknown[], R>(op: string, f: (...x: A) => R, x
     const twins = mapTree(x, twin, (value) => value) as A;
     if (leaves.length === 0)
       throw new GradError(`${op}: no argument holds a float tensor, got ${show([...x])}`);
+    const floor = lastNode();
     tapeState.depth++;
     try {
       const value = f(...twins);
       if (isThenable(value)) throw new GradError(`${op}: the function must be synchronous, got a promise`);
-      return { value, leaves, linked };
+      return { value, leaves, linked, floor };
     } finally {
       tapeState.depth--;
     }
@@ -80,7 +83,7 @@ function arrange<A extends readonly unknown[]>(
   let i = 0;
   const next = () => {
     const k = i++;
-    return grads[k] ?? leaves[k].mul(0);
+    return grads[k] ?? empty(leaves[k].shape, leaves[k].dtype);
   };
   const all = x.map((tree) => mapTree(tree, next, () => null));
   return (x.length === 1 ? all[0] : all) as GradsOf<A>;
@@ -98,7 +101,7 @@ export interface GradOptions {
 export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
   const { createGraph } = readOptions("valueAndGrad", options, { createGraph: false });
   return (...x: A): { value: Tensor; grad: GradsOf<A> } => {
-    const { value, leaves, linked } = trace("grad", f, x);
+    const { value, leaves, linked, floor } = trace("grad", f, x);
     if (!isTensor(value) || value.size !== 1) {
       throw new GradError(
         `grad: the function must return a single number, got ${show(value)}; reduce it, for example with sum()`,
@@ -109,7 +112,7 @@ export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tenso
       retainGraph: createGraph || linked,
     };
     const grads = value.requiresGrad
-      ? gradients([value], [onesLike(value)], leaves, settings)
+      ? gradients([value], [onesLike(value)], leaves, settings, floor)
       : leaves.map(() => null);
     return { value: linked || createGraph ? value : value.detach(), grad: arrange(x, grads, leaves) };
   };
@@ -127,7 +130,8 @@ export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, optio
  */
 export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
   return (...x: A): [value: Tensor, pullback: (v: Tensor) => GradsOf<A>] => {
-    const { value, leaves, linked } = trace("vjp", f, x);
+    const { value, leaves, linked, floor } = trace("vjp", f, x);
+    if (!isTensor(value)) throw new GradError(`vjp: the function must return a tensor, got ${show(value)}`);
     const pullback = (v: Tensor) => {
       const seed = asTensor("vjp", v, value.dtype);
       if (!sameShape(seed.shape, value.shape)) {
@@ -137,7 +141,7 @@ export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
       }
       const settings = { createGraph: linked && isRecording(), retainGraph: true };
       const grads = value.requiresGrad
-        ? gradients([value], [seed], leaves, settings)
+        ? gradients([value], [seed], leaves, settings, floor)
         : leaves.map(() => null);
       return arrange(x, grads, leaves);
     };
@@ -148,33 +152,38 @@ export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
 /** Hessian-vector product of a scalar function of one tensor: `hvp(f)(x, v)` is ∇²f(x)·v, by a gradient of a gradient. */
 export function hvp(f: (x: Tensor) => Tensor) {
   return (x: Tensor, v: Tensor): Tensor => {
-    const slope = grad((y: Tensor) => grad(f)(y).mul(v).sum());
-    return slope(x);
+    const direction = asTensor("hvp", v);
+    if (!sameShape(direction.shape, asTensor("hvp", x).shape)) {
+      throw new ShapeError(
+        `hvp: the vector must have the shape of the argument, got ${show(direction.shape)} for ${show(x.shape)}`,
+      );
+    }
+    return grad((y: Tensor) => grad(f)(y).mul(direction).sum())(x);
   };
 }
 
 /**
  * `checkpoint(f)(...x)` is `f(...x)` without keeping its intermediates: backward runs f again. Tensors that f captures get
- * their gradients too, and random draws repeat. Chen et al., 2016, arXiv:1604.06174.
+ * their gradients too, and draws of the default generator repeat. Tensors made in f live until it returns, as in a scope.
+ * Chen et al., 2016, arXiv:1604.06174.
  */
 export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
+  if (typeof f !== "function") throw new GradError(`checkpoint: expected a function, got ${show(f)}`);
   return (...x: A): Tensor => {
     if (!isRecording()) return f(...x);
     const random = defaultRng().state;
-    const floor = tapeState.sequence - 1;
-    const value = f(...x);
+    const floor = lastNode();
+    const value = scope(() => f(...x), { name: "checkpoint" });
     if (!isTensor(value))
       throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
-    if (!value.requiresGrad) return value;
+    const isOutside = (t: Tensor) => t.node === null || t.node.sequence <= floor;
+    if (!value.requiresGrad || isOutside(value)) return value;
     // What the inner graph reads from outside: arguments and captured tensors.
     const external = new Set<Tensor>();
     for (const node of reachable([value], floor)) {
-      for (const input of node.parents) {
-        if (input?.requiresGrad && (input.node === null || input.node.sequence <= floor)) external.add(input);
-      }
+      for (const input of node.parents) if (input?.requiresGrad && isOutside(input)) external.add(input);
       node.free();
     }
-    const inputs = [...external];
     const result = value.detach();
     const rerun = () => {
       const rng = defaultRng();
@@ -186,9 +195,15 @@ export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor)
         rng.state = now;
       }
     };
-    const rule = (createGraph: boolean) => (grads: readonly (Tensor | null)[]) =>
-      gradients([rerun()], [grads[0]!], inputs, { createGraph, retainGraph: createGraph });
-    record({ name: "checkpoint", vjp: rule(true), fusedVjp: rule(false) }, inputs, {}, [result]);
+    const rule =
+      (createGraph: boolean): Vjp =>
+      ([seed], { inputs }) => {
+        const start = lastNode();
+        const run = () =>
+          gradients([rerun()], [seed!], inputs as Tensor[], { createGraph, retainGraph: createGraph }, start);
+        return createGraph ? run() : scope(run, { name: "checkpoint" });
+      };
+    record({ name: "checkpoint", vjp: rule(true), fusedVjp: rule(false) }, [...external], {}, [result]);
     return result;
   };
 }

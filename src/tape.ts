@@ -5,7 +5,7 @@
 
 import { isFloat } from "./dtype.ts";
 import { GradError, isPlainObject, readOptions, show } from "./errors.ts";
-import { sameShape } from "./shape.ts";
+import { broadcastsTo, sameShape } from "./shape.ts";
 import { shared } from "./state.ts";
 import { isThenable, own } from "./storage.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
@@ -114,6 +114,7 @@ function withRecording<T>(on: boolean, fn: () => T): T {
 
 /** Runs `fn` without recording. Throws GradError for an async callback, which would run mostly outside. */
 export function noGrad<T>(fn: () => T): T {
+  if (typeof fn !== "function") throw new GradError(`noGrad: expected a function, got ${show(fn)}`);
   const result = withRecording(false, fn);
   if (isThenable(result)) {
     throw new GradError(
@@ -141,12 +142,15 @@ interface PassOptions {
   retainGraph: boolean;
 }
 
-/** Walks the graph backward; `emit` receives the finished gradient of every leaf and of every tensor in `targets`. */
+/**
+ * Walks the graph backward through every node later than `floor`; `emit` receives the gradients of the tensors that it
+ * ends at. All of it happens before they are handed out, so that an error leaves no half of them behind.
+ */
 function pass(
   roots: readonly Tensor[],
   seeds: readonly Tensor[],
   { createGraph, retainGraph }: PassOptions,
-  targets: ReadonlySet<Tensor> | null,
+  floor: number,
   emit: (tensor: Tensor, grad: Tensor) => void,
 ): void {
   const grads = new Map<Tensor, Tensor>();
@@ -158,10 +162,9 @@ function pass(
     roots.forEach((root, i) => {
       add(root, seeds[i]);
     });
-    for (const node of reachable(roots)) {
+    for (const node of reachable(roots, floor)) {
       const { row, outputs, parents, needs } = node;
       const incoming = outputs.map((output) => grads.get(output) ?? null);
-      if (targets) for (const output of outputs) emitTarget(output, grads, targets, emit);
       for (const output of outputs) grads.delete(output);
       if (incoming.every((g) => g === null)) continue;
       if (node.freed) {
@@ -182,25 +185,15 @@ function pass(
       });
       if (!retainGraph) node.free();
     }
-    for (const [tensor, grad] of grads) if (!targets || targets.has(tensor)) emit(tensor, grad);
+    for (const [tensor, grad] of grads) emit(tensor, grad);
   });
-}
-
-function emitTarget(
-  tensor: Tensor,
-  grads: ReadonlyMap<Tensor, Tensor>,
-  targets: ReadonlySet<Tensor>,
-  emit: (tensor: Tensor, grad: Tensor) => void,
-): void {
-  const grad = grads.get(tensor);
-  if (grad && targets.has(tensor)) emit(tensor, grad);
 }
 
 /** A gradient in its input's shape and dtype: sums what broadcasting repeated. */
 function matched(op: string, grad: Tensor, input: Tensor): Tensor {
   let g = grad;
   if (!sameShape(g.shape, input.shape)) {
-    if (g.rank < input.rank) {
+    if (!broadcastsTo(input.shape, g.shape)) {
       throw new GradError(
         `${op}: vjp returned a gradient of the wrong shape, got ${show(g.shape)} for ${show(input.shape)}`,
       );
@@ -233,6 +226,7 @@ export function backward(
     gradient = undefined;
   }
   const { createGraph, retainGraph } = readOptions("backward", options, backwardDefaults);
+  if (!isTensor(root)) throw new GradError(`backward: expected a tensor, got ${show(root)}`);
   if (!root.requiresGrad) {
     throw new GradError(
       "backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to",
@@ -250,7 +244,7 @@ export function backward(
     );
   }
   const settings = { createGraph, retainGraph: retainGraph || createGraph };
-  pass([root], [seed], settings, null, (leaf, grad) => {
+  pass([root], [seed], settings, -1, (leaf, grad) => {
     const sum = leaf.grad ? leaf.grad.add(grad) : grad;
     // An op may hand the same tensor to several leaves, and a gradient outlives the scope it was made in.
     leaf.grad = own(createGraph ? sum : sum === grad ? copy(grad) : sum);
@@ -269,19 +263,26 @@ function copy(t: Tensor): Tensor {
   return twin;
 }
 
-/** Gradients of `roots` with respect to `targets` (null where there is no path), leaving `.grad` alone. */
+/**
+ * Gradients of `roots` with respect to `targets` (null where there is no path), leaving `.grad` alone. The walk ends at
+ * nodes up to `floor`, the last made before the targets were used: what lies behind them stays as it is.
+ */
 export function gradients(
   roots: readonly Tensor[],
   seeds: readonly Tensor[],
   targets: readonly Tensor[],
   settings: PassOptions,
+  floor: number,
 ): (Tensor | null)[] {
   const found = new Map<Tensor, Tensor>();
-  pass(roots, seeds, settings, new Set(targets), (tensor, grad) => {
+  pass(roots, seeds, settings, floor, (tensor, grad) => {
     found.set(tensor, grad);
   });
   return targets.map((t) => found.get(t) ?? null);
 }
+
+/** The number of the last node made. */
+export const lastNode = (): number => tapeState.sequence - 1;
 
 export { onesLike, reachable, tapeState, withRecording };
 export const isDifferentiable = (value: unknown): value is Tensor => isTensor(value) && isFloat(value.dtype);

@@ -229,7 +229,7 @@ function gradsOf(
   });
   const y = f(...leaves);
   const seed = (at ?? y).detach().add(1);
-  const grads = gradients([y], [seed], leaves, { createGraph, retainGraph: createGraph });
+  const grads = gradients([y], [seed], leaves, { createGraph, retainGraph: createGraph }, -1);
   return grads.map((g, i) => g?.detach() ?? zeros(leaves[i].shape, { dtype: "float64" }));
 }
 
