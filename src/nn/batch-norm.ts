@@ -33,12 +33,14 @@ class BatchNorm {
     checkSizes(op, { channels });
     const settings = readOptions<BatchNormOptions>(op, options, {
       eps: 1e-5,
-      momentum: 0.1 as number | null,
+      momentum: null,
       affine: true,
       bias: true,
       dtype: "float32",
     });
-    const { momentum, dtype } = settings;
+    const { dtype } = settings;
+    // Null has a meaning of its own, so it cannot be told from the default by the reader.
+    const momentum = options?.momentum === undefined ? 0.1 : options.momentum;
     if (!isFloat(dtype)) throw new DTypeError(`${op}: needs a float dtype, got ${show(dtype)}`);
     if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
       throw new OptionError(`${op}: momentum must lie in [0, 1] or be null, got ${show(momentum)}`);

@@ -61,9 +61,10 @@ export interface LoadReport {
 /**
  * Copies a state into a model's parameters and buffers. PyTorch's `running_mean`, `running_var` and `num_batches_tracked`
  * are taken as `runningMean`, `runningVar` and `numBatchesTracked`; other names go through `rename`. A tied parameter needs
- * only one of its names, and the count of batches may be missing, which older checkpoints lack. Not strict, it takes what fits by name and reports the rest. Floats go to floats and integers to
- * integers, rounded to the model's precision. Throws FormatError, having changed nothing, for missing or unexpected names,
- * shapes or kinds of numbers that differ, and tied names whose values differ.
+ * only one of its names, and the count of batches may be missing, as it is in old checkpoints. Not strict, it takes what
+ * fits by name and reports the rest. Floats go to floats and integers to integers, rounded to the model's precision. Throws
+ * FormatError, having changed nothing, for missing or unexpected names, shapes or kinds of numbers that differ, and tied
+ * names whose values differ.
  */
 export function loadStateDict(
   model: object,

@@ -21,7 +21,10 @@ export interface StepReport {
 }
 
 export interface FitOptions<M extends object, B> {
-  /** Batches; iterated once an epoch, so a list or a loader, or a generator if there is but one epoch. */
+  /**
+   * Batches; iterated once an epoch, so a list or a loader, or a generator if there is but one epoch. A restored loader's
+   * first epoch is what was left of it.
+   */
   data: AsyncIterable<B> | Iterable<B>;
   /** The mean loss of a batch, a single number. */
   loss: (model: M, batch: B) => Tensor;
@@ -92,7 +95,8 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
         if (done()) break;
       }
       if (done()) break;
-      if (batches === 0) {
+      // A loader that goes on from the last batch of an epoch has none left for it.
+      if (batches === 0 && !(epoch === 0 && "state" in data)) {
         throw new OptionError(
           `fit: data gave no batch in epoch ${epoch}, got ${show(data)}; it must be iterable once an epoch`,
         );

@@ -1,0 +1,318 @@
+import { GradError, memory, OptionError, Rng, randn, ShapeError, type Tensor, tensor } from "bitgrad";
+import { loader } from "bitgrad/data";
+import { clone, Dropout, evaluate, Linear, mseLoss, Parameter, Sequential, stateDict } from "bitgrad/nn";
+import { adamw, linear, optimizer, schedule, sgd } from "bitgrad/optim";
+import { expectClose, leakCheck } from "bitgrad/testing";
+import * as training from "bitgrad/train";
+import { accuracy, confusionMatrix, perplexity, trainStep } from "bitgrad/train";
+import { describe, expect, it } from "vitest";
+
+const rng = () => new Rng(11);
+const x = randn([12, 3], { rng: new Rng(12) });
+const y = x.matmul(tensor([[1], [-2], [0.5]]));
+const model = () => new Linear(3, 1, { rng: rng() });
+const batches = (size: number) => loader({ x, y }, { batch: size });
+type XY = { x: Tensor; y: Tensor };
+const loss = (m: { forward(x: Tensor): Tensor }, batch: XY) => mseLoss(m.forward(batch.x), batch.y);
+const weights = (m: object) => Object.values(stateDict(m)).map((t) => t.toArray());
+
+describe("trainStep", () => {
+  it("steps down the gradient and returns the loss before the step", () => {
+    const m = model();
+    const update = optimizer(m, sgd({ lr: 0.1 }));
+    const before = mseLoss(m.forward(x), y).item();
+    expect(trainStep(m, update, (it) => mseLoss(it.forward(x), y))).toBe(before);
+    expect(mseLoss(m.forward(x), y).item()).toBeLessThan(before);
+  });
+
+  it("leaves the gradients readable and drops them before the next step", () => {
+    const m = model();
+    const update = optimizer(m, sgd({ lr: 0 }));
+    trainStep(m, update, () => mseLoss(m.forward(x), y));
+    const first = m.weight.grad?.toArray();
+    trainStep(m, update, () => mseLoss(m.forward(x), y));
+    expect(m.weight.grad?.toArray()).toEqual(first);
+  });
+
+  it("drops the gradients of parameters that the optimizer does not step", () => {
+    const m = model();
+    const update = optimizer([m.weight], sgd({ lr: 0 }));
+    trainStep(m, update, () => m.forward(x).sum());
+    trainStep(m, update, () => m.forward(x).sum());
+    expect(m.bias?.grad?.toArray()).toEqual([12]);
+  });
+
+  it("leaves no tensor behind, with a rule that has a state", () => {
+    const m = model();
+    const update = optimizer(m, adamw());
+    leakCheck(() => trainStep(m, update, () => mseLoss(m.forward(x), y)));
+    const { tensors } = memory();
+    for (let i = 0; i < 50; i++) trainStep(m, update, () => mseLoss(m.forward(x), y));
+    expect(memory().tensors).toBe(tensors);
+  });
+
+  it.each([
+    ["a loss of many numbers", () => x, ShapeError, "got (12, 3)"],
+    ["a loss that is no tensor", () => 1 as never, ShapeError, "got 1"],
+    [
+      "a NaN",
+      () => tensor(Number.NaN, { requiresGrad: true }),
+      GradError,
+      "got NaN; no parameter was changed",
+    ],
+    ["a loss that depends on nothing", () => tensor(1), GradError, "nothing to differentiate"],
+  ] as [string, () => Tensor, typeof GradError | typeof ShapeError, string][])(
+    "refuses %s and changes nothing",
+    (_, bad, kind, text) => {
+      const m = model();
+      const before = weights(m);
+      const step = () => trainStep(m, optimizer(m, sgd({ lr: 1 })), bad);
+      expect(step).toThrow(kind);
+      expect(step).toThrow(text);
+      expect(weights(m)).toEqual(before);
+    },
+  );
+});
+
+describe("fit", () => {
+  it("learns, and tells of every step", async () => {
+    const m = model();
+    const steps: training.StepReport[] = [];
+    const history = await training.fit(m, {
+      data: batches(4),
+      loss,
+      optimizer: optimizer(m, adamw({ lr: 0.1, weightDecay: 0 })),
+      epochs: 60,
+      onStep: (report) => steps.push(report),
+    });
+    expect(history.losses).toHaveLength(180);
+    expect(history.epochs).toBe(60);
+    expect(history.aborted).toBe(false);
+    expect(history.losses[179]).toBeLessThan(0.01);
+    expect(steps[4]).toEqual({ step: 5, epoch: 1, loss: history.losses[4], lr: 0.1 });
+    expectClose(m.weight.value, [[1, -2, 0.5]], { atol: 0.1 });
+  });
+
+  it("takes k accumulated batches for one k times as large", async () => {
+    const [whole, parts] = [model(), model()];
+    const whole1 = await training.fit(whole, {
+      data: batches(12),
+      loss,
+      optimizer: optimizer(whole, sgd({ lr: 0.1 })),
+      steps: 5,
+    });
+    const parts1 = await training.fit(parts, {
+      data: batches(3),
+      loss,
+      optimizer: optimizer(parts, sgd({ lr: 0.1 })),
+      steps: 5,
+      accumulate: 4,
+    });
+    expectClose(parts.weight.value, whole.weight.value);
+    expectClose(parts1.losses as number[], whole1.losses as number[]);
+  });
+
+  it("averages what is left at an epoch's end over what is left", async () => {
+    const [short, single] = [model(), model()];
+    const data = [{ x, y }];
+    await training.fit(short, { data, loss, optimizer: optimizer(short, sgd()), epochs: 1, accumulate: 3 });
+    await training.fit(single, { data, loss, optimizer: optimizer(single, sgd()), epochs: 1 });
+    expect(weights(short)).toEqual(weights(single));
+  });
+
+  it.each([7, 6])("resumes bit for bit after %i steps, at 3 an epoch", async (before) => {
+    const start = () => {
+      const m = model();
+      const update = optimizer(m, adamw());
+      const rates = schedule(update, linear({ start: 1, end: 0, total: 20 }));
+      return { m, update, rates, data: loader({ x, y }, { batch: 4, shuffle: true, rng: new Rng(13) }) };
+    };
+    const run = ({ m, update, rates, data }: ReturnType<typeof start>, steps: number) =>
+      training.fit(m, { data, loss, optimizer: update, schedule: rates, steps });
+    const straight = start();
+    await run(straight, 13);
+
+    const first = start();
+    await run(first, before);
+    const second = start();
+    second.m = clone(first.m);
+    second.update = optimizer(second.m, adamw());
+    second.rates = schedule(second.update, linear({ start: 1, end: 0, total: 20 }));
+    second.update.loadStateDict(first.update.stateDict());
+    second.rates.loadStateDict(first.rates.stateDict());
+    second.data.state = first.data.state;
+    await run(second, 13 - before);
+    expect(weights(second.m)).toEqual(weights(straight.m));
+  });
+
+  it("sets the learning rate by a schedule", async () => {
+    const m = model();
+    const lrs: number[] = [];
+    await training.fit(m, {
+      data: [{ x, y }],
+      loss,
+      optimizer: optimizer(m, sgd({ lr: 1e-3 })),
+      steps: 3,
+      schedule: (step) => 1 / 2 ** step,
+      onStep: ({ lr }) => lrs.push(lr),
+    });
+    expect(lrs).toEqual([1e-3, 5e-4, 2.5e-4]);
+  });
+
+  it("stops between two steps when aborted, keeps what was done and drops half a step", async () => {
+    const m = model();
+    const update = optimizer(m, sgd({ lr: 0.1 }));
+    const stop = new AbortController();
+    const seen: unknown[] = [];
+    const history = await training.fit(m, {
+      data: batches(2),
+      loss: (it, batch) => {
+        seen.push(batch);
+        if (seen.length === 6) stop.abort();
+        return loss(it, batch);
+      },
+      optimizer: update,
+      epochs: 5,
+      accumulate: 4,
+      signal: stop.signal,
+    });
+    expect(history).toMatchObject({ aborted: true, epochs: 0 });
+    expect(history.losses).toHaveLength(1);
+    expect(seen).toHaveLength(6);
+    expect(m.weight.grad).toBe(null);
+  });
+
+  it("lets timers run, so that they can abort it", async () => {
+    const m = model();
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 20);
+    const { aborted } = await training.fit(m, {
+      data: [{ x, y }],
+      loss,
+      optimizer: optimizer(m, sgd({ lr: 1e-6 })),
+      epochs: 10 ** 9,
+      signal: stop.signal,
+    });
+    expect(aborted).toBe(true);
+  });
+
+  it("resolves where a loader throws the signal's reason, and rejects other errors", async () => {
+    const m = model();
+    const stop = new AbortController();
+    const settings = { loss, optimizer: optimizer(m, sgd()), epochs: 9, signal: stop.signal };
+    const data = loader({ x, y }, { batch: 4, signal: stop.signal });
+    const { losses } = await training.fit(m, { ...settings, data, onStep: () => stop.abort() });
+    expect(losses).toHaveLength(1);
+    const failing = async function* (): AsyncGenerator<XY> {
+      yield { x, y };
+      throw new Error("disk");
+    };
+    await expect(training.fit(m, { ...settings, signal: undefined, data: failing() })).rejects.toThrow(
+      "disk",
+    );
+  });
+
+  it("switches to training mode", async () => {
+    const m = evaluate(new Sequential(new Linear(3, 1), new Dropout(0)));
+    await training.fit(m, { data: [{ x, y }], loss, optimizer: optimizer(m, sgd()), steps: 1 });
+    expect((m[1] as Dropout).training).toBe(true);
+  });
+
+  it("does nothing for no steps and nothing for an aborted signal", async () => {
+    const m = model();
+    const before = weights(m);
+    const settings = { data: [{ x, y }], loss, optimizer: optimizer(m, sgd()) };
+    await training.fit(m, { ...settings, steps: 0 });
+    await training.fit(m, { ...settings, steps: 5, signal: AbortSignal.abort() });
+    expect(weights(m)).toEqual(before);
+  });
+
+  it("waits for onStep", async () => {
+    const m = model();
+    const order: string[] = [];
+    await training.fit(m, {
+      data: [{ x, y }],
+      loss: (it, batch) => {
+        order.push("loss");
+        return loss(it, batch);
+      },
+      optimizer: optimizer(m, sgd()),
+      steps: 2,
+      onStep: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        order.push("told");
+      },
+    });
+    expect(order).toEqual(["loss", "told", "loss", "told"]);
+  });
+
+  const one = new Parameter(tensor([1]));
+  const good = {
+    data: [{ x, y }],
+    loss: () => one.value.sum(),
+    optimizer: optimizer([one], sgd()),
+    epochs: 1,
+  };
+  it.each([
+    ["data that is empty", { data: [] }, "no batch in epoch 0"],
+    ["data that runs dry", { data: [{ x, y }].values(), epochs: 2 }, "no batch in epoch 1"],
+    ["data that is not iterable", { data: 3 }, "iterable"],
+    ["epochs and steps together", { steps: 1 }, "either epochs or steps"],
+    ["neither epochs nor steps", { epochs: undefined }, "either epochs or steps"],
+    ["half an epoch", { epochs: 0.5 }, "epochs must be a whole number, got 0.5"],
+    ["an accumulation of 0", { accumulate: 0 }, "accumulate"],
+    ["a NaN accumulation", { accumulate: Number.NaN }, "got NaN"],
+    ["no optimizer", { optimizer: undefined }, "needs an optimizer"],
+    ["no loss", { loss: undefined }, "loss must be a function"],
+    ["an unknown option", { batchSize: 3 }, '"batchSize"'],
+  ])("refuses %s", async (_, wrong, text) => {
+    const error = await training.fit({ one }, { ...good, ...wrong } as never).catch((reason) => reason);
+    expect(error).toBeInstanceOf(OptionError);
+    expect(error.message).toContain(text);
+  });
+});
+
+describe("metrics", () => {
+  const scores = [
+    [0.1, 0.7, 0.2],
+    [0.6, 0.1, 0.3],
+    [0.2, 0.3, 0.5],
+    [0.4, 0.35, 0.25],
+  ];
+
+  it("counts right predictions, by scores or by classes, among the best k", () => {
+    expect(accuracy(scores, [1, 0, 0, 1])).toBe(0.5);
+    expect(accuracy(tensor([1, 0, 2, 0], { dtype: "int32" }), [1, 0, 0, 1])).toBe(0.5);
+    expect(accuracy(scores, [1, 0, 0, 1], { topK: 2 })).toBe(0.75);
+    expect(accuracy(scores, [1, 0, -100, -100])).toBe(1);
+  });
+
+  it("counts what was taken for what, true classes down", () => {
+    expect(confusionMatrix(scores, [1, 0, 0, 1]).toArray()).toEqual([
+      [1, 0, 1],
+      [1, 1, 0],
+      [0, 0, 0],
+    ]);
+    const classes = tensor([0, 1, 1], { dtype: "int32" });
+    expect(confusionMatrix(classes, [0, 1, 0], { classes: 2 }).toArray()).toEqual([
+      [1, 1],
+      [0, 1],
+    ]);
+  });
+
+  it("gives a uniform guess the perplexity of its choices", () => {
+    expect(perplexity(Math.log(50))).toBeCloseTo(50, 10);
+    expect(perplexity(tensor(0))).toBe(1);
+  });
+
+  it.each([
+    ["shapes that do not fit", () => accuracy(scores, [1, 0]), "got (4, 3) for (2)"],
+    ["float classes", () => accuracy(scores, tensor([1, 0, 0, 1])), 'use .to("int32")'],
+    ["nothing to count", () => accuracy(scores, [-100, -100, -100, -100]), "no position counts"],
+    ["a class beyond the matrix", () => confusionMatrix(scores, [3, 0, 0, 0]), "got 3 predicted as 1 for 3"],
+    ["no number of classes", () => confusionMatrix([1], [1]), "classes must be a positive integer"],
+    ["a NaN loss", () => perplexity(Number.NaN), "got NaN"],
+  ])("refuse %s", (_, run, text) => {
+    expect(run).toThrow(text);
+  });
+});
