@@ -96,7 +96,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
       }
       if (done()) break;
       // A loader that goes on from the last batch of an epoch has none left for it.
-      if (batches === 0 && !(epoch === 0 && "state" in data)) {
+      if (batches === 0 && !(epoch === 0 && (data as { state?: unknown }).state !== undefined)) {
         throw new OptionError(
           `fit: data gave no batch in epoch ${epoch}, got ${show(data)}; it must be iterable once an epoch`,
         );
