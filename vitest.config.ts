@@ -10,5 +10,10 @@ export default defineConfig({
       { find: /^bitgrad$/, replacement: root("./src/index.ts") },
     ],
   },
-  test: { include: ["test/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 120_000 },
+  test: {
+    include: ["test/**/*.test.ts"],
+    globalSetup: "./kernels/wasm/build.ts",
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
 });

@@ -1,0 +1,131 @@
+/** The SIMD float32 product: on heap addresses, and on typed arrays that lie on the heap or are staged. */
+
+import type { TypedArray } from "../../src/dtype.ts";
+import { scratch } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { staged } from "../wasm/stage.ts";
+import type { GemmShape } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface GemmExports {
+  scratchBytes(): number;
+  packedBytes(n: number, k: number): number;
+  packB(to: number, b: number, n: number, k: number, ldb: number, transposed: number): void;
+  gemm(
+    out: number,
+    a: number,
+    b: number,
+    m: number,
+    n: number,
+    k: number,
+    lda: number,
+    ldb: number,
+    ldOut: number,
+    flags: number,
+    bias: number,
+    batch: number,
+    batchA: number,
+    batchB: number,
+    batchOut: number,
+    scratch: number,
+  ): void;
+}
+
+export const gemmExports = /* @__PURE__ */ wasmKernel<GemmExports>(bytes);
+
+/** A product of matrices on the heap. Sizes and strides are in elements; what is left out says contiguous. */
+export interface HeapGemm {
+  m: number;
+  n: number;
+  k: number;
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** Distances between the rows of the stored matrices. */
+  lda?: number;
+  ldb?: number;
+  ldOut?: number;
+  /** Start from what out holds. */
+  accumulate?: boolean;
+  /** Start every row from these n values; not with `accumulate`. 0 is none. */
+  bias?: number;
+  /** b holds panels that `packB` made. */
+  packed?: boolean;
+  /** So many products, one after another, and the distances between their matrices; 0 repeats one. */
+  batch?: number;
+  batchA?: number;
+  batchB?: number;
+  batchOut?: number;
+}
+
+/**
+ * out (m, n) = op(a) (m, k) · op(b) (k, n) at heap addresses, which may be any multiple of 4; out overlaps nothing. Each
+ * sum runs in one fixed order. Returns false, with nothing done, where SIMD cannot run or the heap is exhausted.
+ */
+export function gemmHeap(
+  out: number,
+  a: number,
+  b: number,
+  shape: HeapGemm,
+  exports = gemmExports(),
+): boolean {
+  if (exports === null) return false;
+  const space = scratch(exports.scratchBytes());
+  if (space === 0) return false;
+  const { m, n, k, transposeA = false, transposeB = false, accumulate = false, packed = false } = shape;
+  const flags = (transposeA ? 1 : 0) | (transposeB ? 2 : 0) | (accumulate ? 4 : 0) | (packed ? 8 : 0);
+  exports.gemm(
+    out,
+    a,
+    b,
+    m,
+    n,
+    k,
+    shape.lda ?? (transposeA ? m : k),
+    shape.ldb ?? (transposeB ? k : n),
+    shape.ldOut ?? n,
+    flags,
+    shape.bias ?? 0,
+    shape.batch ?? 1,
+    shape.batchA ?? m * k,
+    shape.batchB ?? k * n,
+    shape.batchOut ?? m * n,
+    space,
+  );
+  return true;
+}
+
+/** Bytes that the panels of a (k, n) operand take. */
+export const packedBytes = (n: number, k: number): number => Math.ceil(n / 8) * 8 * k * 4;
+
+/** Writes the panels of op(b) (k, n), for products with `packed`. False where SIMD cannot run. */
+export function packB(
+  to: number,
+  b: number,
+  { n, k, transposeB = false, ldb = transposeB ? k : n }: Pick<HeapGemm, "n" | "k" | "transposeB" | "ldb">,
+): boolean {
+  const exports = gemmExports();
+  exports?.packB(to, b, n, k, ldb, transposeB ? 1 : 0);
+  return exports !== null;
+}
+
+/** The contract of reference.ts for float32 arrays. Returns false, with nothing written, where it does not apply. */
+export function gemm(
+  out: TypedArray,
+  a: TypedArray,
+  b: TypedArray,
+  shape: GemmShape,
+  exports = gemmExports(),
+): boolean {
+  if (!(out instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
+  const { m, n, k, transposeA, transposeB, accumulate = false } = shape;
+  if (exports === null) return false;
+  if (m === 0 || n === 0) return true;
+  return staged((stage) => {
+    const left = stage.input(a, shape.aOffset ?? 0, m * k);
+    const right = stage.input(b, shape.bOffset ?? 0, k * n);
+    const to = stage.output(out, shape.outOffset ?? 0, m * n, accumulate);
+    if (left === 0 || right === 0 || to === 0) return false;
+    return gemmHeap(to, left, right, { m, n, k, transposeA, transposeB, accumulate }, exports);
+  });
+}

@@ -1,0 +1,45 @@
+import { setFlagsFromString } from "node:v8";
+import { describe, expect, it } from "vitest";
+import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
+import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
+
+// Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
+if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
+
+const copyOf = <Args extends KernelArgs>(args: Args): Args =>
+  [args[0].slice(), ...args.slice(1)] as unknown as Args;
+
+const describeArgs = (args: KernelArgs): string =>
+  args.map((arg) => (ArrayBuffer.isView(arg) ? `[${arg.byteLength} B]` : JSON.stringify(arg))).join(" ");
+
+/** Holds every implementation to the reference, on every case, and to itself: the same bits twice. */
+function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
+  describe(`every ${kernel.name}`, () => {
+    for (const [name, load] of Object.entries(kernel.implementations)) {
+      const run = load();
+      const title = `${name} is within the bound of the reference on every case, and the same bits twice`;
+      if (typeof run === "string") {
+        it.skip(`${title}: ${run}`, () => {});
+        continue;
+      }
+      it(title, () => {
+        for (const args of kernel.cases()) {
+          const [want, got, again] = [copyOf(args), copyOf(args), copyOf(args)];
+          kernel.reference(...want);
+          run(...got);
+          run(...again);
+          const bound = kernel.tolerance(...args);
+          for (let i = 0; i < want[0].length; i++) {
+            const [w, g] = [want[0][i], got[0][i]];
+            if (!Object.is(g, again[0][i]))
+              expect.fail(`${describeArgs(args)}, element ${i}: ${g}, then ${again[0][i]}`);
+            if (Object.is(g, w) || g === w || (bound !== null && Math.abs(g - w) <= bound[i])) continue;
+            expect.fail(`${describeArgs(args)}, element ${i}: got ${g}, want ${w} within ${bound?.[i] ?? 0}`);
+          }
+        }
+      });
+    }
+  });
+}
+
+conform(gemmF32);

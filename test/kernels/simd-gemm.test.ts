@@ -1,0 +1,173 @@
+import { describe, expect, it } from "vitest";
+import { gemmTolerance } from "../../kernels/gemm-f32/cases.ts";
+import { gemm as reference } from "../../kernels/gemm-f32/reference.ts";
+import { gemm, gemmExports, gemmHeap, packB, packedBytes } from "../../kernels/gemm-f32/simd.ts";
+import { alloc, free, heapUse, setHeapBudget, view } from "../../kernels/wasm/heap.ts";
+import { useRelaxedSimd, wasmSupport } from "../../kernels/wasm/load.ts";
+import { values } from "./check.ts";
+
+const floats = (size: number, seed: number): Float32Array => {
+  const array = view("float32", alloc(size * 4), size);
+  array.set(values(size, seed));
+  return array;
+};
+
+function expectProduct(
+  got: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  shape: { m: number; n: number; k: number; transposeA?: boolean; transposeB?: boolean },
+): void {
+  const want = new Float32Array(shape.m * shape.n);
+  reference(want, a, b, shape);
+  const bound = gemmTolerance(new Float32Array(want.length), a, b, shape);
+  want.forEach((value, i) => {
+    if (!(Math.abs(got[i] - value) <= bound[i])) expect.fail(`element ${i}: got ${got[i]}, want ${value}`);
+  });
+}
+
+describe("the SIMD product", () => {
+  it("really runs in WebAssembly here", () => {
+    expect(wasmSupport().build).not.toBeNull();
+    expect(gemmExports()).not.toBeNull();
+    const [out, a, b] = [new Float32Array(4), Float32Array.of(1, 2, 3, 4), Float32Array.of(5, 6, 7, 8)];
+    expect(gemm(out, a, b, { m: 2, n: 2, k: 2 })).toBe(true);
+    expect([...out]).toEqual([19, 22, 43, 50]);
+  });
+
+  it("has a bit-stable build that can be asked for", () => {
+    useRelaxedSimd(false);
+    expect(wasmSupport()).toEqual({ build: "plain", reason: "relaxed SIMD is turned off" });
+    useRelaxedSimd(true);
+  });
+
+  it("declines arrays of other types and leaves them alone", () => {
+    const out = new Float64Array(1);
+    expect(gemm(out, Float64Array.of(2), Float64Array.of(3), { m: 1, n: 1, k: 1 })).toBe(false);
+    expect(out[0]).toBe(0);
+  });
+
+  it("declines plain arrays beyond the heap's budget, and gives back what it took", () => {
+    const { budget, reserved, bytes } = heapUse();
+    const side = Math.ceil(Math.sqrt(reserved / 4));
+    setHeapBudget(reserved);
+    const out = new Float32Array(side).fill(7);
+    const shape = { m: 1, n: side, k: side };
+    expect(gemm(out, new Float32Array(side), new Float32Array(side * side), shape)).toBe(false);
+    expect(out.every((value) => value === 7)).toBe(true);
+    expect(heapUse().bytes).toBe(bytes);
+    setHeapBudget(budget);
+  });
+
+  it("multiplies a batch as it does each of its members", () => {
+    for (const [m, n, k, transposeB] of [
+      [37, 29, 16, true],
+      [1, 40, 33, false],
+      [2, 9, 70, true],
+    ] as const) {
+      const batch = 3;
+      const [a, b, out] = [floats(batch * m * k, 1), floats(batch * k * n, 2), floats(batch * m * n, 3)];
+      gemmHeap(out.byteOffset, a.byteOffset, b.byteOffset, { m, n, k, transposeB, batch });
+      const one = floats(m * n, 4);
+      for (let i = 0; i < batch; i++) {
+        const [left, right] = [a.byteOffset + i * m * k * 4, b.byteOffset + i * k * n * 4];
+        gemmHeap(one.byteOffset, left, right, { m, n, k, transposeB });
+        expect(out.subarray(i * m * n, (i + 1) * m * n)).toEqual(one);
+      }
+      for (const { byteOffset } of [a, b, out, one]) free(byteOffset);
+    }
+  });
+
+  it("gives the bits of a fresh operand for one packed before, whichever way it was stored", () => {
+    for (const transposeB of [false, true])
+      for (const [m, n, k] of [
+        [9, 23, 31],
+        [5, 521, 259],
+        [64, 8, 600],
+      ]) {
+        const [a, b, fresh, out] = [floats(m * k, 1), floats(k * n, 2), floats(m * n, 3), floats(m * n, 4)];
+        const panels = alloc(packedBytes(n, k));
+        expect(packB(panels, b.byteOffset, { n, k, transposeB })).toBe(true);
+        gemmHeap(fresh.byteOffset, a.byteOffset, b.byteOffset, { m, n, k, transposeB });
+        gemmHeap(out.byteOffset, a.byteOffset, panels, { m, n, k, packed: true });
+        expect(out).toEqual(fresh);
+        for (const { byteOffset } of [a, b, fresh, out]) free(byteOffset);
+        free(panels);
+      }
+  });
+
+  it("agrees about the size of panels with the compiled code", () => {
+    for (const [n, k] of [
+      [1, 1],
+      [8, 3],
+      [9, 300],
+    ])
+      expect(packedBytes(n, k)).toBe(gemmExports()?.packedBytes(n, k));
+  });
+
+  it("starts every row from the bias, on every path", () => {
+    for (const [m, n, k] of [
+      [1, 9, 5],
+      [3, 5, 7],
+      [9, 3, 8],
+      [9, 1, 8],
+      [13, 517, 300],
+      [4, 6, 0],
+    ])
+      for (const transposeA of [false, true])
+        for (const transposeB of [false, true]) {
+          const [a, b, bias, out] = [floats(m * k, 1), floats(k * n, 2), floats(n, 3), floats(m * n, 4)];
+          const [at, bt, to] = [a.byteOffset, b.byteOffset, out.byteOffset];
+          gemmHeap(to, at, bt, { m, n, k, transposeA, transposeB, bias: bias.byteOffset });
+          const want = floats(m * n, 5);
+          for (let i = 0; i < m; i++) want.set(bias, i * n);
+          gemmHeap(want.byteOffset, at, bt, { m, n, k, transposeA, transposeB, accumulate: true });
+          expect(out).toEqual(want);
+          for (const { byteOffset } of [a, b, bias, out, want]) free(byteOffset);
+        }
+  });
+
+  it("reads and writes blocks of larger matrices by their row strides and touches nothing between", () => {
+    for (const [m, n, k] of [
+      [5, 9, 6],
+      [2, 9, 6],
+      [6, 3, 9],
+      [7, 1, 5],
+    ]) {
+      const [lda, ldb, ldOut] = [k + 3, n + 2, n + 4];
+      const [a, b, out] = [floats(m * lda, 1), floats(k * ldb, 2), floats(m * ldOut, 3)];
+      const before = out.slice();
+      gemmHeap(out.byteOffset, a.byteOffset, b.byteOffset, { m, n, k, lda, ldb, ldOut });
+      const cut = (from: Float32Array, rows: number, cols: number, stride: number): Float32Array =>
+        Float32Array.from(
+          { length: rows * cols },
+          (_, i) => from[Math.floor(i / cols) * stride + (i % cols)],
+        );
+      expectProduct(cut(out, m, n, ldOut), cut(a, m, k, lda), cut(b, k, n, ldb), { m, n, k });
+      for (let i = 0; i < out.length; i++) if (i % ldOut >= n) expect(out[i]).toBe(before[i]);
+      for (const { byteOffset } of [a, b, out]) free(byteOffset);
+    }
+  });
+
+  it("lets infinities and NaN reach only the sums they belong to", () => {
+    for (const [m, n, k] of [
+      [1, 6, 5],
+      [1, 6, 6],
+      [5, 9, 7],
+      [5, 3, 7],
+      [6, 1, 5],
+    ])
+      for (const transposeA of [false, true])
+        for (const transposeB of [false, true])
+          for (const special of [Number.POSITIVE_INFINITY, Number.NaN]) {
+            const shape = { m, n, k, transposeA, transposeB };
+            const [a, b] = [new Float32Array(m * k).fill(1), new Float32Array(k * n).fill(2)];
+            a[a.length - 1] = special;
+            b[0] = special;
+            const [want, got] = [new Float32Array(m * n), new Float32Array(m * n)];
+            reference(want, a, b, shape);
+            expect(gemm(got, a, b, shape)).toBe(true);
+            expect(got).toEqual(want);
+          }
+  });
+});
