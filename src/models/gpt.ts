@@ -45,6 +45,8 @@ export interface GptConfig {
   bias?: boolean;
   /** Whether the head shares the token table. */
   tied?: boolean;
+  /** Deviation of the first weights; 0.02 suits wide models, about 1/√dim small ones. */
+  initStd?: number;
   /** Draws the first weights from here. */
   rng?: Rng | null;
 }
@@ -59,8 +61,8 @@ const gpt2 = (layers: number, dim: number, heads: number): GptConfig => ({
 
 /**
  * Token and learned position embeddings, causal blocks, and a head without bias: ids (B, T) -> logits (B, T, V). Radford et
- * al., 2018 and 2019. Weights begin as N(0, 0.02), those that end a residual branch divided by √(2·layers) in the pre form,
- * positions as N(0, 0.01) there, as in GPT-2.
+ * al., 2018 and 2019. Weights begin as N(0, initStd), those that end a residual branch divided by √(2·layers) in the pre form,
+ * positions with half of it there, as in GPT-2.
  */
 export class Gpt {
   /** The published sizes. GPT-1's single table of tokens and positions is two tables here. */
@@ -95,9 +97,11 @@ export class Gpt {
       dropout: 0,
       bias: true,
       tied: true,
+      initStd: 0.02,
       rng: null,
     });
-    const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, rng } = settings;
+    const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, initStd, rng } =
+      settings;
     checkSizes("Gpt", { vocabulary, context, dim, layers, heads });
     checkShare("Gpt", dropout);
     this.context = context;
@@ -114,8 +118,8 @@ export class Gpt {
       ? tiedLinear(this.token.weight)
       : new Linear(dim, vocabulary, { bias: false, rng });
     const scale = norm === "pre" ? 1 / Math.sqrt(2 * layers) : 1;
-    initNormal(this, { std: 0.02, scale, residual: branchEnds, rng });
-    if (norm === "pre") normal(this.position.weight, { std: 0.01, rng });
+    initNormal(this, { std: initStd, scale, residual: branchEnds, rng });
+    if (norm === "pre") normal(this.position.weight, { std: initStd / 2, rng });
   }
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */

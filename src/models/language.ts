@@ -2,11 +2,11 @@
 
 import { ShapeError, show } from "../errors.ts";
 import type { Capture } from "../nn/attention.ts";
-import { withoutData } from "../nn/blank.ts";
+import { blank, withoutData } from "../nn/blank.ts";
 import type { KeyValueCache } from "../nn/cache.ts";
-import { constant, normal, truncNormal } from "../nn/init.ts";
+import { normal, truncNormal, zeros } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
-import type { Parameter } from "../nn/parameter.ts";
+import { Parameter } from "../nn/parameter.ts";
 import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import type { Rng } from "../random.ts";
@@ -64,6 +64,13 @@ export function headMasks(op: string, mask: TensorLike | null, layers: number): 
   return Array.from({ length: layers }, (_, i) => given.select(i));
 }
 
+/** Throws ShapeError unless there is a cache for every block. */
+export function checkCaches(op: string, cache: readonly KeyValueCache[] | null, blocks: number): void {
+  if (cache !== null && cache.length !== blocks) {
+    throw new ShapeError(`${op}: needs a cache for each of ${blocks} blocks, got ${cache.length}`);
+  }
+}
+
 /** Runs x through blocks of self-attention, causal unless told otherwise, and captures the hidden states. */
 export function runBlocks(
   op: string,
@@ -73,9 +80,7 @@ export function runBlocks(
   causal = true,
 ): Tensor {
   const { capture, rng, cache = null } = call;
-  if (cache !== null && cache.length !== blocks.length) {
-    throw new ShapeError(`${op}: needs a cache for each of ${blocks.length} blocks, got ${cache.length}`);
-  }
+  checkCaches(op, cache, blocks.length);
   const mask = keyMask(call.mask);
   const heads = headMasks(op, call.headMask, blocks.length);
   capture?.hidden?.push(x);
@@ -94,10 +99,11 @@ export function runBlocks(
 }
 
 /** A projection to the vocabulary that shares the (V, C) table of an embedding. */
-export function tiedLinear(table: Parameter): Linear {
+export function tiedLinear(table: Parameter, options: { bias: boolean } = { bias: false }): Linear {
   const [vocabulary, dim] = table.shape;
   const head = withoutData(() => new Linear(dim, vocabulary, { bias: false }));
   head.weight = table;
+  head.bias = options.bias ? zeros(new Parameter(blank([vocabulary], table.value.dtype))) : null;
   return head;
 }
 
@@ -111,7 +117,7 @@ export function initNormal(
 ): void {
   const { std, scale = 1, residual, truncated = false, rng } = options;
   for (const [name, parameter] of namedParameters(model)) {
-    if (name.endsWith("bias")) constant(parameter, 0);
+    if (name.endsWith("bias")) zeros(parameter);
     else if (parameter.shape.length >= 2) {
       const deviation = residual?.test(name) ? std * scale : std;
       if (truncated) {

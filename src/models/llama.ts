@@ -45,13 +45,15 @@ export interface LlamaConfig {
   dropout?: number;
   /** Whether the head shares the token table. */
   tied?: boolean;
+  /** Deviation of the first weights; 0.02 suits wide models, about 1/√dim small ones. */
+  initStd?: number;
   /** Draws the first weights from here. */
   rng?: Rng | null;
 }
 
 /**
  * Token embeddings, causal pre-norm blocks without biases, and a head: ids (B, T) -> logits (B, T, V). Touvron et al., 2023,
- * arXiv:2302.13971. Weights begin as N(0, 0.02), those that end a residual branch divided by √(2·layers).
+ * arXiv:2302.13971. Weights begin as N(0, initStd), those that end a residual branch divided by √(2·layers).
  */
 export class Llama {
   static readonly configs = {
@@ -88,9 +90,11 @@ export class Llama {
       ropeStyle: "interleaved",
       dropout: 0,
       tied: true,
+      initStd: 0.02,
       rng: null,
     });
-    const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, rng } = settings;
+    const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, initStd, rng } =
+      settings;
     checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward });
     checkShare("Llama", dropout);
     this.context = context;
@@ -115,7 +119,7 @@ export class Llama {
     this.head = settings.tied
       ? tiedLinear(this.token.weight)
       : new Linear(dim, vocabulary, { bias: false, rng });
-    initNormal(this, { std: 0.02, scale: 1 / Math.sqrt(2 * layers), residual: branchEnds, rng });
+    initNormal(this, { std: initStd, scale: 1 / Math.sqrt(2 * layers), residual: branchEnds, rng });
   }
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */

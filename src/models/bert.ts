@@ -1,0 +1,193 @@
+/** Bert: the bidirectional encoder, with heads for masked tokens and for classification. */
+
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { checkShare } from "../nn/attention.ts";
+import { Embedding } from "../nn/embedding.ts";
+import { Linear } from "../nn/linear.ts";
+import { LayerNorm } from "../nn/norm.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import { checkSizes } from "../nn/sizes.ts";
+import { TransformerEncoderLayer } from "../nn/transformer.ts";
+import { dropout as drop } from "../ops/create.ts";
+import type { Rng } from "../random.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import {
+  checkContext,
+  initNormal,
+  type LanguageCall,
+  languageCall,
+  readIds,
+  runBlocks,
+  tiedLinear,
+} from "./language.ts";
+
+export interface BertConfig {
+  vocabulary: number;
+  /** Positions that can be read at once. */
+  context?: number;
+  /** Kinds of segments that ids can belong to. */
+  segments?: number;
+  /** Features a position. */
+  dim: number;
+  layers: number;
+  heads: number;
+  /** Features within the position-wise networks; default 4·dim. */
+  feedForward?: number | null;
+  eps?: number;
+  /** Share dropped in training of embeddings, attention probabilities, sublayer outputs and pooled states. */
+  dropout?: number;
+  /** What `forward` gives: logits of every token (maskedLm), of every class (classifier), or hidden states (none). */
+  head?: "none" | "maskedLm" | "classifier";
+  /** Classes of the classifier. */
+  classes?: number;
+  /** Deviation of the first weights; 0.02 suits wide models, about 1/√dim small ones. */
+  initStd?: number;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
+export interface BertCall extends LanguageCall {
+  /** The segment of every id, (B, T); default: all of the first. */
+  segments: TensorLike | null;
+}
+
+const size = (layers: number, dim: number, heads: number): BertConfig => ({
+  vocabulary: 30522,
+  dim,
+  layers,
+  heads,
+});
+
+/** norm(gelu(dense(x))) onto the token table, with a bias: hidden states (B, T, C) -> logits (B, T, V). */
+export class MaskedLmHead {
+  dense: Linear;
+  norm: LayerNorm;
+  decoder: Linear;
+
+  constructor(table: Parameter, options: { eps: number; rng: Rng | null }) {
+    const dim = table.shape[1];
+    this.dense = new Linear(dim, dim, { rng: options.rng });
+    this.norm = new LayerNorm(dim, { eps: options.eps });
+    this.decoder = tiedLinear(table, { bias: true });
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.decoder.forward(this.norm.forward(this.dense.forward(x).gelu()));
+  }
+}
+
+/**
+ * Token, learned position and segment embeddings, normalised, and post-norm blocks that read in both directions: ids (B, T)
+ * -> what `head` says. Devlin et al., 2018, arXiv:1810.04805. Weights begin as N(0, initStd), cut at two deviations.
+ */
+export class Bert {
+  /** The published sizes, without a head. */
+  static readonly configs = {
+    tiny: size(2, 128, 2),
+    mini: size(4, 256, 4),
+    small: size(4, 512, 8),
+    medium: size(8, 512, 8),
+    base: size(12, 768, 12),
+    large: size(24, 1024, 16),
+  } as const satisfies Record<string, BertConfig>;
+
+  training = true;
+  readonly context: number;
+  readonly dropout: number;
+  token: Embedding;
+  position: Embedding;
+  segment: Embedding;
+  norm: LayerNorm;
+  blocks: TransformerEncoderLayer[];
+  /** For `pool`; none beside a masked-token head. */
+  pooler: Linear | null;
+  maskedLm: MaskedLmHead | null;
+  classifier: Linear | null;
+
+  constructor(config: BertConfig) {
+    const settings = readOptions<Required<BertConfig>>("Bert", config, {
+      vocabulary: 0,
+      context: 512,
+      segments: 2,
+      dim: 0,
+      layers: 0,
+      heads: 0,
+      feedForward: null,
+      eps: 1e-12,
+      dropout: 0,
+      head: "none",
+      classes: 2,
+      initStd: 0.02,
+      rng: null,
+    });
+    const { vocabulary, context, segments, dim, layers, heads, eps, dropout, head, classes, initStd, rng } =
+      settings;
+    checkSizes("Bert", { vocabulary, context, segments, dim, layers, heads, classes });
+    checkShare("Bert", dropout);
+    if (!["none", "maskedLm", "classifier"].includes(head)) {
+      throw new OptionError(`Bert: head must be "none", "maskedLm" or "classifier", got ${show(head)}`);
+    }
+    this.context = context;
+    this.dropout = dropout;
+    this.token = new Embedding(vocabulary, dim, { rng });
+    this.position = new Embedding(context, dim, { rng });
+    this.segment = new Embedding(segments, dim, { rng });
+    this.norm = new LayerNorm(dim, { eps });
+    const block = { norm: "post", activation: "gelu", eps, dropout, rng } as const;
+    this.blocks = Array.from(
+      { length: layers },
+      () => new TransformerEncoderLayer(dim, heads, settings.feedForward ?? 4 * dim, block),
+    );
+    this.pooler = head === "maskedLm" ? null : new Linear(dim, dim, { rng });
+    this.maskedLm = head === "maskedLm" ? new MaskedLmHead(this.token.weight, { eps, rng }) : null;
+    this.classifier = head === "classifier" ? new Linear(dim, classes, { rng }) : null;
+    initNormal(this, { std: initStd, truncated: true, rng });
+  }
+
+  /**
+   * Logits (B, T, V) or (B, classes), or hidden states (B, T, C), as the head is. Throws ShapeError for ids that are not (B, T)
+   * or that go beyond the context.
+   */
+  forward(ids: TensorLike, options?: Partial<BertCall>): Tensor {
+    const call = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
+    const hidden = this.encode(ids, call);
+    if (this.maskedLm) return this.maskedLm.forward(hidden);
+    if (!this.classifier) return hidden;
+    const { dropout: p, training } = this;
+    return this.classifier.forward(drop(this.pool(hidden), { p, training, rng: call.rng }));
+  }
+
+  /** The last hidden states (B, T, C), whatever the head. */
+  encode(ids: TensorLike, options?: Partial<BertCall>): Tensor {
+    const { segments, ...call } = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
+    const given = readIds("Bert", ids);
+    const length = given.shape[1];
+    checkContext("Bert", 0, length, this.context);
+    const kinds = segments === null ? [0] : readSegments(segments, given);
+    const sum = this.token
+      .forward(given)
+      .add(this.position.weight.effective().slice([[0, length]]))
+      .add(this.segment.forward(kinds));
+    const { dropout: p, training } = this;
+    const x = drop(this.norm.forward(sum), { p, training, rng: call.rng });
+    return runBlocks("Bert", this.blocks, x, call, false);
+  }
+
+  /** tanh of a projection of the first position: hidden states (B, T, C) -> (B, C). */
+  pool(hidden: Tensor): Tensor {
+    if (!this.pooler) {
+      throw new OptionError('Bert: has no pooler with a masked-token head, got head "maskedLm"');
+    }
+    return this.pooler.forward(hidden.select(0, { axis: 1 })).tanh();
+  }
+}
+
+function readSegments(segments: TensorLike, ids: Tensor): Tensor {
+  const given = asTensor("Bert", segments, "int32");
+  if (given.rank !== 2 || given.shape.some((n, axis) => n !== ids.shape[axis])) {
+    throw new ShapeError(
+      `Bert: segments must have the shape of the ids, got ${show(given.shape)} for ${show(ids.shape)}`,
+    );
+  }
+  return given;
+}

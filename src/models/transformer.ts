@@ -1,0 +1,185 @@
+/** Transformer: the encoder-decoder with sinusoidal positions. */
+
+import { readOptions } from "../errors.ts";
+import { type Capture, checkShare } from "../nn/attention.ts";
+import { type KeyValueCache, KVCache } from "../nn/cache.ts";
+import { Embedding } from "../nn/embedding.ts";
+import { normal, xavierUniform } from "../nn/init.ts";
+import type { Linear } from "../nn/linear.ts";
+import { checkSizes } from "../nn/sizes.ts";
+import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
+import { namedParameters } from "../nn/tree.ts";
+import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
+import type { Rng } from "../random.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
+import {
+  checkCaches,
+  headMasks,
+  keyMask,
+  type LanguageCall,
+  languageCall,
+  readIds,
+  runBlocks,
+  tiedLinear,
+} from "./language.ts";
+
+export interface TransformerConfig {
+  /** Tokens known, of source and target together. */
+  vocabulary: number;
+  /** Features a position. */
+  dim: number;
+  /** Blocks of the encoder and of the decoder. */
+  layers: number;
+  heads: number;
+  /** Features within the position-wise networks; default 4·dim. */
+  feedForward?: number | null;
+  eps?: number;
+  /** Share dropped in training of embeddings, attention probabilities and sublayer outputs. */
+  dropout?: number;
+  /** Off: the encoder does not see the order of the source. */
+  sourcePositions?: boolean;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
+export interface DecodeCall extends LanguageCall {
+  /** (B, S): true at source positions that may be read. */
+  memoryMask: TensorLike | null;
+  /** (layers, H): factors of the heads that attend to the source. */
+  memoryHeadMask: TensorLike | null;
+  /** Lists to fill with what the attention to the source computes. */
+  memoryCapture: Capture | null;
+  /** One cache a layer, from `newCache()`; the ids are then those after the cached ones. */
+  cache: readonly KeyValueCache[] | null;
+}
+
+export interface TransformerCall {
+  /** (B, S): true at source positions that may be read, false at padding. */
+  sourceMask: TensorLike | null;
+  /** Lists to fill: of the encoder, of the decoder's self-attention with its hidden states, and of its attention to the source. */
+  capture: { encoder?: Capture; decoder?: Capture; memory?: Capture } | null;
+  /** Source of dropout. */
+  rng: Rng | null;
+}
+
+const decodeCall: DecodeCall = {
+  ...languageCall,
+  memoryMask: null,
+  memoryHeadMask: null,
+  memoryCapture: null,
+  cache: null,
+};
+
+/**
+ * The encoder-decoder of Vaswani et al., 2017, arXiv:1706.03762: post-norm blocks with ReLU, and one table, times √dim on the
+ * way in, for source, target and logits. Matrices begin as Xavier uniform, the table as N(0, 1/√dim).
+ */
+export class Transformer {
+  static readonly configs = {
+    base: { vocabulary: 37000, dim: 512, layers: 6, heads: 8, feedForward: 2048 },
+    big: { vocabulary: 37000, dim: 1024, layers: 6, heads: 16, feedForward: 4096 },
+  } as const satisfies Record<string, TransformerConfig>;
+
+  training = true;
+  readonly dim: number;
+  readonly dropout: number;
+  readonly sourcePositions: boolean;
+  token: Embedding;
+  encoder: TransformerEncoderLayer[];
+  decoder: TransformerDecoderLayer[];
+  head: Linear;
+
+  constructor(config: TransformerConfig) {
+    const settings = readOptions<Required<TransformerConfig>>("Transformer", config, {
+      vocabulary: 0,
+      dim: 0,
+      layers: 0,
+      heads: 0,
+      feedForward: null,
+      eps: 1e-5,
+      dropout: 0,
+      sourcePositions: true,
+      rng: null,
+    });
+    const { vocabulary, dim, layers, heads, eps, dropout, sourcePositions, rng } = settings;
+    checkSizes("Transformer", { vocabulary, dim, layers, heads });
+    checkShare("Transformer", dropout);
+    this.dim = dim;
+    this.dropout = dropout;
+    this.sourcePositions = sourcePositions;
+    this.token = new Embedding(vocabulary, dim, { rng });
+    const hidden = settings.feedForward ?? 4 * dim;
+    const block = { norm: "post", activation: "relu", eps, dropout, rng } as const;
+    const stack = <B>(make: () => B): B[] => Array.from({ length: layers }, make);
+    this.encoder = stack(() => new TransformerEncoderLayer(dim, heads, hidden, block));
+    this.decoder = stack(() => new TransformerDecoderLayer(dim, heads, hidden, block));
+    this.head = tiedLinear(this.token.weight);
+    for (const [, parameter] of namedParameters({ encoder: this.encoder, decoder: this.decoder })) {
+      if (parameter.shape.length === 2) xavierUniform(parameter, { rng });
+    }
+    normal(this.token.weight, { std: 1 / Math.sqrt(dim), rng });
+  }
+
+  /** Logits (B, T, V) of what follows each target position, for a source (B, S) and a target (B, T). */
+  forward(source: TensorLike, target: TensorLike, options?: Partial<TransformerCall>): Tensor {
+    const { sourceMask, capture, rng } = readOptions<TransformerCall>("Transformer", options, {
+      sourceMask: null,
+      capture: null,
+      rng: null,
+    });
+    const { encoder = null, decoder = null, memory = null } = capture ?? {};
+    const states = this.encode(source, { mask: sourceMask, capture: encoder, rng });
+    return this.decode(target, states, {
+      memoryMask: sourceMask,
+      capture: decoder,
+      memoryCapture: memory,
+      rng,
+    });
+  }
+
+  /** The source's states, (B, S) -> (B, S, C). */
+  encode(source: TensorLike, options?: Partial<LanguageCall>): Tensor {
+    const call = readOptions("Transformer", options, languageCall);
+    const x = this.embed(source, 0, this.sourcePositions, call.rng);
+    return runBlocks("Transformer", this.encoder, x, call, false);
+  }
+
+  /** Logits (B, T, V) for target ids (B, T) and a source's states (B, S, C). */
+  decode(target: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
+    const call = readOptions("Transformer", options, decodeCall);
+    const { capture, memoryCapture, cache, rng } = call;
+    const layers = this.decoder.length;
+    checkCaches("Transformer", cache, layers);
+    const masks = { mask: keyMask(call.mask), memoryMask: keyMask(call.memoryMask) };
+    const heads = headMasks("Transformer", call.headMask, layers);
+    const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
+    let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
+    capture?.hidden?.push(x);
+    this.decoder.forEach((block, i) => {
+      x = block.forward(x, memory, {
+        ...masks,
+        headMask: heads?.[i] ?? null,
+        memoryHeadMask: memoryHeads?.[i] ?? null,
+        cache: cache?.[i] ?? null,
+        capture,
+        memoryCapture,
+        rng,
+      });
+      capture?.hidden?.push(x);
+    });
+    return this.head.forward(x);
+  }
+
+  /** An empty cache for every block of the decoder. */
+  newCache(): KVCache[] {
+    return this.decoder.map(() => new KVCache());
+  }
+
+  private embed(ids: TensorLike, start: number, positions: boolean, rng: Rng | null): Tensor {
+    const given = readIds("Transformer", ids);
+    const end = start + given.shape[1];
+    let x = this.token.forward(given).mul(Math.sqrt(this.dim));
+    if (positions) x = x.add(sinusoidalPositions(end, this.dim).slice([[start, end]]));
+    return drop(x, { p: this.dropout, training: this.training, rng });
+  }
+}
