@@ -1,57 +1,70 @@
-/** Which kernel serves which op. An op that a backend does not serve runs its own reference. */
+/** Which kernels run. What a backend does not serve runs on the reference. */
 
+import { type GemmShape, gemm as referenceGemm } from "../kernels/gemm-f32/reference.ts";
+import { gemm as simdGemm } from "../kernels/gemm-f32/simd.ts";
+import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import type { TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
+export type BackendName = "simd" | "reference";
+
 /** What really runs, for reports. */
 export interface BackendInfo {
-  readonly name: string;
+  readonly name: BackendName;
   readonly threads: number;
+  /** Whether products are rounded as relaxed SIMD does, which differs between machines in the last bits. */
   readonly relaxed: boolean;
-  /** Why a faster way is not taken. */
-  readonly reason: string;
+  /** Why nothing faster runs, or null. */
+  readonly reason: string | null;
 }
 
-type Forward = (
-  outs: readonly TypedArray[],
-  inputs: readonly unknown[],
-  options: object,
-  outputs: readonly unknown[],
-) => void;
+/** The choice; null until something runs, so that importing instantiates nothing. */
+const current = shared("backend", () => ({ name: null as BackendName | null }));
 
-const current = shared("backend", () => ({
-  info: {
-    name: "reference",
-    threads: 1,
-    relaxed: false,
-    reason: "the reference kernels are the only ones so far",
-  } as BackendInfo,
-  serves: new Map<string, Forward>(),
-}));
+const active = (): BackendName => {
+  current.name ??= wasmSupport().build === null ? "reference" : "simd";
+  return current.name;
+};
 
-/** The backend's own kernel for an op, or null for the op's reference. */
-export const servedBy = (op: string): Forward | null => current.serves.get(op) ?? null;
+/** out = op(a)·op(b) on the backend in use: float32 by SIMD, everything else by the reference. */
+export function product(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape): void {
+  if (active() === "simd" && simdGemm(out, a, b, shape)) return;
+  referenceGemm(out, a, b, shape);
+}
 
 /** The backend in use. */
-export const backendInfo = (): BackendInfo => current.info;
+export function backendInfo(): BackendInfo {
+  const name = active();
+  const { build, reason } = wasmSupport();
+  const chosen = name === "reference" && build !== null;
+  return {
+    name,
+    threads: 1,
+    relaxed: name === "simd" && build === "relaxed",
+    reason: chosen ? "the reference was chosen by useBackend" : reason,
+  };
+}
 
-/** Chooses the kernels. Only 'reference' exists so far; anything else is a BackendError. */
-export function useBackend(name: "reference", options?: { relaxed?: boolean }): void {
-  readOptions("useBackend", options, { relaxed: false });
-  if (name !== "reference")
-    throw new BackendError(`useBackend: no such backend, got ${show(name)}; use "reference"`);
+/**
+ * Chooses the kernels: "simd" (the default where WebAssembly SIMD runs) or "reference", plain typed arrays with sums in
+ * double. `relaxed: false` turns relaxed SIMD off. Throws BackendError where SIMD cannot run.
+ */
+export function useBackend(name: BackendName, options?: { relaxed?: boolean }): void {
+  const { relaxed } = readOptions("useBackend", options, { relaxed: true });
+  if (name !== "simd" && name !== "reference") {
+    throw new BackendError(`useBackend: no such backend, got ${show(name)}; use "simd" or "reference"`);
+  }
+  useRelaxedSimd(relaxed);
+  const { build, reason } = wasmSupport();
+  if (name === "simd" && build === null)
+    throw new BackendError(`useBackend: SIMD cannot run here, got ${show(reason)}`);
+  current.name = name;
 }
 
 /** Asks for `n` threads. There is one so far: more is a BackendError. */
 export async function setThreads(n: number): Promise<void> {
   if (!Number.isInteger(n) || n < 1)
     throw new OptionError(`setThreads: needs a positive integer, got ${show(n)}`);
-  if (n > 1) throw new BackendError(`setThreads: the reference backend runs on one thread, got ${n}`);
-}
-
-/** Sets the bytes the SIMD heap may take. The reference backend has no heap: a BackendError. */
-export function setHeapBudget(bytes: number): void {
-  if (!(bytes >= 0)) throw new OptionError(`setHeapBudget: needs a number of bytes, got ${show(bytes)}`);
-  throw new BackendError(`setHeapBudget: the reference backend has no heap, got ${bytes} bytes`);
+  if (n > 1) throw new BackendError(`setThreads: kernels run on one thread so far, got ${n}`);
 }

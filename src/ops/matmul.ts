@@ -1,8 +1,8 @@
 /** Matrix products. */
 
-import { gemm } from "../../kernels/gemm-f32/reference.ts";
+import { product } from "../backend.ts";
 import { isFloat, promote } from "../dtype.ts";
-import { ShapeError, show } from "../errors.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
@@ -61,7 +61,7 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
         aAt += at * aStep[axis];
         bAt += at * bStep[axis];
       }
-      gemm(out, a.data, b.data, {
+      product(out, a.data, b.data, {
         m,
         k,
         n,
@@ -90,7 +90,9 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
  * The matrix product of the last two axes, (…, m, k)·(…, k, n) -> (…, m, n), leading axes broadcast. A vector counts as a
  * row on the left and as a column on the right. Integers multiply exactly into int32. Throws ShapeError.
  */
-export function matmul(a: Tensor, b: TensorLike, options: Partial<MatmulOptions> = {}): Tensor {
+export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptions>): Tensor {
+  a = asTensor("matmul", a);
+  const options = readOptions<MatmulOptions>("matmul", given, { transposeA: false, transposeB: false });
   const right = asTensor("matmul", b, a.dtype);
   if (a.rank === 0 || right.rank === 0) {
     throw new ShapeError(
@@ -111,23 +113,27 @@ export function matmul(a: Tensor, b: TensorLike, options: Partial<MatmulOptions>
 }
 
 /** x·weightᵀ + bias: (…, in) with weight (out, in) and bias (out) -> (…, out). */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Tensor {
+  x = asTensor("linear", x);
   const y = matmul(x, weight, { transposeB: true });
   return bias ? y.add(bias) : y;
 }
 
 /** beta · input + alpha · a·b. */
 export function addmm(
-  input: Tensor,
+  input: TensorLike,
   a: Tensor,
   b: Tensor,
-  { beta = 1, alpha = 1 }: { beta?: number; alpha?: number } = {},
+  options?: { beta?: number; alpha?: number },
 ): Tensor {
+  const { beta, alpha } = readOptions("addmm", options, { beta: 1, alpha: 1 });
+  input = asTensor("addmm", input);
   return input.mul(beta).add(matmul(a, b).mul(alpha));
 }
 
 /** The inner product of two vectors. */
-export function dot(a: Tensor, b: TensorLike): Tensor {
+export function dot(a: TensorLike, b: TensorLike): Tensor {
+  a = asTensor("dot", a);
   const right = asTensor("dot", b, a.dtype);
   if (a.rank !== 1 || right.rank !== 1)
     throw new ShapeError(`dot: needs two vectors, got ${show(a.shape)} and ${show(right.shape)}`);
@@ -135,7 +141,8 @@ export function dot(a: Tensor, b: TensorLike): Tensor {
 }
 
 /** Every product a[i]·b[j] of two vectors: (n), (m) -> (n, m). */
-export function outer(a: Tensor, b: TensorLike): Tensor {
+export function outer(a: TensorLike, b: TensorLike): Tensor {
+  a = asTensor("outer", a);
   const right = asTensor("outer", b, a.dtype);
   if (a.rank !== 1 || right.rank !== 1)
     throw new ShapeError(`outer: needs two vectors, got ${show(a.shape)} and ${show(right.shape)}`);

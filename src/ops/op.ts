@@ -3,7 +3,6 @@
  */
 
 import { vjp as vjpOf } from "../autograd.ts";
-import { servedBy } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
@@ -224,8 +223,7 @@ export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly 
     outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
   } else {
     outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs)));
-    const forward = servedBy(row.name) ?? row.forward;
-    forward(
+    row.forward(
       outputs.map((t) => t.data),
       inputs,
       options,
