@@ -70,18 +70,15 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "bitgrad-package-"));
   await buildIfStale();
   tarball = await pack(root);
-  // Its one dependency is packed from here too, so that no registry is asked.
-  const seedrandom = await pack(join(root, "node_modules/seedrandom"));
+  // What it depends on, and the peer of `bitgrad/testing`, are packed from here too, so that no registry is asked.
+  const others: string[] = [];
+  for (const name of ["seedrandom", "fast-check", "pure-rand"]) {
+    others.push(await pack(join(root, "node_modules", name)));
+  }
   await writeFile(join(home, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  await run("npm", [
-    "install",
-    "--offline",
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund",
-    tarball,
-    seedrandom,
-  ]);
+  const quiet = ["--ignore-scripts", "--no-audit", "--no-fund"];
+  const alone = ["--offline", "--cache", join(home, "cache")];
+  await run("npm", ["install", ...quiet, ...alone, tarball, ...others]);
   for (const name of ["rules.mjs", "names.mjs"]) await copyFile(join(fixtures, name), join(home, name));
 }, 300_000);
 
@@ -245,6 +242,15 @@ describe("bundled", () => {
   it.each(entries)("%s needs nothing of Node in a browser", async (entry) => {
     const everything = `import * as all from "${entry}"; globalThis.all = all;`;
     expect(await inputsOf(everything, "browser")).not.toMatch(/\.node\.|node:/);
+  });
+
+  it("only bitgrad/testing needs fast-check", async () => {
+    const users = [];
+    for (const entry of entries) {
+      const everything = `import * as all from "${entry}"; globalThis.all = all;`;
+      if (/fast-check/.test(await inputsOf(everything, "browser"))) users.push(entry);
+    }
+    expect(users).toEqual(["bitgrad/testing"]);
   });
 
   it.each(["bitgrad/data", "bitgrad/io"])("%s reads files where the platform is Node", async (entry) => {
