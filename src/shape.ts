@@ -52,6 +52,8 @@ export function normalizeAxes(
   rank: number,
 ): number[] {
   if (axis === null || axis === undefined) return Array.from({ length: rank }, (_, i) => i);
+  if (typeof axis !== "number" && !Array.isArray(axis))
+    throw new OptionError(`${op}: axes must be integers, got ${show(axis)}`);
   const list = (typeof axis === "number" ? [axis] : [...axis]).map((k) => normalizeAxis(op, k, rank));
   if (new Set(list).size !== list.length)
     throw new ShapeError(`${op}: an axis is named twice, got ${show(axis)}`);

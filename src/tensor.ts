@@ -325,6 +325,10 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
   );
 }
 
+/** The same where nothing may stand in a tensor's place. */
+export const asOptional = (op: string, value: unknown): Tensor | null =>
+  value === null || value === undefined ? null : asTensor(op, value);
+
 /** `value` as a tensor; numbers and arrays take `dtype` where one is given. Names `op` when it is neither. */
 export function asTensor(op: string, value: unknown, dtype?: DType): Tensor {
   if (isTensor(value)) return value;

@@ -122,18 +122,21 @@ export function additiveMask(mask: TensorLike, dtype: Tensor["dtype"]): Tensor {
  * grouped queries: Ainslie et al., 2023, arXiv:2305.13245.
  */
 export function scaledDotProductAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
   options?: Partial<AttentionOptions>,
 ): Tensor {
   const op = "scaledDotProductAttention";
+  q = asTensor(op, q);
+  k = asTensor(op, k);
+  v = asTensor(op, v);
   const { causal, mask, scale } = readOptions<AttentionOptions>(op, options, {
     causal: false,
     mask: null,
     scale: null,
   });
-  if (![q, k, v].every((t) => t.rank === q.rank) || q.rank < 2 || q.rank > 4) {
+  if (k.rank !== q.rank || v.rank !== q.rank || q.rank < 2 || q.rank > 4) {
     throw new ShapeError(
       `${op}: q, k and v need equal ranks of 2 to 4, got ${show(q.shape)}, ${show(k.shape)} and ${show(v.shape)}`,
     );
@@ -210,7 +213,8 @@ const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotar
  * Rotary position embedding of (…, T, D): pair j at position p turns by p · base^(−2j/D). Su et al., 2021,
  * arXiv:2104.09864.
  */
-export function rotary(x: Tensor, options?: Partial<RotaryOptions>): Tensor {
+export function rotary(x: TensorLike, options?: Partial<RotaryOptions>): Tensor {
+  x = asTensor("rotary", x);
   const given = readOptions<RotaryOptions>("rotary", options, {
     offset: 0,
     base: 10000,

@@ -6,7 +6,7 @@ import { softplus } from "../../kernels/elementwise/special.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor, TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 import { gate } from "./unary.ts";
 
@@ -190,8 +190,8 @@ export const where = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where"
 });
 
 /** start + weight · (end − start). */
-export function lerp(start: Tensor, end: Tensor, weight: Tensor | number): Tensor {
-  return start.add(end.sub(start).mul(weight));
+export function lerp(start: TensorLike, end: TensorLike, weight: TensorLike): Tensor {
+  return add(start, sub(end, start).mul(weight));
 }
 
 /**

@@ -7,7 +7,7 @@ import * as kernel from "../../kernels/conv/reference.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
 import {
@@ -99,7 +99,8 @@ function readGeometry(op: string, { stride, padding, dilation, groups }: ConvOpt
   };
 }
 
-function addBias(op: string, y: Tensor, bias: Tensor | null | undefined): Tensor {
+function addBias(op: string, y: Tensor, given: TensorLike | null | undefined): Tensor {
+  const bias = asOptional(op, given);
   if (!bias) return y;
   if (bias.rank !== 1 || bias.size !== y.shape[1]) {
     throw new ShapeError(
@@ -111,11 +112,13 @@ function addBias(op: string, y: Tensor, bias: Tensor | null | undefined): Tensor
 
 /** Cross-correlation of x (N, C, H, W) with weight (O, C/groups, Kh, Kw), plus bias (O) -> (N, O, Oh, Ow). */
 export function conv2d(
-  x: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
+  x: TensorLike,
+  weight: TensorLike,
+  bias?: TensorLike | null,
   options?: Partial<ConvOptions>,
 ): Tensor {
+  x = asTensor("conv2d", x);
+  weight = asTensor("conv2d", weight);
   const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults));
   const { groups } = geometry;
   if (x.rank !== 4 || weight.rank !== 4) {
@@ -135,11 +138,13 @@ type Conv1dOptions = Omit<ConvOptions, "padding"> & { padding: number | Pair };
 
 /** conv2d with one axis of positions: x (N, C, L), weight (O, C/groups, K) -> (N, O, Ol). Padding: a number or [before, after]. */
 export function conv1d(
-  x: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
+  x: TensorLike,
+  weight: TensorLike,
+  bias?: TensorLike | null,
   options?: Partial<Conv1dOptions>,
 ): Tensor {
+  x = asTensor("conv1d", x);
+  weight = asTensor("conv1d", weight);
   const { stride, padding, dilation, groups } = readOptions<Conv1dOptions>("conv1d", options, {
     stride: [1],
     padding: [0, 0],
@@ -173,11 +178,13 @@ function line(op: string, value: number | readonly number[]): number {
  * Oh = (H − 1)·stride − padding + dilation·(Kh − 1) + outputPadding + 1.
  */
 export function conv2dTranspose(
-  x: Tensor,
-  weight: Tensor,
-  bias?: Tensor | null,
+  x: TensorLike,
+  weight: TensorLike,
+  bias?: TensorLike | null,
   options?: Partial<ConvOptions & { outputPadding: number | readonly number[] }>,
 ): Tensor {
+  x = asTensor("conv2dTranspose", x);
+  weight = asTensor("conv2dTranspose", weight);
   const op = "conv2dTranspose";
   const { outputPadding, ...rest } = readOptions(op, options, {
     ...defaults,
@@ -232,9 +239,10 @@ const foldRow = defineOp<[x: Tensor], WindowOptions & { shape: Shape }>("fold", 
 
 /** Every window as a column, im2col: (N, C, H, W) -> (N, C·Kh·Kw, windows). torch.nn.functional.unfold. */
 export function unfold(
-  x: Tensor,
+  x: TensorLike,
   options: { kernelSize: number | readonly number[] } & Partial<Omit<ConvOptions, "groups">>,
 ): Tensor {
+  x = asTensor("unfold", x);
   const { kernelSize, stride, padding, dilation } = readOptions("unfold", options, {
     kernelSize: [1, 1],
     stride: [1, 1],

@@ -5,7 +5,7 @@ import { DTypeError, OptionError, readOptions, ShapeError, show } from "../error
 import { defaultRng } from "../generator.ts";
 import type { Rng } from "../random.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
-import { convertArray, empty, type Tensor, wrap } from "../tensor.ts";
+import { asTensor, convertArray, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 
 export interface CreateOptions {
   dtype: DType;
@@ -145,7 +145,8 @@ export interface DropoutOptions {
 }
 
 /** Sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
-export function dropout(x: Tensor, options?: Partial<DropoutOptions>): Tensor {
+export function dropout(x: TensorLike, options?: Partial<DropoutOptions>): Tensor {
+  x = asTensor("dropout", x);
   const { p, training, rng } = readOptions<DropoutOptions>("dropout", options, {
     p: 0.5,
     training: true,

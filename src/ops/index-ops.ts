@@ -107,7 +107,9 @@ const scatterRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: 
 });
 
 /** out[i][j][k] = x[i][index[i][j][k]][k] for axis 1: torch.gather. */
-export function gather(x: Tensor, index: TensorLike, { axis = 0 }: AxisOption = {}): Tensor {
+export function gather(x: TensorLike, index: TensorLike, options?: AxisOption): Tensor {
+  const { axis } = readOptions("gather", options, { axis: 0 });
+  x = asTensor("gather", x);
   const k = normalizeAxis("gather", axis, x.rank);
   const at = asIndex("gather", index, x.shape[k]);
   checkGather("gather", x, at, k);
@@ -129,22 +131,21 @@ function scatterWith(
 }
 
 /** x with x[i][index[i][j]][…] = source[i][j][…] for axis 1: torch.scatter. Where an index repeats, the last one counts. */
-export function scatter(
-  x: Tensor,
-  index: TensorLike,
-  source: TensorLike,
-  { axis = 0 }: AxisOption = {},
-): Tensor {
+export function scatter(x: TensorLike, index: TensorLike, source: TensorLike, options?: AxisOption): Tensor {
+  const { axis } = readOptions("scatter", options, { axis: 0 });
+  x = asTensor("scatter", x);
   return scatterWith("scatter", x, index, source, axis);
 }
 
 /** As scatter, but adding. */
 export function scatterAdd(
-  x: Tensor,
+  x: TensorLike,
   index: TensorLike,
   source: TensorLike,
-  { axis = 0 }: AxisOption = {},
+  options?: AxisOption,
 ): Tensor {
+  const { axis } = readOptions("scatterAdd", options, { axis: 0 });
+  x = asTensor("scatterAdd", x);
   return scatterWith("scatterAdd", x, index, source, axis);
 }
 
@@ -199,36 +200,40 @@ const indexAddRow = defineOp<
 });
 
 /** The entries of an axis that a list of integers names. An index of several axes puts all of them in the axis' place. */
-export function indexSelect(x: Tensor, index: TensorLike, { axis = 0 }: AxisOption = {}): Tensor {
+export function indexSelect(x: TensorLike, index: TensorLike, options?: AxisOption): Tensor {
+  const { axis } = readOptions("indexSelect", options, { axis: 0 });
+  x = asTensor("indexSelect", x);
   const k = normalizeAxis("indexSelect", axis, x.rank);
   return indexSelectRow(x, asIndex("indexSelect", index, x.shape[k]), { axis: k });
 }
 
 /** x with alpha · source[i] added to entry index[i] of an axis; indices may repeat. */
 export function indexAdd(
-  x: Tensor,
+  x: TensorLike,
   index: TensorLike,
-  source: Tensor,
-  options: { axis?: number; alpha?: number } = {},
+  source: TensorLike,
+  options?: { axis?: number; alpha?: number },
 ): Tensor {
+  x = asTensor("indexAdd", x);
+  const added = asTensor("indexAdd", source, x.dtype);
   const { axis, alpha } = readOptions("indexAdd", options, { axis: 0, alpha: 1 });
   const k = normalizeAxis("indexAdd", axis, x.rank);
   const at = asIndex("indexAdd", index, x.shape[k]);
   const wanted = [...x.shape.slice(0, k), ...at.shape, ...x.shape.slice(k + 1)];
-  if (!sameShape(source.shape, wanted)) {
+  if (!sameShape(added.shape, wanted)) {
     throw new ShapeError(
-      `indexAdd: the source must have the shape of the named entries, got ${show(source.shape)} for ${show(wanted)}`,
+      `indexAdd: the source must have the shape of the named entries, got ${show(added.shape)} for ${show(wanted)}`,
     );
   }
-  return indexAddRow(at, alpha === 1 ? source : source.mul(alpha), x, { axis: k, shape: x.shape });
+  return indexAddRow(at, alpha === 1 ? added : added.mul(alpha), x, { axis: k, shape: x.shape });
 }
 
 /** Rows of a (V, C) table by id: ids of any shape (…) -> (…, C). The row `paddingIndex` gets no gradient. */
-export function embedding(
-  weight: Tensor,
-  ids: TensorLike,
-  { paddingIndex }: { paddingIndex?: number } = {},
-): Tensor {
+export function embedding(weight: TensorLike, ids: TensorLike, options?: { paddingIndex?: number }): Tensor {
+  const { paddingIndex } = readOptions("embedding", options, {
+    paddingIndex: undefined as number | undefined,
+  });
+  weight = asTensor("embedding", weight);
   if (weight.rank !== 2)
     throw new ShapeError(`embedding: the table must have shape (V, C), got ${show(weight.shape)}`);
   const index = asIndex("embedding", ids, weight.shape[0]);
@@ -239,12 +244,14 @@ export function embedding(
 }
 
 /** value where the mask holds, x elsewhere. */
-export function maskedFill(x: Tensor, mask: TensorLike, value: number | Tensor): Tensor {
+export function maskedFill(x: TensorLike, mask: TensorLike, value: number | Tensor): Tensor {
+  x = asTensor("maskedFill", x);
   return asTensor("maskedFill", mask).where(value, x).to(x.dtype);
 }
 
 /** The elements where the mask (broadcast to x) holds, in order, as one axis. */
-export function maskedSelect(x: Tensor, mask: TensorLike): Tensor {
+export function maskedSelect(x: TensorLike, mask: TensorLike): Tensor {
+  x = asTensor("maskedSelect", x);
   const wide = asTensor("maskedSelect", mask).broadcastTo(x.shape);
   const at: number[] = [];
   wide.data.forEach((on: number, i: number) => {
@@ -254,7 +261,8 @@ export function maskedSelect(x: Tensor, mask: TensorLike): Tensor {
 }
 
 /** (…) class indices -> (…, classes) int32 of zeros with a one at each index. */
-export function oneHot(index: TensorLike, { classes }: { classes?: number } = {}): Tensor {
+export function oneHot(index: TensorLike, options?: { classes?: number }): Tensor {
+  const { classes } = readOptions("oneHot", options, { classes: undefined as number | undefined });
   const given = asTensor("oneHot", index, "int32");
   const count = classes ?? (given.size === 0 ? 0 : given.max().item() + 1);
   if (!Number.isInteger(count) || count < 1)

@@ -1,9 +1,9 @@
 /** Joining tensors and taking them apart. */
 
 import { promote } from "../dtype.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, sameShape, sizeOf } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { slice, unsqueeze } from "./movement.ts";
 import { defineOp } from "./op.ts";
 
@@ -44,20 +44,22 @@ const concatRow = defineOp<Tensor[], { axis: number }>("concat", {
   },
 });
 
-const tensorList = (op: string, list: readonly Tensor[]): readonly Tensor[] => {
+const tensorList = (op: string, list: readonly TensorLike[]): readonly Tensor[] => {
   if (!Array.isArray(list) || list.length === 0)
     throw new ShapeError(`${op}: needs a list of at least one tensor, got ${show(list)}`);
-  return list;
+  return list.map((t) => asTensor(op, t));
 };
 
 /** Tensors joined along an existing axis. */
-export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+export function concat(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
+  const { axis } = readOptions("concat", options, { axis: 0 });
   const list = tensorList("concat", tensors);
   return concatRow(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
 }
 
 /** Tensors of one shape joined along a new axis. */
-export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+export function stack(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
+  const { axis } = readOptions("stack", options, { axis: 0 });
   const list = tensorList("stack", tensors);
   const odd = list.find((t) => !sameShape(t.shape, list[0].shape));
   if (odd)
@@ -73,15 +75,19 @@ export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number 
 
 /** Pieces along an axis: of `size` each (the last may be shorter), or of the listed sizes, which must add up. */
 export function split(
-  x: Tensor,
+  x: TensorLike,
   size: number | readonly number[],
-  { axis = 0 }: { axis?: number } = {},
+  options?: { axis?: number },
 ): Tensor[] {
+  const { axis } = readOptions("split", options, { axis: 0 });
+  x = asTensor("split", x);
   const k = normalizeAxis("split", axis, x.rank);
   const n = x.shape[k];
-  if (typeof size === "number" && !(Number.isInteger(size) && size > 0)) {
-    throw new OptionError(`split: the size must be a positive integer, got ${show(size)}`);
-  }
+  const legal = Array.isArray(size)
+    ? size.every((n) => Number.isInteger(n) && n >= 0)
+    : Number.isInteger(size) && (size as number) > 0;
+  if (!legal)
+    throw new OptionError(`split: sizes must be a positive integer or a list of them, got ${show(size)}`);
   const sizes =
     typeof size === "number"
       ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
@@ -99,7 +105,9 @@ export function split(
 }
 
 /** `count` pieces along an axis, of equal size but for the last. */
-export function chunk(x: Tensor, count: number, { axis = 0 }: { axis?: number } = {}): Tensor[] {
+export function chunk(x: TensorLike, count: number, options?: { axis?: number }): Tensor[] {
+  const { axis } = readOptions("chunk", options, { axis: 0 });
+  x = asTensor("chunk", x);
   if (!Number.isInteger(count) || count < 1)
     throw new OptionError(`chunk: the count must be a positive integer, got ${show(count)}`);
   const k = normalizeAxis("chunk", axis, x.rank);

@@ -6,7 +6,7 @@ import {
   scatterStrided,
   strided,
 } from "../../kernels/movement/reference.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import {
   broadcastShapes,
   checkShape,
@@ -17,7 +17,7 @@ import {
   sizeOf,
   stridesOf,
 } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 
 const reshapeRow = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
@@ -30,7 +30,8 @@ const reshapeRow = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
 });
 
 /** The same elements in another shape; one size may be −1, to be worked out. Shares memory. */
-export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+export function reshape(x: TensorLike, shape: readonly number[]): Tensor {
+  x = asTensor("reshape", x);
   const given = Array.isArray(shape) ? shape : [];
   const unknown = given.indexOf(-1);
   const wanted = [...given];
@@ -48,7 +49,9 @@ export function reshape(x: Tensor, shape: readonly number[]): Tensor {
 }
 
 /** One axis in place of axes start to end. */
-export function flatten(x: Tensor, { start = 0, end = -1 }: { start?: number; end?: number } = {}): Tensor {
+export function flatten(x: TensorLike, options?: { start?: number; end?: number }): Tensor {
+  const { start, end } = readOptions("flatten", options, { start: 0, end: -1 });
+  x = asTensor("flatten", x);
   if (x.rank === 0) return reshape(x, [1]);
   const from = normalizeAxis("flatten", start, x.rank);
   const to = normalizeAxis("flatten", end, x.rank);
@@ -61,7 +64,8 @@ export function flatten(x: Tensor, { start = 0, end = -1 }: { start?: number; en
 }
 
 /** Drops axes of size 1: those named (each must have size 1), or all. */
-export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
+export function squeeze(x: TensorLike, axis?: number | readonly number[]): Tensor {
+  x = asTensor("squeeze", x);
   const axes =
     axis === undefined
       ? x.shape.flatMap((n, i) => (n === 1 ? [i] : []))
@@ -77,7 +81,8 @@ export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
 }
 
 /** A new axis of size 1 at `axis` of the result. */
-export function unsqueeze(x: Tensor, axis: number): Tensor {
+export function unsqueeze(x: TensorLike, axis: number): Tensor {
+  x = asTensor("unsqueeze", x);
   const k = normalizeAxis("unsqueeze", axis, x.rank + 1);
   return reshape(x, [...x.shape.slice(0, k), 1, ...x.shape.slice(k)]);
 }
@@ -94,7 +99,8 @@ const permuteRow = defineOp<[x: Tensor], { order: readonly number[] }>("permute"
 });
 
 /** Axis k of the result is axis order[k] of x. */
-export function permute(x: Tensor, order: readonly number[]): Tensor {
+export function permute(x: TensorLike, order: readonly number[]): Tensor {
+  x = asTensor("permute", x);
   if (!Array.isArray(order) || order.length !== x.rank) {
     throw new ShapeError(`permute: needs every axis once, got ${show(order)} for rank ${x.rank}`);
   }
@@ -112,7 +118,8 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 }
 
 /** Two axes exchanged; the last two by default. */
-export function transpose(x: Tensor, a = -2, b = -1): Tensor {
+export function transpose(x: TensorLike, a = -2, b = -1): Tensor {
+  x = asTensor("transpose", x);
   const order = x.shape.map((_, i) => i);
   const i = normalizeAxis("transpose", a, x.rank);
   const j = normalizeAxis("transpose", b, x.rank);
@@ -131,7 +138,8 @@ const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
 });
 
 /** x repeated to `shape` by the rules of broadcasting. */
-export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+export function broadcastTo(x: TensorLike, shape: readonly number[]): Tensor {
+  x = asTensor("broadcastTo", x);
   const target = checkShape("broadcastTo", shape);
   if (sameShape(x.shape, target)) return x;
   if (!sameShape(broadcastShapes("broadcastTo", x.shape, target), target)) {
@@ -175,7 +183,8 @@ export type SliceRange = readonly [from?: number | null, to?: number | null, ste
  * A block of x: one range an axis, the rest whole. A range is `[from, to, step]` with Python's meaning (negative counts
  * from the end, `to` is left out), a number picks one index and drops the axis, null keeps the axis whole.
  */
-export function slice(x: Tensor, ranges: readonly SliceRange[]): Tensor {
+export function slice(x: TensorLike, ranges: readonly SliceRange[]): Tensor {
+  x = asTensor("slice", x);
   if (!Array.isArray(ranges) || ranges.length > x.rank) {
     throw new ShapeError(`slice: needs at most one range an axis, got ${show(ranges)} for rank ${x.rank}`);
   }
@@ -193,7 +202,11 @@ export function slice(x: Tensor, ranges: readonly SliceRange[]): Tensor {
       offset += index * own[axis];
       return;
     }
-    const [from, to, step = 1] = range;
+    if (!Array.isArray(range))
+      throw new OptionError(
+        `slice: a range must be a list, an index or null, got ${show(range)} on axis ${axis}`,
+      );
+    const [from, to, step = 1] = range as Exclude<SliceRange, number | null>;
     const [start, count] = bounds(n, from ?? null, to ?? null, step, axis);
     offset += start * own[axis];
     shape.push(count);
@@ -229,13 +242,16 @@ function bounds(
 }
 
 /** Index `index` of `axis`, which is dropped. */
-export function select(x: Tensor, index: number, { axis = 0 }: { axis?: number } = {}): Tensor {
+export function select(x: TensorLike, index: number, options?: { axis?: number }): Tensor {
+  const { axis } = readOptions("select", options, { axis: 0 });
+  x = asTensor("select", x);
   const k = normalizeAxis("select", axis, x.rank);
   return slice(x, [...Array<null>(k).fill(null), index]);
 }
 
 /** x in reverse order along the axes. */
-export function flip(x: Tensor, axis: number | readonly number[]): Tensor {
+export function flip(x: TensorLike, axis: number | readonly number[]): Tensor {
+  x = asTensor("flip", x);
   const axes = normalizeAxes("flip", axis, x.rank);
   return slice(
     x,
@@ -244,13 +260,12 @@ export function flip(x: Tensor, axis: number | readonly number[]): Tensor {
 }
 
 /** Windows of `size` along an axis, `step` apart, as a new last axis: torch.Tensor.unfold. */
-export function unfoldDim(
-  x: Tensor,
-  { axis, size, step }: { axis: number; size: number; step: number },
-): Tensor {
+export function unfoldDim(x: TensorLike, options: { axis: number; size: number; step: number }): Tensor {
+  x = asTensor("unfoldDim", x);
+  const { axis, size, step } = readOptions("unfoldDim", options, { axis: 0, size: 1, step: 1 });
   const k = normalizeAxis("unfoldDim", axis, x.rank);
   const own = stridesOf(x.shape);
-  if (!(size >= 0 && size <= x.shape[k]) || !(step > 0)) {
+  if (![size, step].every(Number.isInteger) || size < 0 || size > x.shape[k] || step < 1) {
     throw new ShapeError(
       `unfoldDim: windows do not fit, got size ${size} and step ${step} on axis ${k} of ${show(x.shape)}`,
     );
@@ -261,7 +276,9 @@ export function unfoldDim(
 }
 
 /** The elements (i, i + offset) of the last two axes. */
-export function diagonal(x: Tensor, { offset = 0 }: { offset?: number } = {}): Tensor {
+export function diagonal(x: TensorLike, options?: { offset?: number }): Tensor {
+  const { offset } = readOptions("diagonal", options, { offset: 0 });
+  x = asTensor("diagonal", x);
   if (x.rank < 2) throw new ShapeError(`diagonal: needs at least two axes, got ${show(x.shape)}`);
   const [rows, columns] = x.shape.slice(-2);
   const own = stridesOf(x.shape);

@@ -3,8 +3,8 @@
 import * as kernel from "../../kernels/norm/reference.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { type Shape, sameShape, sizeOf } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineMultiOp } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
 
@@ -98,7 +98,10 @@ function normalisedAxes(
   given: readonly (Tensor | null | undefined)[],
   normalizedShape: Shape | null,
 ): number {
-  const shapes = [normalizedShape, ...given.map((t) => t?.shape)].filter((s): s is Shape => Boolean(s));
+  const own = given.map((t) => asOptional(op, t)?.shape);
+  const shapes = [normalizedShape && checkShape(op, normalizedShape), ...own].filter(
+    (s) => s !== null && s !== undefined,
+  );
   const shape = shapes[0] ?? x.shape.slice(-1);
   if (x.rank === 0 || shape.length === 0)
     throw new ShapeError(`${op}: needs at least one axis to normalise, got ${show(x.shape)}`);
@@ -120,11 +123,12 @@ export interface LayerNormOptions {
 
 /** (x − mean)/√(variance + eps) · weight + bias over the last axes. Ba et al., 2016, arXiv:1607.06450. */
 export function layerNorm(
-  x: Tensor,
+  x: TensorLike,
   weight?: Tensor | null,
   bias?: Tensor | null,
   options?: Partial<LayerNormOptions>,
 ): Tensor {
+  x = asTensor("layerNorm", x);
   const { eps, normalizedShape } = readOptions<LayerNormOptions>("layerNorm", options, {
     eps: 1e-5,
     normalizedShape: null,
@@ -186,7 +190,8 @@ const rmsNormRow = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rms
 });
 
 /** x/√(mean(x²) + eps) · weight over the last axes. Zhang and Sennrich, 2019, arXiv:1910.07467. */
-export function rmsNorm(x: Tensor, weight?: Tensor | null, options?: Partial<LayerNormOptions>): Tensor {
+export function rmsNorm(x: TensorLike, weight?: Tensor | null, options?: Partial<LayerNormOptions>): Tensor {
+  x = asTensor("rmsNorm", x);
   const { eps, normalizedShape } = readOptions<LayerNormOptions>("rmsNorm", options, {
     eps: 1e-6,
     normalizedShape: null,
@@ -203,16 +208,19 @@ function perChannel(op: string, t: Tensor, x: Tensor): Tensor {
   return t.reshape([t.size, ...Array<number>(x.rank - 2).fill(1)]);
 }
 
-const channelAffine = (op: string, y: Tensor, weight?: Tensor | null, bias?: Tensor | null): Tensor =>
-  affine(y, weight && perChannel(op, weight, y), bias && perChannel(op, bias, y));
+function channelAffine(op: string, y: Tensor, weight?: Tensor | null, bias?: Tensor | null): Tensor {
+  const [w, b] = [asOptional(op, weight), asOptional(op, bias)];
+  return affine(y, w && perChannel(op, w, y), b && perChannel(op, b, y));
+}
 
 /** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */
 export function groupNorm(
-  x: Tensor,
+  x: TensorLike,
   weight?: Tensor | null,
   bias?: Tensor | null,
   options?: { groups?: number; eps?: number },
 ): Tensor {
+  x = asTensor("groupNorm", x);
   const { groups, eps } = readOptions("groupNorm", options, { groups: 1, eps: 1e-5 });
   if (x.rank < 2) throw new ShapeError(`groupNorm: needs (N, C, …), got ${show(x.shape)}`);
   if (!Number.isInteger(groups) || groups < 1 || x.shape[1] % groups !== 0) {
@@ -226,17 +234,19 @@ export function groupNorm(
 
 /** Normalises every channel of every sample of (N, C, …) over its positions. Ulyanov et al., 2016, arXiv:1607.08022. */
 export function instanceNorm(
-  x: Tensor,
+  x: TensorLike,
   weight?: Tensor | null,
   bias?: Tensor | null,
   options?: { eps?: number },
 ): Tensor {
+  x = asTensor("instanceNorm", x);
   if (x.rank < 3) throw new ShapeError(`instanceNorm: needs (N, C, …) with positions, got ${show(x.shape)}`);
   return groupNorm(x, weight, bias, { ...options, groups: x.shape[1] });
 }
 
 /** Mean and biased variance of every channel of (N, C, …), as `batchNorm` uses them in training: two tensors (C). */
-export function batchStatistics(x: Tensor): { mean: Tensor; variance: Tensor } {
+export function batchStatistics(x: TensorLike): { mean: Tensor; variance: Tensor } {
+  x = asTensor("batchNorm", x);
   if (x.rank < 2) throw new ShapeError(`batchNorm: needs (N, C, …), got ${show(x.shape)}`);
   const axis = x.shape.flatMap((_, k) => (k === 1 ? [] : [k]));
   return { mean: x.mean({ axis }), variance: x.variance({ axis, correction: 0 }) };
@@ -248,21 +258,26 @@ export function batchStatistics(x: Tensor): { mean: Tensor; variance: Tensor } {
  * arXiv:1502.03167.
  */
 export function batchNorm(
-  x: Tensor,
+  x: TensorLike,
   mean?: Tensor | null,
   variance?: Tensor | null,
   weight?: Tensor | null,
   bias?: Tensor | null,
   options?: { eps?: number },
 ): Tensor {
+  x = asTensor("batchNorm", x);
   const { eps } = readOptions("batchNorm", options, { eps: 1e-5 });
-  if (Boolean(mean) !== Boolean(variance))
+  const w = asOptional("batchNorm", weight);
+  const c = asOptional("batchNorm", bias);
+  const given = { mean: asOptional("batchNorm", mean), variance: asOptional("batchNorm", variance) };
+  if (Boolean(given.mean) !== Boolean(given.variance))
     throw new OptionError("batchNorm: mean and variance go together, got only one of them");
-  const stats = mean && variance ? { mean, variance } : batchStatistics(x);
+  const stats =
+    given.mean && given.variance ? { mean: given.mean, variance: given.variance } : batchStatistics(x);
   const scale = stats.variance.add(eps).rsqrt();
-  const factor = weight ? scale.mul(weight) : scale;
+  const factor = w ? scale.mul(w) : scale;
   const y = x.sub(perChannel("batchNorm", stats.mean, x)).mul(perChannel("batchNorm", factor, x));
-  return bias ? y.add(perChannel("batchNorm", bias, x)) : y;
+  return c ? y.add(perChannel("batchNorm", c, x)) : y;
 }
 
 export { layerNormRow, rmsNormRow };

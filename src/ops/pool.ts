@@ -6,9 +6,9 @@ import {
   maxPool2dIndices,
 } from "../../kernels/pool/reference.ts";
 import type { FloatArray } from "../dtype.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
-import { type Tensor, wrap } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
 import {
@@ -90,9 +90,10 @@ const maxIndices = defineOp<[x: Tensor], { windows: WindowOptions; ceilMode: boo
 
 /** Maxima of windows with their places, flat within each image plane. Padding is never chosen. */
 export function maxPool2dWithIndices(
-  x: Tensor,
+  x: TensorLike,
   options: Given<MaxPoolOptions>,
 ): { values: Tensor; indices: Tensor } {
+  x = asTensor("maxPool2dWithIndices", x);
   const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: [1, 1] });
   const indices = maxIndices(x, { windows, ceilMode });
   const [n, c, h, w] = x.shape;
@@ -101,7 +102,7 @@ export function maxPool2dWithIndices(
 }
 
 /** The largest element of every window. `maxPool2d(x, 2)` is short for `maxPool2d(x, { kernelSize: 2 })`. */
-export const maxPool2d = (x: Tensor, options: Given<MaxPoolOptions>): Tensor =>
+export const maxPool2d = (x: TensorLike, options: Given<MaxPoolOptions>): Tensor =>
   maxPool2dWithIndices(x, options).values;
 
 export interface AvgRow {
@@ -136,7 +137,8 @@ const avgGradRow = defineOp<[grad: Tensor], AvgRow & { shape: Shape }>("avgPool2
 });
 
 /** The mean of every window. */
-export function avgPool2d(x: Tensor, options: Given<AvgPoolOptions>): Tensor {
+export function avgPool2d(x: TensorLike, options: Given<AvgPoolOptions>): Tensor {
+  x = asTensor("avgPool2d", x);
   const { windows, ceilMode, countIncludePad } = read("avgPool2d", x, options, {
     ...poolDefaults,
     countIncludePad: true,
@@ -149,6 +151,8 @@ type Line<O> = number | (Partial<O> & { kernelSize: Sizes });
 /** Options along a line as options on images of height 1. */
 function widen<O extends PoolOptions>(op: string, x: Tensor, given: Line<O>): Given<O> {
   if (x.rank !== 3) throw new ShapeError(`${op}: needs (N, C, L), got ${show(x.shape)}`);
+  if (typeof given !== "number" && !isPlainObject(given))
+    throw new OptionError(`${op}: needs a kernelSize, got ${show(given)}`);
   const { kernelSize, stride, padding, dilation, ...rest } = (typeof given === "number"
     ? { kernelSize: given }
     : given) as unknown as Partial<MaxPoolOptions>;
@@ -165,12 +169,18 @@ function widen<O extends PoolOptions>(op: string, x: Tensor, given: Line<O>): Gi
 }
 
 /** maxPool2d along one axis: (N, C, L) -> (N, C, Ol). */
-export const maxPool1d = (x: Tensor, options: Line<MaxPoolOptions>): Tensor =>
-  maxPool2d(x.unsqueeze(2), widen<MaxPoolOptions>("maxPool1d", x, options)).squeeze(2);
+export function maxPool1d(x: TensorLike, options: Line<MaxPoolOptions>): Tensor {
+  x = asTensor("maxPool1d", x);
+  const wide = widen<MaxPoolOptions>("maxPool1d", x, options);
+  return maxPool2d(x.unsqueeze(2), wide).squeeze(2);
+}
 
 /** avgPool2d along one axis: (N, C, L) -> (N, C, Ol). */
-export const avgPool1d = (x: Tensor, options: Line<AvgPoolOptions>): Tensor =>
-  avgPool2d(x.unsqueeze(2), widen<AvgPoolOptions>("avgPool1d", x, options)).squeeze(2);
+export function avgPool1d(x: TensorLike, options: Line<AvgPoolOptions>): Tensor {
+  x = asTensor("avgPool1d", x);
+  const wide = widen<AvgPoolOptions>("avgPool1d", x, options);
+  return avgPool2d(x.unsqueeze(2), wide).squeeze(2);
+}
 
 /** (size, out): column i averages the pixels of output i. */
 function averages(size: number, out: number, like: Tensor): Tensor {
@@ -184,7 +194,8 @@ function averages(size: number, out: number, like: Tensor): Tensor {
 }
 
 /** Means over a grid of `outputSize` cells, whatever the image's size; a null keeps an axis as it is. */
-export function adaptiveAvgPool2d(x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
+export function adaptiveAvgPool2d(x: TensorLike, outputSize: number | readonly (number | null)[]): Tensor {
+  x = asTensor("adaptiveAvgPool2d", x);
   if (x.rank < 2) throw new ShapeError(`adaptiveAvgPool2d: needs (…, H, W), got ${show(x.shape)}`);
   const [h, w] = x.shape.slice(-2);
   const given = typeof outputSize === "number" ? [outputSize, outputSize] : outputSize;

@@ -1,9 +1,9 @@
 /** Padding, rolling and repeating, mostly composed of the movement ops. */
 
 import { walkRows } from "../../kernels/elementwise/reference.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, stridesOf } from "../shape.ts";
-import { type Tensor, wrap } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { concat } from "./join.ts";
 import { reshape, slice } from "./movement.ts";
 import { defineOp } from "./op.ts";
@@ -35,11 +35,9 @@ export interface PadOptions {
 }
 
 /** x grown by [before, after] elements on each axis; `pads` may name only the last axes. Pads are not negative. */
-export function pad(
-  x: Tensor,
-  pads: Pads,
-  { mode = "constant", value = 0 }: Partial<PadOptions> = {},
-): Tensor {
+export function pad(x: TensorLike, pads: Pads, options?: Partial<PadOptions>): Tensor {
+  const { mode, value } = readOptions<PadOptions>("pad", options, { mode: "constant", value: 0 });
+  x = asTensor("pad", x);
   if (!Array.isArray(pads) || pads.length > x.rank) {
     throw new ShapeError(`pad: needs one [before, after] an axis, got ${show(pads)} for rank ${x.rank}`);
   }
@@ -74,10 +72,14 @@ export function pad(
 
 /** Elements shifted along an axis, those that leave coming back at the other end. Without an axis, x is rolled flat. */
 export function roll(
-  x: Tensor,
+  x: TensorLike,
   shift: number | readonly number[],
-  { axis }: { axis?: number | readonly number[] } = {},
+  options?: { axis?: number | readonly number[] },
 ): Tensor {
+  const { axis } = readOptions("roll", options, {
+    axis: undefined as number | readonly number[] | undefined,
+  });
+  x = asTensor("roll", x);
   if (axis === undefined) {
     if (typeof shift !== "number")
       throw new OptionError(`roll: several shifts need as many axes, got ${show(shift)}`);
@@ -100,7 +102,8 @@ export function roll(
 }
 
 /** x repeated whole, `repeats[i]` times along axis i; more repeats than axes add axes in front. torch.Tensor.repeat. */
-export function tile(x: Tensor, repeats: readonly number[]): Tensor {
+export function tile(x: TensorLike, repeats: readonly number[]): Tensor {
+  x = asTensor("tile", x);
   if (!Array.isArray(repeats) || !repeats.every((n) => Number.isInteger(n) && n >= 0)) {
     throw new OptionError(`tile: repeats must be non-negative integers, got ${show(repeats)}`);
   }
@@ -115,7 +118,9 @@ export function tile(x: Tensor, repeats: readonly number[]): Tensor {
 }
 
 /** Each element repeated `times` in place along an axis. */
-export function repeatInterleave(x: Tensor, times: number, { axis = 0 }: { axis?: number } = {}): Tensor {
+export function repeatInterleave(x: TensorLike, times: number, options?: { axis?: number }): Tensor {
+  const { axis } = readOptions("repeatInterleave", options, { axis: 0 });
+  x = asTensor("repeatInterleave", x);
   if (!Number.isInteger(times) || times < 0)
     throw new OptionError(`repeatInterleave: times must be a non-negative integer, got ${show(times)}`);
   const k = normalizeAxis("repeatInterleave", axis, x.rank);

@@ -9,8 +9,9 @@ import * as kernel from "../../kernels/softmax/reference.ts";
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
-import { type Tensor, wrap } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp } from "./op.ts";
+import { neg } from "./unary.ts";
 
 /** x as a float tensor: integers become float32. */
 export const floats = (x: Tensor): Tensor => (isFloat(x.dtype) ? x : x.to("float32"));
@@ -62,21 +63,23 @@ export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
 });
 
 /** exp(x) / Σ exp(x) along an axis, without overflow. A row of −Infinity gives NaN, as in PyTorch. */
-export function softmax(x: Tensor, axis = -1): Tensor {
+export function softmax(x: TensorLike, axis = -1): Tensor {
+  x = asTensor("softmax", x);
   return x.rank === 0
     ? floats(x).mul(0).add(1)
     : softmaxRow(floats(x), { axis: normalizeAxis("softmax", axis, x.rank) });
 }
 
 /** log softmax(x) along an axis, without overflow. */
-export function logSoftmax(x: Tensor, axis = -1): Tensor {
+export function logSoftmax(x: TensorLike, axis = -1): Tensor {
+  x = asTensor("logSoftmax", x);
   return x.rank === 0
     ? floats(x).mul(0)
     : logSoftmaxRow(floats(x), { axis: normalizeAxis("logSoftmax", axis, x.rank) });
 }
 
 /** softmax(−x) along an axis. */
-export const softmin = (x: Tensor, axis = -1): Tensor => softmax(x.neg(), axis);
+export const softmin = (x: TensorLike, axis = -1): Tensor => softmax(neg(x), axis);
 
 export interface CrossEntropyRow {
   axis: number;

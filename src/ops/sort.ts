@@ -1,8 +1,8 @@
 /** Sorting and what rests on it. NaN counts as larger than every number. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { around, gatherRow } from "./index-ops.ts";
 import { defineOp } from "./op.ts";
 
@@ -54,8 +54,10 @@ const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
 });
 
 /** An axis (default the last) in ascending order, with the indices it came from. Stable. */
-export function sort(x: Tensor, options?: Partial<SortOptions>): Ranked {
-  const axis = x.rank === 0 ? 0 : normalizeAxis("sort", options?.axis ?? -1, x.rank);
+export function sort(x: TensorLike, options?: Partial<SortOptions>): Ranked {
+  x = asTensor("sort", x);
+  const { axis: given } = readOptions<SortOptions>("sort", options, { axis: -1, descending: false });
+  const axis = x.rank === 0 ? 0 : normalizeAxis("sort", given, x.rank);
   return ranked(x, argsort(x, options), axis);
 }
 
@@ -66,7 +68,8 @@ export interface TopKOptions {
 }
 
 /** The k largest elements along an axis (default the last), best first, with their indices. */
-export function topK(x: Tensor, k: number, options: Partial<TopKOptions> = {}): Ranked {
+export function topK(x: TensorLike, k: number, options?: Partial<TopKOptions>): Ranked {
+  x = asTensor("topK", x);
   const { axis, largest } = readOptions("topK", options, { axis: -1, largest: true });
   const a = normalizeAxis("topK", axis, x.rank);
   if (!Number.isInteger(k) || k < 0 || k > x.shape[a]) {
@@ -77,11 +80,9 @@ export function topK(x: Tensor, k: number, options: Partial<TopKOptions> = {}): 
 }
 
 /** The k-th smallest element along an axis (default the last), k from 1, with its index. */
-export function kthValue(
-  x: Tensor,
-  k: number,
-  { axis = -1, keepDims = false }: { axis?: number; keepDims?: boolean } = {},
-): Ranked {
+export function kthValue(x: TensorLike, k: number, options?: { axis?: number; keepDims?: boolean }): Ranked {
+  const { axis, keepDims } = readOptions("kthValue", options, { axis: -1, keepDims: false });
+  x = asTensor("kthValue", x);
   const a = normalizeAxis("kthValue", axis, x.rank);
   if (!Number.isInteger(k) || k < 1 || k > x.shape[a]) {
     throw new OptionError(`kthValue: k must lie between 1 and the axis' size ${x.shape[a]}, got ${show(k)}`);
@@ -92,7 +93,10 @@ export function kthValue(
 }
 
 /** The median along an axis (default the last): the lower of the two middle elements, as torch.median. */
-export function median(x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Ranked {
-  const a = normalizeAxis("median", options.axis ?? -1, x.rank);
-  return kthValue(x, Math.floor((x.shape[a] + 1) / 2), { ...options, axis: a });
+export function median(x: TensorLike, options?: { axis?: number; keepDims?: boolean }): Ranked {
+  x = asTensor("median", x);
+  const { axis, keepDims } = readOptions("median", options, { axis: -1, keepDims: false });
+  const a = normalizeAxis("median", axis, x.rank);
+  if (x.shape[a] === 0) throw new ShapeError(`median: nothing to choose from, got ${show(x.shape)}`);
+  return kthValue(x, Math.floor((x.shape[a] + 1) / 2), { axis: a, keepDims });
 }

@@ -5,7 +5,7 @@ import { unaryGrad as gradLoop, unary as loop } from "../../kernels/elementwise/
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { type DType, isDType, isFloat } from "../dtype.ts";
 import { DTypeError, show } from "../errors.ts";
-import { convertArray, empty, type Tensor } from "../tensor.ts";
+import { asTensor, convertArray, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 
 type Value = (x: number) => number;
@@ -217,7 +217,8 @@ const truncated = (x: Tensor): Float64Array => Float64Array.from(x.data as Array
  * The same values as another dtype. A float becomes an integer by dropping its fraction, anything becomes bool by "is not
  * zero"; a value outside the integer's range is a DTypeError. Returns x itself where the dtype is already right.
  */
-export function to<D extends DType>(x: Tensor, dtype: D): Tensor<D> {
+export function to<D extends DType>(x: TensorLike, dtype: D): Tensor<D> {
+  x = asTensor("to", x);
   if (!isDType(dtype)) throw new DTypeError(`to: unknown dtype, got ${show(dtype)}`);
   return (x.dtype === dtype ? x : cast(x, { dtype })) as Tensor<D>;
 }
