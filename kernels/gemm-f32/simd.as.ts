@@ -7,10 +7,10 @@
  * Addresses and steps are bytes, sizes are elements.
  */
 
-// A 4 x 8 tile fills the 16 vector registers of x64 without spills; a fused multiply-add needs no product register,
-// and has room for 6 x 8.
-const tileRows: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
-const tileCols: i32 = 8;
+import { madd } from "../wasm/madd.as";
+import { addRows, dots } from "./narrow.as";
+import { packColumns, packRows, tileCols, tileRows } from "./pack.as";
+
 // A block and the B panel in use stay in the second and first level caches. The rows are a multiple of 4 and of 6.
 const blockRows: i32 = 192;
 const blockCols: i32 = 512;
@@ -21,8 +21,10 @@ const edgeAt: usize = 64;
 const panelAAt: usize = 256;
 const panelBAt: usize = panelAAt + blockRows * blockDepth * 4;
 const scratchEnd: usize = panelBAt + blockCols * blockDepth * 4;
-// Vectors gathered by the narrow paths lie where the panels would.
-const gatherDepth: i32 = 4096;
+
+// Up to here a product costs less than packing its larger operand.
+const fewRows: i32 = 7;
+const fewCols: i32 = 4;
 
 const transposeAFlag: i32 = 1;
 const transposeBFlag: i32 = 2;
@@ -84,13 +86,13 @@ export function gemm(
   for (let i = 0; i < batch; i++) {
     if (k === 0) clear(out, step, m, n, flags, bias);
     else if (flags & packedFlag) blocked(out, step, a, aRow, aCol, b, 0, 0, m, n, k, flags, bias, scratch);
-    else if (m <= 3) {
+    else if (m <= fewRows) {
       clear(out, step, m, n, flags, bias);
-      if (bRow === 4) dots(out, step, 4, b, bCol, n, a, aRow, aCol, m, k, scratch);
+      if (bRow === 4) dots(out, step, 4, b, bCol, n, a, aRow, aCol, m, k, scratch + panelAAt);
       else for (let r = 0; r < m; r++) addRows(out + r * step, b, bRow, n, a + r * aRow, aCol, k);
-    } else if (n <= 4 && aCol === 4) {
+    } else if (n <= fewCols && aCol === 4) {
       clear(out, step, m, n, flags, bias);
-      dots(out, 4, step, a, aRow, m, b, bCol, bRow, n, k, scratch);
+      dots(out, 4, step, a, aRow, m, b, bCol, bRow, n, k, scratch + panelAAt);
     } else if (n === 1 && step === 4) {
       clear(out, step, m, n, flags, bias);
       addRows(out, a, aCol, m, b, bRow, k);
@@ -187,10 +189,6 @@ function copyTile(to: usize, toStep: i32, from: usize, fromStep: i32, h: i32, w:
     for (let j = 0; j < w * 4; j += 4) store<f32>(to + j, load<f32>(from + j));
 }
 
-function madd(a: v128, b: v128, c: v128): v128 {
-  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
-}
-
 function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {
   const end = a + depth * (tileRows * 4);
   let c00 = v128.load(from);
@@ -270,268 +268,4 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
   out += step;
   v128.store(out, c30);
   v128.store(out, c31, 16);
-}
-
-function packRows(to: usize, from: usize, lanes: i32, depth: i32, laneStep: i32, depthStep: i32): void {
-  for (let i = 0; i < lanes; i += tileRows) {
-    const group = to + i * depth * 4;
-    const start = from + i * laneStep;
-    if (lanes - i < tileRows) packEdge(group, tileRows, start, lanes - i, depth, laneStep, depthStep);
-    else {
-      pack4(group, tileRows * 4, start, depth, laneStep, depthStep);
-      if (tileRows === 6) pack2(group + 16, start + 4 * laneStep, depth, laneStep, depthStep);
-    }
-  }
-}
-
-function packColumns(to: usize, from: usize, lanes: i32, depth: i32, laneStep: i32, depthStep: i32): void {
-  for (let j = 0; j < lanes; j += tileCols) {
-    const group = to + j * depth * 4;
-    const start = from + j * laneStep;
-    if (lanes - j < tileCols) packEdge(group, tileCols, start, lanes - j, depth, laneStep, depthStep);
-    else if (laneStep === 4) pack8(group, start, depth, depthStep);
-    else {
-      pack4(group, 32, start, depth, laneStep, depthStep);
-      pack4(group + 16, 32, start + 4 * laneStep, depth, laneStep, depthStep);
-    }
-  }
-}
-
-function packEdge(
-  to: usize,
-  width: i32,
-  from: usize,
-  lanes: i32,
-  depth: i32,
-  laneStep: i32,
-  depthStep: i32,
-): void {
-  const step = width * 4;
-  for (let lane = 0; lane < width; lane++) {
-    let at = to + lane * 4;
-    let source = from + lane * laneStep;
-    if (lane < lanes)
-      for (let d = 0; d < depth; d++, at += step, source += depthStep) store<f32>(at, load<f32>(source));
-    else for (let d = 0; d < depth; d++, at += step) store<f32>(at, 0);
-  }
-}
-
-/** Eight adjacent columns. */
-function pack8(to: usize, from: usize, depth: i32, depthStep: i32): void {
-  const end = to + depth * 32;
-  for (; to < end; to += 32, from += depthStep) {
-    v128.store(to, v128.load(from));
-    v128.store(to, v128.load(from, 16), 16);
-  }
-}
-
-/** Four lanes, one step of the source being an element. */
-function pack4(to: usize, toStep: i32, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
-  if (laneStep === 4) {
-    for (let d = 0; d < depth; d++, to += toStep, from += depthStep) v128.store(to, v128.load(from));
-    return;
-  }
-  const from1 = from + laneStep;
-  const from2 = from1 + laneStep;
-  const from3 = from2 + laneStep;
-  const whole = (depth & ~3) * 4;
-  let at = 0;
-  for (; at < whole; at += 16) {
-    const r0 = v128.load(from + at);
-    const r1 = v128.load(from1 + at);
-    const r2 = v128.load(from2 + at);
-    const r3 = v128.load(from3 + at);
-    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
-    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
-    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
-    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-    v128.store(to, v128.shuffle<i64>(low01, low23, 0, 2));
-    to += toStep;
-    v128.store(to, v128.shuffle<i64>(low01, low23, 1, 3));
-    to += toStep;
-    v128.store(to, v128.shuffle<i64>(high01, high23, 0, 2));
-    to += toStep;
-    v128.store(to, v128.shuffle<i64>(high01, high23, 1, 3));
-    to += toStep;
-  }
-  for (; at < depth * 4; at += 4, to += toStep) {
-    store<f32>(to, load<f32>(from + at));
-    store<f32>(to, load<f32>(from1 + at), 4);
-    store<f32>(to, load<f32>(from2 + at), 8);
-    store<f32>(to, load<f32>(from3 + at), 12);
-  }
-}
-
-/** The last two lanes of a group of six. */
-function pack2(to: usize, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
-  for (let d = 0; d < depth; d++, to += 24, from += depthStep) {
-    store<f32>(to, load<f32>(from));
-    store<f32>(to, load<f32>(from + laneStep), 4);
-  }
-}
-
-/**
- * out[r, v] += sum of row r of the matrix times vector v, for few vectors: rows are read once and nothing is packed.
- * Sums run over eight interleaved parts, then over them.
- */
-function dots(
-  out: usize,
-  outVector: i32,
-  outRow: i32,
-  matrix: usize,
-  matrixRow: i32,
-  rows: i32,
-  vectors: usize,
-  vectorRow: i32,
-  vectorCol: i32,
-  count: i32,
-  k: i32,
-  scratch: usize,
-): void {
-  for (let k0 = 0; k0 < k; k0 += gatherDepth) {
-    const depth = min(gatherDepth, k - k0);
-    let vector = vectors + k0 * vectorCol;
-    let between = vectorRow;
-    if (vectorCol !== 4) {
-      const gathered = scratch + panelAAt;
-      for (let v = 0; v < count; v++)
-        for (let d = 0; d < depth; d++)
-          store<f32>(gathered + (v * gatherDepth + d) * 4, load<f32>(vector + v * vectorRow + d * vectorCol));
-      vector = gathered;
-      between = gatherDepth * 4;
-    }
-    const base = matrix + k0 * 4;
-    let r = 0;
-    for (; r + 4 <= rows; r += 4)
-      for (let v = 0; v < count; v++)
-        dot4(
-          out + r * outRow + v * outVector,
-          outRow,
-          base + r * matrixRow,
-          matrixRow,
-          vector + v * between,
-          depth,
-        );
-    for (; r < rows; r++)
-      for (let v = 0; v < count; v++)
-        dot1(out + r * outRow + v * outVector, base + r * matrixRow, vector + v * between, depth);
-  }
-}
-
-function sum(v: v128): f32 {
-  return (
-    f32x4.extract_lane(v, 0) +
-    f32x4.extract_lane(v, 1) +
-    (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
-  );
-}
-
-function dot4(out: usize, outStep: i32, row0: usize, rowStep: i32, vector: usize, depth: i32): void {
-  const row1 = row0 + rowStep;
-  const row2 = row1 + rowStep;
-  const row3 = row2 + rowStep;
-  let s00 = f32x4.splat(0);
-  let s01 = f32x4.splat(0);
-  let s10 = f32x4.splat(0);
-  let s11 = f32x4.splat(0);
-  let s20 = f32x4.splat(0);
-  let s21 = f32x4.splat(0);
-  let s30 = f32x4.splat(0);
-  let s31 = f32x4.splat(0);
-  const whole = (depth & ~7) * 4;
-  let at = 0;
-  for (; at < whole; at += 32) {
-    const v0 = v128.load(vector + at);
-    const v1 = v128.load(vector + at, 16);
-    s00 = madd(v0, v128.load(row0 + at), s00);
-    s01 = madd(v1, v128.load(row0 + at, 16), s01);
-    s10 = madd(v0, v128.load(row1 + at), s10);
-    s11 = madd(v1, v128.load(row1 + at, 16), s11);
-    s20 = madd(v0, v128.load(row2 + at), s20);
-    s21 = madd(v1, v128.load(row2 + at, 16), s21);
-    s30 = madd(v0, v128.load(row3 + at), s30);
-    s31 = madd(v1, v128.load(row3 + at, 16), s31);
-  }
-  let t0 = sum(f32x4.add(s00, s01));
-  let t1 = sum(f32x4.add(s10, s11));
-  let t2 = sum(f32x4.add(s20, s21));
-  let t3 = sum(f32x4.add(s30, s31));
-  for (; at < depth * 4; at += 4) {
-    const v = load<f32>(vector + at);
-    t0 += v * load<f32>(row0 + at);
-    t1 += v * load<f32>(row1 + at);
-    t2 += v * load<f32>(row2 + at);
-    t3 += v * load<f32>(row3 + at);
-  }
-  store<f32>(out, load<f32>(out) + t0);
-  out += outStep;
-  store<f32>(out, load<f32>(out) + t1);
-  out += outStep;
-  store<f32>(out, load<f32>(out) + t2);
-  out += outStep;
-  store<f32>(out, load<f32>(out) + t3);
-}
-
-/** The same order of sums as dot4, for the rows left over. */
-function dot1(out: usize, row: usize, vector: usize, depth: i32): void {
-  let s0 = f32x4.splat(0);
-  let s1 = f32x4.splat(0);
-  const whole = (depth & ~7) * 4;
-  let at = 0;
-  for (; at < whole; at += 32) {
-    s0 = madd(v128.load(vector + at), v128.load(row + at), s0);
-    s1 = madd(v128.load(vector + at, 16), v128.load(row + at, 16), s1);
-  }
-  let t = sum(f32x4.add(s0, s1));
-  for (; at < depth * 4; at += 4) t += load<f32>(vector + at) * load<f32>(row + at);
-  store<f32>(out, load<f32>(out) + t);
-}
-
-/** out (n) += vector (k) · matrix (k, n), whose rows are contiguous: four rows a pass over out, in order of k. */
-function addRows(
-  out: usize,
-  matrix: usize,
-  matrixRow: i32,
-  n: i32,
-  vector: usize,
-  vectorStep: i32,
-  k: i32,
-): void {
-  const whole = (n & ~3) * 4;
-  const end = n * 4;
-  let l = 0;
-  for (; l + 4 <= k; l += 4) {
-    const row0 = matrix + l * matrixRow;
-    const row1 = row0 + matrixRow;
-    const row2 = row1 + matrixRow;
-    const row3 = row2 + matrixRow;
-    const at = vector + l * vectorStep;
-    const x0 = load<f32>(at);
-    const x1 = load<f32>(at + vectorStep);
-    const x2 = load<f32>(at + 2 * vectorStep);
-    const x3 = load<f32>(at + 3 * vectorStep);
-    const v0 = f32x4.splat(x0);
-    const v1 = f32x4.splat(x1);
-    const v2 = f32x4.splat(x2);
-    const v3 = f32x4.splat(x3);
-    let j = 0;
-    for (; j < whole; j += 16) {
-      const s0 = madd(v0, v128.load(row0 + j), v128.load(out + j));
-      const s1 = madd(v1, v128.load(row1 + j), s0);
-      const s2 = madd(v2, v128.load(row2 + j), s1);
-      v128.store(out + j, madd(v3, v128.load(row3 + j), s2));
-    }
-    for (; j < end; j += 4) {
-      const s = load<f32>(out + j) + x0 * load<f32>(row0 + j) + x1 * load<f32>(row1 + j);
-      store<f32>(out + j, s + x2 * load<f32>(row2 + j) + x3 * load<f32>(row3 + j));
-    }
-  }
-  for (; l < k; l++) {
-    const row = matrix + l * matrixRow;
-    const x = load<f32>(vector + l * vectorStep);
-    const v = f32x4.splat(x);
-    let j = 0;
-    for (; j < whole; j += 16) v128.store(out + j, madd(v, v128.load(row + j), v128.load(out + j)));
-    for (; j < end; j += 4) store<f32>(out + j, load<f32>(out + j) + x * load<f32>(row + j));
-  }
 }

@@ -49,7 +49,7 @@ export interface HeapGemm {
   accumulate?: boolean;
   /** Start every row from these n values; not with `accumulate`. 0 is none. */
   bias?: number;
-  /** b holds panels that `packB` made. */
+  /** b holds panels that `packB` made: the same bits from 8 rows on, and there it pays. */
   packed?: boolean;
   /** So many products, one after another, and the distances between their matrices; 0 repeats one. */
   batch?: number;

@@ -14,6 +14,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = "kernels";
 
 const flags = [
+  // Vectors pass between sources, never to JavaScript.
+  ..."--disableWarning 112".split(" "),
   ..."--optimizeLevel 3 --shrinkLevel 0 --noAssert --runtime stub".split(" "),
   // Declared shared and as large as can be; load.ts clears the shared flag where the heap is not shared.
   ..."--importMemory --noExportMemory --sharedMemory --initialMemory 1 --maximumMemory 65536".split(" "),
@@ -21,6 +23,12 @@ const flags = [
 ];
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
+
+const assembly = (path: string): string[] =>
+  readdirSync(join(root, path))
+    .filter((name) => name.endsWith(".as.ts"))
+    .sort()
+    .map((name) => `${path}/${name}`);
 
 async function compile(source: string, extra: readonly string[]): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
@@ -40,16 +48,13 @@ const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base6
 /** Builds what is stale and returns its sources. */
 export async function buildKernels(): Promise<string[]> {
   const built: string[] = [];
-  // A source may import what lies in kernels/wasm, so a change there makes every product stale.
-  const common = readdirSync(join(root, folder, "wasm"))
-    .filter((name) => name.endsWith(".as.ts") || name === "build.ts")
-    .sort()
-    .map((name) => read(`${folder}/wasm/${name}`));
+  // A source may import the others of its folder and what lies here, so a change there makes it stale too.
+  const common = [`${folder}/wasm/build.ts`, ...assembly(`${folder}/wasm`)].map(read);
   for (const product of readdirSync(join(root, folder)).sort()) {
     const source = `${folder}/${product}/simd.as.ts`;
     if (!existsSync(join(root, source))) continue;
     const hash = createHash("sha256")
-      .update([asc.version, ...common, read(source)].join("\0"))
+      .update([asc.version, ...common, ...assembly(`${folder}/${product}`).map(read)].join("\0"))
       .digest("hex")
       .slice(0, 16);
     const target = join(root, folder, product, "simd.wasm.ts");
