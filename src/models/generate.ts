@@ -2,8 +2,7 @@
 
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { KVCache } from "../nn/cache.ts";
-import type { Layer } from "../nn/layer.ts";
-import { namedLayers } from "../nn/tree.ts";
+import { whileEvaluating } from "../nn/modes.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
@@ -114,7 +113,7 @@ function lastLogits(
   ids: readonly number[],
   cache: readonly KVCache[],
 ): ArrayLike<number> {
-  return withoutDropout(model, () =>
+  return whileEvaluating(model, () =>
     noGrad(() =>
       scope(
         () => {
@@ -128,17 +127,4 @@ function lastLogits(
       ),
     ),
   );
-}
-
-/** Runs `fn` with every layer of the model in evaluation mode, then puts the modes back. */
-function withoutDropout<T>(model: object, fn: () => T): T {
-  const switched = namedLayers(model)
-    .map(([, layer]) => layer)
-    .filter((layer: Layer) => layer.training === true);
-  for (const layer of switched) layer.training = false;
-  try {
-    return fn();
-  } finally {
-    for (const layer of switched) layer.training = true;
-  }
 }

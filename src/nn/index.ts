@@ -37,7 +37,7 @@ export {
   smoothL1Loss,
   softMarginLoss,
 } from "./losses.ts";
-export { evaluate, setTrainable, train } from "./modes.ts";
+export { evaluate, setTrainable, train, whileEvaluating } from "./modes.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export { isParameter, Parameter, type Transform } from "./parameter.ts";
 export { parametrize, removeParametrization, type TransformFactory } from "./parametrize.ts";

@@ -1,6 +1,7 @@
 /** Switches over whole models: training or evaluation, trainable or not. */
 
-import { OptionError, show } from "../errors.ts";
+import { OptionError, StageError, show } from "../errors.ts";
+import { isThenable } from "../storage.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
 
@@ -18,6 +19,26 @@ function setTraining<M extends object>(model: M, on: boolean): M {
     return true;
   });
   return model;
+}
+
+/** Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws StageError for an async `fn`. */
+export function whileEvaluating<R>(model: object, fn: () => R): R {
+  const training: { training: boolean }[] = [];
+  walk(model, (item) => {
+    const part = item as { training?: unknown };
+    if (part.training === true) training.push(part as { training: boolean });
+    return true;
+  });
+  for (const part of training) part.training = false;
+  try {
+    const result = fn();
+    if (isThenable(result)) {
+      throw new StageError("whileEvaluating: the callback must be synchronous, got a promise");
+    }
+    return result;
+  } finally {
+    for (const part of training) part.training = true;
+  }
 }
 
 /**
