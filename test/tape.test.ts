@@ -134,6 +134,23 @@ describe("a parameter changed between forward and backward", () => {
   });
 });
 
+describe("infinite and missing numbers", () => {
+  it("stay where they are in the gradients of gather and scatter", () => {
+    const x = leaf([1, 2, 3]);
+    x.gather(tensor([0], { dtype: "int32" }))
+      .mul(Number.POSITIVE_INFINITY)
+      .sum()
+      .backward();
+    expectClose(gradOf(x), [Number.POSITIVE_INFINITY, 0, 0]);
+    const y = leaf([1, 2, 3]);
+    y.scatter(tensor([0], { dtype: "int32" }), [Number.NaN])
+      .mul(2)
+      .sum()
+      .backward();
+    expectClose(gradOf(y), [0, 2, 2]);
+  });
+});
+
 describe("noGrad", () => {
   it("records nothing inside, records again outside, also after an error", () => {
     const x = leaf(2);

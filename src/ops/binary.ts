@@ -6,7 +6,7 @@ import { softplus } from "../../kernels/elementwise/special.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";
-import type { Tensor, TensorLike } from "../tensor.ts";
+import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 import { gate } from "./unary.ts";
 
@@ -158,24 +158,26 @@ export const logicalAnd = compare("logicalAnd", (a, b) => a !== 0 && b !== 0);
 export const logicalOr = compare("logicalOr", (a, b) => a !== 0 || b !== 0);
 export const logicalXor = compare("logicalXor", (a, b) => (a !== 0) !== (b !== 0));
 
-const bitwise = (name: string, value: Value) =>
+const bitwise = (name: string, value: Value, flags = true) =>
   binary(name, value, null, (a, b) => {
     const dtype = promote(a, b);
-    if (isFloat(dtype)) throw new DTypeError(`${name}: needs integers or bool, got ${a} and ${b}`);
+    if (isFloat(dtype) || (dtype === "bool" && !flags))
+      throw new DTypeError(`${name}: needs integers${flags ? " or bool" : ""}, got ${a} and ${b}`);
     return dtype;
   });
 
 export const bitwiseAnd = bitwise("bitwiseAnd", (a, b) => a & b);
 export const bitwiseOr = bitwise("bitwiseOr", (a, b) => a | b);
 export const bitwiseXor = bitwise("bitwiseXor", (a, b) => a ^ b);
-export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b));
+export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b), false);
 /** Keeps the sign of signed integers. */
-export const rightShift = bitwise("rightShift", (a, b) =>
-  b >= 32 ? (a < 0 ? -1 : 0) : Math.floor(a / 2 ** b),
+export const rightShift = bitwise(
+  "rightShift",
+  (a, b) => (b >= 32 ? (a < 0 ? -1 : 0) : Math.floor(a / 2 ** b)),
+  false,
 );
 
-/** a where the condition is not zero, else b; all three broadcast. */
-export const where = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
+const whereRow = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
   options: {},
   arity: 3,
   shape: ([c, a, b]) => broadcastShapes("where", c.shape, broadcastShapes("where", a.shape, b.shape)),
@@ -188,6 +190,14 @@ export const where = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where"
     needs[2] ? c.where(0, grad) : null,
   ],
 });
+
+/** a where the condition is not zero, else b; all three broadcast. The result's dtype is what a and b promote to. */
+export const where: typeof whereRow = Object.assign(
+  (...[condition, ...rest]: Parameters<typeof whereRow>) =>
+    // Only a bool beside them leaves the dtype of plain numbers to a and b.
+    whereRow(isTensor(condition) && condition.dtype !== "bool" ? condition.notEqual(0) : condition, ...rest),
+  { row: whereRow.row },
+);
 
 /** start + weight · (end − start). */
 export function lerp(start: TensorLike, end: TensorLike, weight: TensorLike): Tensor {

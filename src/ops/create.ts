@@ -1,7 +1,7 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
 import { type DType, isDType, isFloat } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import type { Rng } from "../random.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
@@ -32,18 +32,21 @@ function finish(t: Tensor, { requiresGrad }: CreateOptions): Tensor {
 }
 
 export function zeros(shape: Shape, options?: Partial<CreateOptions>): Tensor {
-  return full(shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 
 export function ones(shape: Shape, options?: Partial<CreateOptions>): Tensor {
-  return full(shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 
 /** Every element `value`. */
-export function full(shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
-  const settings = read("full", options, plain);
-  const t = empty(checkShape("full", shape), settings.dtype);
-  if (value !== 0) t.data.fill(convertArray("full", [value], settings.dtype)[0]);
+export const full = (shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor =>
+  filled("full", shape, value, options);
+
+function filled(op: string, shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+  const settings = read(op, options, plain);
+  const t = empty(checkShape(op, shape), settings.dtype);
+  if (value !== 0) t.data.fill(convertArray(op, [value], settings.dtype)[0]);
   return finish(t, settings);
 }
 
@@ -89,6 +92,13 @@ export function eye(n: number, m: number = n, options?: Partial<CreateOptions>):
   return finish(t, settings);
 }
 
+/** The generator to draw from. */
+function source(op: string, rng: Rng | null): Rng {
+  if (rng !== null && typeof rng?.fillUniform !== "function")
+    throw new OptionError(`${op}: option rng must be an Rng, got ${show(rng)}`);
+  return rng ?? defaultRng();
+}
+
 function draw(
   op: string,
   shape: Shape,
@@ -99,7 +109,7 @@ function draw(
   if (!isFloat(settings.dtype))
     throw new DTypeError(`${op}: draws floats, got ${settings.dtype}; use randint`);
   const t = empty(checkShape(op, shape), settings.dtype);
-  fill(settings.rng ?? defaultRng(), t.data as Float32Array);
+  fill(source(op, settings.rng), t.data as Float32Array);
   return finish(t, settings);
 }
 
@@ -120,7 +130,7 @@ export function randint(
 ): Tensor {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
   const values = new Int32Array(sizeOf(checkShape("randint", shape)));
-  (rng ?? defaultRng()).fillInt(values, low, high);
+  source("randint", rng).fillInt(values, low, high);
   return wrap(
     dtype === "int32" ? values : convertArray("randint", values, dtype),
     checkShape("randint", shape),
@@ -132,7 +142,7 @@ export function randint(
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
   const out = new Uint8Array(sizeOf(checkShape("bernoulli", shape)));
-  (rng ?? defaultRng()).fillBernoulli(out, p);
+  source("bernoulli", rng).fillBernoulli(out, p);
   return wrap(out, checkShape("bernoulli", shape), "bool");
 }
 
@@ -167,7 +177,7 @@ export function sinusoidalPositions(length: number, size: number, options?: Part
   const settings = read("sinusoidalPositions", options, plain);
   const shape = checkShape("sinusoidalPositions", [length, size]);
   if (!isFloat(settings.dtype))
-    throw new ShapeError(`sinusoidalPositions: needs a float dtype, got ${settings.dtype}`);
+    throw new DTypeError(`sinusoidalPositions: needs a float dtype, got ${settings.dtype}`);
   const t = empty(shape, settings.dtype);
   for (let p = 0; p < length; p++) {
     for (let i = 0; i < size; i++) {

@@ -3,7 +3,7 @@
 import { isFloat, promote } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { counting } from "./binary.ts";
 import { defineOp, type Grads } from "./op.ts";
 
@@ -67,7 +67,7 @@ const gatherRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather
     });
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
-    scatterAddRow(grad.mul(0).sum().broadcastTo(x.shape), index, grad, { axis }),
+    scatterAddRow(empty(x.shape, grad.dtype), index, grad, { axis }),
     null,
   ],
 });
@@ -100,7 +100,7 @@ const scatterRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: 
     });
   },
   vjp: (grad, { inputs: [, index, source] }, { axis }): Grads => [
-    scatterRow(grad, index, source.mul(0), { axis }),
+    scatterRow(grad, index, empty(source.shape, grad.dtype), { axis }),
     null,
     gatherRow(grad, index, { axis }),
   ],
@@ -246,7 +246,9 @@ export function embedding(weight: TensorLike, ids: TensorLike, options?: { paddi
 /** value where the mask holds, x elsewhere. */
 export function maskedFill(x: TensorLike, mask: TensorLike, value: number | Tensor): Tensor {
   x = asTensor("maskedFill", x);
-  return asTensor("maskedFill", mask).where(value, x).to(x.dtype);
+  return asTensor("maskedFill", mask)
+    .where(asTensor("maskedFill", value, x.dtype), x)
+    .to(x.dtype);
 }
 
 /** The elements where the mask (broadcast to x) holds, in order, as one axis. */

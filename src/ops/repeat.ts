@@ -3,7 +3,7 @@
 import { walkRows } from "../../kernels/elementwise/reference.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, stridesOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { asTensor, convertArray, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { concat } from "./join.ts";
 import { reshape, slice } from "./movement.ts";
 import { defineOp } from "./op.ts";
@@ -15,7 +15,7 @@ const padRow = defineOp<[x: Tensor], { pads: Pads; value: number }>("pad", {
   options: { pads: [], value: 0 },
   shape: ([x], { pads }) => x.shape.map((n, i) => n + pads[i][0] + pads[i][1]),
   forward(out, [x], { pads, value }, output) {
-    if (value !== 0) out.fill(value);
+    if (value !== 0) out.fill(convertArray("pad", [value], x.dtype)[0]);
     const strides = stridesOf(output.shape);
     const start = pads.reduce((at, [before], i) => at + before * strides[i], 0);
     const { data } = x;

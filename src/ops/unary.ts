@@ -61,7 +61,17 @@ export const gate = (mask: Tensor, value: Tensor): Tensor => mask.where(value, 0
 
 export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
-export const neg = same("neg", negative, (g) => g.neg());
+export const neg = defineOp<[x: Tensor]>("neg", {
+  arity: 1,
+  options: {},
+  shape: ([x]) => x,
+  dtype([x]) {
+    if (x.dtype === "bool") throw new DTypeError("neg: bool has no negative, got bool; use logicalNot");
+    return x.dtype;
+  },
+  forward: (out, [x]) => loop(out, x.data, negative),
+  vjp: (grad) => [grad.neg()],
+});
 /** |x|, with derivative 0 at 0. */
 export const abs = same("abs", Math.abs, (g, x) => g.mul(x.sign()));
 export const exp = smooth("exp", Math.exp, (g, _, y) => g.mul(y));
@@ -141,6 +151,7 @@ export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", 
   options: { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY },
   shape: ([x]) => x,
   forward(out, [x], { min, max }) {
+    for (const bound of [min, max]) if (Number.isFinite(bound)) convertArray("clip", [bound], x.dtype);
     loop(out, x.data, (v) => Math.min(Math.max(v, min), max));
   },
   vjp: (grad, { inputs: [x] }, { min, max }) => [
