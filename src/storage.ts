@@ -4,7 +4,7 @@
  */
 
 import { type DType, newArray, type TypedArray } from "./dtype.ts";
-import { BitgradError, StageError } from "./errors.ts";
+import { BitgradError, OptionError, readOptions, StageError, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
 interface Frame {
@@ -85,10 +85,17 @@ export function own<T extends Holder>(tensor: T): T {
 /** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
 export function keep<T extends Holder>(tensor: T): T {
   const { storage } = tensor;
-  const parent = storage.frame?.parent ?? null;
+  const parent = openFrom(storage.frame?.parent ?? null);
   leave(storage);
   if (parent) enter(storage, parent);
   return tensor;
+}
+
+/** The innermost scope that is still open, from `frame` outwards. */
+function openFrom(frame: Frame | null): Frame | null {
+  let next = frame;
+  while (next && !next.open) next = next.parent;
+  return next;
 }
 
 function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] {
@@ -96,7 +103,8 @@ function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] 
   seen.add(value);
   if ((value as Partial<Holder>).storage instanceof Storage || isHolder(value)) found.push(value as Holder);
   else if (Array.isArray(value)) for (const item of value) holders(item, found, seen);
-  else if (value instanceof Map) for (const item of value.values()) holders(item, found, seen);
+  else if (value instanceof Map || value instanceof Set)
+    for (const item of value.values()) holders(item, found, seen);
   else if (!ArrayBuffer.isView(value)) for (const item of Object.values(value)) holders(item, found, seen);
   return found;
 }
@@ -118,11 +126,7 @@ function close(frame: Frame, survivors: unknown): void {
   frame.open = false;
   for (const tensor of holders(survivors, [], new Set())) if (tensor.storage.frame === frame) keep(tensor);
   for (const storage of frame.storages) storage.release(`the end of scope "${frame.name}"`);
-  if (memoryState.frame === frame) {
-    let next = frame.parent;
-    while (next && !next.open) next = next.parent;
-    memoryState.frame = next;
-  }
+  memoryState.frame = openFrom(memoryState.frame);
 }
 
 const isThenable = (value: unknown): boolean =>
@@ -139,7 +143,7 @@ const disposeSymbol: typeof Symbol.dispose =
   Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);
 
 /**
- * Runs `fn` and releases every tensor made inside it, except those in what it returns (tensors, arrays, maps and objects of
+ * Runs `fn` and releases every tensor made inside it, except those in what it returns (tensors, arrays, maps, sets and objects of
  * them), those given to `keep`, and what longer-lived objects own. Without `fn`, opens a scope for `using s = scope()`.
  * Throws StageError for an async callback, whose tensors would be released before it ends.
  */
@@ -147,11 +151,12 @@ export function scope(options?: { name?: string }): Scope;
 export function scope<T>(fn: () => T, options?: { name?: string }): T;
 export function scope<T>(first?: (() => T) | { name?: string }, options?: { name?: string }): T | Scope {
   if (typeof first !== "function") {
-    const frame = open(first?.name ?? "scope");
+    if (options !== undefined) throw new OptionError(`scope: expected a function, got ${show(first)}`);
+    const frame = open(readOptions("scope", first, { name: "scope" }).name);
     const end = () => close(frame, null);
     return { keep, dispose: end, [disposeSymbol]: end } as Scope;
   }
-  const frame = open(options?.name ?? (first.name || "scope"));
+  const frame = open(readOptions("scope", options, { name: first.name || "scope" }).name);
   let result: T | undefined;
   try {
     result = first();

@@ -25,7 +25,7 @@ export type NestedArray = readonly (number | boolean | TypedArray | NestedArray)
 const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
 
 // biome-ignore lint/correctness/noUnusedVariables: D is the dtype of the merged class
-export interface Tensor<D extends DType = DType> extends TensorMethods {}
+export interface Tensor<D extends DType = DType> extends TensorMethods, Disposable {}
 
 export class Tensor<D extends DType = DType> {
   readonly shape: Shape;
@@ -213,6 +213,8 @@ function flatten(
     shape.push((probe as ArrayLike<unknown>).length);
     if (ArrayBuffer.isView(probe)) {
       array = probe as TypedArray;
+      if (dtypeOfArray(array) === null)
+        throw new DTypeError(`${op}: no dtype for this typed array, got ${array.constructor.name}`);
       break;
     }
     probe = probe[0];
@@ -283,6 +285,7 @@ export function tensor<D extends DType = "float32">(data: TensorLike, options?: 
       );
     }
     result = new Tensor(made.storage, wanted, made.dtype);
+    made.dispose();
   }
   if (requiresGrad) result.requiresGrad = true;
   return result as Tensor<D>;
