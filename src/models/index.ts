@@ -3,6 +3,7 @@ import "../ops/all.ts";
 export { Bert, type BertCall, type BertConfig, MaskedLmHead } from "./bert.ts";
 export { type CausalModel, type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 export { Gpt, type GptConfig } from "./gpt.ts";
+export { gptNames } from "./gpt2-names.ts";
 export type { CausalCall, LanguageCall } from "./language.ts";
 export { Llama, type LlamaConfig } from "./llama.ts";
 export { readLlama2c } from "./llama2c.ts";

@@ -57,10 +57,17 @@ export function sampleToken(logits: ArrayLike<number>, options: SampleOptions): 
 function likeliest(logits: ArrayLike<number>): number {
   let best = 0;
   for (let id = 0; id < logits.length; id++) {
-    if (Number.isNaN(logits[id])) {
-      throw new OptionError(`sampleToken: logits must be numbers, got NaN for id ${id}`);
+    if (!(logits[id] < Infinity)) {
+      throw new OptionError(
+        `sampleToken: logits must be finite or −Infinity, got ${logits[id]} for id ${id}`,
+      );
     }
     if (logits[id] > logits[best]) best = id;
+  }
+  if (!(logits[best] > -Infinity)) {
+    throw new OptionError(
+      `sampleToken: no token is possible, got ${logits.length} logits, none of them finite`,
+    );
   }
   return best;
 }
