@@ -2,6 +2,7 @@
 
 import { type GemmShape, gemm as referenceGemm } from "../kernels/gemm-f32/reference.ts";
 import { gemm as simdGemm } from "../kernels/gemm-f32/simd.ts";
+import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import type { TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
@@ -17,6 +18,8 @@ export interface BackendInfo {
   readonly relaxed: boolean;
   /** Why nothing faster runs, or null. */
   readonly reason: string | null;
+  /** Bytes that tensors of open scopes take on the SIMD heap, what the heap spans, and what it may span. */
+  readonly heap: { readonly bytes: number; readonly reserved: number; readonly budget: number };
 }
 
 /** The choice; null until something runs, so that importing instantiates nothing. */
@@ -26,6 +29,9 @@ const active = (): BackendName => {
   current.name ??= wasmSupport().build === null ? "reference" : "simd";
   return current.name;
 };
+
+/** Whether tensors of a scope should lie on the SIMD heap. */
+export const usesHeap = (): boolean => active() === "simd";
 
 /** out = op(a)·op(b) on the backend in use: float32 by SIMD, everything else by the reference. */
 export function product(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape): void {
@@ -37,12 +43,14 @@ export function product(out: TypedArray, a: TypedArray, b: TypedArray, shape: Ge
 export function backendInfo(): BackendInfo {
   const name = active();
   const { build, reason } = wasmSupport();
+  const { bytes, reserved, budget } = heapUse();
   const chosen = name === "reference" && build !== null;
   return {
     name,
     threads: 1,
     relaxed: name === "simd" && build === "relaxed",
     reason: chosen ? "the reference was chosen by useBackend" : reason,
+    heap: { bytes, reserved, budget },
   };
 }
 
@@ -67,4 +75,13 @@ export async function setThreads(n: number): Promise<void> {
   if (!Number.isInteger(n) || n < 1)
     throw new OptionError(`setThreads: needs a positive integer, got ${show(n)}`);
   if (n > 1) throw new BackendError(`setThreads: kernels run on one thread so far, got ${n}`);
+}
+
+/**
+ * The most bytes that the SIMD heap may span; 1 GiB unless set. Beyond it tensors are ordinary arrays, slower and never
+ * wrong. What the heap spans already stays.
+ */
+export function setHeapBudget(bytes: number): void {
+  if (!(bytes >= 0)) throw new OptionError(`setHeapBudget: needs a number of bytes, got ${show(bytes)}`);
+  setBudget(bytes);
 }

@@ -12,7 +12,14 @@ export {
   valueAndGrad,
   vjp,
 } from "./autograd.ts";
-export { type BackendInfo, type BackendName, backendInfo, setThreads, useBackend } from "./backend.ts";
+export {
+  type BackendInfo,
+  type BackendName,
+  backendInfo,
+  setHeapBudget,
+  setThreads,
+  useBackend,
+} from "./backend.ts";
 export type { ArrayOf, DType, FloatArray, TypedArray } from "./dtype.ts";
 export { promote } from "./dtype.ts";
 export {

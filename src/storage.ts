@@ -1,9 +1,13 @@
 /**
- * Where a tensor's numbers live. Outside a scope they are an ordinary typed array that the engine collects; inside one
- * they are released together at its end, except what is returned, kept or owned.
+ * Where a tensor's numbers live. Outside a scope they are an ordinary typed array that the engine collects. Inside one they
+ * lie on the SIMD heap, where kernels work in place, and are released together at its end, except what is returned, kept
+ * or owned. What leaves the last scope moves off the heap, so that nothing has to be freed by hand.
  */
 
-import { type DType, newArray, type TypedArray } from "./dtype.ts";
+import { alloc, free, view } from "../kernels/wasm/heap.ts";
+import { usesHeap } from "./backend.ts";
+
+import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
 import { BitgradError, OptionError, readOptions, StageError, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
@@ -24,11 +28,16 @@ export class Storage {
   users = 0;
   frame: Frame | null = null;
   private array: TypedArray | null;
+  /** Where the array lies on the heap; 0 for an ordinary array. */
+  private address: number;
+  private readonly size: number;
   private releasedBy = "";
 
-  constructor(array: TypedArray, dtype: DType) {
+  constructor(array: TypedArray, dtype: DType, address = 0) {
     this.array = array;
     this.dtype = dtype;
+    this.address = address;
+    this.size = array.length;
     const { frame } = memoryState;
     if (frame) enter(this, frame);
   }
@@ -40,7 +49,19 @@ export class Storage {
         "RELEASED",
       );
     }
+    // Growing an unshared memory detaches its views.
+    if (this.address !== 0 && this.array.length !== this.size) {
+      this.array = view(this.dtype, this.address, this.size);
+    }
     return this.array;
+  }
+
+  /** Moves the numbers to an ordinary array. */
+  leaveHeap(): void {
+    if (this.address === 0) return;
+    this.array = this.data.slice();
+    free(this.address);
+    this.address = 0;
   }
 
   get bytes(): number {
@@ -50,6 +71,8 @@ export class Storage {
   release(by: string): void {
     if (this.array === null) return;
     leave(this);
+    if (this.address !== 0) free(this.address);
+    this.address = 0;
     this.array = null;
     this.releasedBy = by;
   }
@@ -71,14 +94,28 @@ function leave(storage: Storage): void {
   memoryState.bytes -= storage.bytes;
 }
 
-export const allocate = <D extends DType>(dtype: D, size: number): Storage =>
-  new Storage(newArray(dtype, size), dtype);
+/** Smaller tensors cost more to place than to copy. */
+const leastOnHeap = 64;
+
+/** A zeroed block: on the heap inside a scope, while its budget lasts, else an ordinary array. */
+export function allocate<D extends DType>(dtype: D, size: number): Storage {
+  if (memoryState.frame && size >= leastOnHeap && usesHeap()) {
+    const address = alloc(size * bytesPerElement(dtype));
+    if (address !== 0) {
+      const array = view(dtype, address, size);
+      array.fill(0);
+      return new Storage(array, dtype, address);
+    }
+  }
+  return new Storage(newArray(dtype, size), dtype);
+}
 
 type Holder = { readonly storage: Storage };
 
 /** Takes a tensor out of every scope: its owner (a parameter, an optimizer, a cache) outlives them. Returns it. */
 export function own<T extends Holder>(tensor: T): T {
   leave(tensor.storage);
+  tensor.storage.leaveHeap();
   return tensor;
 }
 
@@ -88,6 +125,7 @@ export function keep<T extends Holder>(tensor: T): T {
   const parent = openFrom(storage.frame?.parent ?? null);
   leave(storage);
   if (parent) enter(storage, parent);
+  else storage.leaveHeap();
   return tensor;
 }
 
