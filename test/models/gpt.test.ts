@@ -1,6 +1,7 @@
 import { manualSeed, memory, Rng, randint, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import { namedParameters, parameterCount, stateDict } from "bitgrad/nn";
+import { leakCheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
 const small = { vocabulary: 11, context: 12, dim: 16, layers: 2, heads: 4 };
@@ -231,6 +232,7 @@ describe("generate", () => {
       const { tensors, bytes } = memory();
       expect({ tensors, bytes }).toEqual({ tensors: before.tensors, bytes: before.bytes });
     }
+    leakCheck(() => gpt.generate([1, 2], { maxTokens: 30 }));
   });
 
   it("refuses empty and overlong prompts and meaningless options at once", () => {
