@@ -1,5 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
+import { attentionBackward, attentionForward } from "../../kernels/attention/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 
@@ -43,3 +44,5 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 }
 
 conform(gemmF32);
+conform(attentionForward);
+conform(attentionBackward);

@@ -1,0 +1,155 @@
+/**
+ * What attention does with a block of scores between its products, in AssemblyScript. kernels/attention/simd.ts drives it.
+ *
+ * A block is (rows, keys) with rows `ld` elements apart, ld a multiple of 4, so that the last vector of a row may reach
+ * into the padding. Row r sees its first `seen` keys, `seen` growing by `seenStep` a row. Addresses and strides are bytes.
+ */
+
+import { exp } from "./exp.as";
+
+function lanesSum(v: v128): f32 {
+  return (
+    f32x4.extract_lane(v, 0) +
+    f32x4.extract_lane(v, 1) +
+    (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
+  );
+}
+
+/** row = scale · row + mask over `seen` keys, −Infinity from there to `end`. */
+function finish(row: usize, seen: i32, end: i32, scale: f32, mask: usize, maskStep: i32): void {
+  const factor = f32x4.splat(scale);
+  const whole = seen & ~3;
+  let j = 0;
+  if (mask === 0)
+    for (; j < whole; j += 4) v128.store(row + j * 4, f32x4.mul(factor, v128.load(row + j * 4)));
+  else if (maskStep === 4)
+    for (; j < whole; j += 4) {
+      const scaled = f32x4.mul(factor, v128.load(row + j * 4));
+      v128.store(row + j * 4, f32x4.add(scaled, v128.load(mask + j * 4)));
+    }
+  for (; j < seen; j++) {
+    const added: f32 = mask ? load<f32>(mask + j * maskStep) : 0;
+    store<f32>(row + j * 4, scale * load<f32>(row + j * 4) + added);
+  }
+  for (; j < end; j++) store<f32>(row + j * 4, -Infinity);
+}
+
+/**
+ * Turns scores into exp(score − the row's maximum) in place, and writes that maximum and the sum of each row to stats
+ * (rows, 2). A row without a score above −Infinity has the sum NaN.
+ */
+export function expRows(
+  scores: usize,
+  ld: i32,
+  rows: i32,
+  keys: i32,
+  seen: i32,
+  seenStep: i32,
+  scale: f32,
+  mask: usize,
+  maskRow: i32,
+  maskStep: i32,
+  stats: usize,
+): void {
+  const end = (keys + 3) & ~3;
+  for (let r = 0; r < rows; r++) {
+    const visible = max(0, min(keys, seen + r * seenStep));
+    const last = (visible + 3) & ~3;
+    finish(scores, visible, last, scale, mask, maskStep);
+    let highest = f32x4.splat(-Infinity);
+    for (let j = 0; j < last; j += 4) highest = f32x4.pmax(highest, v128.load(scores + j * 4));
+    const peak = max(
+      max(f32x4.extract_lane(highest, 0), f32x4.extract_lane(highest, 1)),
+      max(f32x4.extract_lane(highest, 2), f32x4.extract_lane(highest, 3)),
+    );
+    const shift = f32x4.splat(peak);
+    let sum = f32x4.splat(0);
+    for (let j = 0; j < last; j += 4) {
+      const e = exp(f32x4.sub(v128.load(scores + j * 4), shift));
+      v128.store(scores + j * 4, e);
+      sum = f32x4.add(sum, e);
+    }
+    for (let j = last; j < end; j += 4) v128.store(scores + j * 4, f32x4.splat(0));
+    store<f32>(stats, peak);
+    store<f32>(stats, visible === 0 ? NaN : lanesSum(sum), 4);
+    stats += 8;
+    scores += ld * 4;
+    if (mask) mask += maskRow;
+  }
+}
+
+/** Divides each row of out (rows, n) by its sum in stats. */
+export function divideRows(out: usize, rows: i32, n: i32, stats: usize): void {
+  const whole = n & ~3;
+  for (let r = 0; r < rows; r++) {
+    const sum = load<f32>(stats + r * 8, 4);
+    const sums = f32x4.splat(sum);
+    let j = 0;
+    for (; j < whole; j += 4) v128.store(out + j * 4, f32x4.div(v128.load(out + j * 4), sums));
+    for (; j < n; j++) store<f32>(out + j * 4, load<f32>(out + j * 4) / sum);
+    out += n * 4;
+  }
+}
+
+/** Turns scores into exp(score − lse of the row) in place: all NaN where lse is. */
+export function probabilities(
+  scores: usize,
+  ld: i32,
+  rows: i32,
+  keys: i32,
+  seen: i32,
+  seenStep: i32,
+  scale: f32,
+  mask: usize,
+  maskRow: i32,
+  maskStep: i32,
+  lse: usize,
+): void {
+  const end = (keys + 3) & ~3;
+  for (let r = 0; r < rows; r++) {
+    const visible = max(0, min(keys, seen + r * seenStep));
+    const last = (visible + 3) & ~3;
+    finish(scores, visible, last, scale, mask, maskStep);
+    const norm = load<f32>(lse + r * 4);
+    const shift = f32x4.splat(norm);
+    for (let j = 0; j < last; j += 4)
+      v128.store(scores + j * 4, exp(f32x4.sub(v128.load(scores + j * 4), shift)));
+    const hidden = f32x4.splat(isNaN(norm) ? NaN : 0);
+    for (let j = last; j < end; j += 4) v128.store(scores + j * 4, hidden);
+    scores += ld * 4;
+    if (mask) mask += maskRow;
+  }
+}
+
+/** dScores (rows, keys) = p · (dScores − Σ dOut · out of the row) · scale, dOut and out being (rows, n). */
+export function scoreGradients(
+  dScores: usize,
+  p: usize,
+  ld: i32,
+  rows: i32,
+  keys: i32,
+  dOut: usize,
+  out: usize,
+  n: i32,
+  scale: f32,
+): void {
+  const whole = n & ~3;
+  const factor = f32x4.splat(scale);
+  for (let r = 0; r < rows; r++) {
+    let sums = f32x4.splat(0);
+    let j = 0;
+    for (; j < whole; j += 4)
+      sums = f32x4.add(sums, f32x4.mul(v128.load(dOut + j * 4), v128.load(out + j * 4)));
+    let sum = lanesSum(sums);
+    for (; j < n; j++) sum += load<f32>(dOut + j * 4) * load<f32>(out + j * 4);
+    const mean = f32x4.splat(sum);
+    for (let i = 0; i < keys; i += 4) {
+      const d = f32x4.sub(v128.load(dScores + i * 4), mean);
+      v128.store(dScores + i * 4, f32x4.mul(f32x4.mul(v128.load(p + i * 4), d), factor));
+    }
+    dScores += ld * 4;
+    p += ld * 4;
+    dOut += n * 4;
+    out += n * 4;
+  }
+}

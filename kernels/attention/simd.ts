@@ -1,0 +1,313 @@
+/** SIMD attention and its gradients on float32: blocks of 32 query rows, products by gemm-f32, the rest by simd.as.ts. */
+
+import type { FloatArray } from "../../src/dtype.ts";
+import { gemmExports, gemmHeap, packB, packedBytes } from "../gemm-f32/simd.ts";
+import { alloc, free, heapFloats, scratch } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { type Stage, staged } from "../wasm/stage.ts";
+import type { AttentionOptions, AttentionSizes } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface AttentionExports {
+  expRows(...blockAndStats: number[]): void;
+  probabilities(...blockAndLse: number[]): void;
+  divideRows(out: number, rows: number, n: number, stats: number): void;
+  scoreGradients(
+    dScores: number,
+    p: number,
+    ld: number,
+    rows: number,
+    keys: number,
+    dOut: number,
+    out: number,
+    n: number,
+    scale: number,
+  ): void;
+}
+
+export const attentionExports = /* @__PURE__ */ wasmKernel<AttentionExports>(bytes);
+
+/** The compiled code of both folders, of one build. */
+export interface AttentionCode {
+  attention: AttentionExports;
+  gemm: NonNullable<ReturnType<typeof gemmExports>>;
+}
+
+/** Null where the build cannot run. */
+export function attentionCode(build?: "plain" | "relaxed"): AttentionCode | null {
+  const attention = attentionExports(build);
+  const gemm = gemmExports(build);
+  return attention === null || gemm === null ? null : { attention, gemm };
+}
+
+// As the reference, so that the same keys see the NaN of a row without any.
+const blockRows = 32;
+// Up to here panels are one block deep, and those of the first keys are the first of all panels.
+const packedDepth = 256;
+// With fewer query rows to a key head packing costs more than it saves.
+const packedRows = 16;
+
+const isFloat32 = (arrays: readonly FloatArray[]): arrays is Float32Array[] =>
+  arrays.every((array) => array instanceof Float32Array);
+
+/** An operand (keys, depth) of products with its transpose, in panels where that pays. */
+interface Keys {
+  address: number;
+  panels: number;
+  depth: number;
+}
+
+/** Everything at heap addresses. */
+interface Job extends AttentionCode {
+  sizes: AttentionSizes;
+  options: AttentionOptions;
+  mask: number;
+  /** Elements between rows of a block. */
+  ld: number;
+}
+
+interface Block {
+  /** Of all rows of all heads. */
+  queryRow: number;
+  rows: number;
+  keys: number;
+  seen: number;
+  seenStep: number;
+  mask: number;
+}
+
+function blockAt({ sizes, options, mask }: Job, batch: number, head: number, firstRow: number): Block {
+  const { h, tq, tk } = sizes;
+  const rows = Math.min(blockRows, tq - firstRow);
+  const past = firstRow + tk - tq;
+  const keys = options.causal ? Math.max(0, Math.min(tk, past + rows)) : tk;
+  const [stepB, stepH, stepQ] = options.mask?.strides ?? [0, 0, 0];
+  return {
+    queryRow: (batch * h + head) * tq + firstRow,
+    rows,
+    keys,
+    seen: options.causal ? past + 1 : keys,
+    seenStep: options.causal ? 1 : 0,
+    mask: mask === 0 ? 0 : mask + (batch * stepB + head * stepH + firstRow * stepQ) * 4,
+  };
+}
+
+/** out (rows, keys) = x (rows, depth) · keysᵀ. */
+function timesKeys(
+  job: Job,
+  out: number,
+  x: number,
+  { address, panels, depth }: Keys,
+  { rows, keys }: Block,
+) {
+  const shape = { m: rows, n: keys, k: depth, transposeB: true, packed: panels !== 0, ldOut: job.ld };
+  gemmHeap(out, x, panels === 0 ? address : panels, shape, job.gemm);
+}
+
+/** Calls `expRows` or `probabilities` on a block. */
+function finishScores(job: Job, run: (...args: number[]) => void, scores: number, block: Block, to: number) {
+  const { rows, keys, seen, seenStep, mask } = block;
+  const [, , stepQ, stepK] = job.options.mask?.strides ?? [0, 0, 0, 0];
+  run(scores, job.ld, rows, keys, seen, seenStep, job.options.scale, mask, stepQ * 4, stepK * 4, to);
+}
+
+const packs = (depth: number, { h, hkv, tq }: AttentionSizes): boolean =>
+  depth <= packedDepth && depth > 0 && (tq * h) / hkv >= packedRows;
+
+function packKeys(keys: Keys, tk: number): void {
+  if (keys.panels !== 0) packB(keys.panels, keys.address, { n: tk, k: keys.depth, transposeB: true });
+}
+
+/**
+ * Stages what every direction reads and takes `scratchSizes` bytes each; false where the heap has no room, and then
+ * `run` has not been called.
+ */
+function onHeap(
+  code: AttentionCode,
+  sizes: AttentionSizes,
+  options: AttentionOptions,
+  scratchSizes: readonly number[],
+  stageAll: (stage: Stage) => number[],
+  run: (job: Job, addresses: readonly number[], spaces: readonly number[]) => void,
+): boolean {
+  const mask = options.mask?.data;
+  if (mask !== undefined && !(mask instanceof Float32Array)) return false;
+  const offsets: number[] = [];
+  let total = 0;
+  for (const size of scratchSizes) {
+    offsets.push(total);
+    total += Math.ceil(size / 64) * 64;
+  }
+  return staged((stage) => {
+    const addresses = stageAll(stage);
+    const maskAt = mask === undefined ? 0 : stage.input(mask, 0, mask.length);
+    if (addresses.includes(0) || (mask !== undefined && maskAt === 0)) return false;
+    // The products' own scratch is taken first, so that none can fail later.
+    if (scratch(code.gemm.scratchBytes()) === 0) return false;
+    const space = alloc(total);
+    if (space === 0) return false;
+    const spaces = scratchSizes.map((size, i) => (size === 0 ? 0 : space + offsets[i]));
+    const ld = Math.ceil(sizes.tk / 4) * 4;
+    try {
+      run({ ...code, sizes, options, mask: maskAt, ld }, addresses, spaces);
+    } finally {
+      free(space);
+    }
+    return true;
+  });
+}
+
+const blockBytes = ({ tq, tk }: AttentionSizes): number =>
+  Math.min(blockRows, tq) * Math.ceil(tk / 4) * 16 + 64;
+
+/** The contract of reference.ts for float32 arrays, lse of either kind. False, with nothing written, where it does not apply. */
+export function attention(
+  out: FloatArray,
+  lse: FloatArray,
+  q: FloatArray,
+  k: FloatArray,
+  v: FloatArray,
+  sizes: AttentionSizes,
+  options: AttentionOptions,
+  code = attentionCode(),
+): boolean {
+  const arrays = [out, q, k, v];
+  if (code === null || !isFloat32(arrays)) return false;
+  const { b, h, hkv, tq, tk, d, dv } = sizes;
+  const spaces = [blockBytes(sizes), blockRows * 8, packs(d, sizes) ? packedBytes(tk, d) : 0];
+  const stageAll = (stage: Stage): number[] => [
+    stage.output(arrays[0], 0, b * h * tq * dv, false),
+    stage.input(arrays[1], 0, b * h * tq * d),
+    stage.input(arrays[2], 0, b * hkv * tk * d),
+    stage.input(arrays[3], 0, b * hkv * tk * dv),
+  ];
+  return onHeap(
+    code,
+    sizes,
+    options,
+    spaces,
+    stageAll,
+    (job, [to, qAt, kAt, vAt], [scores, stats, panels]) => {
+      const share = h / hkv;
+      for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
+        const keys = { address: kAt + keyHead * tk * d * 4, panels, depth: d };
+        packKeys(keys, tk);
+        for (let part = 0; part < share; part++)
+          for (let firstRow = 0; firstRow < tq; firstRow += blockRows) {
+            const head = (keyHead % hkv) * share + part;
+            const block = blockAt(job, Math.floor(keyHead / hkv), head, firstRow);
+            const { rows, queryRow } = block;
+            const outAt = to + queryRow * dv * 4;
+            if (block.keys === 0) {
+              heapFloats().fill(Number.NaN, outAt >>> 2, (outAt >>> 2) + rows * dv);
+              lse.fill(Number.NaN, queryRow, queryRow + rows);
+              continue;
+            }
+            timesKeys(job, scores, qAt + queryRow * d * 4, keys, block);
+            finishScores(job, job.attention.expRows, scores, block, stats);
+            const values = vAt + keyHead * tk * dv * 4;
+            gemmHeap(outAt, scores, values, { m: rows, n: dv, k: block.keys, lda: job.ld }, job.gemm);
+            job.attention.divideRows(outAt, rows, dv, stats);
+            const floats = heapFloats();
+            for (let r = 0, at = stats >>> 2; r < rows; r++, at += 2)
+              lse[queryRow + r] = floats[at] + Math.log(floats[at + 1]);
+          }
+      }
+    },
+  );
+}
+
+/** The contract of reference.ts for float32 arrays, lse of either kind. False, with nothing written, where it does not apply. */
+export function attentionGrad(
+  dq: FloatArray,
+  dk: FloatArray,
+  dv: FloatArray,
+  dOut: FloatArray,
+  q: FloatArray,
+  k: FloatArray,
+  v: FloatArray,
+  out: FloatArray,
+  lse: FloatArray,
+  sizes: AttentionSizes,
+  options: AttentionOptions,
+  code = attentionCode(),
+): boolean {
+  const arrays = [dq, dk, dv, dOut, q, k, v, out];
+  if (code === null || !isFloat32(arrays)) return false;
+  const { b, h, hkv, tq, tk, d, dv: width } = sizes;
+  const [queries, keySize, valueSize] = [b * h * tq, b * hkv * tk * d, b * hkv * tk * width];
+  const lengths = [
+    queries * d,
+    keySize,
+    valueSize,
+    queries * width,
+    queries * d,
+    keySize,
+    valueSize,
+    queries * width,
+  ];
+  const stageAll = (stage: Stage): number[] =>
+    arrays.map((array, i) =>
+      i < 3 ? stage.output(array, 0, lengths[i], false) : stage.input(array, 0, lengths[i]),
+    );
+  const spaces = [
+    blockBytes(sizes),
+    blockBytes(sizes),
+    blockRows * 4,
+    packs(d, sizes) ? packedBytes(tk, d) : 0,
+    packs(width, sizes) ? packedBytes(tk, width) : 0,
+  ];
+  return onHeap(
+    code,
+    sizes,
+    options,
+    spaces,
+    stageAll,
+    (job, at, [p, dScores, norms, keyPanels, valuePanels]) => {
+      const [dqAt, dkAt, dvAt, dOutAt, qAt, kAt, vAt, outAt] = at;
+      const share = h / hkv;
+      heapFloats().fill(0, dkAt >>> 2, (dkAt >>> 2) + keySize);
+      heapFloats().fill(0, dvAt >>> 2, (dvAt >>> 2) + valueSize);
+      for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
+        const [keyAt, valueAt] = [keyHead * tk * d * 4, keyHead * tk * width * 4];
+        const keys = { address: kAt + keyAt, panels: keyPanels, depth: d };
+        const values = { address: vAt + valueAt, panels: valuePanels, depth: width };
+        packKeys(keys, tk);
+        packKeys(values, tk);
+        for (let part = 0; part < share; part++)
+          for (let firstRow = 0; firstRow < tq; firstRow += blockRows) {
+            const head = (keyHead % hkv) * share + part;
+            const block = blockAt(job, Math.floor(keyHead / hkv), head, firstRow);
+            const { rows, queryRow, keys: n } = block;
+            const [queryAt, rowAt] = [queryRow * d * 4, queryRow * width * 4];
+            if (n === 0) {
+              heapFloats().fill(Number.NaN, (dqAt + queryAt) >>> 2, ((dqAt + queryAt) >>> 2) + rows * d);
+              continue;
+            }
+            timesKeys(job, p, qAt + queryAt, keys, block);
+            heapFloats().set(lse.subarray(queryRow, queryRow + rows), norms >>> 2);
+            finishScores(job, job.attention.probabilities, p, block, norms);
+            const byKeys = { m: n, k: rows, transposeA: true, lda: job.ld, accumulate: true };
+            gemmHeap(dvAt + valueAt, p, dOutAt + rowAt, { ...byKeys, n: width }, job.gemm);
+            timesKeys(job, dScores, dOutAt + rowAt, values, block);
+            const { scale } = options;
+            job.attention.scoreGradients(
+              dScores,
+              p,
+              job.ld,
+              rows,
+              n,
+              dOutAt + rowAt,
+              outAt + rowAt,
+              width,
+              scale,
+            );
+            const byRows = { m: rows, n: d, k: n, lda: job.ld };
+            gemmHeap(dqAt + queryAt, dScores, keys.address, byRows, job.gemm);
+            gemmHeap(dkAt + keyAt, dScores, qAt + queryAt, { ...byKeys, n: d }, job.gemm);
+          }
+      }
+    },
+  );
+}
