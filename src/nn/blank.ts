@@ -8,6 +8,7 @@ import { isThenable, own, Storage } from "../storage.ts";
 import { empty, Tensor } from "../tensor.ts";
 
 const mode = shared("withoutData", () => ({ on: false }));
+const noDraws = shared("withoutDraws", () => ({ on: false }));
 
 /** Stands where the numbers would be: a shape and a dtype over no memory. */
 class Placeholder extends Storage {
@@ -35,16 +36,27 @@ export const hasData = ({ storage }: Tensor): boolean => !("placeholder" in stor
  * Runs `fn`, in which layers take no memory and draw no random numbers: `withoutData(() => new Gpt(config))` is a model to
  * count and to list, whatever its size. Reading its numbers throws StageError, as does an async `fn`.
  */
-export function withoutData<T>(fn: () => T): T {
-  const before = mode.on;
-  mode.on = true;
+export const withoutData = <T>(fn: () => T): T => inMode("withoutData", mode, fn);
+
+/** False inside `withoutDraws`. */
+export const drawing = (): boolean => !noDraws.on;
+
+/**
+ * Runs `fn`, in which layers leave at 0 what they would draw: `load(path, { into: withoutDraws(() => new Gpt(config)) })` does
+ * not wait for random numbers that the checkpoint overwrites. Throws StageError for an async `fn`.
+ */
+export const withoutDraws = <T>(fn: () => T): T => inMode("withoutDraws", noDraws, fn);
+
+function inMode<T>(op: string, state: { on: boolean }, fn: () => T): T {
+  const before = state.on;
+  state.on = true;
   try {
     const result = fn();
     if (isThenable(result)) {
-      throw new StageError("withoutData: the callback must be synchronous, got a promise");
+      throw new StageError(`${op}: the callback must be synchronous, got a promise`);
     }
     return result;
   } finally {
-    mode.on = before;
+    state.on = before;
   }
 }

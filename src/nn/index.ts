@@ -8,7 +8,7 @@ export {
   type SelfAttentionCall,
 } from "./attention.ts";
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from "./batch-norm.ts";
-export { blank, hasData, withoutData } from "./blank.ts";
+export { blank, hasData, withoutData, withoutDraws } from "./blank.ts";
 export { type KeyValueCache, KVCache } from "./cache.ts";
 export { clone } from "./clone.ts";
 export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";

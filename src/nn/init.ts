@@ -10,7 +10,7 @@ import { defaultRng } from "../generator.ts";
 import { normalQuantile } from "../quantile.ts";
 import type { Rng } from "../random.ts";
 import { type Shape, sizeOf } from "../shape.ts";
-import { hasData } from "./blank.ts";
+import { drawing, hasData } from "./blank.ts";
 import type { Parameter } from "./parameter.ts";
 
 export interface RngOption {
@@ -22,6 +22,9 @@ function fill(parameter: Parameter, write: (data: FloatArray) => void): Paramete
   if (hasData(parameter.value)) parameter.update(write);
   return parameter;
 }
+
+/** `fill` by random numbers; nothing inside `withoutDraws`. */
+const draw: typeof fill = (parameter, write) => (drawing() ? fill(parameter, write) : parameter);
 
 const source = (rng: Rng | null): Rng => rng ?? defaultRng();
 
@@ -47,7 +50,7 @@ export function uniform(
     high: 1,
     rng: null as Rng | null,
   });
-  return fill(parameter, (data) => source(rng).fillUniform(data, low, high));
+  return draw(parameter, (data) => source(rng).fillUniform(data, low, high));
 }
 
 /** Normal, default mean 0 and standard deviation 1. */
@@ -60,7 +63,7 @@ export function normal(
     std: 1,
     rng: null as Rng | null,
   });
-  return fill(parameter, (data) => source(rng).fillNormal(data, mean, std));
+  return draw(parameter, (data) => source(rng).fillNormal(data, mean, std));
 }
 
 /**
@@ -85,7 +88,7 @@ export function truncNormal(
       `init.truncNormal: needs std above 0 and low < high with some probability between, got std ${std}, low ${low}, high ${high}`,
     );
   }
-  return fill(parameter, (data) => {
+  return draw(parameter, (data) => {
     const shares = new Float64Array(data.length);
     source(rng).fillUniform(shares, from, to);
     for (let i = 0; i < data.length; i++) {
@@ -191,7 +194,7 @@ export function orthogonal(parameter: Parameter, options?: Partial<{ gain: numbe
   if (shape.length < 2) {
     throw new ShapeError(`init.orthogonal: needs at least two axes, got ${show(shape)}`);
   }
-  return fill(parameter, (data) => {
+  return draw(parameter, (data) => {
     const rows = shape[0];
     const columns = data.length / rows;
     const count = Math.min(rows, columns);

@@ -1,6 +1,6 @@
 import { manualSeed, memory, Rng, randint, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
-import { namedParameters, parameterCount, stateDict } from "bitgrad/nn";
+import { namedParameters, parameterCount, stateDict, withoutDraws } from "bitgrad/nn";
 import { leakCheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
@@ -141,6 +141,16 @@ describe("Gpt", () => {
         .forward([[1, 2]])
         .toArray(),
     );
+  });
+
+  it("without draws is built with norms at their beginning and everything drawn left at 0", () => {
+    const rng = new Rng("untouched");
+    const gpt = withoutDraws(() => makeGpt({ rng }));
+    expect(rng.state).toEqual(new Rng("untouched").state);
+    const sizes = namedParameters(gpt).map(([name, p]) => [name, p.value.abs().max().item()] as const);
+    for (const [name, size] of sizes) expect(size, name).toBe(/norm\d?\.weight$/.test(name) ? 1 : 0);
+    expect(makeGpt().token.weight.value.abs().max().item()).toBeGreaterThan(0);
+    expect(() => withoutDraws(async () => 1)).toThrow("withoutDraws: the callback must be synchronous");
   });
 
   it("refuses what does not fit", () => {
