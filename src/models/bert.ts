@@ -2,6 +2,7 @@
 
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
+import { withoutDraws } from "../nn/blank.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
@@ -64,9 +65,9 @@ export class MaskedLmHead {
   norm: LayerNorm;
   decoder: Linear;
 
-  constructor(table: Parameter, options: { eps: number; rng: Rng | null }) {
+  constructor(table: Parameter, options: { eps: number }) {
     const dim = table.shape[1];
-    this.dense = new Linear(dim, dim, { rng: options.rng });
+    this.dense = new Linear(dim, dim);
     this.norm = new LayerNorm(dim, { eps: options.eps });
     this.decoder = tiedLinear(table, { bias: true });
   }
@@ -129,18 +130,19 @@ export class Bert {
     }
     this.context = context;
     this.dropout = dropout;
-    this.token = new Embedding(vocabulary, dim, { rng });
-    this.position = new Embedding(context, dim, { rng });
-    this.segment = new Embedding(segments, dim, { rng });
+    this.token = withoutDraws(() => new Embedding(vocabulary, dim));
+    this.position = withoutDraws(() => new Embedding(context, dim));
+    this.segment = withoutDraws(() => new Embedding(segments, dim));
     this.norm = new LayerNorm(dim, { eps });
-    const block = { norm: "post", activation: "gelu", eps, dropout, rng } as const;
-    this.blocks = Array.from(
-      { length: layers },
-      () => new TransformerEncoderLayer(dim, heads, settings.feedForward ?? 4 * dim, block),
+    const block = { norm: "post", activation: "gelu", eps, dropout } as const;
+    const hidden = settings.feedForward ?? 4 * dim;
+    this.blocks = Array.from({ length: layers }, () =>
+      withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );
-    this.pooler = head === "maskedLm" ? null : new Linear(dim, dim, { rng });
-    this.maskedLm = head === "maskedLm" ? new MaskedLmHead(this.token.weight, { eps, rng }) : null;
-    this.classifier = head === "classifier" ? new Linear(dim, classes, { rng }) : null;
+    this.pooler = head === "maskedLm" ? null : withoutDraws(() => new Linear(dim, dim));
+    this.maskedLm =
+      head === "maskedLm" ? withoutDraws(() => new MaskedLmHead(this.token.weight, { eps })) : null;
+    this.classifier = head === "classifier" ? withoutDraws(() => new Linear(dim, classes)) : null;
     initNormal(this, { std: initStd, truncated: true, rng });
   }
 

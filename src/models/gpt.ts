@@ -2,6 +2,7 @@
 
 import { readOptions } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
+import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { normal } from "../nn/init.ts";
@@ -106,17 +107,17 @@ export class Gpt {
     checkShare("Gpt", dropout);
     this.context = context;
     this.dropout = dropout;
-    this.token = new Embedding(vocabulary, dim, { rng });
-    this.position = new Embedding(context, dim, { rng });
-    const block = { norm, activation, eps, dropout, bias, rng };
-    this.blocks = Array.from(
-      { length: layers },
-      () => new TransformerEncoderLayer(dim, heads, settings.feedForward ?? 4 * dim, block),
+    this.token = withoutDraws(() => new Embedding(vocabulary, dim));
+    this.position = withoutDraws(() => new Embedding(context, dim));
+    const block = { norm, activation, eps, dropout, bias };
+    const hidden = settings.feedForward ?? 4 * dim;
+    this.blocks = Array.from({ length: layers }, () =>
+      withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );
     this.norm = norm === "pre" ? new LayerNorm(dim, { eps }) : null;
     this.head = settings.tied
       ? tiedLinear(this.token.weight)
-      : new Linear(dim, vocabulary, { bias: false, rng });
+      : withoutDraws(() => new Linear(dim, vocabulary, { bias: false }));
     const scale = norm === "pre" ? 1 / Math.sqrt(2 * layers) : 1;
     initNormal(this, { std: initStd, scale, residual: branchEnds, rng });
     if (norm === "pre") normal(this.position.weight, { std: initStd / 2, rng });

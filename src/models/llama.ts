@@ -2,6 +2,7 @@
 
 import { readOptions } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
+import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
@@ -99,26 +100,24 @@ export class Llama {
     checkShare("Llama", dropout);
     this.context = context;
     this.dropout = dropout;
-    this.token = new Embedding(vocabulary, dim, { rng });
-    this.blocks = Array.from(
-      { length: layers },
-      () =>
-        new TransformerEncoderLayer(dim, heads, feedForward, {
-          norm: "pre",
-          normalization: "rms",
-          activation: "swiglu",
-          rotary: { base: settings.ropeBase, style: settings.ropeStyle },
-          bias: false,
-          kvHeads,
-          eps,
-          dropout,
-          rng,
-        }),
+    this.token = withoutDraws(() => new Embedding(vocabulary, dim));
+    const block = {
+      norm: "pre",
+      normalization: "rms",
+      activation: "swiglu",
+      rotary: { base: settings.ropeBase, style: settings.ropeStyle },
+      bias: false,
+      kvHeads,
+      eps,
+      dropout,
+    } as const;
+    this.blocks = Array.from({ length: layers }, () =>
+      withoutDraws(() => new TransformerEncoderLayer(dim, heads, feedForward, block)),
     );
     this.norm = new RMSNorm(dim, { eps });
     this.head = settings.tied
       ? tiedLinear(this.token.weight)
-      : new Linear(dim, vocabulary, { bias: false, rng });
+      : withoutDraws(() => new Linear(dim, vocabulary, { bias: false }));
     initNormal(this, { std: initStd, scale: 1 / Math.sqrt(2 * layers), residual: branchEnds, rng });
   }
 

@@ -1,6 +1,7 @@
 /** llama2.c's checkpoint files. */
 
 import { FormatError, show } from "../errors.ts";
+import { withoutDraws } from "../nn/blank.ts";
 import { loadStateDict } from "../nn/state.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import { Llama, type LlamaConfig } from "./llama.ts";
@@ -70,7 +71,7 @@ export function readLlama2c(bytes: Uint8Array): Llama {
   state["norm.weight"] = take(dim);
   at += 4 * tables;
   if (!tied) state["head.weight"] = take(vocabulary, dim);
-  const model = new Llama({ ...config, tied });
+  const model = withoutDraws(() => new Llama({ ...config, tied }));
   loadStateDict(model, state);
   return model;
 }
