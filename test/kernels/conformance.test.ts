@@ -1,6 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../../kernels/attention/index.ts";
+import { convForward, convInputGrad, convWeightGrad } from "../../kernels/conv/index.ts";
+import {
+  elementwiseBinary,
+  elementwiseGrad,
+  elementwiseSelect,
+  elementwiseUnary,
+} from "../../kernels/elementwise/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 
@@ -46,3 +53,8 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 conform(gemmF32);
 conform(attentionForward);
 conform(attentionBackward);
+conform(elementwiseUnary);
+conform(elementwiseGrad);
+conform(elementwiseBinary);
+conform(elementwiseSelect);
+for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kernel);
