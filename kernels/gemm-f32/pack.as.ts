@@ -3,9 +3,9 @@
  * operand one of the two steps, from lane to lane or along the depth, is a single element.
  */
 
-// A 4 x 8 tile fills the 16 vector registers of x64 without spills; a fused multiply-add needs no product register,
-// and has room for 6 x 8.
-export const tileRows: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+// A 5 x 8 tile leaves the 16 vector registers of x64 without spills; a fused multiply-add needs no register for its
+// product, and has room for 6 x 8.
+export const tileRows: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const tileCols: i32 = 8;
 
 export function packRows(
@@ -22,7 +22,7 @@ export function packRows(
     if (lanes - i < tileRows) packEdge(group, tileRows, start, lanes - i, depth, laneStep, depthStep);
     else {
       pack4(group, tileRows * 4, start, depth, laneStep, depthStep);
-      if (tileRows === 6) pack2(group + 16, start + 4 * laneStep, depth, laneStep, depthStep);
+      packRest(group + 16, start + 4 * laneStep, depth, laneStep, depthStep);
     }
   }
 }
@@ -112,10 +112,10 @@ function pack4(to: usize, toStep: i32, from: usize, depth: i32, laneStep: i32, d
   }
 }
 
-/** The last two lanes of a group of six. */
-function pack2(to: usize, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
-  for (let d = 0; d < depth; d++, to += 24, from += depthStep) {
+/** The lanes of a group beyond the fourth. */
+function packRest(to: usize, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
+  for (let d = 0; d < depth; d++, to += tileRows * 4, from += depthStep) {
     store<f32>(to, load<f32>(from));
-    store<f32>(to, load<f32>(from + laneStep), 4);
+    if (tileRows === 6) store<f32>(to, load<f32>(from + laneStep), 4);
   }
 }

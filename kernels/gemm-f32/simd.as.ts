@@ -11,8 +11,8 @@ import { madd } from "../wasm/madd.as";
 import { addRows, dots } from "./narrow.as";
 import { packColumns, packRows, tileCols, tileRows } from "./pack.as";
 
-// A block and the B panel in use stay in the second and first level caches. The rows are a multiple of 4 and of 6.
-const blockRows: i32 = 192;
+// A block and the B panel in use stay in the second and first level caches. The rows are a multiple of 5 and of 6.
+const blockRows: i32 = 180;
 const blockCols: i32 = 512;
 const blockDepth: i32 = 256;
 
@@ -202,10 +202,10 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
   from += fromStep;
   let c30 = v128.load(from);
   let c31 = v128.load(from, 16);
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    from += fromStep;
-    let c40 = v128.load(from);
-    let c41 = v128.load(from, 16);
+  from += fromStep;
+  let c40 = v128.load(from);
+  let c41 = v128.load(from, 16);
+  if (tileRows === 6) {
     from += fromStep;
     let c50 = v128.load(from);
     let c51 = v128.load(from, 16);
@@ -233,8 +233,6 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
       a += 24;
       b += 32;
     }
-    v128.store(out + 4 * step, c40);
-    v128.store(out + 4 * step, c41, 16);
     v128.store(out + 5 * step, c50);
     v128.store(out + 5 * step, c51, 16);
   } else {
@@ -253,7 +251,10 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
       const a3 = v128.load32_splat(a, 12);
       c30 = madd(a3, b0, c30);
       c31 = madd(a3, b1, c31);
-      a += 16;
+      const a4 = v128.load32_splat(a, 16);
+      c40 = madd(a4, b0, c40);
+      c41 = madd(a4, b1, c41);
+      a += 20;
       b += 32;
     }
   }
@@ -268,4 +269,7 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
   out += step;
   v128.store(out, c30);
   v128.store(out, c31, 16);
+  out += step;
+  v128.store(out, c40);
+  v128.store(out, c41, 16);
 }
