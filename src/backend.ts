@@ -1,10 +1,13 @@
 /** Which kernels run. What a backend does not serve runs on the reference. */
 
-import { type GemmShape, gemm as referenceGemm } from "../kernels/gemm-f32/reference.ts";
+import * as attentionReference from "../kernels/attention/reference.ts";
+import * as attentionSimd from "../kernels/attention/simd.ts";
+import * as convReference from "../kernels/conv/reference.ts";
+import * as convSimd from "../kernels/conv/simd.ts";
+import { gemm as referenceGemm } from "../kernels/gemm-f32/reference.ts";
 import { gemm as simdGemm } from "../kernels/gemm-f32/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
-import type { TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
@@ -33,11 +36,27 @@ const active = (): BackendName => {
 /** Whether tensors of a scope should lie on the SIMD heap. */
 export const usesHeap = (): boolean => active() === "simd";
 
-/** out = op(a)·op(b) on the backend in use: float32 by SIMD, everything else by the reference. */
-export function product(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape): void {
-  if (active() === "simd" && simdGemm(out, a, b, shape)) return;
-  referenceGemm(out, a, b, shape);
-}
+/** The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. */
+const fastest =
+  <A extends readonly unknown[]>(simd: (...args: A) => boolean, reference: (...args: A) => void) =>
+  (...args: A): void => {
+    if (active() === "simd" && simd(...args)) return;
+    reference(...args);
+  };
+
+export const gemm = fastest<Parameters<typeof referenceGemm>>(simdGemm, referenceGemm);
+export const attention = fastest<Parameters<typeof attentionReference.attention>>(
+  attentionSimd.attention,
+  attentionReference.attention,
+);
+export const attentionGrad = fastest<Parameters<typeof attentionReference.attentionGrad>>(
+  attentionSimd.attentionGrad,
+  attentionReference.attentionGrad,
+);
+type Conv = Parameters<typeof convReference.conv2d>;
+export const conv2d = fastest<Conv>(convSimd.conv2d, convReference.conv2d);
+export const conv2dInputGrad = fastest<Conv>(convSimd.conv2dInputGrad, convReference.conv2dInputGrad);
+export const conv2dWeightGrad = fastest<Conv>(convSimd.conv2dWeightGrad, convReference.conv2dWeightGrad);
 
 /** The backend in use. */
 export function backendInfo(): BackendInfo {

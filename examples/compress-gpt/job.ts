@@ -5,7 +5,7 @@
 
 import { noGrad, Rng, type RngState, scope, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
-import { clone, crossEntropy, evaluate, parameterCount } from "bitgrad/nn";
+import { clone, crossEntropy, evaluate, loadStateDict, parameterCount } from "bitgrad/nn";
 import {
   adamw,
   cosine,
@@ -27,6 +27,7 @@ import {
   prepare,
   type QuantConfig,
   ternaryWeightOnly,
+  unpackedState,
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { unigramEntropy } from "./corpus.ts";
@@ -102,7 +103,15 @@ const planFor = (config: QuantConfig) =>
   plan({ default: config, rules: [["{token,position}.weight", int8WeightOnly()]] });
 
 export const makeModel = ({ dim, layers, heads, context }: Sizes, seed: number): Gpt =>
-  new Gpt({ vocabulary: 256, context, dim, layers, heads, rng: new Rng(`model ${seed}`) });
+  new Gpt({
+    vocabulary: 256,
+    context,
+    dim,
+    layers,
+    heads,
+    initStd: dim ** -0.5,
+    rng: new Rng(`model ${seed}`),
+  });
 
 /** Runs the job. Returns a checkpoint instead of a result when `signal` aborts the training. */
 export async function compressGpt(options: JobOptions): Promise<JobResult | Checkpoint> {
@@ -156,7 +165,7 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
   onPhase?.("measure", all.length);
   const rows: Row[] = [];
   for (const [name, variant] of all) {
-    rows.push(measure(name, variant, validation, size));
+    rows.push(measure(name, packedState(variant), validation, size));
     onStep?.({ done: rows.length, loss: rows[rows.length - 1].loss, tokens: 0 });
     await breathe();
   }
@@ -228,22 +237,21 @@ function windows(text: Uint8Array, { batch, context }: Sizes, next: () => number
 
 const lossOf = (model: Gpt, x: Tensor, y: Tensor): Tensor => crossEntropy(model.forward(x), y);
 
-/** Validation loss over evenly spaced windows, decoding speed and packed size. */
-function measure(name: string, model: Gpt, text: Uint8Array, size: Sizes): Row {
-  evaluate(model);
+/** What the packed numbers make of the validation text: loss over evenly spaced windows, decoding speed, size. */
+function measure(name: string, state: PackedState, text: Uint8Array, size: Sizes): Row {
+  const model = evaluate(makeModel(size, 0));
+  loadStateDict(model, unpackedState(state));
   const batches = 12;
   let at = 0;
-  const total = batches * size.batch;
   let loss = 0;
   for (let i = 0; i < batches; i++) {
-    const [x, y] = windows(text, size, () => at++ / total);
+    const [x, y] = windows(text, size, () => at++ / (batches * size.batch));
     loss += noGrad(() => scope(() => lossOf(model, x, y).item())) / batches;
   }
   const tokens = size.context - 8;
   const start = performance.now();
   model.generate(Array.from(text.subarray(0, 8)), { maxTokens: tokens, temperature: 0 });
   const tokensPerSecond = (tokens * 1000) / (performance.now() - start);
-  const state = packedState(model);
   const bytes = packedBytes(state);
   return {
     name,

@@ -1,6 +1,7 @@
 /** Scaled dot-product attention and rotary positions. */
 
-import { type AttentionMask, attention, attentionGrad } from "../../kernels/attention/reference.ts";
+import type { AttentionMask } from "../../kernels/attention/reference.ts";
+import { attention, attentionGrad } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../shape.ts";

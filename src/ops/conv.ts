@@ -3,7 +3,8 @@
  * gradients of any order are fast.
  */
 
-import * as kernel from "../../kernels/conv/reference.ts";
+import { fold as foldLoop, unfold as unfoldLoop } from "../../kernels/conv/reference.ts";
+import * as kernel from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
@@ -225,7 +226,7 @@ const unfoldRow = defineOp<[x: Tensor], WindowOptions>("unfold", {
     return [n, c * kh * kw, oh * ow];
   },
   forward: (out, [x], options) =>
-    kernel.unfold(out as FloatArray, numbers(x), windowsOver("unfold", x.shape, options)),
+    unfoldLoop(out as FloatArray, numbers(x), windowsOver("unfold", x.shape, options)),
   vjp: (grad, { inputs: [x] }, options): Grads => [foldRow(grad, { ...options, shape: x.shape })],
 });
 
@@ -233,7 +234,7 @@ const foldRow = defineOp<[x: Tensor], WindowOptions & { shape: Shape }>("fold", 
   arity: 1,
   shape: (_, { shape }) => shape,
   forward: (out, [x], { shape, ...options }) =>
-    kernel.fold(out as FloatArray, numbers(x), windowsOver("fold", shape, options)),
+    foldLoop(out as FloatArray, numbers(x), windowsOver("fold", shape, options)),
   vjp: (grad, _, { shape: _shape, ...options }): Grads => [unfoldRow(grad, options)],
 });
 

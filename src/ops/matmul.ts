@@ -1,6 +1,6 @@
 /** Matrix products. */
 
-import { product } from "../backend.ts";
+import { gemm } from "../backend.ts";
 import { isFloat, promote } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
@@ -61,7 +61,7 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
         aAt += at * aStep[axis];
         bAt += at * bStep[axis];
       }
-      product(out, a.data, b.data, {
+      gemm(out, a.data, b.data, {
         m,
         k,
         n,
