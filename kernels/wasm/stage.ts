@@ -3,35 +3,47 @@
  * and outputs are copied back.
  */
 
-import { addressOf, alloc, free, heapFloats } from "./heap.ts";
+import { dtypeOfArray, type TypedArray } from "../../src/dtype.ts";
+import { addressOf, alloc, free, view } from "./heap.ts";
 
 export interface Stage {
   /** The address of `length` elements of the array from `offset`, with their values; 0 where the heap is exhausted. */
-  input(array: Float32Array, offset: number, length: number): number;
+  input(array: TypedArray, offset: number, length: number): number;
   /** The same for elements the kernel writes; they reach the array when the stage closes. `keep` brings the old values. */
-  output(array: Float32Array, offset: number, length: number, keep: boolean): number;
+  output(array: TypedArray, offset: number, length: number, keep: boolean): number;
 }
+
+/**
+ * Whether a pass over the arrays is worth staging: those that lie on the heap need none, and of others `elements` must reach
+ * the number from which the pass gains more than the copies cost.
+ */
+export function pays(elements: number, least: number, ...arrays: readonly TypedArray[]): boolean {
+  return elements >= least || arrays.every((array) => addressOf(array) !== 0);
+}
+
+const viewAs = (array: TypedArray, address: number, length: number): TypedArray =>
+  view(dtypeOfArray(array)!, address, length);
 
 /** Runs `kernel` with staged addresses; false where the heap is exhausted, and then nothing is written. */
 export function staged(kernel: (stage: Stage) => boolean): boolean {
   const blocks: number[] = [];
-  const back: { array: Float32Array; offset: number; length: number; address: number }[] = [];
-  const take = (array: Float32Array, offset: number, length: number, copies: boolean): number => {
-    const address = alloc(length * 4);
+  const back: { array: TypedArray; offset: number; length: number; address: number }[] = [];
+  const take = (array: TypedArray, offset: number, length: number, copies: boolean): number => {
+    const address = alloc(length * array.BYTES_PER_ELEMENT);
     if (address === 0) return 0;
     blocks.push(address);
-    if (copies) heapFloats().set(array.subarray(offset, offset + length), address >>> 2);
+    if (copies) viewAs(array, address, length).set(array.subarray(offset, offset + length));
     return address;
   };
   try {
     const done = kernel({
       input(array, offset, length) {
         const base = addressOf(array);
-        return base === 0 ? take(array, offset, length, true) : base + offset * 4;
+        return base === 0 ? take(array, offset, length, true) : base + offset * array.BYTES_PER_ELEMENT;
       },
       output(array, offset, length, keep) {
         const base = addressOf(array);
-        if (base !== 0) return base + offset * 4;
+        if (base !== 0) return base + offset * array.BYTES_PER_ELEMENT;
         const address = take(array, offset, length, keep);
         if (address !== 0) back.push({ array, offset, length, address });
         return address;
@@ -39,7 +51,7 @@ export function staged(kernel: (stage: Stage) => boolean): boolean {
     });
     if (done)
       for (const { array, offset, length, address } of back)
-        array.set(heapFloats().subarray(address >>> 2, (address >>> 2) + length), offset);
+        array.set(viewAs(array, address, length), offset);
     return done;
   } finally {
     for (const address of blocks) free(address);
