@@ -1,0 +1,149 @@
+/**
+ * Functions of four floats at once: relative error at most 3e-7 wherever the result is a normal number; NaN, infinities
+ * and signed zeros as in JavaScript's Math. They are static methods because only there may a decorator ask for inlining.
+ */
+
+import { madd } from "./madd.as";
+
+// Adding it rounds to an integer, which is then in the low bits.
+const roundAt: f32 = 12582912;
+const signBit: i32 = 0x80000000;
+
+export class Float4 {
+  /** exp(r) for |r| up to ln(2)/2. */
+  @inline
+  static expNear(r: v128): v128 {
+    let p = madd(r, f32x4.splat(0.001381315873004496), f32x4.splat(0.00836941134184599));
+    p = madd(p, r, f32x4.splat(0.04166845604777336));
+    p = madd(p, r, f32x4.splat(0.16666515171527863));
+    p = madd(p, r, f32x4.splat(0.4999999403953552));
+    return f32x4.add(madd(f32x4.mul(p, r), r, r), f32x4.splat(1));
+  }
+
+  /** x less n times ln 2, in two steps of which the first is exact. */
+  @inline
+  static lessLn2(x: v128, n: v128): v128 {
+    return madd(n, f32x4.splat(2.1219444e-4), madd(n, f32x4.splat(-0.693359375), x));
+  }
+
+  @inline
+  static exp(x: v128): v128 {
+    const within = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-104));
+    const shifted = madd(within, f32x4.splat(1.44269504), f32x4.splat(roundAt));
+    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, f32x4.splat(roundAt))));
+    // Two factors, since 2ⁿ alone may overflow or vanish where the product does not.
+    const n = i32x4.sub(shifted, f32x4.splat(roundAt));
+    const half = i32x4.shr_s(n, 1);
+    const one = f32x4.splat(1);
+    const first = i32x4.add(i32x4.shl(half, 23), one);
+    const second = i32x4.add(i32x4.shl(i32x4.sub(n, half), 23), one);
+    return f32x4.mul(f32x4.mul(p, first), second);
+  }
+
+  /** exp(x) for x up to 88; what would be below the normal numbers is 0. */
+  @inline
+  static expFalling(x: v128): v128 {
+    const lowest = f32x4.splat(-87.33654);
+    const within = f32x4.pmax(x, lowest);
+    const shifted = madd(within, f32x4.splat(1.44269504), f32x4.splat(roundAt));
+    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, f32x4.splat(roundAt))));
+    const power = i32x4.add(i32x4.shl(shifted, 23), f32x4.splat(1));
+    return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, lowest));
+  }
+
+  /** The logarithm of fdlibm's e_logf.c (Sun, 1993). */
+  @inline
+  static log(x: v128): v128 {
+    const small = f32x4.lt(x, f32x4.splat(1.17549435e-38));
+    const lifted = v128.bitselect(f32x4.mul(x, f32x4.splat(8388608)), x, small);
+    const bits = i32x4.add(lifted, i32x4.splat(0x3f800000 - 0x3f3504f3));
+    const power = i32x4.sub(i32x4.shr_s(bits, 23), i32x4.splat(127));
+    const n = f32x4.convert_i32x4_s(i32x4.sub(power, v128.and(small, i32x4.splat(23))));
+    const head = i32x4.add(v128.and(bits, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3));
+    const f = f32x4.sub(head, f32x4.splat(1));
+    const s = f32x4.div(f, f32x4.add(f, f32x4.splat(2)));
+    const z = f32x4.mul(s, s);
+    let p = madd(z, f32x4.splat(0.24279078841), f32x4.splat(0.28498786688));
+    p = madd(p, z, f32x4.splat(0.40000972152));
+    p = f32x4.mul(madd(p, z, f32x4.splat(0.66666662693)), z);
+    const half = f32x4.mul(f32x4.mul(f, f), f32x4.splat(0.5));
+    const tail = madd(s, f32x4.add(half, p), f32x4.mul(n, f32x4.splat(9.0580006145e-6)));
+    const y = madd(n, f32x4.splat(0.69313812256), f32x4.add(f32x4.sub(tail, half), f));
+    const zero = f32x4.splat(0);
+    const atZero = v128.bitselect(f32x4.splat(-Infinity), f32x4.splat(NaN), f32x4.eq(x, zero));
+    // NaN and +Infinity stand for themselves.
+    const beyond = v128.bitselect(x, y, f32x4.ne(f32x4.sub(x, x), zero));
+    return v128.bitselect(atZero, beyond, f32x4.le(x, zero));
+  }
+
+  @inline
+  static tanh(x: v128): v128 {
+    const a = f32x4.abs(x);
+    const z = f32x4.mul(x, x);
+    let p = madd(z, f32x4.splat(-5.70498872745e-3), f32x4.splat(2.06390887954e-2));
+    p = madd(p, z, f32x4.splat(-5.37397155531e-2));
+    p = madd(p, z, f32x4.splat(1.33314422036e-1));
+    p = madd(p, z, f32x4.splat(-3.33332819422e-1));
+    const near = madd(f32x4.mul(p, z), a, a);
+    const e = Float4.expFalling(f32x4.mul(a, f32x4.splat(-2)));
+    const one = f32x4.splat(1);
+    const far = f32x4.div(f32x4.sub(one, e), f32x4.add(one, e));
+    const y = v128.bitselect(near, far, f32x4.lt(a, f32x4.splat(0.625)));
+    return v128.bitselect(x, y, i32x4.splat(signBit));
+  }
+
+  @inline
+  static sigmoid(x: v128): v128 {
+    const one = f32x4.splat(1);
+    return f32x4.div(one, f32x4.add(one, Float4.exp(f32x4.neg(x))));
+  }
+
+  /** erf for |x| below `erfNear`, and NaN for NaN. */
+  @inline
+  static erfSmall(x: v128): v128 {
+    const z = f32x4.mul(x, x);
+    let p = madd(z, f32x4.splat(-5.96761703e-4), f32x4.splat(4.99119423e-3));
+    p = madd(p, z, f32x4.splat(-2.67681349e-2));
+    p = madd(p, z, f32x4.splat(1.12819925e-1));
+    p = madd(p, z, f32x4.splat(-3.76125336e-1));
+    p = madd(p, z, f32x4.splat(1.28379166e-1));
+    return madd(p, x, x);
+  }
+
+  /** 1 − erf(a) for a from `erfNear` up. */
+  @inline
+  static erfcLarge(a: v128): v128 {
+    const s = f32x4.mul(a, a);
+    const u = madd(a, f32x4.splat(-3.88396438e-3), f32x4.splat(2.42546219e-2));
+    let p = madd(a, f32x4.splat(-1.7285347e-5), f32x4.splat(3.83197126e-4));
+    p = madd(p, s, u);
+    p = madd(p, a, f32x4.splat(-1.06777877e-1));
+    p = madd(p, a, f32x4.splat(-6.34846687e-1));
+    p = madd(p, a, f32x4.splat(-1.28717512e-1));
+    return Float4.expFalling(f32x4.sub(f32x4.mul(p, a), a));
+  }
+
+  @inline
+  static isErfSmall(a: v128): v128 {
+    return f32x4.lt(a, f32x4.splat(0.927734375));
+  }
+
+  @inline
+  static erf(x: v128): v128 {
+    const a = f32x4.abs(x);
+    const far = f32x4.sub(f32x4.splat(1), Float4.erfcLarge(a));
+    const signed = v128.bitselect(x, far, i32x4.splat(signBit));
+    return v128.bitselect(Float4.erfSmall(x), signed, Float4.isErfSmall(a));
+  }
+
+  /** The normal distribution function, without cancellation below 0. */
+  @inline
+  static normalCdf(x: v128): v128 {
+    const z = f32x4.mul(x, f32x4.splat(0.70710678));
+    const a = f32x4.abs(z);
+    const half = f32x4.splat(0.5);
+    const tail = f32x4.mul(half, Float4.erfcLarge(a));
+    const far = v128.bitselect(tail, f32x4.sub(f32x4.splat(1), tail), f32x4.lt(z, f32x4.splat(0)));
+    return v128.bitselect(madd(half, Float4.erfSmall(z), half), far, Float4.isErfSmall(a));
+  }
+}
