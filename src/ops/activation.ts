@@ -1,8 +1,9 @@
 /** Activation functions. */
 
+import * as plain from "../../kernels/elementwise/activation.ts";
 import { rectified } from "../../kernels/elementwise/arithmetic.ts";
-import { unary as loop } from "../../kernels/elementwise/reference.ts";
-import { erf, sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
+import { unary as loop, binary as pairs } from "../../kernels/elementwise/reference.ts";
+import { sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
 import { isFloat } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
 import type { VjpContext } from "../tape.ts";
@@ -39,7 +40,7 @@ export const sigmoid = smooth(
   "sigmoid",
   sigmoidOf,
   (g, _, y) => g.mul(y.mul(y.neg().add(1))),
-  (_, y) => y * (1 - y),
+  plain.sigmoidSlope,
 );
 /** log σ(x). */
 export const logSigmoid = smooth(
@@ -48,7 +49,22 @@ export const logSigmoid = smooth(
   (g, x) => g.mul(x.neg().sigmoid()),
 );
 /** max(x, 0), derivative 0 at 0. */
-export const relu = smooth("relu", rectified, (g, _, y) => gate(y.greater(0), g));
+export const relu = defineOp<[x: Tensor]>("relu", {
+  arity: 1,
+  options: {},
+  shape: ([x]) => x,
+  dtype: ([x]) => (isFloat(x.dtype) ? x.dtype : "float32"),
+  forward: (out, [x]) => loop(out, x.data, rectified),
+  vjp: (grad, { output }) => [gate(output.greater(0), grad)],
+  fusedVjp: (grad, { output }) => [reluGrad(grad, output)],
+});
+
+const reluGrad = defineOp<[grad: Tensor, y: Tensor]>("reluGrad", {
+  arity: 2,
+  options: {},
+  shape: ([grad]) => grad,
+  forward: (out, [grad, y]) => pairs(out, y.shape, grad.data, grad.shape, y.data, y.shape, plain.gated),
+});
 /** min(max(x, 0), 6). */
 export const relu6 = smooth(
   "relu6",
@@ -58,15 +74,12 @@ export const relu6 = smooth(
 /** x · σ(x), also called swish. */
 export const silu = smooth(
   "silu",
-  (x) => (x === Number.NEGATIVE_INFINITY ? Number.NaN : x * sigmoidOf(x)),
+  plain.silu,
   (g, x) => {
     const s = x.sigmoid();
     return g.mul(s.mul(x.mul(s.neg().add(1)).add(1)));
   },
-  (x) => {
-    const s = sigmoidOf(x);
-    return s * (x * (1 - s) + 1);
-  },
+  plain.siluSlope,
 );
 /** x · tanh(softplus(x)). Misra, 2019, arXiv:1908.08681. */
 export const mish = smooth(
@@ -199,8 +212,8 @@ export const gelu = tuned<{ approximate: "none" | "tanh" }>(
   "gelu",
   { approximate: "none" },
   ({ approximate }) => {
-    if (approximate === "none") return (x) => 0.5 * x * (1 + erf(x * invSqrt2));
-    if (approximate === "tanh") return (x) => 0.5 * x * (1 + Math.tanh(tanhScale * (x + cube * x * x * x)));
+    if (approximate === "none") return plain.gelu;
+    if (approximate === "tanh") return plain.geluTanh;
     throw new OptionError(`gelu: unknown approximation, got ${show(approximate)}; use "none" or "tanh"`);
   },
   (g, x, _, { approximate }) => {
@@ -224,14 +237,5 @@ export const gelu = tuned<{ approximate: "none" | "tanh" }>(
         .mul(0.5),
     );
   },
-  ({ approximate }) => {
-    if (approximate === "none") {
-      return (x) =>
-        0.5 * (1 + erf(x * invSqrt2)) + (x * Math.exp(-0.5 * x * x) * invSqrt2) / Math.sqrt(Math.PI);
-    }
-    return (x) => {
-      const t = Math.tanh(tanhScale * (x + cube * x * x * x));
-      return 0.5 * (1 + t + x * (1 - t * t) * tanhScale * (1 + 3 * cube * x * x));
-    };
-  },
+  ({ approximate }) => (approximate === "none" ? plain.geluSlope : plain.geluTanhSlope),
 );

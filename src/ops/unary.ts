@@ -1,5 +1,6 @@
 /** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
 
+import { tanhSlope } from "../../kernels/elementwise/activation.ts";
 import { negative, square as squareOf } from "../../kernels/elementwise/arithmetic.ts";
 import { unaryGrad as gradLoop, unary as loop } from "../../kernels/elementwise/reference.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
@@ -107,12 +108,7 @@ export const atan = smooth("atan", Math.atan, (g, x) => g.div(x.mul(x).add(1)));
 export const sinh = smooth("sinh", Math.sinh, (g, x) => g.mul(x.cosh()));
 export const cosh = smooth("cosh", Math.cosh, (g, x) => g.mul(x.sinh()));
 /** d tanh = 1 − tanh². */
-export const tanh = smooth(
-  "tanh",
-  Math.tanh,
-  (g, _, y) => g.mul(y.mul(y).neg().add(1)),
-  (_, y) => 1 - y * y,
-);
+export const tanh = smooth("tanh", Math.tanh, (g, _, y) => g.mul(y.mul(y).neg().add(1)), tanhSlope);
 /** The error function; derivative 2/√π · exp(−x²). */
 export const erf = smooth("erf", erfOf, (g, x) => g.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)));
 /** The inverse of erf on (−1, 1); derivative √π/2 · exp(y²). */
