@@ -1,0 +1,168 @@
+/** SIMD copies between orders of axes: rows at a time, and 4 x 4 blocks where the unit step is not the last axis. */
+
+import type { TypedArray } from "../../src/dtype.ts";
+import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
+import { walkRows } from "../elementwise/reference.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { pays, staged } from "../wasm/stage.ts";
+import { bytes } from "./simd.wasm.ts";
+
+type Walk = (
+  to: number,
+  from: number,
+  n0: number,
+  n1: number,
+  n2: number,
+  n3: number,
+  s0: number,
+  s1: number,
+  s2: number,
+  s3: number,
+) => void;
+
+/** What simd.as.ts exports. */
+export interface MovementExports {
+  gather: Walk;
+  scatter: Walk;
+}
+
+export const movementExports = /* @__PURE__ */ wasmKernel<MovementExports>(bytes);
+
+// Below, staging plain arrays costs more than it saves.
+const fewElements = 4096;
+
+interface Axis {
+  size: number;
+  step: number;
+}
+
+/** The same walk with the fewest axes, at least four. */
+function axesOf(shape: Shape, strides: readonly number[]): Axis[] {
+  const axes: Axis[] = [];
+  shape.forEach((size, i) => {
+    if (size === 1) return;
+    const outer = axes.at(-1);
+    if (outer !== undefined && outer.step === strides[i] * size)
+      axes[axes.length - 1] = { size: outer.size * size, step: strides[i] };
+    else axes.push({ size, step: strides[i] });
+  });
+  while (axes.length < 4) axes.unshift({ size: 1, step: 0 });
+  return axes;
+}
+
+/** The elements that a walk reaches: how far below and above its start. */
+function reach(axes: readonly Axis[]): { below: number; above: number } {
+  let [below, above] = [0, 0];
+  for (const { size, step } of axes)
+    if (step < 0) below -= step * (size - 1);
+    else above += step * (size - 1);
+  return { below, above };
+}
+
+/** Walks the last four axes at each place of the others; `contiguous` advances by their elements. */
+function walk(axes: readonly Axis[], inner: (contiguous: number, strided: number) => void): void {
+  const outer = axes.slice(0, -4);
+  const size = axes.slice(-4).reduce((product, axis) => product * axis.size, 1);
+  const steps = outer.map(({ step }) => step);
+  walkRows(
+    outer.map((axis) => axis.size),
+    [steps],
+    (at, n, [i], [step]) => {
+      for (let k = 0; k < n; k++) inner((at + k) * size, i + k * step);
+    },
+  );
+}
+
+const hasFourBytes = (array: TypedArray): boolean => array.BYTES_PER_ELEMENT === 4;
+
+/** The contract of reference.ts for elements of four bytes. False, with nothing written, where it does not apply. */
+export function strided(
+  out: TypedArray,
+  shape: Shape,
+  x: TypedArray,
+  strides: readonly number[],
+  offset = 0,
+  exports = movementExports(),
+): boolean {
+  if (exports === null || !hasFourBytes(out) || out.constructor !== x.constructor) return false;
+  const size = shape.reduce((product, n) => product * n, 1);
+  if (size === 0) return true;
+  const axes = axesOf(shape, strides);
+  const { below, above } = reach(axes);
+  // A walk that touches little of what it spans is not worth staging the span.
+  if (!pays(below + above > 4 * size ? 0 : size, fewElements, out, x)) return false;
+  return staged((stage) => {
+    const from = stage.input(x, offset - below, below + above + 1);
+    const to = stage.output(out, 0, size, false);
+    if (from === 0 || to === 0) return false;
+    const [a, b, c, d] = axes.slice(-4);
+    walk(axes, (at, shift) =>
+      exports.gather(
+        to + at * 4,
+        from + (below + shift) * 4,
+        a.size,
+        b.size,
+        c.size,
+        d.size,
+        a.step * 4,
+        b.step * 4,
+        c.step * 4,
+        d.step * 4,
+      ),
+    );
+    return true;
+  });
+}
+
+/** The contract of reference.ts for float32. False, with nothing written, where it does not apply. */
+export function scatterStrided(
+  out: TypedArray,
+  g: TypedArray,
+  shape: Shape,
+  strides: readonly number[],
+  offset = 0,
+  exports = movementExports(),
+): boolean {
+  if (exports === null || !(out instanceof Float32Array && g instanceof Float32Array)) return false;
+  const size = shape.reduce((product, n) => product * n, 1);
+  if (size === 0) return true;
+  const axes = axesOf(shape, strides);
+  const { below, above } = reach(axes);
+  if (!pays(below + above > 4 * size ? 0 : size, fewElements, out, g)) return false;
+  return staged((stage) => {
+    const from = stage.input(g, 0, size);
+    const to = stage.output(out, offset - below, below + above + 1, true);
+    if (from === 0 || to === 0) return false;
+    const [a, b, c, d] = axes.slice(-4);
+    walk(axes, (at, shift) =>
+      exports.scatter(
+        to + (below + shift) * 4,
+        from + at * 4,
+        a.size,
+        b.size,
+        c.size,
+        d.size,
+        a.step * 4,
+        b.step * 4,
+        c.step * 4,
+        d.step * 4,
+      ),
+    );
+    return true;
+  });
+}
+
+/** The contract of reference.ts for elements of four bytes. False, with nothing written, where it does not apply. */
+export function permute(out: TypedArray, x: TypedArray, shape: Shape, order: readonly number[]): boolean {
+  const strides = stridesOf(shape);
+  return strided(
+    out,
+    order.map((k) => shape[k]),
+    x,
+    order.map((k) => strides[k]),
+  );
+}
+
+/** The contract of reference.ts for elements of four bytes. False, with nothing written, where it does not apply. */
+export const broadcast = (out: TypedArray, x: TypedArray, shape: Shape, target: Shape): boolean =>
+  strided(out, target, x, broadcastStrides(shape, target));
