@@ -10,6 +10,8 @@ import {
 } from "../../kernels/elementwise/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
+import { movementScatter, movementStrided } from "../../kernels/movement/index.ts";
+import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 
 // Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -58,3 +60,7 @@ conform(elementwiseGrad);
 conform(elementwiseBinary);
 conform(elementwiseSelect);
 for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kernel);
+conform(movementStrided);
+conform(movementScatter);
+conform(maxPool);
+for (const kernel of [averagePool, averagePoolGrad]) conform(kernel);

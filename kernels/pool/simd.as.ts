@@ -1,0 +1,186 @@
+/**
+ * Pooling one plane at a time, in AssemblyScript. kernels/pool/simd.ts drives it; kernels/pool/reference.ts states the
+ * contract. Windows that lie inside of a row's bounds are taken four at a time.
+ */
+
+/** Four floats `step` bytes apart. */
+function lanes(at: usize, step: i32): v128 {
+  if (step === 4) return v128.load(at);
+  if (step === 8) {
+    // The element behind the last is left alone: it may lie outside of the memory.
+    const high = v128.load(at, 12);
+    return v128.shuffle<f32>(v128.load(at), high, 0, 2, 5, 7);
+  }
+  let v = v128.load32_zero(at);
+  v = v128.load_lane<f32>(at + step, v, 1);
+  v = v128.load_lane<f32>(at + 2 * step, v, 2);
+  return v128.load_lane<f32>(at + 3 * step, v, 3);
+}
+
+/** The first window of a row whose taps all fall on pixels, and one past the last. */
+function firstWhole(pad: i32, stride: i32, windows: i32): i32 {
+  return min(windows, (pad + stride - 1) / stride);
+}
+
+function endWhole(pad: i32, stride: i32, windows: i32, size: i32, reach: i32): i32 {
+  const room = size - reach + pad;
+  return room < 0 ? 0 : min(windows, room / stride + 1);
+}
+
+export function maxIndices(
+  indices: usize,
+  x: usize,
+  planes: i32,
+  h: i32,
+  w: i32,
+  kh: i32,
+  kw: i32,
+  oh: i32,
+  ow: i32,
+  strideH: i32,
+  strideW: i32,
+  padTop: i32,
+  padLeft: i32,
+  dilationH: i32,
+  dilationW: i32,
+): void {
+  const first = firstWhole(padLeft, strideW, ow);
+  const end = endWhole(padLeft, strideW, ow, w, (kw - 1) * dilationW + 1);
+  for (let plane = 0; plane < planes; plane++, x += h * w * 4)
+    for (let oy = 0; oy < oh; oy++, indices += ow * 4) {
+      const top = oy * strideH - padTop;
+      let ox = 0;
+      while (ox < ow) {
+        if (ox < first || ox + 4 > end) {
+          let best = -1;
+          let max: f32 = -Infinity;
+          for (let i = 0, iy = top; i < kh; i++, iy += dilationH) {
+            if (iy < 0 || iy >= h) continue;
+            for (let j = 0, ix = ox * strideW - padLeft; j < kw; j++, ix += dilationW) {
+              if (ix < 0 || ix >= w) continue;
+              const value = load<f32>(x + (iy * w + ix) * 4);
+              if (best < 0 || value > max || isNaN(value)) {
+                best = iy * w + ix;
+                max = value;
+              }
+            }
+          }
+          store<i32>(indices + ox * 4, best);
+          ox++;
+          continue;
+        }
+        let best = i32x4.splat(-1);
+        let max = f32x4.splat(-Infinity);
+        const left = ox * strideW - padLeft;
+        for (let i = 0, iy = top; i < kh; i++, iy += dilationH) {
+          if (iy < 0 || iy >= h) continue;
+          for (let j = 0, at = iy * w + left; j < kw; j++, at += dilationW) {
+            const value = lanes(x + at * 4, strideW * 4);
+            const place = i32x4.add(i32x4.splat(at), i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(strideW)));
+            // The first, a greater one, or NaN, which equals nothing.
+            const more = v128.or(f32x4.gt(value, max), f32x4.ne(value, value));
+            const beats = v128.or(more, i32x4.lt_s(best, i32x4.splat(0)));
+            best = v128.bitselect(place, best, beats);
+            max = v128.bitselect(value, max, beats);
+          }
+        }
+        v128.store(indices + ox * 4, best);
+        ox += 4;
+      }
+    }
+}
+
+/** The length a window is divided by along one axis. */
+function span(from: i32, taps: i32, size: i32, after: i32, countPad: i32): i32 {
+  const padded = min(from + taps, size + after);
+  const start = max(from, 0);
+  return countPad ? padded - from : max(start, min(padded, size)) - start;
+}
+
+export function average(
+  out: usize,
+  x: usize,
+  planes: i32,
+  h: i32,
+  w: i32,
+  kh: i32,
+  kw: i32,
+  oh: i32,
+  ow: i32,
+  strideH: i32,
+  strideW: i32,
+  padTop: i32,
+  padLeft: i32,
+  padBottom: i32,
+  padRight: i32,
+  countPad: i32,
+): void {
+  const first = firstWhole(padLeft, strideW, ow);
+  const end = endWhole(padLeft, strideW, ow, w, kw);
+  for (let plane = 0; plane < planes; plane++, x += h * w * 4)
+    for (let oy = 0; oy < oh; oy++, out += ow * 4) {
+      const top = oy * strideH - padTop;
+      const height = span(top, kh, h, padBottom, countPad);
+      const y0 = max(top, 0);
+      const y1 = min(top + kh, h);
+      let ox = 0;
+      while (ox < ow) {
+        const left = ox * strideW - padLeft;
+        if (ox < first || ox + 4 > end) {
+          let sum: f32 = 0;
+          const x0 = max(left, 0);
+          const x1 = min(left + kw, w);
+          for (let iy = y0; iy < y1; iy++)
+            for (let ix = x0; ix < x1; ix++) sum += load<f32>(x + (iy * w + ix) * 4);
+          const area = height * span(left, kw, w, padRight, countPad);
+          store<f32>(out + ox * 4, sum === 0 ? sum : sum / (area as f32));
+          ox++;
+          continue;
+        }
+        let sum = f32x4.splat(0);
+        for (let iy = y0; iy < y1; iy++)
+          for (let j = 0; j < kw; j++) sum = f32x4.add(sum, lanes(x + (iy * w + left + j) * 4, strideW * 4));
+        // A window without rows gives 0, whatever its area.
+        v128.store(out + ox * 4, f32x4.div(sum, f32x4.splat(max(1, height * kw) as f32)));
+        ox += 4;
+      }
+    }
+}
+
+/** dx += the share of each window, on cleared planes. */
+export function averageGrad(
+  dx: usize,
+  dOut: usize,
+  planes: i32,
+  h: i32,
+  w: i32,
+  kh: i32,
+  kw: i32,
+  oh: i32,
+  ow: i32,
+  strideH: i32,
+  strideW: i32,
+  padTop: i32,
+  padLeft: i32,
+  padBottom: i32,
+  padRight: i32,
+  countPad: i32,
+): void {
+  memory.fill(dx, 0, planes * h * w * 4);
+  for (let plane = 0; plane < planes; plane++, dx += h * w * 4)
+    for (let oy = 0; oy < oh; oy++) {
+      const top = oy * strideH - padTop;
+      const height = span(top, kh, h, padBottom, countPad);
+      const y0 = max(top, 0);
+      const y1 = min(top + kh, h);
+      for (let ox = 0; ox < ow; ox++, dOut += 4) {
+        const left = ox * strideW - padLeft;
+        const x0 = max(left, 0);
+        const x1 = min(left + kw, w);
+        const share = load<f32>(dOut) / ((height * span(left, kw, w, padRight, countPad)) as f32);
+        for (let iy = y0; iy < y1; iy++)
+          for (let at = dx + (iy * w + x0) * 4, last = dx + (iy * w + x1) * 4; at < last; at += 4)
+            store<f32>(at, load<f32>(at) + share);
+      }
+    }
+}
