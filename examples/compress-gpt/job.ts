@@ -40,11 +40,11 @@ export interface Sizes {
   batch: number;
 }
 
-export const sizes: Sizes = { dim: 96, layers: 3, heads: 4, context: 64, batch: 8 };
+export const sizes: Sizes = { dim: 64, layers: 2, heads: 4, context: 64, batch: 8 };
 
 export interface JobOptions {
   text: Uint8Array;
-  /** Steps of the float model; the fine-tune takes half as many. */
+  /** Steps of the float model; the fine-tune takes a third as many. */
   steps: number;
   seed?: number;
   sizes?: Sizes;
@@ -148,7 +148,7 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
     prepare(clone(model), planFor(config)),
   ]);
   const fineTuned = clone(variants[variants.length - 1][1]);
-  const fineTuneSteps = Math.ceil(steps / 2);
+  const fineTuneSteps = Math.ceil(steps / 3);
   onPhase?.("fine-tune 1-bit", fineTuneSteps);
   const tuned = await train(fineTuned, training, {
     steps: fineTuneSteps,

@@ -25,7 +25,7 @@ program
   .name("compress-gpt")
   .description("Train a small GPT on text, compress it down to 1 bit, and report what it cost.")
   .option("--text <file>", "text to train on (default: this repository's documents and sources)")
-  .option("--steps <n>", "training steps of the float model; the fine-tune takes half as many", count)
+  .option("--steps <n>", "training steps of the float model; the fine-tune takes a third as many", count)
   .option("--out <dir>", "where the report and the models go", "runs/compress-gpt")
   .option("--seed <n>", "seed of everything random", count, 1)
   .option("--resume", "go on from the checkpoint that an interrupted run left in --out")
@@ -43,7 +43,7 @@ interface Flags {
 
 const flags = program.opts<Flags>();
 const size: Sizes = flags.quick ? { dim: 32, layers: 1, heads: 2, context: 32, batch: 4 } : sizes;
-const steps = flags.steps ?? (flags.quick ? 20 : 400);
+const steps = flags.steps ?? (flags.quick ? 20 : 900);
 const checkpointPath = join(flags.out, "checkpoint.safetensors");
 if (flags.resume && !existsSync(checkpointPath))
   program.error(`error: there is no checkpoint at ${checkpointPath}`);
