@@ -58,6 +58,10 @@ export function fold(
   });
 }
 
+/** What `fold` takes for a maximum and a minimum: NaN wins. */
+export const larger = (a: number, b: number): number => (Number.isNaN(a) || a > b ? a : b);
+export const smaller = (a: number, b: number): number => (Number.isNaN(a) || a < b ? a : b);
+
 /** out = index along n of the element that `better` prefers. n must be positive. */
 export function argBest(
   out: TypedArray,

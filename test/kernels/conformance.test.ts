@@ -12,6 +12,8 @@ import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { movementScatter, movementStrided } from "../../kernels/movement/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
+import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
+import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
 
 // Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -64,3 +66,9 @@ conform(movementStrided);
 conform(movementScatter);
 conform(maxPool);
 for (const kernel of [averagePool, averagePoolGrad]) conform(kernel);
+conform(reduceSum);
+conform(reduceFold);
+conform(softmax);
+conform(softmaxGrad);
+conform(logSoftmax);
+conform(logSoftmaxGrad);

@@ -1,0 +1,82 @@
+/**
+ * SIMD softmax and logSoftmax over the last axis. Each function has the contract of reference.ts and returns false, nothing
+ * written, where it does not apply.
+ */
+
+import type { FloatArray } from "../../src/dtype.ts";
+import type { ReduceSizes } from "../reduce/reference.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { pays, staged } from "../wasm/stage.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface SoftmaxExports {
+  softmax(out: number, x: number, rows: number, n: number): void;
+  logSoftmax(out: number, x: number, rows: number, n: number): void;
+  softmaxGrad(dx: number, dOut: number, out: number, rows: number, n: number): void;
+  logSoftmaxGrad(dx: number, dOut: number, out: number, rows: number, n: number): void;
+}
+
+export const softmaxExports = /* @__PURE__ */ wasmKernel<SoftmaxExports>(bytes);
+
+// Plain arrays below this size stay in JavaScript.
+const few = 256;
+
+/** Runs on the addresses of the output and the inputs, all of one size. */
+function run(
+  arrays: readonly [out: FloatArray, ...inputs: FloatArray[]],
+  { outer, n, inner }: ReduceSizes,
+  kernel: (to: number, inputs: readonly number[]) => void,
+): boolean {
+  const size = outer * n;
+  if (inner !== 1 || !arrays.every((array) => array instanceof Float32Array) || !pays(size, few, ...arrays))
+    return false;
+  return staged((stage) => {
+    const inputs = arrays.slice(1).map((array) => stage.input(array, 0, size));
+    const to = stage.output(arrays[0], 0, size, false);
+    if (to === 0 || inputs.includes(0)) return false;
+    kernel(to, inputs);
+    return true;
+  });
+}
+
+/** out = exp(x) / Σ exp(x) over n. */
+export const softmax = (
+  out: FloatArray,
+  x: FloatArray,
+  sizes: ReduceSizes,
+  exports = softmaxExports(),
+): boolean =>
+  exports !== null && run([out, x], sizes, (to, [from]) => exports.softmax(to, from, sizes.outer, sizes.n));
+
+/** out = x − log Σ exp(x) over n. */
+export const logSoftmax = (
+  out: FloatArray,
+  x: FloatArray,
+  sizes: ReduceSizes,
+  exports = softmaxExports(),
+): boolean =>
+  exports !== null &&
+  run([out, x], sizes, (to, [from]) => exports.logSoftmax(to, from, sizes.outer, sizes.n));
+
+/** dx = out · (dOut − Σ dOut·out over n). */
+export const softmaxGrad = (
+  dx: FloatArray,
+  dOut: FloatArray,
+  out: FloatArray,
+  sizes: ReduceSizes,
+  exports = softmaxExports(),
+): boolean =>
+  exports !== null &&
+  run([dx, dOut, out], sizes, (to, [g, y]) => exports.softmaxGrad(to, g, y, sizes.outer, sizes.n));
+
+/** dx = dOut − exp(out) · Σ dOut over n. */
+export const logSoftmaxGrad = (
+  dx: FloatArray,
+  dOut: FloatArray,
+  out: FloatArray,
+  sizes: ReduceSizes,
+  exports = softmaxExports(),
+): boolean =>
+  exports !== null &&
+  run([dx, dOut, out], sizes, (to, [g, y]) => exports.logSoftmaxGrad(to, g, y, sizes.outer, sizes.n));
