@@ -4,8 +4,14 @@ import * as attentionReference from "../kernels/attention/reference.ts";
 import * as attentionSimd from "../kernels/attention/simd.ts";
 import * as convReference from "../kernels/conv/reference.ts";
 import * as convSimd from "../kernels/conv/simd.ts";
-import { gemm as referenceGemm } from "../kernels/gemm-f32/reference.ts";
-import { gemm as simdGemm } from "../kernels/gemm-f32/simd.ts";
+import * as elementwiseReference from "../kernels/elementwise/reference.ts";
+import * as elementwiseSimd from "../kernels/elementwise/simd.ts";
+import * as gemmReference from "../kernels/gemm-f32/reference.ts";
+import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
+import * as movementReference from "../kernels/movement/reference.ts";
+import * as movementSimd from "../kernels/movement/simd.ts";
+import * as poolReference from "../kernels/pool/reference.ts";
+import * as poolSimd from "../kernels/pool/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
@@ -38,25 +44,28 @@ export const usesHeap = (): boolean => active() === "simd";
 
 /** The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. */
 const fastest =
-  <A extends readonly unknown[]>(simd: (...args: A) => boolean, reference: (...args: A) => void) =>
+  <A extends readonly unknown[]>(reference: (...args: A) => void, simd: (...args: NoInfer<A>) => boolean) =>
   (...args: A): void => {
     if (active() === "simd" && simd(...args)) return;
     reference(...args);
   };
 
-export const gemm = fastest<Parameters<typeof referenceGemm>>(simdGemm, referenceGemm);
-export const attention = fastest<Parameters<typeof attentionReference.attention>>(
-  attentionSimd.attention,
-  attentionReference.attention,
-);
-export const attentionGrad = fastest<Parameters<typeof attentionReference.attentionGrad>>(
-  attentionSimd.attentionGrad,
-  attentionReference.attentionGrad,
-);
-type Conv = Parameters<typeof convReference.conv2d>;
-export const conv2d = fastest<Conv>(convSimd.conv2d, convReference.conv2d);
-export const conv2dInputGrad = fastest<Conv>(convSimd.conv2dInputGrad, convReference.conv2dInputGrad);
-export const conv2dWeightGrad = fastest<Conv>(convSimd.conv2dWeightGrad, convReference.conv2dWeightGrad);
+// What SIMD serves; ops import these. All else runs on the reference, which its op imports.
+export const gemm = fastest(gemmReference.gemm, gemmSimd.gemm);
+export const unary = fastest(elementwiseReference.unary, elementwiseSimd.unary);
+export const unaryGrad = fastest(elementwiseReference.unaryGrad, elementwiseSimd.unaryGrad);
+export const binary = fastest(elementwiseReference.binary, elementwiseSimd.binary);
+export const select = fastest(elementwiseReference.select, elementwiseSimd.select);
+export const strided = fastest(movementReference.strided, movementSimd.strided);
+export const permute = fastest(movementReference.permute, movementSimd.permute);
+export const attention = fastest(attentionReference.attention, attentionSimd.attention);
+export const attentionGrad = fastest(attentionReference.attentionGrad, attentionSimd.attentionGrad);
+export const conv2d = fastest(convReference.conv2d, convSimd.conv2d);
+export const conv2dInputGrad = fastest(convReference.conv2dInputGrad, convSimd.conv2dInputGrad);
+export const conv2dWeightGrad = fastest(convReference.conv2dWeightGrad, convSimd.conv2dWeightGrad);
+export const maxPool2dIndices = fastest(poolReference.maxPool2dIndices, poolSimd.maxPool2dIndices);
+export const avgPool2d = fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
+export const avgPool2dGrad = fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
 
 /** The backend in use. */
 export function backendInfo(): BackendInfo {

@@ -2,8 +2,8 @@
 
 import * as plain from "../../kernels/elementwise/activation.ts";
 import { rectified } from "../../kernels/elementwise/arithmetic.ts";
-import { unary as loop, binary as pairs } from "../../kernels/elementwise/reference.ts";
 import { sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
+import { unary as loop, binary as pairs } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
 import type { VjpContext } from "../tape.ts";

@@ -1,8 +1,8 @@
 /** Elementwise functions of two tensors, with broadcasting. The tape sums broadcast gradients back. */
 
 import { minus, over, plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { binary as loop, select } from "../../kernels/elementwise/reference.ts";
 import { softplus } from "../../kernels/elementwise/special.ts";
+import { binary as loop, select } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";

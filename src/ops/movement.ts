@@ -1,14 +1,11 @@
 /** Ops that move elements without changing them. */
 
-import {
-  broadcast,
-  permute as permuteLoop,
-  scatterStrided,
-  strided,
-} from "../../kernels/movement/reference.ts";
+import { scatterStrided } from "../../kernels/movement/reference.ts";
+import { permute as permuteLoop, strided } from "../backend.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import {
   broadcastShapes,
+  broadcastStrides,
   checkShape,
   normalizeAxes,
   normalizeAxis,
@@ -132,7 +129,7 @@ const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
   arity: 1,
   options: { shape: [] },
   shape: (_, { shape }) => shape,
-  forward: (out, [x], { shape }) => broadcast(out, x.data, x.shape, shape),
+  forward: (out, [x], { shape }) => strided(out, shape, x.data, broadcastStrides(x.shape, shape)),
   // The tape sums the gradient back to the input's shape.
   vjp: (grad): Grads => [grad],
 });

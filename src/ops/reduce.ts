@@ -1,7 +1,7 @@
 /** Reductions over axes. All of them see their input as (outer, n, inner); scattered axes are moved together first. */
 
-import { permute } from "../../kernels/movement/reference.ts";
 import { argBest, fold, type ReduceSizes, sum as sumLoop } from "../../kernels/reduce/reference.ts";
+import { permute } from "../backend.ts";
 import { type DType, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
