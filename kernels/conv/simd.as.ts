@@ -249,15 +249,22 @@ export function depthwiseWeight(
 ): void {
   for (let t = 0; t < k * 4; t += 4) {
     let sums = f32x4.splat(0);
+    let more = f32x4.splat(0);
     let rest: f32 = 0;
     let from = dOut;
     let row = x + load<i32>(taps + t);
     for (let y = 0; y < oh; y++, row += rowStep, from += ow * 4) {
       let i = 0;
-      if (colStep === 4)
+      if (colStep === 4) {
+        for (; i + 8 <= ow; i += 8) {
+          sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
+          more = madd(v128.load(from + i * 4, 16), v128.load(row + i * 4, 16), more);
+        }
         for (; i + 4 <= ow; i += 4) sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
+      }
       for (; i < ow; i++) rest += load<f32>(from + i * 4) * load<f32>(row + i * colStep);
     }
+    sums = f32x4.add(sums, more);
     const pairs =
       f32x4.extract_lane(sums, 0) +
       f32x4.extract_lane(sums, 1) +

@@ -11,8 +11,8 @@ import {
   forward,
 } from "../../kernels/attention/cases.ts";
 import { attention as reference, attentionGrad as referenceGrad } from "../../kernels/attention/reference.ts";
-import { attention, attentionGrad } from "../../kernels/attention/simd.ts";
-import { heapUse, setHeapBudget } from "../../kernels/wasm/heap.ts";
+import { attention, attentionExports, attentionGrad } from "../../kernels/attention/simd.ts";
+import { alloc, free, heapUse, setHeapBudget, view } from "../../kernels/wasm/heap.ts";
 import { expectWithin, onHeap } from "./heap.ts";
 
 const geometry = fc.record({
@@ -71,5 +71,28 @@ describe("SIMD attention on the heap", () => {
     expect(out).toEqual(before);
     expect(lses.every((x) => x === 0)).toBe(true);
     expect(heapUse().bytes).toBe(bytes);
+  });
+
+  it("takes exp within 3e-7 of its value, 0 below the normal numbers, and keeps NaN", () => {
+    for (const build of ["plain", "relaxed"] as const) {
+      const exports = attentionExports(build);
+      if (exports === null) continue;
+      const n = 40_000;
+      const address = alloc((n + 16) * 4);
+      const norm = view("float32", address, 1).fill(0);
+      const x = view("float32", address + 64, n);
+      x.forEach((_, i) => {
+        x[i] = -87.3 + (i * 175) / n;
+      });
+      x.set([Number.NEGATIVE_INFINITY, -88, Number.NaN, 0, -0]);
+      const given = x.slice();
+      exports.probabilities(x.byteOffset, n, 1, n, n, 0, 1, 0, 0, 0, norm.byteOffset);
+      expect([...x.subarray(0, 5)]).toEqual([0, 0, Number.NaN, 1, 1]);
+      for (let i = 5; i < n; i++) {
+        const want = Math.exp(given[i]);
+        if (!(Math.abs(x[i] - want) <= 3e-7 * want)) expect.fail(`exp(${given[i]}): ${x[i]}, want ${want}`);
+      }
+      free(address);
+    }
   });
 });
