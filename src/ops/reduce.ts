@@ -1,7 +1,7 @@
 /** Reductions over axes. All of them see their input as (outer, n, inner); scattered axes are moved together first. */
 
-import { argBest, fold, type ReduceSizes, sum as sumLoop } from "../../kernels/reduce/reference.ts";
-import { permute } from "../backend.ts";
+import { argBest, larger, type ReduceSizes, smaller } from "../../kernels/reduce/reference.ts";
+import { fold, permute, sum as sumLoop } from "../backend.ts";
 import { type DType, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
@@ -123,10 +123,10 @@ function withoutEach(x: Tensor): Tensor {
   return diagonal.where(1, x.unsqueeze(-2));
 }
 
-const extreme = (name: string, prefers: (a: number, b: number) => boolean, initial: number) =>
+const extreme = (name: string, better: (a: number, b: number) => number, initial: number) =>
   reduction(
     name,
-    (out, x, sizes) => fold(out, x, sizes, initial, (a, b) => (Number.isNaN(a) || prefers(a, b) ? a : b)),
+    (out, x, sizes) => fold(out, x, sizes, initial, better),
     (g, x, y) => {
       const best = x.equal(y);
       const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
@@ -136,9 +136,9 @@ const extreme = (name: string, prefers: (a: number, b: number) => boolean, initi
   );
 
 /** The largest element; NaN wins. Ties share the gradient evenly, as torch.amax. */
-export const max = extreme("max", (a, b) => a > b, Number.NEGATIVE_INFINITY);
+export const max = extreme("max", larger, Number.NEGATIVE_INFINITY);
 /** The smallest element; NaN wins. Ties share the gradient evenly, as torch.amin. */
-export const min = extreme("min", (a, b) => a < b, Number.POSITIVE_INFINITY);
+export const min = extreme("min", smaller, Number.POSITIVE_INFINITY);
 
 /** Whether any element is not zero. */
 export const any = reduction(

@@ -5,7 +5,7 @@ import {
   crossEntropy as crossEntropyLoop,
 } from "../../kernels/loss/reference.ts";
 import type { ReduceSizes } from "../../kernels/reduce/reference.ts";
-import * as kernel from "../../kernels/softmax/reference.ts";
+import * as kernel from "../backend.ts";
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
