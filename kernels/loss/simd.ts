@@ -1,0 +1,105 @@
+/**
+ * SIMD cross entropy over the last axis, without class weights. Each function has the contract of reference.ts and returns
+ * false, nothing written, where it does not apply.
+ */
+
+import type { FloatArray, TypedArray } from "../../src/dtype.ts";
+import type { ReduceSizes } from "../reduce/reference.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { pays, staged } from "../wasm/stage.ts";
+import type { CrossEntropyOptions } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface LossExports {
+  crossEntropy(
+    loss: number,
+    lse: number,
+    logits: number,
+    targets: number,
+    rows: number,
+    n: number,
+    ignoreIndex: number,
+    smoothing: number,
+  ): void;
+  crossEntropyGrad(
+    dLogits: number,
+    dLoss: number,
+    lse: number,
+    logits: number,
+    targets: number,
+    rows: number,
+    n: number,
+    ignoreIndex: number,
+    smoothing: number,
+  ): void;
+}
+
+export const lossExports = /* @__PURE__ */ wasmKernel<LossExports>(bytes);
+
+// Plain arrays with fewer logits stay in JavaScript.
+const few = 256;
+
+const applies = (
+  lse: FloatArray,
+  floats: readonly FloatArray[],
+  targets: TypedArray,
+  { outer, n, inner }: ReduceSizes,
+  { ignoreIndex, weight }: CrossEntropyOptions,
+): boolean =>
+  inner === 1 &&
+  weight === null &&
+  (ignoreIndex | 0) === ignoreIndex &&
+  lse instanceof Float64Array &&
+  targets instanceof Int32Array &&
+  floats.every((array) => array instanceof Float32Array) &&
+  pays(outer * n, few, lse, targets, ...floats);
+
+/** loss and lse (outer) of logits (outer, n); lse holds doubles and targets int32. */
+export function crossEntropy(
+  loss: FloatArray,
+  lse: FloatArray,
+  logits: FloatArray,
+  targets: TypedArray,
+  sizes: ReduceSizes,
+  options: CrossEntropyOptions,
+  exports = lossExports(),
+): boolean {
+  if (exports === null || !applies(lse, [loss, logits], targets, sizes, options)) return false;
+  const { outer, n } = sizes;
+  return staged((stage) => {
+    const from = stage.input(logits, 0, outer * n);
+    const classes = stage.input(targets, 0, outer);
+    const to = stage.output(loss, 0, outer, false);
+    const norms = stage.output(lse, 0, outer, false);
+    if (from === 0 || classes === 0 || to === 0 || norms === 0) return false;
+    exports.crossEntropy(to, norms, from, classes, outer, n, options.ignoreIndex, options.labelSmoothing);
+    return true;
+  });
+}
+
+/** dLogits (outer, n) from dLoss and the lse that `crossEntropy` wrote. */
+export function crossEntropyGrad(
+  dLogits: FloatArray,
+  dLoss: FloatArray,
+  lse: FloatArray,
+  logits: FloatArray,
+  targets: TypedArray,
+  sizes: ReduceSizes,
+  options: CrossEntropyOptions,
+  exports = lossExports(),
+): boolean {
+  if (exports === null || !applies(lse, [dLogits, dLoss, logits], targets, sizes, options)) return false;
+  const { outer, n } = sizes;
+  const { ignoreIndex, labelSmoothing } = options;
+  return staged((stage) => {
+    const grad = stage.input(dLoss, 0, outer);
+    const norms = stage.input(lse, 0, outer);
+    const from = stage.input(logits, 0, outer * n);
+    const classes = stage.input(targets, 0, outer);
+    const to = stage.output(dLogits, 0, outer * n, false);
+    if (grad === 0 || norms === 0 || from === 0 || classes === 0 || to === 0) return false;
+    exports.crossEntropyGrad(to, grad, norms, from, classes, outer, n, ignoreIndex, labelSmoothing);
+    return true;
+  });
+}

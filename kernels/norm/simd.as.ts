@@ -1,0 +1,176 @@
+/**
+ * layerNorm and rmsNorm of float32 rows on the heap, and their gradients, in AssemblyScript; kernels/norm/reference.ts
+ * states the contract. mean and rstd hold doubles; an address of 0 is an array that is not there. A mean is subtracted in
+ * two float parts, so that rows far from 0 keep their digits.
+ */
+
+import { storePart, total } from "../wasm/lanes.as";
+import { madd } from "../wasm/madd.as";
+import { loadRow, sumOf } from "../wasm/rows.as";
+
+const blockVectors: i32 = 64;
+// Rows whose gradients of weight and bias are added in scratch before they go on.
+const blockRows: i32 = 64;
+
+function high(center: f64): v128 {
+  return f32x4.splat(center as f32);
+}
+function low(center: f64): v128 {
+  return f32x4.splat((center - (center as f32 as f64)) as f32);
+}
+
+function storeRow(out: usize, v: v128, left: i32): void {
+  if (left >= 4) v128.store(out, v);
+  else storePart(out, v, left);
+}
+
+// Σ (x − center), which `squares` leaves here: what is missing from n times the mean.
+let drift: f64 = 0;
+
+/** Σ (x − center)². */
+function squares(x: usize, n: i32, center: f64): f64 {
+  const a = high(center);
+  const b = low(center);
+  let sum: f64 = 0;
+  drift = 0;
+  while (n > 0) {
+    let even = f32x4.splat(0);
+    let odd = even;
+    let evenDrift = even;
+    let oddDrift = even;
+    for (let i = min(n >> 3, blockVectors); i > 0; i--, n -= 8, x += 32) {
+      const d = f32x4.sub(f32x4.sub(v128.load(x), a), b);
+      const e = f32x4.sub(f32x4.sub(v128.load(x, 16), a), b);
+      even = madd(d, d, even);
+      odd = madd(e, e, odd);
+      evenDrift = f32x4.add(evenDrift, d);
+      oddDrift = f32x4.add(oddDrift, e);
+    }
+    if (n < 8)
+      for (; n > 0; n -= 4, x += 16) {
+        const lanes = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n));
+        const d = v128.and(f32x4.sub(f32x4.sub(v128.load(x), a), b), lanes);
+        even = madd(d, d, even);
+        evenDrift = f32x4.add(evenDrift, d);
+      }
+    sum += total(f32x4.add(even, odd));
+    drift += total(f32x4.add(evenDrift, oddDrift));
+  }
+  return sum;
+}
+
+function scaleRow(out: usize, x: usize, weight: usize, bias: usize, n: i32, center: f64, rstd: f64): void {
+  const a = high(center);
+  const b = low(center);
+  const scale = f32x4.splat(rstd as f32);
+  for (let at = 0, left = n; left > 0; left -= 4, at += 16) {
+    let v = f32x4.mul(f32x4.sub(f32x4.sub(v128.load(x + at), a), b), scale);
+    if (weight) v = f32x4.mul(v, v128.load(weight + at));
+    if (bias) v = f32x4.add(v, v128.load(bias + at));
+    storeRow(out + at, v, left);
+  }
+}
+
+export function layerNorm(
+  out: usize,
+  mean: usize,
+  rstd: usize,
+  x: usize,
+  weight: usize,
+  bias: usize,
+  rows: i32,
+  n: i32,
+  eps: f64,
+): void {
+  for (; rows > 0; rows--, mean += 8, rstd += 8, x += n * 4, out += n * 4) {
+    const near = sumOf(x, n) / (n as f64);
+    const square = squares(x, n, near) / (n as f64);
+    // The sum of large numbers is rounded, that of their distances hardly: it mends the mean and the variance.
+    const off = drift / (n as f64);
+    const center = near + off;
+    const scale = 1 / sqrt(max(square - off * off, 0) + eps);
+    store<f64>(mean, center);
+    store<f64>(rstd, scale);
+    scaleRow(out, x, weight, bias, n, center, scale);
+  }
+}
+
+export function rmsNorm(out: usize, rstd: usize, x: usize, weight: usize, rows: i32, n: i32, eps: f64): void {
+  for (; rows > 0; rows--, rstd += 8, x += n * 4, out += n * 4) {
+    const scale = 1 / sqrt(squares(x, n, 0) / (n as f64) + eps);
+    store<f64>(rstd, scale);
+    scaleRow(out, x, weight, 0, n, 0, scale);
+  }
+}
+
+/** The gradients of layerNorm, or of rmsNorm where `mean` is 0. scratch has room for 2 (n + 3) floats. */
+export function normGrad(
+  dx: usize,
+  dw: usize,
+  db: usize,
+  dOut: usize,
+  x: usize,
+  weight: usize,
+  mean: usize,
+  rstd: usize,
+  rows: i32,
+  n: i32,
+  scratch: usize,
+): void {
+  const bytes = ((n + 3) & ~3) * 4;
+  const weightSums = dw ? scratch : 0;
+  const biasSums = db ? scratch + bytes : 0;
+  memory.fill(scratch, 0, 2 * bytes);
+  if (dw) memory.fill(dw, 0, n * 4);
+  if (db) memory.fill(db, 0, n * 4);
+  for (let r = 0; r < rows; r++) {
+    const center = mean ? load<f64>(mean + r * 8) : 0;
+    const a = high(center);
+    const b = low(center);
+    const scale = f32x4.splat(load<f64>(rstd + r * 8) as f32);
+    let gradSum: f64 = 0;
+    let alignedSum: f64 = 0;
+    let at = 0;
+    let left = n;
+    while (left > 0) {
+      let sum = f32x4.splat(0);
+      let aligned = sum;
+      for (let i = min((left + 3) >> 2, blockVectors); i > 0; i--, left -= 4, at += 16) {
+        const normal = f32x4.mul(f32x4.sub(f32x4.sub(loadRow(x + at, left, 0), a), b), scale);
+        const d = loadRow(dOut + at, left, 0);
+        if (weightSums) v128.store(weightSums + at, madd(d, normal, v128.load(weightSums + at)));
+        if (biasSums) v128.store(biasSums + at, f32x4.add(d, v128.load(biasSums + at)));
+        const g = weight ? f32x4.mul(d, loadRow(weight + at, left, 0)) : d;
+        sum = f32x4.add(sum, g);
+        aligned = madd(g, normal, aligned);
+      }
+      gradSum += total(sum);
+      alignedSum += total(aligned);
+    }
+    if (dx) {
+      const gradMean = f32x4.splat(mean ? ((gradSum / (n as f64)) as f32) : 0);
+      const alignedMean = f32x4.splat(-(alignedSum / (n as f64)) as f32);
+      for (at = 0, left = n; left > 0; left -= 4, at += 16) {
+        const normal = f32x4.mul(f32x4.sub(f32x4.sub(v128.load(x + at), a), b), scale);
+        let g = v128.load(dOut + at);
+        if (weight) g = f32x4.mul(g, v128.load(weight + at));
+        storeRow(dx + at, f32x4.mul(scale, madd(normal, alignedMean, f32x4.sub(g, gradMean))), left);
+      }
+      dx += n * 4;
+    }
+    x += n * 4;
+    dOut += n * 4;
+    if ((r + 1) % blockRows === 0 || r + 1 === rows) {
+      if (dw) flush(dw, weightSums, n);
+      if (db) flush(db, biasSums, n);
+    }
+  }
+}
+
+/** out += sums, which are cleared. */
+function flush(out: usize, sums: usize, n: i32): void {
+  for (; n > 0; n -= 4, out += 16, sums += 16) {
+    storeRow(out, f32x4.add(v128.load(out), v128.load(sums)), n);
+    v128.store(sums, f32x4.splat(0));
+  }
+}

@@ -1,0 +1,169 @@
+/** SIMD layerNorm and rmsNorm. Each function has the contract of reference.ts and returns false, nothing written, where it does not apply. */
+
+import type { FloatArray } from "../../src/dtype.ts";
+import { alloc, free } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { pays, type Stage, staged } from "../wasm/stage.ts";
+import type { RowSizes } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports; an address of 0 is an array that is not there. */
+export interface NormExports {
+  layerNorm(
+    out: number,
+    mean: number,
+    rstd: number,
+    x: number,
+    weight: number,
+    bias: number,
+    rows: number,
+    n: number,
+    eps: number,
+  ): void;
+  rmsNorm(out: number, rstd: number, x: number, weight: number, rows: number, n: number, eps: number): void;
+  normGrad(
+    dx: number,
+    dw: number,
+    db: number,
+    dOut: number,
+    x: number,
+    weight: number,
+    mean: number,
+    rstd: number,
+    rows: number,
+    n: number,
+    scratch: number,
+  ): void;
+}
+
+export const normExports = /* @__PURE__ */ wasmKernel<NormExports>(bytes);
+
+// Plain arrays below this size stay in JavaScript.
+const few = 512;
+
+type Optional = FloatArray | null;
+
+const applies = (
+  { rows, n }: RowSizes,
+  floats: readonly Optional[],
+  statistics: readonly Optional[],
+): boolean => {
+  const given = [...floats, ...statistics].filter((array) => array !== null);
+  return (
+    floats.every((array) => array === null || array instanceof Float32Array) &&
+    statistics.every((array) => array === null || array instanceof Float64Array) &&
+    pays(rows * n, few, ...given)
+  );
+};
+
+/** Stages arrays that may be missing and notes whether the heap had room for all. */
+function optionalStage(stage: Stage) {
+  const space = { enough: true };
+  const noted = (address: number): number => {
+    if (address === 0) space.enough = false;
+    return address;
+  };
+  return {
+    space,
+    input: (array: Optional): number => (array === null ? 0 : noted(stage.input(array, 0, array.length))),
+    output: (array: Optional): number =>
+      array === null ? 0 : noted(stage.output(array, 0, array.length, false)),
+  };
+}
+
+/** out = (x − mean) · rstd · weight + bias; mean and rstd hold doubles. */
+export function layerNorm(
+  out: FloatArray,
+  mean: FloatArray,
+  rstd: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  bias: Optional,
+  sizes: RowSizes,
+  eps: number,
+  exports = normExports(),
+): boolean {
+  if (exports === null || !applies(sizes, [out, x, weight, bias], [mean, rstd])) return false;
+  return staged((stage) => {
+    const { space, input, output } = optionalStage(stage);
+    const [from, scale, shift] = [x, weight, bias].map(input);
+    const [to, means, scales] = [out, mean, rstd].map(output);
+    if (!space.enough) return false;
+    exports.layerNorm(to, means, scales, from, scale, shift, sizes.rows, sizes.n, eps);
+    return true;
+  });
+}
+
+/** out = x · rstd · weight; rstd holds doubles. */
+export function rmsNorm(
+  out: FloatArray,
+  rstd: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  sizes: RowSizes,
+  eps: number,
+  exports = normExports(),
+): boolean {
+  if (exports === null || !applies(sizes, [out, x, weight], [rstd])) return false;
+  return staged((stage) => {
+    const { space, input, output } = optionalStage(stage);
+    const [from, scale] = [x, weight].map(input);
+    const [to, scales] = [out, rstd].map(output);
+    if (!space.enough) return false;
+    exports.rmsNorm(to, scales, from, scale, sizes.rows, sizes.n, eps);
+    return true;
+  });
+}
+
+/** The gradients of `layerNorm`; a null result is not computed. */
+export const layerNormGrad = (
+  dx: Optional,
+  dw: Optional,
+  db: Optional,
+  dOut: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  mean: FloatArray,
+  rstd: FloatArray,
+  sizes: RowSizes,
+  exports = normExports(),
+): boolean => grad(dx, dw, db, dOut, x, weight, mean, rstd, sizes, exports);
+
+/** The gradients of `rmsNorm`; a null result is not computed. */
+export const rmsNormGrad = (
+  dx: Optional,
+  dw: Optional,
+  dOut: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  rstd: FloatArray,
+  sizes: RowSizes,
+  exports = normExports(),
+): boolean => grad(dx, dw, null, dOut, x, weight, null, rstd, sizes, exports);
+
+function grad(
+  dx: Optional,
+  dw: Optional,
+  db: Optional,
+  dOut: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  mean: Optional,
+  rstd: FloatArray,
+  sizes: RowSizes,
+  exports: NormExports | null,
+): boolean {
+  if (exports === null || !applies(sizes, [dx, dw, db, dOut, x, weight], [mean, rstd])) return false;
+  return staged((stage) => {
+    const { space, input, output } = optionalStage(stage);
+    const inputs = [dOut, x, weight, mean, rstd].map(input);
+    const outputs = [dx, dw, db].map(output);
+    const sums = space.enough ? alloc(8 * (sizes.n + 3)) : 0;
+    if (sums === 0) return false;
+    const [dxAt, dwAt, dbAt] = outputs;
+    const [dOutAt, xAt, weightAt, meanAt, rstdAt] = inputs;
+    exports.normGrad(dxAt, dwAt, dbAt, dOutAt, xAt, weightAt, meanAt, rstdAt, sizes.rows, sizes.n, sums);
+    free(sums);
+    return true;
+  });
+}
