@@ -19,8 +19,10 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 /** Checks that `shape` is a list of non-negative integers whose product is a safe integer, and returns it frozen. */
 export function checkShape(op: string, shape: unknown): Shape {
-  if (!Array.isArray(shape))
-    throw new ShapeError(`${op}: a shape must be an array of sizes, got ${show(shape)}`);
+  if (!Array.isArray(shape)) {
+    const hint = typeof shape === "number" ? `; write [${shape}, …]` : "";
+    throw new ShapeError(`${op}: a shape must be an array of sizes, got ${show(shape)}${hint}`);
+  }
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 0) {
       throw new ShapeError(`${op}: sizes must be non-negative integers, got ${show(shape)}`);

@@ -229,7 +229,7 @@ export function backward(
   if (!isTensor(root)) throw new GradError(`backward: expected a tensor, got ${show(root)}`);
   if (!root.requiresGrad) {
     throw new GradError(
-      "backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to",
+      "backward: nothing to differentiate, got a tensor that no requiresGrad leaf leads to; give a leaf { requiresGrad: true } and compute outside of noGrad",
     );
   }
   if (!gradient && root.size !== 1) {

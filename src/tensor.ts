@@ -126,8 +126,9 @@ export class Tensor<D extends DType = DType> {
   }
 
   [Symbol.toPrimitive](hint: string): string | number {
-    if (hint === "string" || this.size !== 1) return this.toString();
-    return this.item();
+    if (hint !== "string" && this.size === 1) return this.item();
+    if (hint !== "number") return this.toString();
+    throw new ShapeError(`tensor: operators take no tensors, got ${show(this.shape)}; use add, mul, less, …`);
   }
 
   /** The same numbers outside the graph: no gradient flows through. Shares memory. */

@@ -50,13 +50,29 @@ export function setTrainable(model: object, pattern: PathPattern, on: boolean): 
     throw new OptionError(`setTrainable: expected true or false, got ${show(on)}`);
   }
   const fits = pathMatcher(pattern);
-  const found = findParameters(model).filter(({ path }) => fits(path));
-  if (found.length === 0) throw noMatch("setTrainable", "parameter", pattern);
+  const all = findParameters(model);
+  const found = all.filter(({ path }) => fits(path));
+  if (found.length === 0) {
+    throw noMatch(
+      "setTrainable",
+      "parameter",
+      pattern,
+      all.map(({ path }) => path),
+    );
+  }
   for (const { item } of found) item.trainable = on;
   return found.map(({ path }) => path);
 }
 
-export const noMatch = (op: string, what: string, pattern: PathPattern): OptionError =>
-  new OptionError(
-    `${op}: the pattern fits no ${what}, got ${pattern instanceof RegExp ? pattern : show(pattern)}`,
+/** `names` are those that the pattern could have fitted. */
+export function noMatch(
+  op: string,
+  what: string,
+  pattern: PathPattern,
+  names: readonly string[],
+): OptionError {
+  const some = names.slice(0, 6).join(", ") + (names.length > 6 ? ", …" : "");
+  return new OptionError(
+    `${op}: the pattern fits no ${what}, got ${pattern instanceof RegExp ? pattern : show(pattern)}; there ${names.length > 0 ? `are ${some}` : "is none"}`,
   );
+}

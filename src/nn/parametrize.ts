@@ -6,7 +6,7 @@ import { noGrad } from "../tape.ts";
 import { noMatch } from "./modes.ts";
 import { isParameter, type Parameter, type Transform } from "./parameter.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
-import { type Found, walk } from "./tree.ts";
+import { type Found, findParameters, walk } from "./tree.ts";
 
 /** Makes the transform of one parameter, for transforms with a state or parameters of their own. */
 export type TransformFactory = (parameter: Parameter, path: string) => Transform;
@@ -53,8 +53,17 @@ export function removeParametrization(
 ): string[] {
   const op = "removeParametrization";
   const { bake } = readOptions(op, options, { bake: true });
-  const found = fitting(op, model, pattern).filter(({ item }) => item.transforms.length > 0);
-  if (found.length === 0) throw noMatch(op, "transformed parameter", pattern);
+  const isTransformed = (parameter: Parameter): boolean => parameter.transforms.length > 0;
+  const found = fitting(op, model, pattern).filter(({ item }) => isTransformed(item));
+  if (found.length === 0) {
+    const paths = findParameters(model).filter(({ item }) => isTransformed(item));
+    throw noMatch(
+      op,
+      "transformed parameter",
+      pattern,
+      paths.map(({ path }) => path),
+    );
+  }
   const values = found.map(({ item, path }) => {
     if (!bake) return null;
     const value = noGrad(() => item.effective());
@@ -76,11 +85,13 @@ export function removeParametrization(
 function fitting(op: string, model: object, pattern: PathPattern): Found<Parameter>[] {
   const fits = pathMatcher(pattern);
   const found = new Map<Parameter, Found<Parameter>>();
+  const names: string[] = [];
   walk(model, (item, path, owner) => {
     if (!isParameter(item)) return true;
+    names.push(path);
     if (fits(path) && !found.has(item)) found.set(item, { path, item, owner });
     return false;
   });
-  if (found.size === 0) throw noMatch(op, "parameter", pattern);
+  if (found.size === 0) throw noMatch(op, "parameter", pattern, names);
   return [...found.values()];
 }

@@ -80,7 +80,14 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   for (const pattern of list as PathPattern[]) {
     const fits = pathMatcher(pattern);
     const found = named.filter(([path]) => fits(path));
-    if (found.length === 0) throw noMatch("taps", "layer", pattern);
+    if (found.length === 0) {
+      throw noMatch(
+        "taps",
+        "layer",
+        pattern,
+        named.map(([path]) => path),
+      );
+    }
     for (const [path, layer] of found) chosen.set(path, layer);
   }
   const pathsOf = new Map<Layer, string[]>();

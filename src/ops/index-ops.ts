@@ -1,6 +1,6 @@
 /** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
 
-import { isFloat, promote } from "../dtype.ts";
+import { isFloat, newArray, promote } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -20,7 +20,7 @@ function around(shape: Shape, axis: number): [outer: number, n: number, inner: n
 function asIndex(op: string, value: TensorLike, n: number): Tensor {
   const index = asTensor(op, value, "int32");
   if (isFloat(index.dtype) || index.dtype === "bool")
-    throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}`);
+    throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}; use .to("int32")`);
   const { data } = index;
   for (let i = 0; i < data.length; i++) {
     if (data[i] < 0 || data[i] >= n)
@@ -270,7 +270,7 @@ export function oneHot(index: TensorLike, options?: { classes?: number }): Tenso
   if (!Number.isInteger(count) || count < 1)
     throw new OptionError(`oneHot: classes must be a positive integer, got ${show(count)}`);
   const at = asIndex("oneHot", given, count);
-  const out = new Int32Array(at.size * count);
+  const out = newArray("int32", at.size * count);
   at.data.forEach((c: number, i: number) => {
     out[i * count + c] = 1;
   });

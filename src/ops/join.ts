@@ -52,15 +52,15 @@ const tensorList = (op: string, list: readonly TensorLike[]): readonly Tensor[] 
 
 /** Tensors joined along an existing axis. */
 export function concat(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
-  const { axis } = readOptions("concat", options, { axis: 0 });
   const list = tensorList("concat", tensors);
+  const { axis } = readOptions("concat", options, { axis: 0 });
   return concatRow(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
 }
 
 /** Tensors of one shape joined along a new axis. */
 export function stack(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
-  const { axis } = readOptions("stack", options, { axis: 0 });
   const list = tensorList("stack", tensors);
+  const { axis } = readOptions("stack", options, { axis: 0 });
   const odd = list.find((t) => !sameShape(t.shape, list[0].shape));
   if (odd)
     throw new ShapeError(

@@ -115,6 +115,12 @@ export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptio
 /** x·weightᵀ + bias: (…, in) with weight (out, in) and bias (out) -> (…, out). */
 export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Tensor {
   x = asTensor("linear", x);
+  weight = asTensor("linear", weight);
+  if (weight.rank === 2 && x.rank > 0 && x.shape[x.rank - 1] !== weight.shape[1]) {
+    throw new ShapeError(
+      `linear: x must end in the ${weight.shape[1]} input features of the weight, got ${show(x.shape)} and ${show(weight.shape)}`,
+    );
+  }
   const y = matmul(x, weight, { transposeB: true });
   return bias ? y.add(bias) : y;
 }

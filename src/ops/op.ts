@@ -170,6 +170,8 @@ function bind<I extends Inputs, O extends object, R>(
   return Object.assign(op, { row }) as unknown as Op<I, O, R>;
 }
 
+const tensors = (n: number): string => `${n} tensor${n > 1 ? "s" : ""}`;
+
 /** Tensors for the arguments; plain numbers take the dtype that the tensors beside them promote to. */
 function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
   let dtype: DType | undefined;
@@ -179,11 +181,11 @@ function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
     else plain = true;
   }
   const [least, most] = row.arity;
-  if (args.length < least || args.length > most) {
-    const wanted = args.length < least ? least : most;
-    throw new OptionError(
-      `${row.name}: ${args.length < least ? "needs" : "takes at most"} ${wanted} tensor${wanted > 1 ? "s" : ""}, got ${args.length > most ? show(args[most]) : args.length}`,
-    );
+  if (args.length < least) throw new OptionError(`${row.name}: needs ${tensors(least)}, got ${args.length}`);
+  if (args.length > most) {
+    const [name] = Object.keys(row.options ?? {});
+    const hint = name ? `; options are an object such as { ${name}: ${show(args[most])} }` : "";
+    throw new OptionError(`${row.name}: takes at most ${tensors(most)}, got ${show(args[most])}${hint}`);
   }
   if (!plain) return args as Inputs;
   return args.map((arg, i) => {

@@ -156,6 +156,7 @@ export function optimizer(
 
 function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | OptimizerRows): Group[] {
   const rows: OptimizerRows = Array.isArray(rules) ? rules : [[everything, rules as UpdateRule]];
+  for (const row of rows) checkRow(row, rules);
   const members = rows.map((): { path: string; parameter: Parameter }[] => []);
   const lost: string[] = [];
   const seen = new Set<Parameter>();
@@ -181,6 +182,16 @@ function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | Op
     const initialLr = rule.options.lr ?? 1;
     return { rule, parameters: members[i], initialLr, lr: initialLr };
   });
+}
+
+function checkRow(row: unknown, given: unknown): void {
+  const [takes, rule] = Array.isArray(row) ? row : [];
+  if (typeof takes === "function" && typeof (rule as Partial<UpdateRule> | null)?.update === "function")
+    return;
+  const hint = typeof given === "function" ? `; call it: ${show(given)}({ lr: 0.01 })` : "";
+  throw new OptionError(
+    `optimizer: needs an update rule or rows of [predicate, rule], got ${show(given)}${hint}`,
+  );
 }
 
 /** Parameters with their first path and owner; those of a list are named by their place in it. */

@@ -40,6 +40,10 @@ export function plan(options: Partial<PlanOptions>): Plan {
     default: null,
     rules: [],
   });
+  for (const rule of rules) {
+    if (!Array.isArray(rule) || rule.length !== 2)
+      throw new OptionError(`plan: a rule must be a pair [match, config], got ${show(rule)}`);
+  }
   return {
     explain(model) {
       const used = new Set<PlanRule>();

@@ -34,7 +34,7 @@ export function addGradients<M extends object>(op: string, model: M, loss: (mode
     () => {
       const result = loss(model);
       if (!isTensor(result) || result.size !== 1) {
-        throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}`);
+        throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}${advice(result)}`);
       }
       const value = result.item();
       if (!Number.isFinite(value)) {
@@ -45,6 +45,12 @@ export function addGradients<M extends object>(op: string, model: M, loss: (mode
     },
     { name: op },
   );
+}
+
+function advice(loss: unknown): string {
+  if (isTensor(loss)) return "; reduce it, for example with mean()";
+  if (loss instanceof Promise) return "; make the loss function synchronous";
+  return typeof loss === "number" ? "; return the tensor, without item()" : "";
 }
 
 /** Sums of gradients over `count` batches become means. */

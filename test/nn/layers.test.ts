@@ -65,7 +65,7 @@ describe("Linear", () => {
     ["no inputs", () => new Linear(0, 2), OptionError, "inFeatures must be a positive integer, got 0"],
     ["half an output", () => new Linear(2, 1.5), OptionError, "outFeatures"],
     ["an unknown option", () => new Linear(2, 2, { biased: true } as object), OptionError, '"biased"'],
-    ["an input of another size", () => new Linear(3, 2).forward(ones([1, 4])), ShapeError, "inner sizes"],
+    ["an input of another size", () => new Linear(3, 2).forward(ones([1, 4])), ShapeError, "input features"],
   ])("refuses %s", (_, run, kind, text) => {
     expect(run).toThrow(kind);
     expect(run).toThrow(text);
