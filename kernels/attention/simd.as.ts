@@ -5,7 +5,7 @@
  * into the padding. Row r sees its first `seen` keys, `seen` growing by `seenStep` a row. Addresses and strides are bytes.
  */
 
-import { exp } from "./exp.as";
+import { Float4 } from "../wasm/math.as";
 
 function lanesSum(v: v128): f32 {
   return (
@@ -65,7 +65,7 @@ export function expRows(
     const shift = f32x4.splat(peak);
     let sum = f32x4.splat(0);
     for (let j = 0; j < last; j += 4) {
-      const e = exp(f32x4.sub(v128.load(scores + j * 4), shift));
+      const e = Float4.expFalling(f32x4.sub(v128.load(scores + j * 4), shift));
       v128.store(scores + j * 4, e);
       sum = f32x4.add(sum, e);
     }
@@ -113,7 +113,7 @@ export function probabilities(
     const norm = load<f32>(lse + r * 4);
     const shift = f32x4.splat(norm);
     for (let j = 0; j < last; j += 4)
-      v128.store(scores + j * 4, exp(f32x4.sub(v128.load(scores + j * 4), shift)));
+      v128.store(scores + j * 4, Float4.expFalling(f32x4.sub(v128.load(scores + j * 4), shift)));
     const hidden = f32x4.splat(isNaN(norm) ? NaN : 0);
     for (let j = last; j < end; j += 4) v128.store(scores + j * 4, hidden);
     scores += ld * 4;
