@@ -67,6 +67,7 @@ export const softmaxGrad = fastest(softmaxReference.softmaxGrad, softmaxSimd.sof
 export const logSoftmax = fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax);
 export const logSoftmaxGrad = fastest(softmaxReference.logSoftmaxGrad, softmaxSimd.logSoftmaxGrad);
 export const strided = fastest(movementReference.strided, movementSimd.strided);
+export const scatterStrided = fastest(movementReference.scatterStrided, movementSimd.scatterStrided);
 export const permute = fastest(movementReference.permute, movementSimd.permute);
 export const attention = fastest(attentionReference.attention, attentionSimd.attention);
 export const attentionGrad = fastest(attentionReference.attentionGrad, attentionSimd.attentionGrad);

@@ -164,11 +164,17 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
   const all: [string, Gpt][] = [["float32", model], ...variants, ["1-bit, fine-tuned", fineTuned]];
   onPhase?.("measure", all.length);
   const rows: Row[] = [];
+  const runnable: Gpt[] = [];
   for (const [name, variant] of all) {
-    rows.push(measure(name, packedState(variant), validation, size));
+    const state = packedState(variant);
+    runnable.push(restored(state, size));
+    rows.push(rowOf(name, state, runnable[runnable.length - 1], validation, size));
     onStep?.({ done: rows.length, loss: rows[rows.length - 1].loss, tokens: 0 });
     await breathe();
   }
+  decodingSpeeds(runnable, size).forEach((speed, i) => {
+    rows[i].tokensPerSecond = speed;
+  });
   return { parameters: parameterCount(model), unigram: unigramEntropy(text), curves, sample, rows };
 }
 
@@ -237,10 +243,15 @@ function windows(text: Uint8Array, { batch, context }: Sizes, next: () => number
 
 const lossOf = (model: Gpt, x: Tensor, y: Tensor): Tensor => crossEntropy(model.forward(x), y);
 
-/** What the packed numbers make of the validation text: loss over evenly spaced windows, decoding speed, size. */
-function measure(name: string, state: PackedState, text: Uint8Array, size: Sizes): Row {
+/** A model holding the very numbers that a packed state stands for. */
+function restored(state: PackedState, size: Sizes): Gpt {
   const model = evaluate(makeModel(size, 0));
   loadStateDict(model, unpackedState(state));
+  return model;
+}
+
+/** The validation loss over evenly spaced windows, and the size. */
+function rowOf(name: string, state: PackedState, model: Gpt, text: Uint8Array, size: Sizes): Row {
   const batches = 12;
   let at = 0;
   let loss = 0;
@@ -248,20 +259,23 @@ function measure(name: string, state: PackedState, text: Uint8Array, size: Sizes
     const [x, y] = windows(text, size, () => at++ / (batches * size.batch));
     loss += noGrad(() => scope(() => lossOf(model, x, y).item())) / batches;
   }
-  const tokens = size.context - 8;
-  const start = performance.now();
-  model.generate(Array.from(text.subarray(0, 8)), { maxTokens: tokens, temperature: 0 });
-  const tokensPerSecond = (tokens * 1000) / (performance.now() - start);
   const bytes = packedBytes(state);
-  return {
-    name,
-    bitsPerWeight: (bytes * 8) / parameterCount(model),
-    bytes,
-    loss,
-    perplexity: Math.exp(loss),
-    tokensPerSecond,
-    state,
-  };
+  const bitsPerWeight = (bytes * 8) / parameterCount(model);
+  return { name, bitsPerWeight, bytes, loss, perplexity: Math.exp(loss), tokensPerSecond: 0, state };
+}
+
+/** Tokens a second of greedy decoding: the median of rounds in which the models take turns, after one to warm up. */
+function decodingSpeeds(models: readonly Gpt[], { context }: Sizes): number[] {
+  const rounds = 6;
+  const speeds = models.map(() => [] as number[]);
+  for (let round = 0; round < rounds; round++) {
+    models.forEach((model, i) => {
+      const start = performance.now();
+      model.generate([32], { maxTokens: context - 1, temperature: 0 });
+      if (round > 0) speeds[i].push(((context - 1) * 1000) / (performance.now() - start));
+    });
+  }
+  return speeds.map((list) => list.sort((a, b) => a - b)[list.length >> 1]);
 }
 
 export const isCheckpoint = (result: JobResult | Checkpoint): result is Checkpoint => "optimizer" in result;

@@ -1,7 +1,6 @@
 /** Ops that move elements without changing them. */
 
-import { scatterStrided } from "../../kernels/movement/reference.ts";
-import { permute as permuteLoop, strided } from "../backend.ts";
+import { permute as permuteLoop, scatterStrided, strided } from "../backend.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import {
   broadcastShapes,
