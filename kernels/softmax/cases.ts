@@ -14,7 +14,7 @@ export function* forwardCases(): Generator<ForwardArgs> {
     for (const scale of [1, 30, 1000]) {
       const x = wave(6 * n, n, scale);
       // Three rows with one special each, one of nothing but −Infinity.
-      if (n > 0) specials.forEach((value, r) => x.fill(value, r * n + (n >> 1), r * n + (n >> 1) + 1));
+      if (n > 0) for (let r = 0; r < specials.length; r++) x[r * n + (n >> 1)] = specials[r];
       x.fill(Number.NEGATIVE_INFINITY, 3 * n, 4 * n);
       yield [wave(6 * n, 1), x, { outer: 6, n, inner: 1 }];
     }
