@@ -1,5 +1,7 @@
 /** The element types, their arrays and the promotion table. */
 
+import { ShapeError } from "./errors.ts";
+
 export type DType = "float32" | "float64" | "int32" | "uint32" | "int8" | "uint8" | "bool";
 
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Int8Array | Uint8Array;
@@ -34,9 +36,16 @@ export const isFloat = (dtype: DType): dtype is "float32" | "float64" =>
 
 export const bytesPerElement = (dtype: DType): number => constructors[dtype].BYTES_PER_ELEMENT;
 
-/** A zeroed array of `size` elements (bool is stored as one byte, 0 or 1). */
+/**
+ * A zeroed array of `size` elements (bool is stored as one byte, 0 or 1). Throws ShapeError for more than the engine can
+ * allocate.
+ */
 export function newArray<D extends DType>(dtype: D, size: number): ArrayOf<D> {
-  return new constructors[dtype](size) as ArrayOf<D>;
+  try {
+    return new constructors[dtype](size) as ArrayOf<D>;
+  } catch (cause) {
+    throw new ShapeError(`tensor: too large to allocate, got ${size} elements of ${dtype}`, { cause });
+  }
 }
 
 /** The dtype a typed array stands for, or null for one that has no dtype here (Int16Array, BigInt64Array, …). */

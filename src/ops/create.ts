@@ -1,6 +1,6 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
-import { type DType, isDType, isFloat } from "../dtype.ts";
+import { type DType, isDType, isFloat, newArray } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import type { Rng } from "../random.ts";
@@ -40,12 +40,16 @@ export function ones(shape: Shape, options?: Partial<CreateOptions>): Tensor {
 }
 
 /** Every element `value`. */
-export const full = (shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor =>
-  filled("full", shape, value, options);
+export function full(shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+  if (typeof value !== "number")
+    throw new OptionError(`full: the value must be a number, got ${show(value)}`);
+  return filled("full", shape, value, options);
+}
 
 function filled(op: string, shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+  const sizes = checkShape(op, shape);
   const settings = read(op, options, plain);
-  const t = empty(checkShape(op, shape), settings.dtype);
+  const t = empty(sizes, settings.dtype);
   if (value !== 0) t.data.fill(convertArray(op, [value], settings.dtype)[0]);
   return finish(t, settings);
 }
@@ -55,12 +59,13 @@ export function arange(start: number, stop?: number, step = 1, options?: Partial
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (![from, to, step].every(Number.isFinite) || step === 0) {
     throw new OptionError(
-      `arange: needs finite bounds and a step other than 0, got ${from}, ${to} and ${step}`,
+      `arange: needs finite bounds and a step other than 0, got ${show(from)}, ${show(to)} and ${show(step)}`,
     );
   }
   const settings = read("arange", options, plain);
   const n = Math.max(0, Math.ceil((to - from) / step));
-  const values = Float64Array.from({ length: n }, (_, i) => from + i * step);
+  const values = newArray("float64", n);
+  for (let i = 0; i < n; i++) values[i] = from + i * step;
   return finish(wrap(convertArray("arange", values, settings.dtype), [n], settings.dtype), settings);
 }
 
@@ -71,16 +76,19 @@ export function linspace(
   count: number,
   options?: Partial<CreateOptions>,
 ): Tensor {
+  if (!Number.isFinite(start) || !Number.isFinite(stop))
+    throw new OptionError(`linspace: needs finite bounds, got ${show(start)} and ${show(stop)}`);
   if (!Number.isInteger(count) || count < 0)
     throw new OptionError(`linspace: the count must be a non-negative integer, got ${show(count)}`);
   const settings = read("linspace", options, plain);
-  const values = Float64Array.from({ length: count }, (_, i) => {
-    if (count === 1) return start;
-    // From both ends, so that the last one is stop exactly.
-    return i < count / 2
-      ? start + (i * (stop - start)) / (count - 1)
-      : stop - ((count - 1 - i) * (stop - start)) / (count - 1);
-  });
+  const values = newArray("float64", count);
+  // From both ends, so that the last one is stop exactly.
+  for (let i = 0; i < count; i++) {
+    values[i] =
+      i < count / 2
+        ? start + (i === 0 ? 0 : (i * (stop - start)) / (count - 1))
+        : stop - ((count - 1 - i) * (stop - start)) / (count - 1);
+  }
   return finish(wrap(convertArray("linspace", values, settings.dtype), [count], settings.dtype), settings);
 }
 
@@ -105,10 +113,11 @@ function draw(
   options: Partial<DrawOptions> | undefined,
   fill: (rng: Rng, out: Float32Array | Float64Array) => void,
 ): Tensor {
+  const sizes = checkShape(op, shape);
   const settings = read<DrawOptions>(op, options, drawn);
   if (!isFloat(settings.dtype))
     throw new DTypeError(`${op}: draws floats, got ${settings.dtype}; use randint`);
-  const t = empty(checkShape(op, shape), settings.dtype);
+  const t = empty(sizes, settings.dtype);
   fill(source(op, settings.rng), t.data as Float32Array);
   return finish(t, settings);
 }
@@ -129,7 +138,7 @@ export function randint(
   options?: Partial<Omit<DrawOptions, "requiresGrad">>,
 ): Tensor {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
-  const values = new Int32Array(sizeOf(checkShape("randint", shape)));
+  const values = newArray("int32", sizeOf(checkShape("randint", shape)));
   source("randint", rng).fillInt(values, low, high);
   return wrap(
     dtype === "int32" ? values : convertArray("randint", values, dtype),
@@ -141,7 +150,7 @@ export function randint(
 /** True with probability p, as bool. */
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
-  const out = new Uint8Array(sizeOf(checkShape("bernoulli", shape)));
+  const out = newArray("bool", sizeOf(checkShape("bernoulli", shape)));
   source("bernoulli", rng).fillBernoulli(out, p);
   return wrap(out, checkShape("bernoulli", shape), "bool");
 }

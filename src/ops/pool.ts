@@ -1,13 +1,9 @@
 /** Pooling over (N, C, H, W), and (N, C, L) by way of it. */
 
-import {
-  avgPool2dGrad as avgGradLoop,
-  avgPool2d as avgLoop,
-  maxPool2dIndices,
-} from "../../kernels/pool/reference.ts";
+import { avgPool2dGrad as avgGradLoop, avgPool2d as avgLoop, maxPool2dIndices } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import type { Shape } from "../shape.ts";
+import { checkShape, type Shape } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
@@ -202,6 +198,7 @@ export function adaptiveAvgPool2d(x: TensorLike, outputSize: number | readonly (
   if (!Array.isArray(given) || given.length !== 2)
     throw new OptionError(`adaptiveAvgPool2d: needs a size or a pair, got ${show(outputSize)}`);
   const [oh, ow] = readPair("adaptiveAvgPool2d", "outputSize", [given[0] ?? h, given[1] ?? w]);
+  checkShape("adaptiveAvgPool2d", [...x.shape.slice(0, -2), oh, ow]);
   const y = floats(x);
   if (oh === 1 && ow === 1) return y.mean({ axis: [-2, -1], keepDims: true });
   const rows = oh === h ? y : averages(h, oh, y).matmul(y, { transposeA: true });
