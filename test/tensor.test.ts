@@ -183,6 +183,14 @@ describe("no op writes what its dtype cannot hold", () => {
     expect(run).toThrow(DTypeError);
   });
 
+  it("adds uint32 as uint32", () => {
+    const large = tensor([2 ** 31, 1], { dtype: "uint32" });
+    expect(large.sum().item()).toBe(2 ** 31 + 1);
+    expect(large.prod().item()).toBe(2 ** 31);
+    expect(large.cumsum().toArray()).toEqual([2 ** 31, 2 ** 31 + 1]);
+    expect(large.sumTo([]).dtype).toBe("uint32");
+  });
+
   it("counts bool where it adds", () => {
     expect(flags.sumTo([]).item()).toBe(2);
     expect(flags.scatterAdd([0, 0, 2], tensor([true, true, true])).toArray()).toEqual([3, 0, 2]);
@@ -216,6 +224,15 @@ describe("creation", () => {
     expect(String(randn([3], { rng: new Rng(1) }))).toBe(String(randn([3], { rng: new Rng(1) })));
   });
 
+  it("resumes the default generator from a saved state", () => {
+    const rng = manualSeed(5);
+    rand([3]);
+    const saved = JSON.parse(JSON.stringify(rng.state));
+    const next = String(rand([3]));
+    manualSeed(6).state = saved;
+    expect(String(rand([3]))).toBe(next);
+  });
+
   it("refuses what makes no sense", () => {
     for (const run of [
       () => zeros([-1]),
@@ -235,6 +252,32 @@ describe("creation", () => {
       expect(run).toThrow(/got/);
     }
     expect(() => zeros([-1])).toThrow("zeros: sizes must be non-negative integers");
+    for (const bounds of [NaN, undefined, Infinity]) {
+      expect(() => linspace(0, bounds as never, 3)).toThrow(OptionError);
+    }
+    expect(() => full([2], undefined as never)).toThrow(OptionError);
+  });
+
+  it("refuses what no memory holds by a typed error, and at once", () => {
+    const huge = 2 ** 40;
+    const one = tensor([1]);
+    for (const run of [
+      () => zeros([huge]),
+      () => eye(2 ** 26),
+      () => arange(huge),
+      () => linspace(0, 1, huge),
+      () => rand([huge]),
+      () => randint(0, 2, [huge]),
+      () => bernoulli(0.5, [huge]),
+      () => one.broadcastTo([huge]),
+      () => one.pad([[huge, 0]]),
+      () => one.tile([huge]),
+      () => one.to("int32").oneHot({ classes: huge }),
+      () => zeros([2 ** 20, 1]).matmul(zeros([1, 2 ** 20])),
+      () => zeros([1, 1, 2, 2]).adaptiveAvgPool2d([2 ** 30, 2 ** 30]),
+    ]) {
+      expect(run).toThrow(ShapeError);
+    }
   });
 });
 
@@ -321,6 +364,19 @@ describe("shapes", () => {
     expect(() => (zeros([2, 3]) as unknown as { sum(axis: number): Tensor }).sum(1)).toThrow(
       "sum: takes at most 1 tensor, got 1",
     );
+  });
+});
+
+describe("median", () => {
+  it("is the lower middle, and NaN where there is one", () => {
+    const x = tensor([
+      [4, 1, 3, 2],
+      [1, Number.NaN, 3, 4],
+    ]);
+    const { values, indices } = x.median();
+    expect(values.toArray()).toEqual([2, Number.NaN]);
+    expect(indices.toArray()).toEqual([3, 1]);
+    expect(tensor([5]).median({ keepDims: true }).values.toArray()).toEqual([5]);
   });
 });
 

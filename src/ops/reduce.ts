@@ -78,10 +78,10 @@ const reduction = (
     }),
   });
 
-const countType = (d: DType): DType => (isFloat(d) ? d : "int32");
+const countType = (d: DType): DType => (isFloat(d) || d === "uint32" ? d : "int32");
 const floatType = (d: DType): DType => (isFloat(d) ? d : "float32");
 
-/** The sum; integers and bool sum to int32, 0 for an empty axis. */
+/** The sum; uint32 sums to itself, other integers and bool to int32; 0 for an empty axis. */
 export const sum = reduction("sum", sumLoop, (g, x) => g.broadcastTo(x.shape), { dtype: countType });
 
 /** The arithmetic mean; NaN for an empty axis. */

@@ -87,16 +87,30 @@ export function kthValue(x: TensorLike, k: number, options?: { axis?: number; ke
   if (!Number.isInteger(k) || k < 1 || k > x.shape[a]) {
     throw new OptionError(`kthValue: k must lie between 1 and the axis' size ${x.shape[a]}, got ${show(k)}`);
   }
-  const at = argsort(x, { axis: a }).slice([...Array<null>(a).fill(null), [k - 1, k]]);
-  const { values, indices } = ranked(x, at, a);
-  return keepDims ? { values, indices } : { values: values.squeeze(a), indices: indices.squeeze(a) };
+  return picked(x, place(argsort(x, { axis: a }), a, k - 1), a, keepDims);
 }
 
-/** The median along an axis (default the last): the lower of the two middle elements, as torch.median. */
+/** The indices of the elements that stand at `rank` in the order. */
+const place = (order: Tensor, axis: number, rank: number): Tensor =>
+  order.slice([...Array<null>(axis).fill(null), [rank, rank + 1]]);
+
+function picked(x: Tensor, at: Tensor, axis: number, keepDims: boolean): Ranked {
+  const { values, indices } = ranked(x, at, axis);
+  return keepDims ? { values, indices } : { values: values.squeeze(axis), indices: indices.squeeze(axis) };
+}
+
+/**
+ * The median along an axis (default the last): the lower of the two middle elements, or NaN where there is one, as
+ * torch.median.
+ */
 export function median(x: TensorLike, options?: { axis?: number; keepDims?: boolean }): Ranked {
   x = asTensor("median", x);
   const { axis, keepDims } = readOptions("median", options, { axis: -1, keepDims: false });
   const a = normalizeAxis("median", axis, x.rank);
   if (x.shape[a] === 0) throw new ShapeError(`median: nothing to choose from, got ${show(x.shape)}`);
-  return kthValue(x, Math.floor((x.shape[a] + 1) / 2), { axis: a, keepDims });
+  const order = argsort(x, { axis: a });
+  const middle = place(order, a, Math.floor((x.shape[a] - 1) / 2));
+  // NaN is the largest in the order.
+  const last = place(order, a, x.shape[a] - 1);
+  return picked(x, x.detach().gather(last, { axis: a }).isNaN().where(last, middle), a, keepDims);
 }
