@@ -8,8 +8,14 @@ import * as elementwiseReference from "../kernels/elementwise/reference.ts";
 import * as elementwiseSimd from "../kernels/elementwise/simd.ts";
 import * as gemmReference from "../kernels/gemm-f32/reference.ts";
 import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
+import * as lossReference from "../kernels/loss/reference.ts";
+import * as lossSimd from "../kernels/loss/simd.ts";
 import * as movementReference from "../kernels/movement/reference.ts";
 import * as movementSimd from "../kernels/movement/simd.ts";
+import * as normReference from "../kernels/norm/reference.ts";
+import * as normSimd from "../kernels/norm/simd.ts";
+import * as optimizerReference from "../kernels/optimizer/reference.ts";
+import * as optimizerSimd from "../kernels/optimizer/simd.ts";
 import * as poolReference from "../kernels/pool/reference.ts";
 import * as poolSimd from "../kernels/pool/simd.ts";
 import * as reduceReference from "../kernels/reduce/reference.ts";
@@ -66,6 +72,12 @@ export const softmax = fastest(softmaxReference.softmax, softmaxSimd.softmax);
 export const softmaxGrad = fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad);
 export const logSoftmax = fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax);
 export const logSoftmaxGrad = fastest(softmaxReference.logSoftmaxGrad, softmaxSimd.logSoftmaxGrad);
+export const crossEntropy = fastest(lossReference.crossEntropy, lossSimd.crossEntropy);
+export const crossEntropyGrad = fastest(lossReference.crossEntropyGrad, lossSimd.crossEntropyGrad);
+export const layerNorm = fastest(normReference.layerNorm, normSimd.layerNorm);
+export const layerNormGrad = fastest(normReference.layerNormGrad, normSimd.layerNormGrad);
+export const rmsNorm = fastest(normReference.rmsNorm, normSimd.rmsNorm);
+export const rmsNormGrad = fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad);
 export const strided = fastest(movementReference.strided, movementSimd.strided);
 export const scatterStrided = fastest(movementReference.scatterStrided, movementSimd.scatterStrided);
 export const permute = fastest(movementReference.permute, movementSimd.permute);
@@ -77,6 +89,10 @@ export const conv2dWeightGrad = fastest(convReference.conv2dWeightGrad, convSimd
 export const maxPool2dIndices = fastest(poolReference.maxPool2dIndices, poolSimd.maxPool2dIndices);
 export const avgPool2d = fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
 export const avgPool2dGrad = fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
+export const adam = fastest(optimizerReference.adam, optimizerSimd.adam);
+export const sgd = fastest(optimizerReference.sgd, optimizerSimd.sgd);
+export const lion = fastest(optimizerReference.lion, optimizerSimd.lion);
+export const signStep = fastest(optimizerReference.signStep, optimizerSimd.signStep);
 
 /** The backend in use. */
 export function backendInfo(): BackendInfo {

@@ -1,6 +1,6 @@
 /** Normalisation. */
 
-import * as kernel from "../../kernels/norm/reference.ts";
+import * as kernel from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";

@@ -1,9 +1,5 @@
 /** Softmax and what is built on it. */
 
-import {
-  crossEntropyGrad as crossEntropyGradLoop,
-  crossEntropy as crossEntropyLoop,
-} from "../../kernels/loss/reference.ts";
 import type { ReduceSizes } from "../../kernels/reduce/reference.ts";
 import * as kernel from "../backend.ts";
 import { type FloatArray, isFloat } from "../dtype.ts";
@@ -101,7 +97,7 @@ const crossEntropyGrad = defineOp<
   shape: ([, , logits]) => logits,
   dtype: ([, , logits]) => logits.dtype,
   forward: (out, [grad, lse, logits, target, weight], options) =>
-    crossEntropyGradLoop(
+    kernel.crossEntropyGrad(
       out as FloatArray,
       numbers(grad),
       numbers(lse),
@@ -133,7 +129,7 @@ export const crossEntropyRow = defineMultiOp<
   },
   dtype: ([logits]) => [logits.dtype, "float64"],
   forward([loss, lse], [logits, target, weight], options) {
-    crossEntropyLoop(
+    kernel.crossEntropy(
       loss as FloatArray,
       lse as FloatArray,
       numbers(logits),

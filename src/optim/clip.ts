@@ -1,6 +1,6 @@
 import type { FloatArray } from "../dtype.ts";
 import { GradError, OptionError, readOptions, show } from "../errors.ts";
-import type { Parameter } from "../nn/parameter.ts";
+import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { own, Storage } from "../storage.ts";
 import { Tensor } from "../tensor.ts";
 import { checkPositive } from "./options.ts";
@@ -38,7 +38,7 @@ export function clipGradNorm(
   const { normType } = readOptions("clipGradNorm", options, { normType: 2 });
   checkPositive("clipGradNorm", "maxNorm", maxNorm);
   if (!(normType > 0)) throw new OptionError(`clipGradNorm: normType must be above 0, got ${show(normType)}`);
-  const holders = withGrads(parameters);
+  const holders = withGrads("clipGradNorm", parameters);
   const grads = holders.map((parameter) => gradOf(parameter));
   const norm = gradNorm(grads, normType);
   if (!Number.isFinite(norm)) {
@@ -52,13 +52,23 @@ export function clipGradNorm(
 /** Limits each gradient element to [−limit, limit]; NaN stays. Each `grad` becomes a new tensor. As clip_grad_value_. */
 export function clipGradValue(parameters: Iterable<Parameter>, limit: number): void {
   checkPositive("clipGradValue", "the limit", limit);
-  for (const parameter of withGrads(parameters)) {
+  for (const parameter of withGrads("clipGradValue", parameters)) {
     replaceGrad(parameter, (g) => Math.min(Math.max(g, -limit), limit));
   }
 }
 
-const withGrads = (parameters: Iterable<Parameter>): Parameter[] =>
-  [...new Set(parameters)].filter((parameter) => parameter.grad !== null);
+function withGrads(op: string, parameters: Iterable<Parameter>): Parameter[] {
+  const list =
+    typeof (parameters as unknown) === "object" && Symbol.iterator in parameters
+      ? [...new Set(parameters)]
+      : null;
+  if (!list?.every(isParameter)) {
+    throw new OptionError(
+      `${op}: expected a list of parameters, got ${show(parameters)}; for a model, parameters(model)`,
+    );
+  }
+  return list.filter((parameter) => parameter.grad !== null);
+}
 
 const gradOf = (parameter: Parameter): FloatArray => (parameter.grad as Tensor).data as FloatArray;
 

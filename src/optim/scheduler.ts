@@ -27,6 +27,10 @@ export interface PlateauScheduler {
 export function schedule(optimizer: Optimizer, fn: Schedule): Scheduler;
 export function schedule(optimizer: Optimizer, fn: Plateau): PlateauScheduler;
 export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Scheduler | PlateauScheduler {
+  if (!Array.isArray(optimizer?.groups))
+    throw new OptionError(`schedule: needs an optimizer, got ${show(optimizer)}`);
+  if (typeof fn !== "function" && typeof (fn as Plateau | null | undefined)?.step !== "function")
+    throw new OptionError(`schedule: needs a schedule or a plateau, got ${show(fn)}`);
   const apply = (multiplier: number) => {
     for (const group of optimizer.groups) group.lr = group.initialLr * multiplier;
   };

@@ -1,3 +1,4 @@
+import { adam as adamKernel } from "../../backend.ts";
 import type { FloatArray } from "../../dtype.ts";
 import { readOptions } from "../../errors.ts";
 import { checkAtLeast, checkBetas } from "../options.ts";
@@ -50,24 +51,16 @@ export function adamRule(
       return state;
     },
     update(weight, grad, state, lr) {
-      const { mean, square, largest } = state;
       const step = ++state.step;
-      const size = lr / (1 - beta1 ** step);
-      const rootCorrection = Math.sqrt(1 - beta2 ** step);
-      const keep = decoupled ? 1 - lr * weightDecay : 1;
-      const coupled = decoupled ? 0 : weightDecay;
-      for (let i = 0; i < weight.length; i++) {
-        const w = weight[i] * keep;
-        const g = grad[i] + coupled * w;
-        mean[i] = beta1 * mean[i] + (1 - beta1) * g;
-        square[i] = beta2 * square[i] + (1 - beta2) * g * g;
-        let second = square[i];
-        if (largest) {
-          largest[i] = Math.max(largest[i], second);
-          second = largest[i];
-        }
-        weight[i] = w - (size * mean[i]) / (Math.sqrt(second) / rootCorrection + eps);
-      }
+      adamKernel(weight, grad, state.mean, state.square, state.largest ?? null, {
+        decay: decoupled ? lr * weightDecay : 0,
+        coupled: decoupled ? 0 : weightDecay,
+        beta1,
+        beta2,
+        size: lr / (1 - beta1 ** step),
+        rootCorrection: Math.sqrt(1 - beta2 ** step),
+        eps,
+      });
     },
   };
 }

@@ -1,3 +1,4 @@
+import { lion as lionKernel } from "../../backend.ts";
 import type { FloatArray } from "../../dtype.ts";
 import { readOptions } from "../../errors.ts";
 import { checkAtLeast, checkBetas } from "../options.ts";
@@ -27,12 +28,7 @@ export function lion(options?: Partial<LionOptions>): UpdateRule<State> {
     options: all,
     init: (size, weight) => ({ mean: zeros(size, weight) }),
     update(weight, grad, { mean }, lr) {
-      const keep = 1 - lr * weightDecay;
-      for (let i = 0; i < weight.length; i++) {
-        const g = grad[i];
-        weight[i] = weight[i] * keep - lr * Math.sign(beta1 * mean[i] + (1 - beta1) * g);
-        mean[i] = beta2 * mean[i] + (1 - beta2) * g;
-      }
+      lionKernel(weight, grad, mean, { lr, decay: lr * weightDecay, beta1, beta2 });
     },
   };
 }

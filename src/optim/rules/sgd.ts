@@ -1,3 +1,4 @@
+import { sgd as sgdKernel } from "../../backend.ts";
 import type { FloatArray } from "../../dtype.ts";
 import { OptionError, readOptions } from "../../errors.ts";
 import { checkAtLeast } from "../options.ts";
@@ -44,15 +45,8 @@ export function sgd(options?: Partial<SgdOptions>): UpdateRule<State> {
     init: (size, weight) => (momentum === 0 ? { step: 0 } : { step: 0, momentum: zeros(size, weight) }),
     update(weight, grad, state, lr) {
       const first = state.step === 0;
-      const buffer = state.momentum;
-      for (let i = 0; i < weight.length; i++) {
-        let d = direction * grad[i] + weightDecay * weight[i];
-        if (buffer) {
-          buffer[i] = first ? d : momentum * buffer[i] + (1 - dampening) * d;
-          d = nesterov ? d + momentum * buffer[i] : buffer[i];
-        }
-        weight[i] -= lr * d;
-      }
+      const settings = { lr, direction, weightDecay, momentum, dampening, nesterov, first };
+      sgdKernel(weight, grad, state.momentum ?? null, settings);
       state.step++;
     },
   };

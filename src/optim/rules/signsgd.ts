@@ -1,3 +1,4 @@
+import { signStep } from "../../backend.ts";
 import { readOptions } from "../../errors.ts";
 import { checkAtLeast } from "../options.ts";
 import type { UpdateRule } from "../rule.ts";
@@ -21,8 +22,7 @@ export function signSgd(options?: Partial<SignSgdOptions>): UpdateRule<Record<ne
     options: all,
     init: () => ({}),
     update(weight, grad, _state, lr) {
-      const keep = 1 - lr * weightDecay;
-      for (let i = 0; i < weight.length; i++) weight[i] = weight[i] * keep - lr * Math.sign(grad[i]);
+      signStep(weight, grad, null, { lr, decay: lr * weightDecay, momentum: 0 });
     },
   };
 }

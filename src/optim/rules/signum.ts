@@ -1,3 +1,4 @@
+import { signStep } from "../../backend.ts";
 import type { FloatArray } from "../../dtype.ts";
 import { readOptions } from "../../errors.ts";
 import { checkAtLeast, checkDecay } from "../options.ts";
@@ -26,11 +27,7 @@ export function signum(options?: Partial<SignumOptions>): UpdateRule<State> {
     options: all,
     init: (size, weight) => ({ mean: zeros(size, weight) }),
     update(weight, grad, { mean }, lr) {
-      const keep = 1 - lr * weightDecay;
-      for (let i = 0; i < weight.length; i++) {
-        mean[i] = momentum * mean[i] + (1 - momentum) * grad[i];
-        weight[i] = weight[i] * keep - lr * Math.sign(mean[i]);
-      }
+      signStep(weight, grad, mean, { lr, decay: lr * weightDecay, momentum });
     },
   };
 }
