@@ -27,6 +27,7 @@ const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
 // biome-ignore lint/correctness/noUnusedVariables: D is the dtype of the merged class
 export interface Tensor<D extends DType = DType> extends TensorMethods, Disposable {}
 
+/** Numbers of one dtype in a shape, contiguous and row-major. Made by `tensor`, `zeros`, `randn`, …; ops are its methods. */
 export class Tensor<D extends DType = DType> {
   readonly shape: Shape;
   readonly dtype: D;

@@ -45,7 +45,9 @@ export const counting = (a: DType, b: DType): DType =>
   a === "bool" && b === "bool" ? "int32" : promote(a, b);
 const floating = (a: DType, b: DType): DType => (isFloat(promote(a, b)) ? promote(a, b) : "float32");
 
+/** a + b, broadcast, in the promoted dtype; two bools count, in int32. */
 export const add = binary("add", plus, [(g) => g, (g) => g], counting);
+/** a − b, broadcast; dtypes as for add. */
 export const sub = binary("sub", minus, [(g) => g, (g) => g.neg()], counting);
 
 /** The product; int32 and uint32 wrap around exactly. */
@@ -111,6 +113,7 @@ export const atan2 = binary(
   ],
   floating,
 );
+/** √(a² + b²) without overflow. */
 export const hypot = binary(
   "hypot",
   (a, b) => Math.hypot(a, b),
@@ -148,14 +151,23 @@ const compare = (name: string, value: (a: number, b: number) => boolean) =>
     () => "bool",
   );
 
+/** Whether a equals b, element by element, as bool. */
 export const equal = compare("equal", (a, b) => a === b);
+/** Whether a differs from b, element by element, as bool; NaN differs from all. */
 export const notEqual = compare("notEqual", (a, b) => a !== b);
+/** a < b, element by element, as bool. */
 export const less = compare("less", (a, b) => a < b);
+/** a ≤ b, element by element, as bool. */
 export const lessEqual = compare("lessEqual", (a, b) => a <= b);
+/** a > b, element by element, as bool. */
 export const greater = compare("greater", (a, b) => a > b);
+/** a ≥ b, element by element, as bool. */
 export const greaterEqual = compare("greaterEqual", (a, b) => a >= b);
+/** Whether both are other than 0, as bool. */
 export const logicalAnd = compare("logicalAnd", (a, b) => a !== 0 && b !== 0);
+/** Whether one or both are other than 0, as bool. */
 export const logicalOr = compare("logicalOr", (a, b) => a !== 0 || b !== 0);
+/** Whether just one is other than 0, as bool. */
 export const logicalXor = compare("logicalXor", (a, b) => (a !== 0) !== (b !== 0));
 
 const bitwise = (name: string, value: Value, flags = true) =>
@@ -166,9 +178,13 @@ const bitwise = (name: string, value: Value, flags = true) =>
     return dtype;
   });
 
+/** a & b of integers or bool. Throws DTypeError for floats. */
 export const bitwiseAnd = bitwise("bitwiseAnd", (a, b) => a & b);
+/** a | b of integers or bool. Throws DTypeError for floats. */
 export const bitwiseOr = bitwise("bitwiseOr", (a, b) => a | b);
+/** a ^ b of integers or bool. Throws DTypeError for floats. */
 export const bitwiseXor = bitwise("bitwiseXor", (a, b) => a ^ b);
+/** a · 2^b of integers; bits beyond the dtype are lost. Throws DTypeError for floats and bool. */
 export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b), false);
 /** Keeps the sign of signed integers. */
 export const rightShift = bitwise(

@@ -31,10 +31,12 @@ function finish(t: Tensor, { requiresGrad }: CreateOptions): Tensor {
   return t;
 }
 
+/** Every element 0. */
 export function zeros(shape: Shape, options?: Partial<CreateOptions>): Tensor {
   return filled("zeros", shape, 0, options);
 }
 
+/** Every element 1. */
 export function ones(shape: Shape, options?: Partial<CreateOptions>): Tensor {
   return filled("ones", shape, 1, options);
 }

@@ -62,6 +62,7 @@ export const gate = (mask: Tensor, value: Tensor): Tensor => mask.where(value, 0
 
 export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
+/** −x. Throws DTypeError for bool. */
 export const neg = defineOp<[x: Tensor]>("neg", {
   arity: 1,
   options: {},
@@ -75,37 +76,55 @@ export const neg = defineOp<[x: Tensor]>("neg", {
 });
 /** |x|, with derivative 0 at 0. */
 export const abs = same("abs", Math.abs, (g, x) => g.mul(x.sign()));
+/** eˣ. */
 export const exp = smooth("exp", Math.exp, (g, _, y) => g.mul(y));
+/** 2ˣ. */
 export const exp2 = smooth(
   "exp2",
   (x) => 2 ** x,
   (g, _, y) => g.mul(y).mul(Math.LN2),
 );
+/** eˣ − 1, exact near 0. */
 export const expm1 = smooth("expm1", Math.expm1, (g, _, y) => g.mul(y.add(1)));
+/** The natural logarithm; −Infinity at 0, NaN below. */
 export const log = smooth("log", Math.log, (g, x) => g.div(x));
+/** The logarithm to base 2. */
 export const log2 = smooth("log2", Math.log2, (g, x) => g.div(x).mul(Math.LOG2E));
+/** The logarithm to base 10. */
 export const log10 = smooth("log10", Math.log10, (g, x) => g.div(x).mul(Math.LOG10E));
+/** log(1 + x), exact near 0. */
 export const log1p = smooth("log1p", Math.log1p, (g, x) => g.div(x.add(1)));
+/** √x; NaN below 0. */
 export const sqrt = smooth("sqrt", Math.sqrt, (g, _, y) => g.div(y.mul(2)));
+/** 1/√x. */
 export const rsqrt = smooth(
   "rsqrt",
   (x) => 1 / Math.sqrt(x),
   (g, _, y) => g.mul(y.mul(y).mul(y)).mul(-0.5),
 );
+/** x². */
 export const square = same("square", squareOf, (g, x) => g.mul(x).mul(2));
+/** 1/x. */
 export const reciprocal = smooth(
   "reciprocal",
   (x) => 1 / x,
   (g, _, y) => g.mul(y.mul(y)).neg(),
 );
+/** sin(x), of radians. */
 export const sin = smooth("sin", Math.sin, (g, x) => g.mul(x.cos()));
+/** cos(x), of radians. */
 export const cos = smooth("cos", Math.cos, (g, x) => g.mul(x.sin()).neg());
 /** d tan = 1 + tan². */
 export const tan = smooth("tan", Math.tan, (g, _, y) => g.mul(y.mul(y).add(1)));
+/** The angle in [−π/2, π/2] whose sine is x, in radians. */
 export const asin = smooth("asin", Math.asin, (g, x) => g.mul(x.mul(x).neg().add(1).rsqrt()));
+/** The angle in [0, π] whose cosine is x, in radians. */
 export const acos = smooth("acos", Math.acos, (g, x) => g.mul(x.mul(x).neg().add(1).rsqrt()).neg());
+/** The angle in (−π/2, π/2) whose tangent is x, in radians. */
 export const atan = smooth("atan", Math.atan, (g, x) => g.div(x.mul(x).add(1)));
+/** (eˣ − e⁻ˣ)/2. */
 export const sinh = smooth("sinh", Math.sinh, (g, x) => g.mul(x.cosh()));
+/** (eˣ + e⁻ˣ)/2. */
 export const cosh = smooth("cosh", Math.cosh, (g, x) => g.mul(x.sinh()));
 /** d tanh = 1 − tanh². */
 export const tanh = smooth("tanh", Math.tanh, (g, _, y) => g.mul(y.mul(y).neg().add(1)), tanhSlope);
@@ -129,8 +148,11 @@ export const sinc = smooth(
 export const sign = step("sign", (x) => Number(x > 0) - Number(x < 0));
 /** Rounds half to even. */
 export const round = step("round", roundEven);
+/** The greatest integer that is not above x, in the dtype of x. */
 export const floor = step("floor", Math.floor);
+/** The least integer that is not below x, in the dtype of x. */
 export const ceil = step("ceil", Math.ceil);
+/** x without its fraction, in the dtype of x. */
 export const trunc = step("trunc", Math.trunc);
 /** x − trunc(x). */
 export const frac = same(
@@ -189,9 +211,13 @@ const test = (name: string, value: (x: number) => boolean) =>
     forward: (out, [x]) => loop(out, x.data, (v) => (value(v) ? 1 : 0)),
   });
 
+/** Whether x is NaN, as bool. */
 export const isNaN = test("isNaN", Number.isNaN);
+/** Whether x is neither infinite nor NaN, as bool. */
 export const isFinite = test("isFinite", Number.isFinite);
+/** Whether x is infinite, of either sign, as bool. */
 export const isInf = test("isInf", (x) => x === Number.POSITIVE_INFINITY || x === Number.NEGATIVE_INFINITY);
+/** Whether x is 0, as bool. */
 export const logicalNot = test("logicalNot", (x) => x === 0);
 
 /** Bits flipped: ~x for integers, not x for bool. */

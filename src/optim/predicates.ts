@@ -6,6 +6,7 @@ import { type PathPattern, pathMatcher } from "../nn/pattern.ts";
 /** Sees a parameter's path (the first, of one that is shared), the parameter, and the layer that holds it (not known for parameters given as a list). */
 export type Predicate = (path: string, parameter: Parameter, owner?: object) => boolean;
 
+/** Takes every parameter: for the last row of an optimizer. */
 export const everything: Predicate = () => true;
 
 /** Parameters of one bit: marked `binary`, or with a transform of `bits` 1. */
