@@ -121,6 +121,7 @@ export function own<T extends Holder>(tensor: T): T {
 
 /** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
 export function keep<T extends Holder>(tensor: T): T {
+  if (!isHolder(tensor)) throw new OptionError(`keep: expected a tensor, got ${show(tensor)}`);
   const { storage } = tensor;
   const parent = openFrom(storage.frame?.parent ?? null);
   leave(storage);
@@ -148,8 +149,8 @@ function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] 
 }
 
 /** Storage of another copy of the library (ESM beside CJS) is another class of the same form. */
-const isHolder = (value: object): boolean => {
-  const storage = (value as { storage?: { frame?: unknown; version?: unknown } }).storage;
+const isHolder = (value: unknown): boolean => {
+  const storage = (value as { storage?: { frame?: unknown; version?: unknown } } | null | undefined)?.storage;
   return typeof storage === "object" && storage !== null && "frame" in storage && "version" in storage;
 };
 

@@ -18,6 +18,7 @@ export function parseCsv(text: string, options?: { delimiter?: string; quote?: s
   if (quote.length > 1 || /[\r\n]/.test(quote)) {
     throw new OptionError(`csv: the quote must be one character or empty, got ${show(quote)}`);
   }
+  if (typeof text !== "string") throw new OptionError(`csv: expected text, got ${show(text)}`);
   const rows: string[][] = [];
   let row: string[] = [];
   let line = 1;
@@ -93,6 +94,8 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
     delimiter: ",",
     quote: '"',
   });
+  if (typeof source !== "string" && !(source instanceof Uint8Array))
+    throw new OptionError(`csv: expected text or a Uint8Array, got ${show(source)}`);
   const content = typeof source === "string" ? source : decodeUtf8("csv", source);
   const rows = parseCsv(content.startsWith("\uFEFF") ? content.slice(1) : content, { delimiter, quote });
   const first = rows[0] ?? [];

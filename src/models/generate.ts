@@ -7,7 +7,7 @@ import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import type { CausalCall } from "./language.ts";
-import { checkSampling, type SampleOptions, sampleToken } from "./sample.ts";
+import { checkSampling, type SampleOptions, sampleDefaults, sampleToken } from "./sample.ts";
 
 export interface StreamOptions extends SampleOptions {
   /** The most tokens to make. */
@@ -32,10 +32,7 @@ export interface CausalModel {
 
 const streamDefaults: StreamOptions = {
   maxTokens: undefined as never,
-  temperature: 1,
-  topK: null,
-  topP: null,
-  rng: null,
+  ...sampleDefaults,
   stop: null,
 };
 
@@ -55,16 +52,25 @@ export function stream(
     throw new OptionError(`generate: maxTokens must be a non-negative integer, got ${show(maxTokens)}`);
   }
   checkSampling("generate", settings);
-  if (prompt.length === 0) {
-    throw new OptionError("generate: the prompt must hold at least one token, got none");
+  const text = Array.from(typeof prompt === "object" && prompt !== null ? prompt : []);
+  if (text.length === 0) {
+    throw new OptionError(`generate: the prompt must be a list of at least one token, got ${show(prompt)}`);
   }
-  if (prompt.length > model.context) {
+  const stops = stop === null ? [] : [stop].flat();
+  for (const [name, ids] of [
+    ["the prompt", text],
+    ["stop", stops],
+  ] as const) {
+    const odd = ids.find((id) => !Number.isInteger(id) || id < 0);
+    if (odd !== undefined) throw new OptionError(`generate: ${name} must hold token ids, got ${show(odd)}`);
+  }
+  if (text.length > model.context) {
     throw new ShapeError(
-      `generate: the prompt must fit the context of ${model.context}, got ${prompt.length} tokens; cut it`,
+      `generate: the prompt must fit the context of ${model.context}, got ${text.length} tokens; cut it`,
     );
   }
   // Checked here and not at the first token, which may be asked for much later.
-  return tokens(model, Array.from(prompt), settings, new Set(stop === null ? [] : [stop].flat()));
+  return tokens(model, text, settings, new Set(stops));
 }
 
 function* tokens(
@@ -73,6 +79,8 @@ function* tokens(
   settings: StreamOptions,
   stops: ReadonlySet<number>,
 ): Generator<number, void, undefined> {
+  const { temperature, topK, topP, rng } = settings;
+  const sampling = { temperature, topK, topP, rng };
   const caches = model.newCache();
   let unread = text;
   try {
@@ -81,7 +89,7 @@ function* tokens(
         for (const cache of caches) cache.clear();
         unread = text.slice(-Math.max(1, model.context >> 1));
       }
-      const id = sampleToken(lastLogits(model, unread, caches), settings);
+      const id = sampleToken(lastLogits(model, unread, caches), sampling);
       text.push(id);
       unread = [id];
       yield id;
@@ -98,7 +106,10 @@ export function generate(
   prompt: ArrayLike<number>,
   options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
 ): number[] {
-  const { onToken = null, ...rest } = options;
+  const { onToken, ...rest } = readOptions<GenerateOptions>("generate", options, {
+    ...streamDefaults,
+    onToken: null,
+  });
   const made: number[] = [];
   for (const id of stream(model, prompt, rest)) {
     made.push(id);

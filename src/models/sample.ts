@@ -1,6 +1,6 @@
 /** Choosing the next token from logits. */
 
-import { OptionError, show } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import type { Rng } from "../random.ts";
 
@@ -17,6 +17,8 @@ export interface SampleOptions {
   rng: Rng | null;
 }
 
+export const sampleDefaults: SampleOptions = { temperature: 1, topK: null, topP: null, rng: null };
+
 export function checkSampling(op: string, { temperature, topK, topP }: SampleOptions): void {
   if (!(temperature >= 0 && temperature < Infinity)) {
     throw new OptionError(`${op}: temperature must be finite and not negative, got ${show(temperature)}`);
@@ -30,8 +32,12 @@ export function checkSampling(op: string, { temperature, topK, topP }: SampleOpt
 }
 
 /** The id drawn from softmax(logits/temperature), cut by topK, then by topP. */
-export function sampleToken(logits: ArrayLike<number>, options: SampleOptions): number {
-  const { temperature, topK, topP, rng } = options;
+export function sampleToken(logits: ArrayLike<number>, options?: Partial<SampleOptions>): number {
+  const settings = readOptions<SampleOptions>("sampleToken", options, sampleDefaults);
+  checkSampling("sampleToken", settings);
+  const { temperature, topK, topP, rng } = settings;
+  if (typeof logits?.length !== "number")
+    throw new OptionError(`sampleToken: expected a list of logits, got ${show(logits)}`);
   if (temperature === 0) return likeliest(logits);
   const peak = logits[likeliest(logits)];
   const cut = topK !== null || topP !== null;
@@ -57,7 +63,7 @@ export function sampleToken(logits: ArrayLike<number>, options: SampleOptions): 
 function likeliest(logits: ArrayLike<number>): number {
   let best = 0;
   for (let id = 0; id < logits.length; id++) {
-    if (!(logits[id] < Infinity)) {
+    if (typeof logits[id] !== "number" || !(logits[id] < Infinity)) {
       throw new OptionError(
         `sampleToken: logits must be finite or −Infinity, got ${logits[id]} for id ${id}`,
       );

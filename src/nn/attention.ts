@@ -120,7 +120,8 @@ export class MultiHeadAttention {
   }
 
   /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
-  forward(x: Tensor, options?: Partial<AttentionCall>): Tensor {
+  forward(x: TensorLike, options?: Partial<AttentionCall>): Tensor {
+    x = asTensor("MultiHeadAttention", x);
     const call = readOptions<AttentionCall>("MultiHeadAttention", options, {
       ...selfAttentionCall,
       context: null,
@@ -169,7 +170,14 @@ export function checkShare(op: string, dropout: number): void {
 
 function sources(context: AttentionCall["context"], x: Tensor): readonly [Tensor, Tensor] {
   if (context === null) return [x, x];
-  return isTensor(context) ? [context, context] : (context as readonly [Tensor, Tensor]);
+  if (isTensor(context)) return [context, context];
+  const pair: unknown = context;
+  if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(isTensor)) {
+    throw new OptionError(
+      `MultiHeadAttention: context must be a tensor or a pair of them, got ${show(pair)}`,
+    );
+  }
+  return context;
 }
 
 /** (B, T, H·D) -> (B, H, T, D). */

@@ -1,7 +1,7 @@
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { type NormOptions, unitAffine } from "./norm.ts";
 import type { Parameter } from "./parameter.ts";
@@ -97,7 +97,8 @@ export class BatchNorm1d extends BatchNorm {
     super("BatchNorm1d", channels, options);
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("BatchNorm1d", x);
     if (x.rank !== 2 && x.rank !== 3) {
       throw new ShapeError(`BatchNorm1d: needs (N, C) or (N, C, L), got ${show(x.shape)}`);
     }
@@ -114,7 +115,8 @@ export class BatchNorm2d extends BatchNorm {
     super("BatchNorm2d", channels, options);
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("BatchNorm2d", x);
     if (x.rank !== 4) throw new ShapeError(`BatchNorm2d: needs (N, C, H, W), got ${show(x.shape)}`);
     return this.normalize("BatchNorm2d", x);
   }

@@ -1,6 +1,6 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkGroups, checkSizes } from "./sizes.ts";
@@ -57,7 +57,8 @@ export class Conv1d {
     this.bias = drawn.bias;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("Conv1d", x);
     const { stride, padding, dilation, groups } = this;
     return x.conv1d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
   }
@@ -102,7 +103,8 @@ export class Conv2d {
     this.bias = drawn.bias;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("Conv2d", x);
     const { stride, padding, dilation, groups } = this;
     return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
   }

@@ -1,6 +1,6 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import type { Rng } from "../random.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
 
 /** In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
@@ -17,7 +17,8 @@ export class Dropout {
     this.rng = readOptions<RngOption>("Dropout", options, { rng: null }).rng;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("Dropout", x);
     const { p, training, rng } = this;
     return x.dropout({ p, training, rng });
   }

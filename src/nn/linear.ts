@@ -1,7 +1,7 @@
 import type { DType } from "../dtype.ts";
 import { readOptions } from "../errors.ts";
 import type { Rng } from "../random.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import { Parameter } from "./parameter.ts";
@@ -47,7 +47,8 @@ export class Linear {
     this.bias = drawn.bias;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("Linear", x);
     return x.linear(this.weight.effective(), this.bias?.effective());
   }
 }

@@ -23,6 +23,8 @@ function setTraining<M extends object>(model: M, on: boolean): M {
 
 /** Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws StageError for an async `fn`. */
 export function whileEvaluating<R>(model: object, fn: () => R): R {
+  if (typeof fn !== "function")
+    throw new OptionError(`whileEvaluating: expected a function, got ${show(fn)}`);
   const training: { training: boolean }[] = [];
   walk(model, (item) => {
     const part = item as { training?: unknown };

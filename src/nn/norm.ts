@@ -2,7 +2,8 @@
 
 import type { DType } from "../dtype.ts";
 import { readOptions } from "../errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkShape } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
 import { Parameter } from "./parameter.ts";
@@ -30,7 +31,7 @@ export function unitAffine(
 }
 
 const toShape = (op: string, size: number | readonly number[]): readonly number[] => {
-  const shape = typeof size === "number" ? [size] : [...size];
+  const shape = typeof size === "number" ? [size] : [...checkShape(op, size)];
   checkSizes(op, Object.fromEntries(shape.map((n, i) => [`axis ${i} of the normalised shape`, n])));
   return shape;
 };
@@ -57,7 +58,8 @@ export class LayerNorm {
     this.bias = made.bias;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("LayerNorm", x);
     const { eps, normalizedShape } = this;
     return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
   }
@@ -81,7 +83,8 @@ export class RMSNorm {
     this.weight = unitAffine(this.normalizedShape, { affine, bias: false, dtype }).weight;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("RMSNorm", x);
     const { eps, normalizedShape } = this;
     return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
   }
@@ -111,7 +114,8 @@ export class GroupNorm {
     this.bias = made.bias;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("GroupNorm", x);
     const { groups, eps } = this;
     return x.groupNorm(this.weight?.effective(), this.bias?.effective(), { groups, eps });
   }

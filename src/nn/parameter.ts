@@ -4,7 +4,7 @@ import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError, show } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import { own } from "../storage.ts";
-import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 /** What a parameter's value passes through before a layer uses it: a mask, a quantizer, a re-parametrization. */
 export interface Transform {
@@ -16,6 +16,7 @@ export interface Transform {
 
 const brand = Symbol.for("bitgrad.parameter");
 
+/** A trainable leaf of a model and the transforms that layers read it through. */
 export class Parameter {
   /** The latent value: a leaf that requires a gradient while the parameter is trainable. */
   readonly value: Tensor;
@@ -24,6 +25,7 @@ export class Parameter {
 
   /** Takes over `value`, which must be a float tensor. Throws DTypeError otherwise. */
   constructor(value: Tensor) {
+    if (!isTensor(value)) throw new DTypeError(`Parameter: needs a float tensor, got ${show(value)}`);
     if (!isFloat(value.dtype)) throw new DTypeError(`Parameter: needs a float tensor, got ${value.dtype}`);
     this.value = own(value.detach());
     this.value.requiresGrad = true;

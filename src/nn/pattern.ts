@@ -15,7 +15,10 @@ export const matchPath = (pattern: PathPattern, path: string): boolean => pathMa
 export function pathMatcher(pattern: PathPattern): (path: string) => boolean {
   // search, unlike test, is blind to the lastIndex of a global RegExp.
   const expression = pattern instanceof RegExp ? pattern : compile(pattern);
-  return (path) => path.search(expression) !== -1;
+  return (path) => {
+    if (typeof path !== "string") throw new OptionError(`matchPath: a path must be text, got ${show(path)}`);
+    return path.search(expression) !== -1;
+  };
 }
 
 function compile(pattern: unknown): RegExp {

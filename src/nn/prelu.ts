@@ -1,13 +1,15 @@
 import type { DType } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { constant } from "./init.ts";
 import { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 
 /** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
-export function prelu(x: Tensor, slope: Tensor): Tensor {
+export function prelu(x: TensorLike, slope: TensorLike): Tensor {
+  x = asTensor("prelu", x);
+  slope = asTensor("prelu", slope);
   if (slope.size !== 1 && slope.size !== (x.rank > 1 ? x.shape[1] : x.size)) {
     throw new ShapeError(
       `prelu: needs one slope or one a channel, got ${show(slope.shape)} for ${show(x.shape)}`,
@@ -28,7 +30,7 @@ export class PReLU {
     this.weight = constant(new Parameter(blank([count], dtype)), initial);
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
     return prelu(x, this.weight.effective());
   }
 }

@@ -1,6 +1,6 @@
 import { readOptions } from "../errors.ts";
 import { relu, sigmoid } from "../ops/activation.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { Conv2d } from "./conv.ts";
 import type { RngOption } from "./init.ts";
 
@@ -32,7 +32,8 @@ export class SqueezeExcite {
     this.gate = gate;
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("SqueezeExcite", x);
     const average = x.adaptiveAvgPool2d(1);
     return x.mul(this.gate(this.fc2.forward(this.activation(this.fc1.forward(average)))));
   }

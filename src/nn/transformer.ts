@@ -3,7 +3,7 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
   type AttentionOptions,
   checkShare,
@@ -58,7 +58,8 @@ export class FeedForward {
     this.down = new Linear(hidden, dim, { bias, rng });
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: TensorLike): Tensor {
+    x = asTensor("FeedForward", x);
     const act = activations[this.activation];
     const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
     return this.down.forward(inner);
@@ -153,7 +154,8 @@ export class TransformerEncoderLayer {
   }
 
   /** Takes the options of `MultiHeadAttention.forward`, but for `context`. */
-  forward(x: Tensor, options?: Partial<SelfAttentionCall>): Tensor {
+  forward(x: TensorLike, options?: Partial<SelfAttentionCall>): Tensor {
+    x = asTensor("TransformerEncoderLayer", x);
     const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
     const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
     return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
@@ -205,7 +207,8 @@ export class TransformerDecoderLayer {
   }
 
   /** x (B, T, C) attends to itself, causally unless told otherwise, and to the memory (B, S, C). */
-  forward(x: Tensor, memory: Tensor, options?: Partial<DecoderCall>): Tensor {
+  forward(x: TensorLike, memory: TensorLike, options?: Partial<DecoderCall>): Tensor {
+    x = asTensor("TransformerDecoderLayer", x);
     const { memoryMask, memoryHeadMask, memoryCapture, ...call } = readOptions(
       "TransformerDecoderLayer",
       options,
@@ -213,7 +216,7 @@ export class TransformerDecoderLayer {
     );
     const { rng } = call;
     const cross = {
-      context: memory,
+      context: asTensor("TransformerDecoderLayer", memory),
       mask: memoryMask,
       headMask: memoryHeadMask,
       capture: memoryCapture,

@@ -112,6 +112,7 @@ const doubles = (op: string, inputs: readonly TensorLike[]): Tensor[] => {
 
 /** All float results of f as one vector. */
 function flat(op: string, f: Checked, x: Tensor[]): Tensor {
+  if (typeof f !== "function") throw new OptionError(`${op}: expected a function, got ${show(f)}`);
   const result = f(...x);
   const list = isTensor(result) ? [result] : result;
   if (!Array.isArray(list) || !list.every(isTensor)) {

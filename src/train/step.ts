@@ -1,6 +1,6 @@
 /** One training step, in a scope of its own. */
 
-import { GradError, ShapeError, show } from "../errors.ts";
+import { GradError, OptionError, ShapeError, show } from "../errors.ts";
 import { parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { own, scope } from "../storage.ts";
@@ -16,6 +16,10 @@ export function trainStep<M extends object>(
   optimizer: Optimizer,
   loss: (model: M) => Tensor,
 ): number {
+  if (typeof optimizer?.step !== "function")
+    throw new OptionError(`trainStep: needs an optimizer, got ${show(optimizer)}`);
+  if (typeof loss !== "function")
+    throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
   dropGradients(model, optimizer);
   const value = addGradients("trainStep", model, loss);
   optimizer.step();

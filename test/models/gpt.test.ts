@@ -1,4 +1,4 @@
-import { manualSeed, memory, Rng, randint, type Tensor, tensor } from "bitgrad";
+import { manualSeed, memory, OptionError, Rng, randint, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import { namedParameters, parameterCount, stateDict, withoutDraws } from "bitgrad/nn";
 import { leakCheck } from "bitgrad/testing";
@@ -181,6 +181,16 @@ describe("generate", () => {
       text.push(id);
     }
     expect(made).toHaveLength(9);
+  });
+
+  it("refuses a prompt or stop ids that are no token ids", () => {
+    const gpt = makeGpt();
+    const options = { maxTokens: 1 };
+    for (const prompt of ["hi", [1.5], [-1], [Number.NaN], null, undefined]) {
+      expect(() => gpt.generate(prompt as never, options)).toThrow(OptionError);
+    }
+    expect(() => gpt.generate([1], { ...options, stop: "." as never })).toThrow(OptionError);
+    expect(() => gpt.generate([1], undefined as never)).toThrow(OptionError);
   });
 
   it("streams the tokens that generate returns, one at a time", () => {
