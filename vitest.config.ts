@@ -13,6 +13,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: "./kernels/wasm/build.ts",
+    setupFiles: "./test/backend-setup.ts",
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },
