@@ -10,7 +10,7 @@ import { exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
  */
 const layers: readonly Record<string, { beside?: readonly string[]; types?: readonly string[] }>[] = [
   {
-    dtype: {},
+    dtype: { beside: ["errors"] },
     errors: {},
     state: {},
     shape: { beside: ["errors"] },
