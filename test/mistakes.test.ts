@@ -1,7 +1,7 @@
 import { concat, noGrad, ones, randn, type Tensor, tensor, zeros } from "bitgrad";
 import { Embedding, Linear, parametrize, Sequential } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
-import { binaryWeightOnly, plan } from "bitgrad/quant";
+import { binaryWeightOnly, plan, prepare } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 
@@ -52,6 +52,21 @@ describe("a beginner's mistake meets a message that says what to do", () => {
       "a plan's rule that is no pair",
       () => plan({ rules: raw([{ match: "0.weight", config: binaryWeightOnly() }]) }),
       "plan: a rule must be a pair [match, config], got Object",
+    ],
+    [
+      "a preset that was not called",
+      () => plan({ default: raw(binaryWeightOnly) }),
+      "plan: default must be a preset such as int8WeightOnly() or null, got binaryWeightOnly; call it",
+    ],
+    [
+      "a rule's config that is none",
+      () => plan({ rules: [["**", raw("int8")]] }),
+      'plan: rule 0 must give a preset such as int8WeightOnly() or null, got "int8"',
+    ],
+    [
+      "a preset where a plan belongs",
+      () => prepare(linear, raw(binaryWeightOnly())),
+      "prepare: needs a plan, got Object; wrap it: plan({ default: … })",
     ],
     [
       "an asynchronous loss",

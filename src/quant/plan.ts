@@ -34,15 +34,25 @@ export interface Plan {
 const matches = ([match]: PlanRule, path: string, parameter: Parameter, owner: object): boolean =>
   typeof match === "function" ? match(path, parameter, owner) : matchPath(match, path);
 
+function checkConfig(what: string, config: QuantConfig | null): void {
+  if (config === null || typeof config?.weight?.params === "function") return;
+  const hint = typeof config === "function" ? "; call it" : "";
+  throw new OptionError(
+    `plan: ${what} a preset such as int8WeightOnly() or null, got ${show(config)}${hint}`,
+  );
+}
+
 /** A plan of quantization by path. A tied parameter follows the first of its names that a rule matches. */
 export function plan(options: Partial<PlanOptions>): Plan {
   const { default: fallback, rules } = readOptions<PlanOptions>("plan", options, {
     default: null,
     rules: [],
   });
-  for (const rule of rules) {
+  checkConfig("default must be", fallback);
+  for (const [i, rule] of rules.entries()) {
     if (!Array.isArray(rule) || rule.length !== 2)
       throw new OptionError(`plan: a rule must be a pair [match, config], got ${show(rule)}`);
+    checkConfig(`rule ${i} must give`, rule[1]);
   }
   return {
     explain(model) {
@@ -79,8 +89,10 @@ export const quantizedTransform = (parameter: Parameter): QuantizedTransform | n
  * Makes the planned parameters train through their quantizers, in place, and returns the model. Throws StageError for a
  * parameter that already has one.
  */
-export function prepare<M extends object>(model: M, { explain }: Plan): M {
-  const planned = explain(model).filter(({ config }) => config !== null);
+export function prepare<M extends object>(model: M, plan: Plan): M {
+  if (typeof plan?.explain !== "function")
+    throw new OptionError(`prepare: needs a plan, got ${show(plan)}; wrap it: plan({ default: … })`);
+  const planned = plan.explain(model).filter(({ config }) => config !== null);
   for (const { path, parameter } of planned) {
     if (quantizedTransform(parameter))
       throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
