@@ -22,6 +22,7 @@ import type { Tensor, TensorLike } from "./tensor.ts";
 type Reduce = Partial<ReduceOptions>;
 type ArgReduce = { axis?: number | null; keepDims?: boolean };
 type Maybe = Tensor | null;
+type Conv1d = Omit<ConvOptions, "padding"> & { padding: number | readonly [number, number] };
 
 export interface TensorMethods {
   // gradient
@@ -195,15 +196,11 @@ export interface TensorMethods {
   batchNorm(mean?: Maybe, variance?: Maybe, weight?: Maybe, bias?: Maybe, options?: { eps?: number }): Tensor;
   groupNorm(weight?: Maybe, bias?: Maybe, options?: { groups?: number; eps?: number }): Tensor;
   instanceNorm(weight?: Maybe, bias?: Maybe, options?: { eps?: number }): Tensor;
-  conv1d(
-    weight: Tensor,
-    bias?: Maybe,
-    options?: Partial<Omit<ConvOptions, "padding"> & { padding: number | readonly [number, number] }>,
-  ): Tensor;
-  conv2d(weight: Tensor, bias?: Maybe, options?: Partial<ConvOptions>): Tensor;
+  conv1d(weight: Tensor, bias?: Maybe | Partial<Conv1d>, options?: Partial<Conv1d>): Tensor;
+  conv2d(weight: Tensor, bias?: Maybe | Partial<ConvOptions>, options?: Partial<ConvOptions>): Tensor;
   conv2dTranspose(
     weight: Tensor,
-    bias?: Maybe,
+    bias?: Maybe | Partial<ConvOptions & { outputPadding: number | readonly number[] }>,
     options?: Partial<ConvOptions & { outputPadding: number | readonly number[] }>,
   ): Tensor;
   unfold(options: { kernelSize: number | readonly number[] } & Partial<Omit<ConvOptions, "groups">>): Tensor;

@@ -6,7 +6,7 @@
 import { fold as foldLoop, unfold as unfoldLoop } from "../../kernels/conv/reference.ts";
 import * as kernel from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
@@ -111,16 +111,26 @@ function addBias(op: string, y: Tensor, given: TensorLike | null | undefined): T
   return y.add(bias.reshape([bias.size, 1, 1]));
 }
 
+/** Options may stand in the place of a bias that is left out. */
+function biasAndOptions<O extends object>(
+  bias: TensorLike | null | undefined | O,
+  options: O | undefined,
+): [bias: TensorLike | null | undefined, options: O | undefined] {
+  const isOptions = options === undefined && isPlainObject(bias);
+  return isOptions ? [null, bias as O] : [bias as TensorLike | null | undefined, options];
+}
+
 /** Cross-correlation of x (N, C, H, W) with weight (O, C/groups, Kh, Kw), plus bias (O) -> (N, O, Oh, Ow). */
 export function conv2d(
   x: TensorLike,
   weight: TensorLike,
-  bias?: TensorLike | null,
+  bias?: TensorLike | null | Partial<ConvOptions>,
   options?: Partial<ConvOptions>,
 ): Tensor {
   x = asTensor("conv2d", x);
   weight = asTensor("conv2d", weight);
-  const geometry = readGeometry("conv2d", readOptions("conv2d", options, defaults));
+  const [added, given] = biasAndOptions(bias, options);
+  const geometry = readGeometry("conv2d", readOptions("conv2d", given, defaults));
   const { groups } = geometry;
   if (x.rank !== 4 || weight.rank !== 4) {
     throw new ShapeError(
@@ -132,7 +142,7 @@ export function conv2d(
       `conv2d: channels do not fit, got ${x.shape[1]} channels and a weight of ${show(weight.shape)} in ${groups} groups`,
     );
   }
-  return addBias("conv2d", convRow(floats(x), floats(weight), geometry), bias);
+  return addBias("conv2d", convRow(floats(x), floats(weight), geometry), added);
 }
 
 type Conv1dOptions = Omit<ConvOptions, "padding"> & { padding: number | Pair };
@@ -141,12 +151,13 @@ type Conv1dOptions = Omit<ConvOptions, "padding"> & { padding: number | Pair };
 export function conv1d(
   x: TensorLike,
   weight: TensorLike,
-  bias?: TensorLike | null,
+  bias?: TensorLike | null | Partial<Conv1dOptions>,
   options?: Partial<Conv1dOptions>,
 ): Tensor {
   x = asTensor("conv1d", x);
   weight = asTensor("conv1d", weight);
-  const { stride, padding, dilation, groups } = readOptions<Conv1dOptions>("conv1d", options, {
+  const [added, given] = biasAndOptions(bias, options);
+  const { stride, padding, dilation, groups } = readOptions<Conv1dOptions>("conv1d", given, {
     stride: [1],
     padding: [0, 0],
     dilation: [1],
@@ -158,7 +169,7 @@ export function conv1d(
     );
   }
   const side: Pair = typeof padding === "number" ? [padding, padding] : padding;
-  return conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, {
+  return conv2d(x.unsqueeze(2), weight.unsqueeze(2), added, {
     stride: [1, line("conv1d", stride)],
     padding: [[0, 0], side],
     dilation: [1, line("conv1d", dilation)],
@@ -174,6 +185,8 @@ function line(op: string, value: number | readonly number[]): number {
   return n;
 }
 
+type TransposeOptions = ConvOptions & { outputPadding: number | readonly number[] };
+
 /**
  * The transpose of conv2d (its gradient): x (N, I, H, W), weight (I, O/groups, Kh, Kw) -> (N, O, Oh, Ow) with
  * Oh = (H − 1)·stride − padding + dilation·(Kh − 1) + outputPadding + 1.
@@ -181,13 +194,14 @@ function line(op: string, value: number | readonly number[]): number {
 export function conv2dTranspose(
   x: TensorLike,
   weight: TensorLike,
-  bias?: TensorLike | null,
-  options?: Partial<ConvOptions & { outputPadding: number | readonly number[] }>,
+  bias?: TensorLike | null | Partial<TransposeOptions>,
+  options?: Partial<TransposeOptions>,
 ): Tensor {
   x = asTensor("conv2dTranspose", x);
   weight = asTensor("conv2dTranspose", weight);
+  const [added, given] = biasAndOptions(bias, options);
   const op = "conv2dTranspose";
-  const { outputPadding, ...rest } = readOptions(op, options, {
+  const { outputPadding, ...rest } = readOptions(op, given, {
     ...defaults,
     outputPadding: [0, 0] as number | readonly number[],
   });
@@ -215,7 +229,7 @@ export function conv2dTranspose(
   return addBias(
     op,
     inputGradRow(floats(x), floats(weight), { ...geometry, size: [size[0], size[1]] }),
-    bias,
+    added,
   );
 }
 

@@ -43,3 +43,17 @@ describe("windows take a pair wherever they take a number", () => {
     expect(shape).toEqual(wanted);
   });
 });
+
+describe("convolutions without a bias", () => {
+  it("take their options in its place", () => {
+    const image = ones([1, 2, 5, 5]);
+    const weight = ones([2, 1, 2, 2]);
+    const options = { stride: 2, padding: 1, groups: 2 };
+    for (const conv of [conv2d, conv2dTranspose]) {
+      expect(conv(image, weight, options).toArray()).toEqual(conv(image, weight, null, options).toArray());
+    }
+    const line = ones([1, 2, 5]);
+    expect(conv1d(line, ones([1, 2, 3]), { padding: 1 }).shape).toEqual([1, 1, 5]);
+    expect(() => conv2d(image, weight, { strides: 2 } as never)).toThrow("conv2d: unknown option");
+  });
+});
