@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import {
   type BackendName,
   backendInfo,
@@ -131,4 +134,12 @@ describe("the heap", () => {
       });
     }
   });
+});
+
+it("computes on a memory that may not be shared, however often it grows", async () => {
+  const script = fileURLToPath(new URL("./fixtures/unshared.ts", import.meta.url));
+  const { stderr } = await promisify(execFile)(process.execPath, ["--import", "tsx", script], {
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
+  expect(stderr).not.toMatch(/Error/);
 });
