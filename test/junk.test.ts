@@ -122,6 +122,14 @@ const layers: Record<string, nn.Layer> = {
   TransformerDecoderLayer: new nn.TransformerDecoderLayer(4, 2, 8),
 };
 
+describe("sizes beyond any memory", () => {
+  it("are met by an error of the library", () => {
+    const config = { vocabulary: 5, context: 4, dim: 4, heads: 2 };
+    expect(() => new models.Gpt({ ...config, layers: 2 ** 40 })).toThrow(BitgradError);
+    expect(() => new nn.Linear(2, 2 ** 40)).toThrow(BitgradError);
+  });
+});
+
 describe("a layer meets junk by an error of the library", () => {
   it.each(Object.entries(layers))("%s", async (_, layer) => {
     const forward = ((...args: never[]) =>
