@@ -57,6 +57,7 @@ export {
 } from "./ops/activation.ts";
 export {
   type AttentionOptions,
+  groupedQuery,
   type RotaryOptions,
   rotary,
   scaledDotProductAttention,

@@ -222,5 +222,7 @@ export interface TensorMethods {
   dropout(options?: Partial<DropoutOptions>): Tensor;
   /** Reads this tensor as the queries. */
   scaledDotProductAttention(k: Tensor, v: Tensor, options?: Partial<AttentionOptions>): Tensor;
+  /** Reads this tensor as the queries. */
+  groupedQuery(k: Tensor, v: Tensor, options?: Partial<AttentionOptions>): Tensor;
   rotary(options?: Partial<RotaryOptions>): Tensor;
 }

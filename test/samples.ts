@@ -731,6 +731,12 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     of([any(2, 4)], (x) => b.groupNorm(x)),
   ],
   instanceNorm: [of([any(2, 2, 3), any(2), any(2)], (x, w, c) => b.instanceNorm(x, w, c))],
+  groupedQuery: [
+    of([any(1, 4, 3, 2), any(1, 2, 3, 2), any(1, 2, 3, 2)], (q, k, v) => b.groupedQuery(q, k, v)),
+    of([any(1, 2, 3, 2), any(1, 1, 3, 2), any(1, 1, 3, 2)], (q, k, v) =>
+      b.groupedQuery(q, k, v, { causal: false }),
+    ),
+  ],
   scaledDotProductAttention: [
     of([any(2, 3), any(4, 3), any(4, 2)], (q, k, v) => b.scaledDotProductAttention(q, k, v)),
     of([any(2, 3, 2), any(2, 3, 2), any(2, 3, 2)], (q, k, v) =>

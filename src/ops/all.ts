@@ -73,7 +73,7 @@ const methodNames = {
   algebra: "matmul linear dot outer",
   networks: "softmax logSoftmax softmin layerNorm rmsNorm batchNorm groupNorm instanceNorm conv1d conv2d",
   networks2: "conv2dTranspose unfold maxPool2d avgPool2d maxPool1d avgPool1d adaptiveAvgPool2d dropout",
-  networks3: "scaledDotProductAttention rotary",
+  networks3: "scaledDotProductAttention groupedQuery rotary",
 } as const;
 
 type Words<S extends string, Found = never> = S extends `${infer Word} ${infer Rest}`

@@ -176,6 +176,19 @@ export function scaledDotProductAttention(
   return out.reshape([...q.shape.slice(0, -1), v.shape[v.rank - 1]]);
 }
 
+/**
+ * Causal attention in which groups of query heads share a key head, as decoders with grouped queries use it:
+ * `scaledDotProductAttention` with `causal` on unless told otherwise. q (B, H, Tq, D), k and v (B, Hkv, Tk, D) ->
+ * (B, H, Tq, D); query head i reads key head floor(i / (H/Hkv)). Ainslie et al., 2023, arXiv:2305.13245.
+ */
+export const groupedQuery = (
+  q: TensorLike,
+  k: Tensor,
+  v: Tensor,
+  options?: Partial<AttentionOptions>,
+): Tensor =>
+  scaledDotProductAttention(q, k, v, options === undefined ? { causal: true } : { causal: true, ...options });
+
 export interface RotaryOptions {
   /** Position of the first row. */
   offset: number;

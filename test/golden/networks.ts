@@ -7,6 +7,7 @@ import {
   conv2d,
   conv2dTranspose,
   einsum,
+  groupedQuery,
   groupNorm,
   instanceNorm,
   layerNorm,
@@ -128,14 +129,10 @@ export const attention: Suite = {
       note: "a bool mask is true where a key may be attended to, a float one is added",
     },
   ),
-  grouped_query: row(
-    "scaledDotProductAttention(q, k, v, { causal: true })",
-    ({ query, key, value }) => scaledDotProductAttention(query, key, value, { causal: true }),
-    {
-      torch: "scaled_dot_product_attention(enable_gqa=True)",
-      note: "fewer key heads than query heads are shared",
-    },
-  ),
+  grouped_query: row("groupedQuery(q, k, v)", ({ query, key, value }) => groupedQuery(query, key, value), {
+    torch: "scaled_dot_product_attention(enable_gqa=True)",
+    note: "fewer key heads than query heads are shared",
+  }),
   rotary: row<{ style: "interleaved" | "half"; base: number; offset: number }>(
     "rotary(x, { style, base, offset })",
     ({ input }, { style, base, offset }) => rotary(input, { style, base, offset }),
