@@ -2,6 +2,7 @@
 
 import "../ops/all.ts";
 
+export { type BlockFormat, formats } from "../../kernels/formats/index.ts";
 export { type PackedState, packedBytes, packedState, unpackedState } from "./packed-state.ts";
 export { type Plan, type PlannedParameter, type PlanOptions, type PlanRule, plan, prepare } from "./plan.ts";
 export {
