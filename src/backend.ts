@@ -22,7 +22,7 @@ import * as reduceReference from "../kernels/reduce/reference.ts";
 import * as reduceSimd from "../kernels/reduce/simd.ts";
 import * as softmaxReference from "../kernels/softmax/reference.ts";
 import * as softmaxSimd from "../kernels/softmax/simd.ts";
-import { heapUse, memoryIsShared, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
+import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
@@ -49,11 +49,8 @@ const active = (): BackendName => {
   return current.name;
 };
 
-/**
- * Whether tensors of a scope should lie on the SIMD heap. Growing a memory that is not shared detaches every view of it,
- * also those an op holds while it runs; there, kernels copy their operands in and out instead.
- */
-export const usesHeap = (): boolean => active() === "simd" && memoryIsShared();
+/** Whether tensors of a scope should lie on the SIMD heap. */
+export const usesHeap = (): boolean => active() === "simd";
 
 /** The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. */
 const fastest =

@@ -4,7 +4,7 @@
  * or owned. What leaves the last scope moves off the heap, so that nothing has to be freed by hand.
  */
 
-import { alloc, free, view } from "../kernels/wasm/heap.ts";
+import { displace, place, view } from "../kernels/wasm/heap.ts";
 import { usesHeap } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
@@ -18,7 +18,14 @@ interface Frame {
   open: boolean;
 }
 
-const memoryState = shared("memory", () => ({ frame: null as Frame | null, tensors: 0, bytes: 0, peak: 0 }));
+const memoryState = shared("memory", () => ({
+  frame: null as Frame | null,
+  tensors: 0,
+  bytes: 0,
+  peak: 0,
+  /** Elements from which a tensor is placed on the heap: smaller ones cost more to place than to copy. */
+  least: 64,
+}));
 
 /** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
 export class Storage {
@@ -31,6 +38,7 @@ export class Storage {
   /** Where the array lies on the heap; 0 for an ordinary array. */
   private address: number;
   private readonly size: number;
+  readonly bytes: number;
   private releasedBy = "";
 
   constructor(array: TypedArray, dtype: DType, address = 0) {
@@ -38,6 +46,7 @@ export class Storage {
     this.dtype = dtype;
     this.address = address;
     this.size = array.length;
+    this.bytes = array.byteLength;
     const { frame } = memoryState;
     if (frame) enter(this, frame);
   }
@@ -60,18 +69,14 @@ export class Storage {
   leaveHeap(): void {
     if (this.address === 0) return;
     this.array = this.data.slice();
-    free(this.address);
+    displace(this.address);
     this.address = 0;
-  }
-
-  get bytes(): number {
-    return this.array?.byteLength ?? 0;
   }
 
   release(by: string): void {
     if (this.array === null) return;
     leave(this);
-    if (this.address !== 0) free(this.address);
+    if (this.address !== 0) displace(this.address);
     this.address = 0;
     this.array = null;
     this.releasedBy = by;
@@ -94,13 +99,10 @@ function leave(storage: Storage): void {
   memoryState.bytes -= storage.bytes;
 }
 
-/** Smaller tensors cost more to place than to copy. */
-const leastOnHeap = 64;
-
 /** A zeroed block: on the heap inside a scope, while its budget lasts, else an ordinary array. */
 export function allocate<D extends DType>(dtype: D, size: number): Storage {
-  if (memoryState.frame && size >= leastOnHeap && usesHeap()) {
-    const address = alloc(size * bytesPerElement(dtype));
+  if (memoryState.frame && size >= memoryState.least && usesHeap()) {
+    const address = place(size * bytesPerElement(dtype));
     if (address !== 0) {
       const array = view(dtype, address, size);
       array.fill(0);

@@ -1,8 +1,9 @@
 /**
  * The SIMD heap: one WebAssembly memory that every kernel reads and writes in place, and the allocator of its blocks.
  *
- * The memory is shared from the start where the platform allows, so that growing it detaches no view; elsewhere a view
- * lives until the next growth and `view` derives it anew. Nothing is made before the first allocation.
+ * The memory is shared from the start where the platform allows, so that growing it detaches no view. Elsewhere growing
+ * detaches every view, so that a memory with tensors in it grows only between ops (`settle`): until then allocations fail
+ * as on an exhausted heap, and `view` derives views anew. Nothing is made before the first allocation.
  *
  * Allocator: two-level segregated fit (Masmano et al., 2004, "TLSF: a new dynamic memory allocator for real-time
  * systems"). Allocation and release take constant time, and neighbours that are free merge at once, so a repeated
@@ -41,6 +42,10 @@ interface Heap {
   budget: number;
   scratch: number;
   scratchBytes: number;
+  /** Blocks of tensors, whose views others hold. */
+  tensors: number;
+  /** Bytes that an unshared memory is to grow by between two ops. */
+  lacking: number;
 }
 
 const heap = /* @__PURE__ */ shared<Heap>("heap", () => ({
@@ -59,6 +64,8 @@ const heap = /* @__PURE__ */ shared<Heap>("heap", () => ({
   budget: 2 ** 30,
   scratch: 0,
   scratchBytes: 0,
+  tensors: 0,
+  lacking: 0,
 }));
 
 /** The memory every kernel imports as env.memory, made on first use. */
@@ -197,14 +204,41 @@ export function alloc(bytes: number): number {
   return address;
 }
 
+/** A block for a tensor, as `alloc`; `displace` gives it back. */
+export function place(bytes: number): number {
+  const address = alloc(bytes);
+  if (address !== 0) heap.tensors++;
+  return address;
+}
+
+export function displace(address: number): void {
+  free(address);
+  heap.tensors--;
+}
+
 function grow(bytes: number): boolean {
-  const memory = heap.memory!;
-  const before = memory.buffer.byteLength;
+  const before = heap.memory!.buffer.byteLength;
   // A good fit asks for a class above the size itself; an eighth more always reaches it. Growing by a quarter keeps the
   // number of buffers small.
   const wanted = Math.max(bytes * 1.125 + 128, Math.min(before / 4, heap.budget - before));
-  const pages = Math.ceil(wanted / pageBytes);
-  if (before + pages * pageBytes > heap.budget) return false;
+  if (heap.isShared || heap.tensors === 0) return growBy(wanted);
+  if (before + wanted <= heap.budget) heap.lacking += wanted;
+  return false;
+}
+
+/** Grows an unshared memory by what allocations have lacked. To be called where nobody holds a view: it may detach them. */
+export function settle(): void {
+  const { lacking } = heap;
+  if (lacking === 0) return;
+  heap.lacking = 0;
+  const room = heap.budget - heap.memory!.buffer.byteLength;
+  growBy(Math.min(lacking, room - (room % pageBytes)));
+}
+
+function growBy(bytes: number): boolean {
+  const memory = heap.memory!;
+  const pages = Math.ceil(bytes / pageBytes);
+  if (pages <= 0 || memory.buffer.byteLength + pages * pageBytes > heap.budget) return false;
   try {
     memory.grow(pages);
   } catch {
@@ -243,7 +277,7 @@ function merge(address: number): void {
 
 /**
  * The typed array over `length` elements at `address`. The last one of each address is kept, since making one costs more
- * than many a kernel. On an unshared memory it must not be held across an allocation.
+ * than many a kernel. On an unshared memory it must not be held across ops.
  */
 export function view<D extends DType>(dtype: D, address: number, length: number): ArrayOf<D> {
   const held = heap.views.get(address);

@@ -2,6 +2,7 @@
  * defineOp: one row an op. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
  */
 
+import { settle } from "../../kernels/wasm/heap.ts";
 import { vjp as vjpOf } from "../autograd.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
@@ -216,6 +217,7 @@ export function checkNumerics(on: boolean): void {
 
 /** Runs one op: the only way from inputs to outputs, so that it can be traced, served by a backend, and checked. */
 export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly Tensor[] {
+  settle();
   const shapes = row.shapes(inputs, options);
   const dtypes = row.dtypes(inputs, options);
   const shared = inputs as readonly (Tensor | null)[];

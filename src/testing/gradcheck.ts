@@ -73,7 +73,8 @@ function check(
         x.shape,
         "float64",
       );
-      return noGrad(() => flat(op, f, xs.with(i, moved))).data;
+      // A copy: arrays are not to be kept across ops.
+      return noGrad(() => flat(op, f, xs.with(i, moved))).data.slice();
     };
     const [above, below] = [at(eps), at(-eps)];
     let numeric = 0;
