@@ -24,18 +24,21 @@ import * as softmaxReference from "../kernels/softmax/reference.ts";
 import * as softmaxSimd from "../kernels/softmax/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
+import { changePool, pool } from "../kernels/wasm/threads.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
+import { spawn } from "./workers/spawn.node.ts";
 
 export type BackendName = "simd" | "reference";
 
 /** What really runs, for reports. */
 export interface BackendInfo {
   readonly name: BackendName;
+  /** How many threads run large kernels; `setThreads` chooses. */
   readonly threads: number;
   /** Whether products are rounded as relaxed SIMD does, which differs between machines in the last bits. */
   readonly relaxed: boolean;
-  /** Why nothing faster runs, or null. */
+  /** Why nothing faster runs, or why threads that were asked for do not, or null. */
   readonly reason: string | null;
   /** Bytes that tensors of open scopes take on the SIMD heap, what the heap spans, and what it may span. */
   readonly heap: { readonly bytes: number; readonly reserved: number; readonly budget: number };
@@ -100,11 +103,12 @@ export function backendInfo(): BackendInfo {
   const { build, reason } = wasmSupport();
   const { bytes, reserved, budget } = heapUse();
   const chosen = name === "reference" && build !== null;
+  const reasons = [chosen ? "the reference was chosen by useBackend" : reason, pool.reason];
   return {
     name,
-    threads: 1,
+    threads: name === "simd" ? pool.threads.length + 1 : 1,
     relaxed: name === "simd" && build === "relaxed",
-    reason: chosen ? "the reference was chosen by useBackend" : reason,
+    reason: reasons.filter((text) => text !== null).join("; ") || null,
     heap: { bytes, reserved, budget },
   };
 }
@@ -125,11 +129,21 @@ export function useBackend(name: BackendName, options?: { relaxed?: boolean }): 
   current.name = name;
 }
 
-/** Asks for `n` threads. There is one so far: more is a BackendError. */
+const mostThreads = 64;
+
+/**
+ * Has large kernels run on `n` threads: the caller and n − 1 workers, which sleep between kernels, do not keep a process
+ * alive, and end with `setThreads(1)`. Results are the same bits for every n. Where workers or shared memory are missing
+ * (a page that is not cross-origin isolated, a policy without `worker-src blob:`) one thread runs, and `backendInfo()` says
+ * why. Throws OptionError for n other than 1 to 64. A worker that dies makes the next kernel throw BackendError; one thread
+ * runs from then on.
+ */
 export async function setThreads(n: number): Promise<void> {
-  if (!Number.isInteger(n) || n < 1)
-    throw new OptionError(`setThreads: needs a positive integer, got ${show(n)}`);
-  if (n > 1) throw new BackendError(`setThreads: kernels run on one thread so far, got ${n}`);
+  if (!Number.isInteger(n) || n < 1 || n > mostThreads)
+    throw new OptionError(`setThreads: needs an integer from 1 to ${mostThreads}, got ${show(n)}`);
+  const { build, reason } = wasmSupport();
+  if (build !== null) await changePool(n, spawn);
+  else if (n > 1) pool.reason = `threads need the SIMD kernels, which do not run: ${reason}`;
 }
 
 /**

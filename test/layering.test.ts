@@ -18,7 +18,7 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     random: { beside: ["dtype", "errors", "quantile"] },
     generator: { beside: ["random", "state"] },
   },
-  { kernels: {}, backend: { beside: ["kernels"] }, packed: { beside: ["kernels"] } },
+  { kernels: {}, workers: {}, backend: { beside: ["kernels", "workers"] }, packed: { beside: ["kernels"] } },
   {
     storage: {},
     tensor: { beside: ["storage"], types: ["tape", "tensor-methods"] },

@@ -2,8 +2,9 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemmExports, gemmHeap, packB, packedBytes } from "../gemm-f32/simd.ts";
-import { alloc, free, heapFloats, scratch } from "../wasm/heap.ts";
+import { alloc, free, heapFloats } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inTasks } from "../wasm/parallel.ts";
 import { type Stage, staged } from "../wasm/stage.ts";
 import type { AttentionOptions, AttentionSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -58,8 +59,12 @@ interface Keys {
   depth: number;
 }
 
-/** Everything at heap addresses. */
+/** Everything at heap addresses; the code writes down a task for the threads, or runs. */
 interface Job extends AttentionCode {
+  /** Scratch of the products. */
+  products: number;
+  /** Ends the task of a key head. */
+  next: () => void;
   sizes: AttentionSizes;
   options: AttentionOptions;
   mask: number;
@@ -102,40 +107,48 @@ function timesKeys(
   { rows, keys }: Block,
 ) {
   const shape = { m: rows, n: keys, k: depth, transposeB: true, packed: panels !== 0, ldOut: job.ld };
-  gemmHeap(out, x, panels === 0 ? address : panels, shape, job.gemm);
+  gemmHeap(out, x, panels === 0 ? address : panels, shape, job.gemm, job.products);
 }
 
 /** Calls `expRows` or `probabilities` on a block. */
 function finishScores(job: Job, run: (...args: number[]) => void, scores: number, block: Block, to: number) {
   const { rows, keys, seen, seenStep, mask } = block;
   const [, , stepQ, stepK] = job.options.mask?.strides ?? [0, 0, 0, 0];
-  run(scores, job.ld, rows, keys, seen, seenStep, job.options.scale, mask, stepQ * 4, stepK * 4, to);
+  const scale = Math.fround(job.options.scale);
+  run(scores, job.ld, rows, keys, seen, seenStep, scale, mask, stepQ * 4, stepK * 4, to);
 }
 
 const packs = (depth: number, { h, hkv, tq }: AttentionSizes): boolean =>
   depth <= packedDepth && depth > 0 && (tq * h) / hkv >= packedRows;
 
-function packKeys(keys: Keys, tk: number): void {
-  if (keys.panels !== 0) packB(keys.panels, keys.address, { n: tk, k: keys.depth, transposeB: true });
+function packKeys({ gemm, sizes }: Job, keys: Keys): void {
+  const shape = { n: sizes.tk, k: keys.depth, transposeB: true };
+  if (keys.panels !== 0) packB(keys.panels, keys.address, shape, gemm);
 }
 
+/** Nanoseconds one thread takes, about, for one product of each kind. */
+const cost = ({ b, h, tq, tk, d, dv }: AttentionSizes, { causal }: AttentionOptions): number =>
+  b * h * tq * tk * (1 + (d + dv) * 0.04) * (causal ? 0.5 : 1);
+
 /**
- * Stages what every direction reads and takes `scratchSizes` bytes each; false where the heap has no room, and then
- * `run` has not been called.
+ * Stages what every direction reads, takes `rowBytes` for each query row of all heads and `scratchSizes` bytes for each task,
+ * has `tasks` do the work and calls `end`; false where the heap has no room, and then nothing has been done.
  */
 function onHeap(
   code: AttentionCode,
   sizes: AttentionSizes,
   options: AttentionOptions,
+  rowBytes: number,
   scratchSizes: readonly number[],
   stageAll: (stage: Stage) => number[],
-  run: (job: Job, addresses: readonly number[], spaces: readonly number[]) => void,
+  tasks: (job: Job, addresses: readonly number[], rows: number, spaces: readonly number[]) => void,
+  end?: (rows: number) => void,
 ): boolean {
   const mask = options.mask?.data;
   if (mask !== undefined && !(mask instanceof Float32Array)) return false;
   const offsets: number[] = [];
   let total = 0;
-  for (const size of scratchSizes) {
+  for (const size of [code.gemm.scratchBytes(), ...scratchSizes]) {
     offsets.push(total);
     total += Math.ceil(size / 64) * 64;
   }
@@ -143,18 +156,25 @@ function onHeap(
     const addresses = stageAll(stage);
     const maskAt = mask === undefined ? 0 : stage.input(mask, 0, mask.length);
     if (addresses.includes(0) || (mask !== undefined && maskAt === 0)) return false;
-    // The products' own scratch is taken first, so that none can fail later.
-    if (scratch(code.gemm.scratchBytes()) === 0) return false;
-    const space = alloc(total);
-    if (space === 0) return false;
-    const spaces = scratchSizes.map((size, i) => (size === 0 ? 0 : space + offsets[i]));
+    const rows = alloc(sizes.b * sizes.h * sizes.tq * rowBytes);
+    if (rows === 0) return false;
     const ld = Math.ceil(sizes.tk / 4) * 4;
     try {
-      run({ ...code, sizes, options, mask: maskAt, ld }, addresses, spaces);
+      const done = inTasks(cost(sizes, options), total, Object.values(code), ({ of, local, next }) => {
+        const [products, ...spaces] = offsets.map((offset) => local + offset);
+        const own = { attention: of(code.attention), gemm: of(code.gemm), products, next };
+        tasks(
+          { ...own, sizes, options, mask: maskAt, ld },
+          addresses,
+          rows,
+          spaces.map((at, i) => (scratchSizes[i] === 0 ? 0 : at)),
+        );
+      });
+      if (done) end?.(rows);
+      return done;
     } finally {
-      free(space);
+      free(rows);
     }
-    return true;
   });
 }
 
@@ -175,7 +195,7 @@ export function attention(
   const arrays = [out, q, k, v];
   if (code === null || !isFloat32(arrays)) return false;
   const { b, h, hkv, tq, tk, d, dv } = sizes;
-  const spaces = [blockBytes(sizes), blockRows * 8, packs(d, sizes) ? packedBytes(tk, d) : 0];
+  const spaces = [blockBytes(sizes), packs(d, sizes) ? packedBytes(tk, d) : 0];
   const stageAll = (stage: Stage): number[] => [
     stage.output(arrays[0], 0, b * h * tq * dv, false),
     stage.input(arrays[1], 0, b * h * tq * d),
@@ -186,34 +206,40 @@ export function attention(
     code,
     sizes,
     options,
+    8,
     spaces,
     stageAll,
-    (job, [to, qAt, kAt, vAt], [scores, stats, panels]) => {
+    (job, [to, qAt, kAt, vAt], statistics, [scores, panels]) => {
       const share = h / hkv;
       for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
         const keys = { address: kAt + keyHead * tk * d * 4, panels, depth: d };
-        packKeys(keys, tk);
+        packKeys(job, keys);
         for (let part = 0; part < share; part++)
           for (let firstRow = 0; firstRow < tq; firstRow += blockRows) {
             const head = (keyHead % hkv) * share + part;
             const block = blockAt(job, Math.floor(keyHead / hkv), head, firstRow);
             const { rows, queryRow } = block;
+            const stats = statistics + queryRow * 8;
             const outAt = to + queryRow * dv * 4;
             if (block.keys === 0) {
               heapFloats().fill(Number.NaN, outAt >>> 2, (outAt >>> 2) + rows * dv);
-              lse.fill(Number.NaN, queryRow, queryRow + rows);
+              heapFloats().fill(Number.NaN, stats >>> 2, (stats >>> 2) + rows * 2);
               continue;
             }
             timesKeys(job, scores, qAt + queryRow * d * 4, keys, block);
             finishScores(job, job.attention.expRows, scores, block, stats);
             const values = vAt + keyHead * tk * dv * 4;
-            gemmHeap(outAt, scores, values, { m: rows, n: dv, k: block.keys, lda: job.ld }, job.gemm);
+            const shape = { m: rows, n: dv, k: block.keys, lda: job.ld };
+            gemmHeap(outAt, scores, values, shape, job.gemm, job.products);
             job.attention.divideRows(outAt, rows, dv, stats);
-            const floats = heapFloats();
-            for (let r = 0, at = stats >>> 2; r < rows; r++, at += 2)
-              lse[queryRow + r] = floats[at] + Math.log(floats[at + 1]);
           }
+        job.next();
       }
+    },
+    (statistics) => {
+      const floats = heapFloats();
+      for (let row = 0, at = statistics >>> 2; row < b * h * tq; row++, at += 2)
+        lse[row] = floats[at] + Math.log(floats[at + 1]);
     },
   );
 }
@@ -254,7 +280,6 @@ export function attentionGrad(
   const spaces = [
     blockBytes(sizes),
     blockBytes(sizes),
-    blockRows * 4,
     packs(d, sizes) ? packedBytes(tk, d) : 0,
     packs(width, sizes) ? packedBytes(tk, width) : 0,
   ];
@@ -262,19 +287,21 @@ export function attentionGrad(
     code,
     sizes,
     options,
+    4,
     spaces,
     stageAll,
-    (job, at, [p, dScores, norms, keyPanels, valuePanels]) => {
+    (job, at, norms, [p, dScores, keyPanels, valuePanels]) => {
       const [dqAt, dkAt, dvAt, dOutAt, qAt, kAt, vAt, outAt] = at;
       const share = h / hkv;
+      heapFloats().set(lse.subarray(0, queries), norms >>> 2);
       heapFloats().fill(0, dkAt >>> 2, (dkAt >>> 2) + keySize);
       heapFloats().fill(0, dvAt >>> 2, (dvAt >>> 2) + valueSize);
       for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
         const [keyAt, valueAt] = [keyHead * tk * d * 4, keyHead * tk * width * 4];
         const keys = { address: kAt + keyAt, panels: keyPanels, depth: d };
         const values = { address: vAt + valueAt, panels: valuePanels, depth: width };
-        packKeys(keys, tk);
-        packKeys(values, tk);
+        packKeys(job, keys);
+        packKeys(job, values);
         for (let part = 0; part < share; part++)
           for (let firstRow = 0; firstRow < tq; firstRow += blockRows) {
             const head = (keyHead % hkv) * share + part;
@@ -286,12 +313,11 @@ export function attentionGrad(
               continue;
             }
             timesKeys(job, p, qAt + queryAt, keys, block);
-            heapFloats().set(lse.subarray(queryRow, queryRow + rows), norms >>> 2);
-            finishScores(job, job.attention.probabilities, p, block, norms);
+            finishScores(job, job.attention.probabilities, p, block, norms + queryRow * 4);
             const byKeys = { m: n, k: rows, transposeA: true, lda: job.ld, accumulate: true };
-            gemmHeap(dvAt + valueAt, p, dOutAt + rowAt, { ...byKeys, n: width }, job.gemm);
+            gemmHeap(dvAt + valueAt, p, dOutAt + rowAt, { ...byKeys, n: width }, job.gemm, job.products);
             timesKeys(job, dScores, dOutAt + rowAt, values, block);
-            const { scale } = options;
+            const scale = Math.fround(options.scale);
             job.attention.scoreGradients(
               dScores,
               p,
@@ -304,9 +330,10 @@ export function attentionGrad(
               scale,
             );
             const byRows = { m: rows, n: d, k: n, lda: job.ld };
-            gemmHeap(dqAt + queryAt, dScores, keys.address, byRows, job.gemm);
-            gemmHeap(dkAt + keyAt, dScores, qAt + queryAt, { ...byKeys, n: d }, job.gemm);
+            gemmHeap(dqAt + queryAt, dScores, keys.address, byRows, job.gemm, job.products);
+            gemmHeap(dkAt + keyAt, dScores, qAt + queryAt, { ...byKeys, n: d }, job.gemm, job.products);
           }
+        job.next();
       }
     },
   );

@@ -5,8 +5,9 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemmExports, gemmHeap } from "../gemm-f32/simd.ts";
-import { alloc, free, heapFloats, scratch } from "../wasm/heap.ts";
+import { alloc, free, heapFloats } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inTasks, type Job } from "../wasm/parallel.ts";
 import { type Stage, staged } from "../wasm/stage.ts";
 import type { ConvGeometry } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -89,52 +90,61 @@ function planOf(g: ConvGeometry): Plan {
   };
 }
 
-interface Spaces {
+/** The code, which writes down tasks for the threads or runs, and what it works in. */
+interface Work extends ConvCode, Job {
+  /** Scratch of the products; 0 where they are split by themselves. */
+  products: number;
   frame: number;
   taps: number;
   columns: number;
 }
 
+// As many tasks keep the threads at even work.
+const fewTasks = 8;
+
+/** Nanoseconds one thread takes, about. */
+const cost = (p: Plan): number => p.n * p.o * p.windows * (p.taps * (p.depthwise ? 0.2 : 0.05) + 1);
+
 /**
- * Stages out and the two inputs, takes scratch for a frame, a table of taps and the columns of a chunk, and calls `run`;
- * false where the heap has no room, and then nothing has been written.
+ * Stages out and the two inputs, makes a table of taps, and has `tasks` do the work in scratch for a frame and the columns of
+ * a chunk; false where the heap has no room, and then nothing has been written.
  */
 function onHeap(
   code: ConvCode,
   plan: Plan,
   arrays: readonly FloatArray[],
   lengths: readonly number[],
-  run: (addresses: readonly number[], spaces: Spaces) => void,
+  tasks: (work: Work, addresses: readonly number[]) => void,
 ): boolean {
   const [to, a, b] = arrays;
   if (!(to instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
   if (lengths[0] === 0) return true;
-  const { conv, gemm } = code;
-  const { channels, kh, kw, frameH, frameW, taps } = plan;
+  const { channels, kh, kw, frameH, frameW, dilationH, dilationW, depthwise, pointwise } = plan;
+  const productBytes = Math.ceil(code.gemm.scratchBytes() / 64) * 64;
   const frameBytes = Math.ceil((channels * frameH * frameW) / 16) * 64;
-  const tapBytes = Math.ceil(taps / 16) * 64;
   const across = Math.max(plan.rows * plan.ow, Math.min(chunk, Math.ceil(plan.windows / 8) * 8));
-  const columnBytes = plan.depthwise || plan.pointwise ? 0 : across * taps * 4;
+  const columnBytes = depthwise || pointwise ? 0 : across * plan.taps * 4;
   return staged((stage: Stage) => {
     const addresses = [
       stage.output(to, 0, lengths[0], false),
       stage.input(a, 0, lengths[1]),
       stage.input(b, 0, lengths[2]),
     ];
-    // The products' own scratch is taken first, so that none can fail later.
-    if (addresses.includes(0) || scratch(gemm.scratchBytes()) === 0) return false;
-    const frame = alloc(frameBytes + tapBytes + columnBytes);
-    if (frame === 0) return false;
-    const spaces = { frame, taps: frame + frameBytes, columns: frame + frameBytes + tapBytes };
+    const taps = addresses.includes(0) ? 0 : alloc(plan.taps * 4);
+    if (taps === 0) return false;
     try {
       const plane = frameH * frameW * 4;
-      const { dilationH, dilationW } = plan;
-      conv.tapTable(spaces.taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
-      run(addresses, spaces);
+      code.conv.tapTable(taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
+      const bytes = productBytes + frameBytes + columnBytes;
+      return inTasks(pointwise ? 0 : cost(plan), bytes, Object.values(code), (job) => {
+        const compiled = { conv: job.of(code.conv), gemm: job.of(code.gemm) };
+        const frame = job.local + productBytes;
+        const spaces = { products: pointwise ? 0 : job.local, frame, taps, columns: frame + frameBytes };
+        tasks({ ...job, ...compiled, ...spaces }, addresses);
+      });
     } finally {
-      free(frame);
+      free(taps);
     }
-    return true;
   });
 }
 
@@ -145,7 +155,7 @@ const sizesOf = (g: ConvGeometry): { image: number; weight: number; out: number 
 });
 
 /** Where the windows of the planes from `x` start, framed where they need it. */
-function framed({ conv }: ConvCode, p: Plan, frame: number, x: number, planes: number): number {
+function framed({ conv, frame }: Work, p: Plan, x: number, planes: number): number {
   if (p.bare) return x;
   conv.frame(frame, p.frameH, p.frameW, x, p.h, p.w, planes, p.padTop, p.padLeft);
   return frame;
@@ -164,48 +174,58 @@ export function conv2d(
   code = convCode(),
 ): boolean {
   if (code === null) return false;
-  const { conv, gemm } = code;
   const p = planOf(geometry);
   const sizes = sizesOf(geometry);
   const { n, c, o, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
   const plane = p.h * p.w * 4;
-  return onHeap(
-    code,
-    p,
-    [out, x, w],
-    [sizes.out, sizes.image, sizes.weight],
-    ([to, from, weights], space) => {
-      if (p.pointwise) {
-        const step = { batch: n, batchA: 0, batchB: c * windows, batchOut: o * windows };
-        for (let g = 0; g < groups; g++)
-          gemmHeap(
-            to + g * filters * windows * 4,
-            weights + g * filters * taps * 4,
-            from + g * channels * plane,
-            { m: filters, n: windows, k: taps, ...step },
-            gemm,
-          );
-        return;
+  const lengths = [sizes.out, sizes.image, sizes.weight];
+  return onHeap(code, p, [out, x, w], lengths, (work, [to, from, weights]) => {
+    const { conv, gemm, products } = work;
+    if (p.pointwise) {
+      const step = { batch: n, batchA: 0, batchB: c * windows, batchOut: o * windows };
+      for (let g = 0; g < groups; g++)
+        gemmHeap(
+          to + g * filters * windows * 4,
+          weights + g * filters * taps * 4,
+          from + g * channels * plane,
+          { m: filters, n: windows, k: taps, ...step },
+          gemm,
+          products,
+        );
+      return;
+    }
+    const images = n * groups;
+    // Few images are shared out by their windows, and then framed for each share.
+    const few = work.recorded && images < fewTasks;
+    const share = few ? chunk * Math.ceil((windows * images) / chunk / fewTasks) : Number.POSITIVE_INFINITY;
+    const together = p.depthwise ? Math.ceil(images / fewTasks) : 1;
+    for (let i = 0; i < images; i++) {
+      const image = from + i * channels * plane;
+      const filter = weights + (i % groups) * filters * taps * 4;
+      const results = to + i * filters * windows * 4;
+      if (p.depthwise) {
+        const start = framed(work, p, image, channels);
+        for (let f = 0; f < filters; f++) {
+          const at = results + f * windows * 4;
+          conv.depthwise(at, start, filter + f * taps * 4, work.taps, taps, oh, ow, rowStep, colStep);
+        }
+        if ((i + 1) % together === 0 || i + 1 === images) work.next();
+        continue;
       }
-      for (let i = 0; i < n * groups; i++) {
-        const start = framed(code, p, space.frame, from + i * channels * plane, channels);
-        const filter = weights + (i % groups) * filters * taps * 4;
-        const results = to + i * filters * windows * 4;
-        if (p.depthwise)
-          for (let f = 0; f < filters; f++) {
-            const at = results + f * windows * 4;
-            conv.depthwise(at, start, filter + f * taps * 4, space.taps, taps, oh, ow, rowStep, colStep);
-          }
-        else
-          for (let first = 0; first < windows; first += chunk) {
-            const count = Math.min(chunk, windows - first);
-            conv.panels(space.columns, start, space.taps, taps, first, count, ow, rowStep, colStep);
-            const shape = { m: filters, n: count, k: taps, ldOut: windows, packed: true };
-            gemmHeap(results + first * 4, filter, space.columns, shape, gemm);
-          }
+      let start = 0;
+      for (let first = 0; first < windows; first += chunk) {
+        if (first === 0 || first % share === 0) {
+          work.next();
+          start = framed(work, p, image, channels);
+        }
+        const count = Math.min(chunk, windows - first);
+        conv.panels(work.columns, start, work.taps, taps, first, count, ow, rowStep, colStep);
+        const shape = { m: filters, n: count, k: taps, ldOut: windows, packed: true };
+        gemmHeap(results + first * 4, filter, work.columns, shape, gemm, products);
       }
-    },
-  );
+    }
+    work.next();
+  });
 }
 
 /** The contract of reference.ts for float32 arrays. False, with nothing written, where it does not apply. */
@@ -217,61 +237,49 @@ export function conv2dInputGrad(
   code = convCode(),
 ): boolean {
   if (code === null) return false;
-  const { conv, gemm } = code;
   const p = planOf(geometry);
   const sizes = sizesOf(geometry);
   const { n, c, o, h, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
   const plane = h * p.w * 4;
-  return onHeap(
-    code,
-    p,
-    [dx, dOut, w],
-    [sizes.image, sizes.out, sizes.weight],
-    ([to, from, weights], space) => {
-      if (p.pointwise) {
-        const step = { batch: n, batchA: 0, batchB: o * windows, batchOut: c * windows };
-        for (let g = 0; g < groups; g++)
-          gemmHeap(
-            to + g * channels * plane,
-            weights + g * filters * taps * 4,
-            from + g * filters * windows * 4,
-            { m: taps, n: windows, k: filters, transposeA: true, ...step },
-            gemm,
-          );
-        return;
-      }
-      for (let i = 0; i < n * groups; i++) {
-        const filter = weights + (i % groups) * filters * taps * 4;
-        const grads = from + i * filters * windows * 4;
-        clear(space.frame, channels * p.frameH * p.frameW);
-        if (p.depthwise)
-          for (let f = 0; f < filters; f++) {
-            const at = grads + f * windows * 4;
-            conv.depthwiseInput(
-              space.frame,
-              at,
-              filter + f * taps * 4,
-              space.taps,
-              taps,
-              oh,
-              ow,
-              rowStep,
-              colStep,
-            );
-          }
-        else
-          for (let y = 0; y < oh; y += p.rows) {
-            const rows = Math.min(p.rows, oh - y);
-            const shape = { m: taps, n: rows * ow, k: filters, transposeA: true, ldb: windows };
-            gemmHeap(space.columns, filter, grads + y * ow * 4, shape, gemm);
-            const at = space.frame + y * rowStep;
-            conv.addColumns(at, space.columns, space.taps, taps, rows, ow, rowStep, colStep);
-          }
-        const image = to + i * channels * plane;
-        conv.unframe(image, h, p.w, space.frame, p.frameH, p.frameW, channels, p.padTop, p.padLeft);
-      }
-    },
-  );
+  const lengths = [sizes.image, sizes.out, sizes.weight];
+  return onHeap(code, p, [dx, dOut, w], lengths, (work, [to, from, weights]) => {
+    const { conv, gemm, products, frame } = work;
+    if (p.pointwise) {
+      const step = { batch: n, batchA: 0, batchB: o * windows, batchOut: c * windows };
+      for (let g = 0; g < groups; g++)
+        gemmHeap(
+          to + g * channels * plane,
+          weights + g * filters * taps * 4,
+          from + g * filters * windows * 4,
+          { m: taps, n: windows, k: filters, transposeA: true, ...step },
+          gemm,
+          products,
+        );
+      return;
+    }
+    const together = Math.ceil((n * groups) / (2 * fewTasks));
+    for (let i = 0; i < n * groups; i++) {
+      const filter = weights + (i % groups) * filters * taps * 4;
+      const grads = from + i * filters * windows * 4;
+      // The frame of an image without pixels: zeros.
+      conv.frame(frame, p.frameH, p.frameW, frame, 0, 0, channels, 0, 0);
+      if (p.depthwise)
+        for (let f = 0; f < filters; f++) {
+          const at = grads + f * windows * 4;
+          conv.depthwiseInput(frame, at, filter + f * taps * 4, work.taps, taps, oh, ow, rowStep, colStep);
+        }
+      else
+        for (let y = 0; y < oh; y += p.rows) {
+          const rows = Math.min(p.rows, oh - y);
+          const shape = { m: taps, n: rows * ow, k: filters, transposeA: true, ldb: windows };
+          gemmHeap(work.columns, filter, grads + y * ow * 4, shape, gemm, products);
+          conv.addColumns(frame + y * rowStep, work.columns, work.taps, taps, rows, ow, rowStep, colStep);
+        }
+      const image = to + i * channels * plane;
+      conv.unframe(image, h, p.w, frame, p.frameH, p.frameW, channels, p.padTop, p.padLeft);
+      if ((i + 1) % together === 0 || i + 1 === n * groups) work.next();
+    }
+  });
 }
 
 /** The contract of reference.ts for float32 arrays. False, with nothing written, where it does not apply. */
@@ -283,50 +291,49 @@ export function conv2dWeightGrad(
   code = convCode(),
 ): boolean {
   if (code === null) return false;
-  const { conv, gemm } = code;
   const p = planOf(geometry);
   const sizes = sizesOf(geometry);
-  const { n, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
-  return onHeap(
-    code,
-    p,
-    [dw, x, dOut],
-    [sizes.weight, sizes.image, sizes.out],
-    ([to, from, grads], space) => {
-      clear(to, sizes.weight);
-      for (let i = 0; i < n * groups; i++) {
-        const image = from + i * channels * p.h * p.w * 4;
-        const at = grads + i * filters * windows * 4;
-        const filter = to + (i % groups) * filters * taps * 4;
-        const shape = { m: filters, n: taps, transposeB: true, lda: windows, accumulate: true };
-        if (p.pointwise) {
-          gemmHeap(filter, at, image, { ...shape, k: windows }, gemm);
-          continue;
+  const { n, groups, windows, taps, channels, filters } = p;
+  const lengths = [sizes.weight, sizes.image, sizes.out];
+  return onHeap(code, p, [dw, x, dOut], lengths, (work, [to, from, grads]) => {
+    clear(to, sizes.weight);
+    // Every image adds to all weights, but those of some channels are a task's own. Fewer taps than 8 would take another
+    // path through the product.
+    const share =
+      work.recorded && groups < fewTasks ? Math.ceil(Math.max(8 / p.kh / p.kw, channels / 4)) : channels;
+    for (let g = 0; g < groups; g++)
+      for (let first = 0, count = 0; first < channels; first += count) {
+        count = channels - first < 2 * share ? channels - first : share;
+        for (let i = g; i < n * groups; i += groups) {
+          const image = from + (i * channels + first) * p.h * p.w * 4;
+          const weights = to + (g * filters * taps + first * p.kh * p.kw) * 4;
+          addWeightGrad(work, p, weights, image, grads + i * filters * windows * 4, count);
         }
-        const start = framed(code, p, space.frame, image, channels);
-        if (p.depthwise)
-          for (let f = 0; f < filters; f++) {
-            const from = at + f * windows * 4;
-            conv.depthwiseWeight(
-              filter + f * taps * 4,
-              start,
-              from,
-              space.taps,
-              taps,
-              oh,
-              ow,
-              rowStep,
-              colStep,
-            );
-          }
-        else
-          for (let y = 0; y < oh; y += p.rows) {
-            const rows = Math.min(p.rows, oh - y);
-            const top = start + y * rowStep;
-            conv.columns(space.columns, top, space.taps, taps, rows, ow, rowStep, colStep);
-            gemmHeap(filter, at + y * ow * 4, space.columns, { ...shape, k: rows * ow }, gemm);
-          }
+        work.next();
       }
-    },
-  );
+  });
+}
+
+/** Adds the gradients of one image to the weights of `count` channels. */
+function addWeightGrad(work: Work, p: Plan, weights: number, image: number, grads: number, count: number) {
+  const { conv, gemm, products, columns, taps: table } = work;
+  const { oh, ow, windows, taps, filters, rowStep, colStep } = p;
+  const n = count * p.kh * p.kw;
+  const shape = { m: filters, n, transposeB: true, lda: windows, ldOut: taps, accumulate: true };
+  if (p.pointwise) {
+    gemmHeap(weights, grads, image, { ...shape, k: windows }, gemm, products);
+    return;
+  }
+  const start = framed(work, p, image, count);
+  if (p.depthwise)
+    for (let f = 0; f < filters; f++) {
+      const [to, from] = [weights + f * taps * 4, grads + f * windows * 4];
+      conv.depthwiseWeight(to, start, from, table, taps, oh, ow, rowStep, colStep);
+    }
+  else
+    for (let y = 0; y < oh; y += p.rows) {
+      const rows = Math.min(p.rows, oh - y);
+      conv.columns(columns, start + y * rowStep, table, n, rows, ow, rowStep, colStep);
+      gemmHeap(weights, grads + y * ow * 4, columns, { ...shape, k: rows * ow }, gemm, products);
+    }
 }

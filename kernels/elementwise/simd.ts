@@ -3,6 +3,7 @@
 import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import * as activation from "./activation.ts";
 import {
@@ -92,6 +93,9 @@ const fewSums = 2048;
 const float32 = (...arrays: readonly TypedArray[]): boolean =>
   arrays.every((array) => array instanceof Float32Array);
 
+// A thread's part begins at whole vectors, and at lines of its own.
+const whole = 64;
+
 /** out = f(x), element by element. */
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
   const name = simdUnary.get(f);
@@ -102,7 +106,7 @@ export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elemen
     const from = stage.input(x, 0, n);
     const to = stage.output(out, 0, n, false);
     if (from === 0 || to === 0) return false;
-    exports[name](to, from, n);
+    inRows(exports, name, n, whole, n, (i, count) => [to + i * 4, from + i * 4, count]);
     return true;
   });
 }
@@ -124,7 +128,13 @@ export function unaryGrad(
     const [g, input, output] = [grad, x, y].map((array) => stage.input(array, 0, n));
     const to = stage.output(out, 0, n, false);
     if (g === 0 || input === 0 || output === 0 || to === 0) return false;
-    exports[name](to, g, input, output, n);
+    inRows(exports, name, n, whole, n * 2, (i, count) => [
+      to + i * 4,
+      g + i * 4,
+      input + i * 4,
+      output + i * 4,
+      count,
+    ]);
     return true;
   });
 }
@@ -149,15 +159,35 @@ export function binary(
     const right = stage.input(b, 0, b.length);
     const to = stage.output(out, 0, size, false);
     if (left === 0 || right === 0 || to === 0) return false;
-    const zip = exports[name];
     const [aStep, bStep] = [step(a, size), step(b, size)];
-    if (aStep >= 0 && bStep >= 0) zip(to, left, right, 1, size, 0, 0, aStep, bStep);
+    if (aStep >= 0 && bStep >= 0)
+      inRows(exports, name, size, whole, size * 0.2, (i, count) => [
+        to + i * 4,
+        left + i * aStep,
+        right + i * bStep,
+        1,
+        count,
+        0,
+        0,
+        aStep,
+        bStep,
+      ]);
     else {
       const { sizes, strides } = mergeAxes(shape, [aShape, bShape]);
       const n = sizes.pop()!;
       const [aLast, bLast] = strides.map((s) => s.pop()! * 4);
       walkRows(sizes, strides, (at, rows, [i, j], [di, dj]) =>
-        zip(to + at * n * 4, left + i * 4, right + j * 4, rows, n, di * 4, dj * 4, aLast, bLast),
+        inRows(exports, name, rows, 1, rows * n * 0.2, (r, count) => [
+          to + (at + r) * n * 4,
+          left + (i + r * di) * 4,
+          right + (j + r * dj) * 4,
+          count,
+          n,
+          di * 4,
+          dj * 4,
+          aLast,
+          bLast,
+        ]),
       );
     }
     return true;
@@ -206,7 +236,15 @@ export function select(
     const right = stage.input(b, 0, b.length);
     const to = stage.output(out, 0, size, false);
     if (mask === 0 || left === 0 || right === 0 || to === 0) return false;
-    exports.select(to, mask, left, right, size, aStep, bStep);
+    inRows(exports, "select", size, whole, size * 0.3, (i, count) => [
+      to + i * 4,
+      mask + i,
+      left + i * aStep,
+      right + i * bStep,
+      count,
+      aStep,
+      bStep,
+    ]);
     return true;
   });
 }

@@ -6,6 +6,7 @@ import { wasmKernel } from "../wasm/load.ts";
 import { staged } from "../wasm/stage.ts";
 import type { GemmShape } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
+import { callGemm, type FullShape, splitGemm } from "./split.ts";
 
 /** What simd.as.ts exports. */
 export interface GemmExports {
@@ -58,9 +59,26 @@ export interface HeapGemm {
   batchOut?: number;
 }
 
+const fullShape = (s: HeapGemm): FullShape => ({
+  ...s,
+  transposeA: s.transposeA ?? false,
+  transposeB: s.transposeB ?? false,
+  lda: s.lda ?? (s.transposeA ? s.m : s.k),
+  ldb: s.ldb ?? (s.transposeB ? s.k : s.n),
+  ldOut: s.ldOut ?? s.n,
+  accumulate: s.accumulate ?? false,
+  bias: s.bias ?? 0,
+  packed: s.packed ?? false,
+  batch: s.batch ?? 1,
+  batchA: s.batchA ?? s.m * s.k,
+  batchB: s.batchB ?? s.k * s.n,
+  batchOut: s.batchOut ?? s.m * s.n,
+});
+
 /**
  * out (m, n) = op(a) (m, k) · op(b) (k, n) at heap addresses, which may be any multiple of 4; out overlaps nothing. Each
- * sum runs in one fixed order. Returns false, with nothing done, where SIMD cannot run or the heap is exhausted.
+ * sum runs in one fixed order. With `space`, the scratch of a task, it is one call. Returns false, with nothing done, where
+ * SIMD cannot run or the heap is exhausted.
  */
 export function gemmHeap(
   out: number,
@@ -68,30 +86,14 @@ export function gemmHeap(
   b: number,
   shape: HeapGemm,
   exports = gemmExports(),
+  space = 0,
 ): boolean {
   if (exports === null) return false;
-  const space = scratch(exports.scratchBytes());
-  if (space === 0) return false;
-  const { m, n, k, transposeA = false, transposeB = false, accumulate = false, packed = false } = shape;
-  const flags = (transposeA ? 1 : 0) | (transposeB ? 2 : 0) | (accumulate ? 4 : 0) | (packed ? 8 : 0);
-  exports.gemm(
-    out,
-    a,
-    b,
-    m,
-    n,
-    k,
-    shape.lda ?? (transposeA ? m : k),
-    shape.ldb ?? (transposeB ? k : n),
-    shape.ldOut ?? n,
-    flags,
-    shape.bias ?? 0,
-    shape.batch ?? 1,
-    shape.batchA ?? m * k,
-    shape.batchB ?? k * n,
-    shape.batchOut ?? m * n,
-    space,
-  );
+  const full = fullShape(shape);
+  if (space === 0 && splitGemm(exports, out, a, b, full)) return true;
+  const at = space || scratch(exports.scratchBytes());
+  if (at === 0) return false;
+  callGemm(exports, out, a, b, full, at);
   return true;
 }
 
@@ -103,8 +105,8 @@ export function packB(
   to: number,
   b: number,
   { n, k, transposeB = false, ldb = transposeB ? k : n }: Pick<HeapGemm, "n" | "k" | "transposeB" | "ldb">,
+  exports = gemmExports(),
 ): boolean {
-  const exports = gemmExports();
   exports?.packB(to, b, n, k, ldb, transposeB ? 1 : 0);
   return exports !== null;
 }

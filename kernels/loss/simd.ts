@@ -6,6 +6,7 @@
 import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import type { CrossEntropyOptions } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -73,7 +74,16 @@ export function crossEntropy(
     const to = stage.output(loss, 0, outer, false);
     const norms = stage.output(lse, 0, outer, false);
     if (from === 0 || classes === 0 || to === 0 || norms === 0) return false;
-    exports.crossEntropy(to, norms, from, classes, outer, n, options.ignoreIndex, options.labelSmoothing);
+    const { ignoreIndex, labelSmoothing } = options;
+    inRows(exports, "crossEntropy", outer, 1, outer * n * 2, (row, count) => {
+      const [loss, lse, logits, target] = [
+        to + row * 4,
+        norms + row * 8,
+        from + row * n * 4,
+        classes + row * 4,
+      ];
+      return [loss, lse, logits, target, count, n, ignoreIndex, labelSmoothing];
+    });
     return true;
   });
 }
@@ -99,7 +109,11 @@ export function crossEntropyGrad(
     const classes = stage.input(targets, 0, outer);
     const to = stage.output(dLogits, 0, outer * n, false);
     if (grad === 0 || norms === 0 || from === 0 || classes === 0 || to === 0) return false;
-    exports.crossEntropyGrad(to, grad, norms, from, classes, outer, n, ignoreIndex, labelSmoothing);
+    inRows(exports, "crossEntropyGrad", outer, 1, outer * n * 2, (row, count) => {
+      const at = row * n * 4;
+      const perRow = [grad + row * 4, norms + row * 8, from + at, classes + row * 4];
+      return [to + at, ...perRow, count, n, ignoreIndex, labelSmoothing];
+    });
     return true;
   });
 }

@@ -1,8 +1,8 @@
 /** SIMD layerNorm and rmsNorm. Each function has the contract of reference.ts and returns false, nothing written, where it does not apply. */
 
 import type { FloatArray } from "../../src/dtype.ts";
-import { alloc, free } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows, inTasks } from "../wasm/parallel.ts";
 import { pays, type Stage, staged } from "../wasm/stage.ts";
 import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -89,7 +89,11 @@ export function layerNorm(
     const [from, scale, shift] = [x, weight, bias].map(input);
     const [to, means, scales] = [out, mean, rstd].map(output);
     if (!space.enough) return false;
-    exports.layerNorm(to, means, scales, from, scale, shift, sizes.rows, sizes.n, eps);
+    const { rows, n } = sizes;
+    inRows(exports, "layerNorm", rows, 1, rows * n, (row, count) => {
+      const [at, statistics] = [row * n * 4, row * 8];
+      return [to + at, means + statistics, scales + statistics, from + at, scale, shift, count, n, eps];
+    });
     return true;
   });
 }
@@ -110,7 +114,11 @@ export function rmsNorm(
     const [from, scale] = [x, weight].map(input);
     const [to, scales] = [out, rstd].map(output);
     if (!space.enough) return false;
-    exports.rmsNorm(to, scales, from, scale, sizes.rows, sizes.n, eps);
+    const { rows, n } = sizes;
+    inRows(exports, "rmsNorm", rows, 1, rows * n, (row, count) => {
+      const at = row * n * 4;
+      return [to + at, scales + row * 8, from + at, scale, count, n, eps];
+    });
     return true;
   });
 }
@@ -158,12 +166,24 @@ function grad(
     const { space, input, output } = optionalStage(stage);
     const inputs = [dOut, x, weight, mean, rstd].map(input);
     const outputs = [dx, dw, db].map(output);
-    const sums = space.enough ? alloc(8 * (sizes.n + 3)) : 0;
-    if (sums === 0) return false;
+    if (!space.enough) return false;
     const [dxAt, dwAt, dbAt] = outputs;
     const [dOutAt, xAt, weightAt, meanAt, rstdAt] = inputs;
-    exports.normGrad(dxAt, dwAt, dbAt, dOutAt, xAt, weightAt, meanAt, rstdAt, sizes.rows, sizes.n, sums);
-    free(sums);
-    return true;
+    const { rows, n } = sizes;
+    return inTasks(rows * n * 1.5, 8 * (n + 3), [exports], ({ of, local, recorded, next }) => {
+      const { normGrad } = of(exports);
+      const part = recorded && dx !== null ? Math.ceil(rows / 8) : 0;
+      for (let row = 0; row < rows && part > 0; row += part) {
+        const at = row * n * 4;
+        const means = meanAt && meanAt + row * 8;
+        const inputs = [dOutAt + at, xAt + at, weightAt, means, rstdAt + row * 8] as const;
+        normGrad(dxAt + at, 0, 0, ...inputs, Math.min(part, rows - row), n, local);
+        next();
+      }
+      // Sums over all rows are one task, and one call of all where there are no others.
+      if (part === 0 || dwAt || dbAt)
+        normGrad(part > 0 ? 0 : dxAt, dwAt, dbAt, dOutAt, xAt, weightAt, meanAt, rstdAt, rows, n, local);
+      next();
+    });
   });
 }

@@ -2,11 +2,10 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import type { AdamStep, LionStep, SgdStep, SignStep } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
-
-type Addresses = [weight: number, grad: number, ...state: number[]];
 
 /** What simd.as.ts exports: addresses (0 for an array that is not there), the length, then numbers. */
 export interface OptimizerExports {
@@ -20,14 +19,19 @@ export const optimizerExports = /* @__PURE__ */ wasmKernel<OptimizerExports>(byt
 
 // Plain arrays below this size stay in JavaScript.
 const few = 1024;
+// A thread's part begins at whole vectors, and at lines of its own.
+const whole = 64;
 
-/** Runs on the addresses of the weight, the gradient and what there is of the state. */
+/** Calls the function on the weight, the gradient and what there is of the state, their length, and the numbers. */
 function run(
+  exports: OptimizerExports | null,
+  name: keyof OptimizerExports,
   weight: FloatArray,
   grad: FloatArray,
   state: readonly (FloatArray | null)[],
-  kernel: (addresses: Addresses, n: number) => void,
+  numbers: readonly number[],
 ): boolean {
+  if (exports === null) return false;
   const present = [weight, grad, ...state].filter((array) => array !== null);
   const n = weight.length;
   if (!present.every((array) => array instanceof Float32Array) || !pays(n, few, ...present)) return false;
@@ -37,7 +41,11 @@ function run(
       array === null ? 0 : stage.output(array, 0, n, true),
     );
     if (from === 0 || to === 0 || rest.some((at, i) => at === 0 && state[i] !== null)) return false;
-    kernel([to, from, ...rest], n);
+    inRows(exports, name, n, whole, n, (i, count) => [
+      ...[to, from, ...rest].map((at) => at && at + i * 4),
+      count,
+      ...numbers,
+    ]);
     return true;
   });
 }
@@ -51,11 +59,10 @@ export const adam = (
   largest: FloatArray | null,
   { decay, coupled, beta1, beta2, size, rootCorrection, eps }: AdamStep,
   exports = optimizerExports(),
-): boolean =>
-  exports !== null &&
-  run(weight, grad, [mean, square, largest], (at, n) =>
-    exports.adam(...at, n, decay, coupled, 1 - beta1, 1 - beta2, size, 1 / rootCorrection, eps),
-  );
+): boolean => {
+  const numbers = [decay, coupled, 1 - beta1, 1 - beta2, size, 1 / rootCorrection, eps];
+  return run(exports, "adam", weight, grad, [mean, square, largest], numbers);
+};
 
 /** The step of gradient descent, with momentum where there is a buffer. */
 export const sgd = (
@@ -64,12 +71,11 @@ export const sgd = (
   buffer: FloatArray | null,
   { lr, direction, weightDecay, momentum, dampening, nesterov, first }: SgdStep,
   exports = optimizerExports(),
-): boolean =>
-  exports !== null &&
-  run(weight, grad, [buffer], (at, n) => {
-    const flags = [nesterov ? 1 : 0, first ? 1 : 0];
-    exports.sgd(...at, n, direction, weightDecay, momentum, 1 - dampening, ...flags, lr);
-  });
+): boolean => {
+  const flags = [nesterov ? 1 : 0, first ? 1 : 0];
+  const numbers = [direction, weightDecay, momentum, 1 - dampening, ...flags, lr];
+  return run(exports, "sgd", weight, grad, [buffer], numbers);
+};
 
 /** The step of Lion. */
 export const lion = (
@@ -78,9 +84,7 @@ export const lion = (
   mean: FloatArray,
   { lr, decay, beta1, beta2 }: LionStep,
   exports = optimizerExports(),
-): boolean =>
-  exports !== null &&
-  run(weight, grad, [mean], (at, n) => exports.lion(...at, n, decay, 1 - beta1, 1 - beta2, lr));
+): boolean => run(exports, "lion", weight, grad, [mean], [decay, 1 - beta1, 1 - beta2, lr]);
 
 /** The step by signs, of the gradient or of its mean. */
 export const signStep = (
@@ -89,6 +93,4 @@ export const signStep = (
   mean: FloatArray | null,
   { lr, decay, momentum }: SignStep,
   exports = optimizerExports(),
-): boolean =>
-  exports !== null &&
-  run(weight, grad, [mean], (at, n) => exports.signStep(...at, n, decay, 1 - momentum, lr));
+): boolean => run(exports, "signStep", weight, grad, [mean], [decay, 1 - momentum, lr]);

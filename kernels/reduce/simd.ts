@@ -2,6 +2,7 @@
 
 import type { TypedArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import { larger, type ReduceSizes, smaller } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -49,9 +50,25 @@ export function sum(
 ): boolean {
   if (exports === null) return false;
   const { outer, n, inner } = sizes;
+  const nanoseconds = outer * n * inner * 0.2;
   return run(out, x, sizes, (to, from) => {
-    if (inner === 1) exports.sumRows(to, from, outer, n, scale);
-    else exports.sumColumns(to, from, outer, n, inner, scale);
+    if (inner === 1)
+      inRows(exports, "sumRows", outer, 1, nanoseconds, (row, count) => [
+        to + row * 4,
+        from + row * n * 4,
+        count,
+        n,
+        scale,
+      ]);
+    else
+      inRows(exports, "sumColumns", outer, 1, nanoseconds, (row, count) => [
+        to + row * inner * 4,
+        from + row * n * inner * 4,
+        count,
+        n,
+        inner,
+        scale,
+      ]);
   });
 }
 
@@ -67,5 +84,13 @@ export function fold(
   const kind = f === larger ? "maxRows" : f === smaller ? "minRows" : null;
   const loser = f === larger ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   if (exports === null || kind === null || initial !== loser || sizes.inner !== 1) return false;
-  return run(out, x, sizes, (to, from) => exports[kind](to, from, sizes.outer, sizes.n));
+  const { outer, n } = sizes;
+  return run(out, x, sizes, (to, from) =>
+    inRows(exports, kind, outer, 1, outer * n * 0.2, (row, count) => [
+      to + row * 4,
+      from + row * n * 4,
+      count,
+      n,
+    ]),
+  );
 }

@@ -6,6 +6,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -22,42 +23,35 @@ export const softmaxExports = /* @__PURE__ */ wasmKernel<SoftmaxExports>(bytes);
 // Plain arrays below this size stay in JavaScript.
 const few = 256;
 
-/** Runs on the addresses of the output and the inputs, all of one size. */
+/** Calls the function on the addresses of the output and the inputs, all of one size. */
 function run(
+  exports: SoftmaxExports | null,
+  name: keyof SoftmaxExports,
   arrays: readonly [out: FloatArray, ...inputs: FloatArray[]],
   { outer, n, inner }: ReduceSizes,
-  kernel: (to: number, inputs: readonly number[]) => void,
 ): boolean {
   const size = outer * n;
-  if (inner !== 1 || !arrays.every((array) => array instanceof Float32Array) || !pays(size, few, ...arrays))
-    return false;
+  if (exports === null || inner !== 1) return false;
+  if (!arrays.every((array) => array instanceof Float32Array) || !pays(size, few, ...arrays)) return false;
   return staged((stage) => {
     const inputs = arrays.slice(1).map((array) => stage.input(array, 0, size));
     const to = stage.output(arrays[0], 0, size, false);
     if (to === 0 || inputs.includes(0)) return false;
-    kernel(to, inputs);
+    inRows(exports, name, outer, 1, size, (row, count) => {
+      const shift = row * n * 4;
+      return [to + shift, ...inputs.map((at) => at + shift), count, n];
+    });
     return true;
   });
 }
 
 /** out = exp(x) / Σ exp(x) over n. */
-export const softmax = (
-  out: FloatArray,
-  x: FloatArray,
-  sizes: ReduceSizes,
-  exports = softmaxExports(),
-): boolean =>
-  exports !== null && run([out, x], sizes, (to, [from]) => exports.softmax(to, from, sizes.outer, sizes.n));
+export const softmax = (out: FloatArray, x: FloatArray, sizes: ReduceSizes, exports = softmaxExports()) =>
+  run(exports, "softmax", [out, x], sizes);
 
 /** out = x − log Σ exp(x) over n. */
-export const logSoftmax = (
-  out: FloatArray,
-  x: FloatArray,
-  sizes: ReduceSizes,
-  exports = softmaxExports(),
-): boolean =>
-  exports !== null &&
-  run([out, x], sizes, (to, [from]) => exports.logSoftmax(to, from, sizes.outer, sizes.n));
+export const logSoftmax = (out: FloatArray, x: FloatArray, sizes: ReduceSizes, exports = softmaxExports()) =>
+  run(exports, "logSoftmax", [out, x], sizes);
 
 /** dx = out · (dOut − Σ dOut·out over n). */
 export const softmaxGrad = (
@@ -66,9 +60,7 @@ export const softmaxGrad = (
   out: FloatArray,
   sizes: ReduceSizes,
   exports = softmaxExports(),
-): boolean =>
-  exports !== null &&
-  run([dx, dOut, out], sizes, (to, [g, y]) => exports.softmaxGrad(to, g, y, sizes.outer, sizes.n));
+): boolean => run(exports, "softmaxGrad", [dx, dOut, out], sizes);
 
 /** dx = dOut − exp(out) · Σ dOut over n. */
 export const logSoftmaxGrad = (
@@ -77,6 +69,4 @@ export const logSoftmaxGrad = (
   out: FloatArray,
   sizes: ReduceSizes,
   exports = softmaxExports(),
-): boolean =>
-  exports !== null &&
-  run([dx, dOut, out], sizes, (to, [g, y]) => exports.logSoftmaxGrad(to, g, y, sizes.outer, sizes.n));
+): boolean => run(exports, "logSoftmaxGrad", [dx, dOut, out], sizes);

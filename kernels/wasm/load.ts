@@ -80,6 +80,14 @@ export function wasmKernel<T extends object>(bytes: WasmBytes): (build?: keyof W
   };
 }
 
+const texts = /* @__PURE__ */ new WeakMap<object, string>();
+
+/** The bytes that exports of `wasmKernel` were compiled from, for a thread to compile again; null for others. */
+export function compiledBytes(exports: object): Uint8Array | null {
+  const text = texts.get(exports);
+  return text === undefined ? null : decodeBase64(text);
+}
+
 const canRun = (build: keyof WasmBytes): boolean =>
   wasmSupport().build !== null && (build === "plain" || hasRelaxed());
 
@@ -87,7 +95,10 @@ const canRun = (build: keyof WasmBytes): boolean =>
 function instantiate(base64: string): WebAssembly.Exports {
   const bytes = decodeBase64(base64);
   if (!memoryIsShared()) clearSharedFlag(bytes);
-  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: heapMemory() } }).exports;
+  const imports = { env: { memory: heapMemory() } };
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+  texts.set(exports, base64);
+  return exports;
 }
 
 // "env" "memory", kind memory; the byte behind it holds the limits' flags, 1 for a maximum and 2 for shared.

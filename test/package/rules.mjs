@@ -64,6 +64,21 @@ const rules = {
     assert.deepEqual(core.memory(), other.memory());
   },
 
+  async threads() {
+    await core.setThreads(2);
+    assert.equal(other.backendInfo().threads, 2);
+    const sum = ({ ones, scope }) =>
+      scope(() =>
+        ones([300, 300])
+          .matmul(ones([300, 300]))
+          .sum()
+          .item(),
+      );
+    assert.deepEqual([sum(core), sum(other)], [300 ** 3, 300 ** 3]);
+    await other.setThreads(1);
+    assert.equal(core.backendInfo().threads, 1);
+  },
+
   generator() {
     const draw = ({ randn }) => randn([5]).toArray();
     core.manualSeed(7);
@@ -93,4 +108,4 @@ const rules = {
   },
 };
 
-rules[rule]();
+await rules[rule]();
