@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import * as bitgrad from "bitgrad";
 import * as distill from "bitgrad/distill";
 import * as nn from "bitgrad/nn";
+import * as quant from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { check, readSuite } from "./golden/case.ts";
 import { page } from "./golden/page.ts";
@@ -18,7 +19,7 @@ describe.each(Object.entries(table))("PyTorch's %s cases agree in values and gra
   });
 
   it("names public functions in its calls", () => {
-    const known = { ...bitgrad, ...nn, ...distill };
+    const known = { ...bitgrad, ...nn, ...distill, ...quant };
     for (const { call } of Object.values(suite)) {
       for (const [, dot, word] of call.matchAll(/(\.?)\b(\w+)\(/g)) {
         if (dot === "") expect(known, call).toHaveProperty(word);

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { setFlagsFromString } from "node:v8";
 import { promisify } from "node:util";
+import { setFlagsFromString } from "node:v8";
 import {
   BackendError,
   backendInfo,

@@ -5,7 +5,7 @@ import { blockFormat, signedMax } from "./block.ts";
 const fround = Math.fround;
 
 // The 16 quantiles of the normal distribution of QLoRA, Dettmers et al., 2023, arXiv:2305.14314, appendix E.
-const normalFloats = /* @__PURE__ */ Float32Array.of(
+export const normalFloats = /* @__PURE__ */ Float32Array.of(
   -1.0,
   -0.6961928009986877,
   -0.5250730514526367,

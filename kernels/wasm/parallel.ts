@@ -1,7 +1,6 @@
 /** How kernels hand their work to the threads: rows of one call, or a list of tasks of several calls each. */
 
 import { alloc, free } from "./heap.ts";
-import { localStart } from "./worker.ts";
 import {
   type Call,
   expectThreads,
@@ -12,6 +11,7 @@ import {
   reserveLocal,
   runJob,
 } from "./threads.ts";
+import { localStart } from "./worker.ts";
 
 // A job of rows has so many tasks at most, and the smallest job has so many.
 const mostTasks = 16;

@@ -2,12 +2,15 @@
 
 import { FormatError, isPlainObject, show } from "../errors.ts";
 import { findParameters, namedBuffers } from "../nn/tree.ts";
+import { packCodes, packedBytes as rowBytes, unpackCodes } from "../packed/codes.ts";
+import { sizeOf } from "../shape.ts";
 import { own } from "../storage.ts";
 import type { Tensor } from "../tensor.ts";
+import { wrap } from "../tensor.ts";
+import { dequantize } from "./contract.ts";
 import { quantizedTransform } from "./plan.ts";
-import { dequantize, quantize } from "./quantizer.ts";
-import { quantizerNamed } from "./quantizers.ts";
-import type { Granularity } from "./scale.ts";
+import { quantizeBy } from "./quantizer.ts";
+import { type SpecOptions, spec } from "./spec.ts";
 
 /** `x.codes` and `x.scale` for a quantized parameter x, everything else as it is. */
 export interface PackedState {
@@ -17,13 +20,18 @@ export interface PackedState {
 }
 
 interface Entry {
-  quantizer?: string;
-  granularity?: Granularity;
+  spec?: Partial<SpecOptions>;
   shape?: readonly number[];
   tiedTo?: string;
 }
 
 const key = "bitgrad.packed";
+
+/** (rows, n) of a shape packed along its last axis. */
+const rowsOf = (shape: readonly number[]): [rows: number, n: number] => [
+  sizeOf(shape.slice(0, -1)),
+  shape[shape.length - 1],
+];
 
 /** The packed form of a prepared model, for `save` of bitgrad/io. Scales are float16 numbers. */
 export function packedState(model: object): PackedState {
@@ -42,10 +50,13 @@ export function packedState(model: object): PackedState {
       tensors[path] = own(item.effective().detach());
       continue;
     }
-    const { codes, scale, shape } = quantize(item.value, quantizer);
-    tensors[`${path}.codes`] = own(codes);
+    const { codes, scale, shape, spec } = quantizeBy(item.value, quantizer);
+    const { qmin, qmax: _, ...options } = spec;
+    const [rows, n] = rowsOf(shape);
+    const packed = packCodes(codes.data as Int8Array, rows, n, { bits: spec.bits, signed: qmin < 0 });
+    tensors[`${path}.codes`] = own(wrap(packed, [rows, rowBytes(n, spec.bits)], "uint8"));
     tensors[`${path}.scale`] = own(scale);
-    entries[path] = { quantizer: quantizer.name, granularity: quantizer.granularity, shape };
+    entries[path] = { spec: options, shape };
   }
   for (const [path, buffer] of namedBuffers(model)) tensors[path] = buffer;
   return { tensors, metadata: { [key]: JSON.stringify(entries) } };
@@ -85,18 +96,27 @@ export function unpackedState({ tensors, metadata }: PackedState): Record<string
   };
   const tied: [name: string, to: string][] = [];
   for (const [name, entry] of Object.entries(readEntries(metadata))) {
-    const { quantizer, granularity, shape, tiedTo } = entry ?? {};
+    const { spec: options, shape, tiedTo } = entry ?? {};
     if (tiedTo !== undefined) {
       tied.push([name, tiedTo]);
       continue;
     }
-    if (typeof quantizer !== "string" || !Array.isArray(shape) || granularity === undefined) {
+    if (!isPlainObject(options) || !Array.isArray(shape)) {
       throw new FormatError(
-        `unpackedState: an entry must give quantizer, granularity and shape, got ${show(entry)} for ${show(name)}`,
+        `unpackedState: an entry must give spec and shape, got ${show(entry)} for ${show(name)}`,
       );
     }
-    const packed = { codes: take(`${name}.codes`), scale: take(`${name}.scale`), shape };
-    state[name] = dequantize(packed, quantizerNamed(quantizer, granularity));
+    const read = spec(options);
+    const [rows, n] = rowsOf(shape);
+    const signed = read.qmin < 0;
+    const codes = unpackCodes(take(`${name}.codes`).data as Uint8Array, rows, n, { bits: read.bits, signed });
+    state[name] = dequantize({
+      codes: signed ? wrap(codes as Int8Array, shape, "int8") : wrap(codes as Uint8Array, shape, "uint8"),
+      scale: take(`${name}.scale`),
+      zeroPoint: null,
+      spec: read,
+      shape,
+    });
   }
   for (const [name, to] of tied) {
     if (!state[to])

@@ -1,8 +1,8 @@
 /** What to do with a layer's weight, by the names torchao uses. */
 
 import type { Quantizer } from "./quantizer.ts";
-import { bitnet158, bwn, ste } from "./quantizers.ts";
-import type { Granularity } from "./scale.ts";
+import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
+import type { Granularity } from "./spec.ts";
 
 export interface QuantConfig {
   readonly weight: Quantizer;
@@ -29,4 +29,8 @@ export const binaryWeightOnly = ({
   granularity?: Granularity;
 } = {}): QuantConfig => ({
   weight: bwn({ granularity }),
+});
+/** NF4 weights, one scale for every `group` inputs; default 64. */
+export const nf4WeightOnly = ({ group = 64 }: { group?: number } = {}): QuantConfig => ({
+  weight: nf4({ granularity: { group } }),
 });

@@ -1,102 +1,47 @@
 /** The quantizers. Scales are found anew from the latent weight at every step and are constants to the gradient. */
 
-import { FormatError, OptionError, readOptions, show } from "../errors.ts";
-import { straightThrough } from "../ops/binary.ts";
-import type { Tensor } from "../tensor.ts";
-import type { Quantizer, QuantParams } from "./quantizer.ts";
-import { absmaxScale, absmeanScale, type Granularity, spread } from "./scale.ts";
+import { normalFloats } from "../../kernels/formats/codebook.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
+import { chooseParams, meanParams } from "./params.ts";
+import type { Quantizer } from "./quantizer.ts";
+import { checkGranularity, type Granularity, type SpecOptions, spec } from "./spec.ts";
 
-export interface SteOptions {
-  /** Bits of a code, 2 to 8. */
-  bits: number;
-  granularity: Granularity;
-}
-
-/** x/scale, elementwise. */
-const steps = (x: Tensor, { scale }: QuantParams, granularity: Granularity): Tensor =>
-  x.div(spread(scale, x, granularity));
-
-/** The integer codes nearest to `soft` within ±top. Adding 0 turns −0, which no stored code is, into 0. */
-const nearest = (soft: Tensor, top: number): Tensor =>
-  soft.detach().round().clip({ min: -top, max: top }).add(0);
-
-/** A quantizer whose values are scale · code. */
-const scaled = (
-  name: string,
-  levels: readonly number[],
-  granularity: Granularity,
-  rest: Pick<Quantizer, "params" | "codes">,
-): Quantizer => ({
-  name,
-  granularity,
-  levels,
-  bits: Math.max(1, Math.ceil(Math.log2(levels.length))),
-  values: (codes, { scale }) => codes.mul(spread(scale, codes, granularity)),
-  ...rest,
-});
+/** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
+export type SteOptions = SpecOptions;
 
 /**
- * Symmetric integers −(2^(bits−1) − 1) … 2^(bits−1) − 1 with scale max|x| / (2^(bits−1) − 1), rounded half to even;
- * the gradient passes straight through. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013, arXiv:1308.3432.
+ * Uniform codes by the scheme that the options give, symmetric int8 with one float16 scale a row unless told otherwise; the gradient
+ * passes straight through within the range. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013, arXiv:1308.3432.
  */
 export function ste(options: Partial<SteOptions> = {}): Quantizer {
-  const { bits, ...rest } = readOptions("ste", options, { bits: 8, granularity: perChannel });
-  const granularity = checkGranularity("ste", rest.granularity);
-  if (!Number.isInteger(bits) || bits < 2 || bits > 8) {
+  const uniform = spec({ granularity: "channel", scaleDtype: "float16", ...options });
+  if (uniform.bits === 1) {
     throw new OptionError(
-      `ste: bits must be an integer from 2 to 8, got ${show(bits)}; use bwn() for one bit`,
+      `ste: bits must be an integer from 2 to 8, got ${show(uniform.bits)}; use bwn() for one bit`,
     );
   }
-  const top = 2 ** (bits - 1) - 1;
-  const levels = Array.from({ length: 2 * top + 1 }, (_, k) => k - top);
-  return scaled(`int${bits}`, levels, granularity, {
-    params: (x) => ({ scale: absmaxScale(x, granularity, top) }),
-    codes(x, params) {
-      // The float16 scale may be a hair small, which would round the extreme element beyond the top code.
-      const soft = steps(x, params, granularity).clip({ min: -top - 0.5, max: top + 0.5 });
-      return straightThrough(soft, nearest(soft, top));
-    },
-  });
+  const { bits, scheme } = uniform;
+  const name = scheme === "codebook" ? `codebook${bits}` : `${uniform.qmin < 0 ? "int" : "uint"}${bits}`;
+  return { name, spec: uniform, gradient: "mask", params: (x) => chooseParams(x, uniform) };
 }
 
 export interface ScaleOptions {
   granularity: Granularity;
 }
 
-/** The default, in a type that lets every granularity through the option check. */
-const perChannel = null as Granularity | null;
-
-function checkGranularity(op: string, granularity: Granularity | null): Granularity {
-  if (granularity === null) return "channel";
-  const group = (granularity as { group?: unknown }).group;
-  if (
-    granularity === "tensor" ||
-    granularity === "channel" ||
-    (Number.isInteger(group) && (group as number) > 0)
-  ) {
-    return granularity;
-  }
-  throw new OptionError(
-    `${op}: granularity must be "tensor", "channel" or { group }, got ${show(group ?? granularity)}`,
-  );
+function readGranularity(op: string, options: Partial<ScaleOptions>): Granularity {
+  const { granularity } = readOptions(op, options, { granularity: null as Granularity | null });
+  return checkGranularity(op, granularity ?? "channel");
 }
 
-const readGranularity = (op: string, options: Partial<ScaleOptions>): Granularity =>
-  checkGranularity(op, readOptions(op, options, { granularity: perChannel }).granularity);
-
 /**
- * Ternary codes −1, 0, 1 with scale mean|x|: clip(round(x/scale), −1, 1), the gradient straight through everywhere.
+ * Ternary codes −1, 0, 1 with scale mean|x|: clamp(round(x/scale), −1, 1), the gradient straight through everywhere.
  * BitNet b1.58, Ma et al., 2024, arXiv:2402.17764, which takes one scale a tensor; here one a row unless told otherwise.
  */
 export function bitnet158(options: Partial<ScaleOptions> = {}): Quantizer {
   const granularity = readGranularity("bitnet158", options);
-  return scaled("ternary", [-1, 0, 1], granularity, {
-    params: (x) => ({ scale: absmeanScale(x, granularity) }),
-    codes(x, params) {
-      const soft = steps(x, params, granularity);
-      return straightThrough(soft, nearest(soft, 1));
-    },
-  });
+  const ternary = spec({ bits: 2, granularity, scaleDtype: "float16" });
+  return { name: "ternary", spec: ternary, gradient: "through", params: (x) => meanParams(x, ternary) };
 }
 
 /**
@@ -105,17 +50,12 @@ export function bitnet158(options: Partial<ScaleOptions> = {}): Quantizer {
  */
 export function bwn(options: Partial<ScaleOptions> = {}): Quantizer {
   const granularity = readGranularity("bwn", options);
-  return scaled("binary", [1, -1], granularity, {
-    params: (x) => ({ scale: absmeanScale(x, granularity) }),
-    codes: (x, params) => straightThrough(steps(x, params, granularity), x.detach().less(0).where(-1, 1)),
-  });
+  const signs = spec({ bits: 1, granularity, scaleDtype: "float16" });
+  return { name: "binary", spec: signs, gradient: "through", params: (x) => chooseParams(x, signs) };
 }
 
-/** The quantizer of a stored tensor, by its name. Throws FormatError for a name that none has. */
-export function quantizerNamed(name: string, granularity: Granularity): Quantizer {
-  if (name === "ternary") return bitnet158({ granularity });
-  if (name === "binary") return bwn({ granularity });
-  const bits = Number(/^int([2-8])$/.exec(name)?.[1]);
-  if (!bits) throw new FormatError(`quantizer: no such quantizer, got ${show(name)}`);
-  return ste({ bits, granularity });
-}
+/** NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314. */
+export const nf4 = ({ granularity = { group: 64 } }: Partial<ScaleOptions> = {}): Quantizer => ({
+  ...ste({ bits: 4, scheme: "codebook", codebook: Array.from(normalFloats), granularity }),
+  name: "nf4",
+});

@@ -16,6 +16,7 @@ const titles: Readonly<Record<string, string>> = {
   pool: "Pooling",
   attention: "Attention",
   transformer: "Layers",
+  quant: "Quantization",
 };
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -38,7 +39,7 @@ export function page(): string {
     "# PyTorch's names and bitgrad's",
     [
       "Every line is run against reference values and gradients made with PyTorch 1.13, held in `test/golden` with the calls",
-      "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`. Most ops are also methods:",
+      "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`, quantizers of `bitgrad/quant`. Most ops are also methods:",
       "`softmax(x, axis)` is `x.softmax(axis)`. PyTorch's `dim` and `keepdim` are `axis` and `keepDims`.",
     ].join("\n"),
     ...sections,

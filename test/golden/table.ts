@@ -5,6 +5,7 @@ import { graph } from "./graph.ts";
 import { transformer } from "./layers.ts";
 import { loss } from "./losses.ts";
 import { algebra, attention, conv, norm, pool } from "./networks.ts";
+import { quant } from "./quant.ts";
 import { reduce, softmaxes } from "./reductions.ts";
 import { training } from "./training.ts";
 
@@ -26,4 +27,5 @@ export const table: Readonly<Record<string, Suite>> = {
   transformer,
   graph,
   training,
+  quant,
 };

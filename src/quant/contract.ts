@@ -1,0 +1,217 @@
+/**
+ * The numeric contract: codes = clamp(round(x/scale) + zeroPoint, qmin, qmax) and values = (code − zeroPoint) · scale, every
+ * step in float32. Training, storing and packed inference all go through it, so that they agree to the bit.
+ */
+
+import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { defaultRng } from "../generator.ts";
+import { straightThrough } from "../ops/binary.ts";
+import type { Rng } from "../random.ts";
+import { type Shape, sameShape, sizeOf } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { chooseParams, nonFinite, type QuantParams } from "./params.ts";
+import { roundBy } from "./rounding.ts";
+import { forRuns, scaleShape } from "./runs.ts";
+import { isSigns, type QuantSpec } from "./spec.ts";
+
+/** A quantized tensor: its codes, unpacked, and what they stand for. */
+export interface QTensor {
+  /** In the shape of the tensor: int8, or uint8 where no code is negative. */
+  readonly codes: Tensor<"int8"> | Tensor<"uint8">;
+  readonly scale: Tensor;
+  readonly zeroPoint: Tensor | null;
+  readonly spec: QuantSpec;
+  readonly shape: Shape;
+}
+
+export interface QuantizeOptions {
+  /** Draws for stochastic rounding; the default generator unless told otherwise. */
+  rng: Rng | null;
+}
+
+/** Throws ShapeError unless scale and zero point have the shape that the spec gives them for a tensor of `shape`. */
+function checkParams(op: string, { scale, zeroPoint }: QuantParams, spec: QuantSpec, shape: Shape): void {
+  const want = scaleShape(spec, shape);
+  for (const [name, t] of Object.entries({ scale, zeroPoint })) {
+    if (t === null || t === undefined) continue;
+    if (!sameShape(t.shape, want)) {
+      throw new ShapeError(`${op}: ${name} must be ${show(want)} for ${show(shape)}, got ${show(t.shape)}`);
+    }
+  }
+  if (zeroPoint && spec.zeroPoint === "none") {
+    throw new OptionError(`${op}: ${spec.scheme} codes have no zero point, got ${show(zeroPoint)}`);
+  }
+  const bad = (scale.data as Float32Array).find(
+    (s) => !(Math.abs(s) < Infinity) || (s === 0 && !isSigns(spec)),
+  );
+  if (bad !== undefined) throw new OptionError(`${op}: a scale must be finite and not 0, got ${bad}`);
+}
+
+/** The index of the level nearest to u, the lower one of two as near. */
+function nearestLevel(levels: readonly number[], u: number): number {
+  let low = 0;
+  while (low + 1 < levels.length && u > (levels[low] + levels[low + 1]) / 2) low++;
+  return low;
+}
+
+/** round(x/scale) + zeroPoint of one element before it is clamped. */
+function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, zero: number) => number {
+  const { rounding, codebook } = spec;
+  if (isSigns(spec)) return (x) => (x < 0 ? -1 : 1);
+  if (codebook) return (x, scale) => nearestLevel(codebook, Math.fround(x / scale));
+  const draw = rounding === "stochastic" ? (rng ?? defaultRng()) : null;
+  if (spec.zeroPoint === "float") {
+    return (x, scale, zero) => roundBy(rounding, Math.fround(Math.fround(x / scale) + zero), draw?.next());
+  }
+  return (x, scale, zero) => roundBy(rounding, Math.fround(x / scale), draw?.next()) + zero;
+}
+
+/** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask). */
+function codesOf(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams, rng: Rng | null) {
+  const { qmin, qmax } = spec;
+  const codes = qmin < 0 ? new Int8Array(x.size) : new Uint8Array(x.size);
+  const inside = new Uint8Array(x.size);
+  const data = x.data;
+  const strict = spec.onNonFinite === "throw";
+  const code = rounder(spec, rng);
+  let all = true;
+  forRuns(spec, x.shape, (from, to, k) => {
+    const s = scale.data[k];
+    const zero = zeroPoint ? zeroPoint.data[k] : 0;
+    for (let i = from; i < to; i++) {
+      const v = data[i];
+      if (Number.isNaN(v) || (strict && Math.abs(v) === Infinity)) {
+        throw nonFinite(v);
+      }
+      const q = code(v, s, zero);
+      if (q >= qmin && q <= qmax) {
+        codes[i] = q;
+        inside[i] = 1;
+      } else {
+        codes[i] = q < qmin ? qmin : qmax;
+        all = false;
+      }
+    }
+  });
+  return { codes, inside: all ? null : inside };
+}
+
+/** What codes stand for, in float32. */
+function valuesOf(
+  codes: ArrayLike<number>,
+  shape: Shape,
+  spec: QuantSpec,
+  params: QuantParams,
+): Float32Array {
+  const { codebook } = spec;
+  const out = new Float32Array(codes.length);
+  const scales = params.scale.data;
+  const zeros = params.zeroPoint?.data;
+  forRuns(spec, shape, (from, to, k) => {
+    const s = scales[k];
+    const zero = zeros ? zeros[k] : 0;
+    if (codebook) for (let i = from; i < to; i++) out[i] = Math.fround(codebook[codes[i]]) * s;
+    // Adding 0 turns the −0 of a zero code under a negative scale into 0.
+    else for (let i = from; i < to; i++) out[i] = Math.fround(codes[i] - zero) * s + 0;
+  });
+  return out;
+}
+
+const readRng = (op: string, options: Partial<QuantizeOptions> | undefined): Rng | null =>
+  readOptions<QuantizeOptions>(op, options, { rng: null }).rng;
+
+function givenFloats(op: string, x: TensorLike): Tensor {
+  const given = asTensor(op, x);
+  if (given.dtype === "bool") throw new DTypeError(`${op}: needs numbers, got bool`);
+  return given;
+}
+
+/**
+ * The codes of x, with the scales they are read by: those given, or those that fit x. Not differentiable. Throws ShapeError for
+ * params of another granularity, and for NaN and infinity as `chooseParams` does.
+ */
+export function quantize(
+  x: TensorLike,
+  spec: QuantSpec,
+  params?: QuantParams | null,
+  options?: Partial<QuantizeOptions>,
+): QTensor {
+  const given = givenFloats("quantize", x);
+  const { scale, zeroPoint } = params ?? chooseParams(given, spec);
+  checkParams("quantize", { scale, zeroPoint }, spec, given.shape);
+  const { codes } = codesOf(given, spec, { scale, zeroPoint }, readRng("quantize", options));
+  return {
+    codes: codes instanceof Int8Array ? wrap(codes, given.shape, "int8") : wrap(codes, given.shape, "uint8"),
+    scale: scale.detach(),
+    zeroPoint: zeroPoint?.detach() ?? null,
+    spec,
+    shape: given.shape,
+  };
+}
+
+/** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */
+export function dequantize({ codes, scale, zeroPoint, spec, shape }: QTensor): Tensor {
+  if (codes.size !== sizeOf(shape)) {
+    throw new ShapeError(`dequantize: needs ${sizeOf(shape)} codes for ${show(shape)}, got ${codes.size}`);
+  }
+  checkParams("dequantize", { scale, zeroPoint }, spec, shape);
+  const data = codes.data as Int8Array | Uint8Array;
+  const odd = data.find((q) => q < spec.qmin || q > spec.qmax || (q === 0 && isSigns(spec)));
+  if (odd !== undefined) {
+    throw new OptionError(`dequantize: codes lie in ${spec.qmin} … ${spec.qmax}, got ${odd}`);
+  }
+  return wrap(valuesOf(data, shape, spec, { scale, zeroPoint }), shape, "float32");
+}
+
+/**
+ * dequantize(quantize(x)), differentiable: the gradient passes where the code before clamping is in range (PyTorch's mask; Jacob
+ * et al., 2017, arXiv:1712.05877), everywhere with `mask: false`. A given scale or zero point that requires a gradient gets
+ * that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor).
+ */
+export function fakeQuantize(
+  x: TensorLike,
+  spec: QuantSpec,
+  params?: QuantParams | null,
+  options?: Partial<QuantizeOptions & { mask: boolean }>,
+): Tensor {
+  const op = "fakeQuantize";
+  const { rng, mask } = readOptions(op, options, { rng: null as Rng | null, mask: true });
+  const given = givenFloats(op, x);
+  const found = params ?? chooseParams(given, spec);
+  checkParams(op, found, spec, given.shape);
+  const { codes, inside } = codesOf(given, spec, found, rng);
+  const passes = inside && mask ? wrap(inside, given.shape, "bool") : null;
+  if (found.scale.requiresGrad || found.zeroPoint?.requiresGrad)
+    return learnable(given, spec, found, codes, passes);
+  const values = wrap(valuesOf(codes, given.shape, spec, found), given.shape, "float32");
+  if (!given.requiresGrad) return values;
+  return straightThrough(passes ? passes.where(given, given.detach()) : given, values);
+}
+
+/** The same in ops of x, scale and zero point, with the codes that were found. */
+function learnable(
+  x: Tensor,
+  spec: QuantSpec,
+  { scale, zeroPoint }: QuantParams,
+  codes: Int8Array | Uint8Array,
+  passes: Tensor | null,
+): Tensor {
+  const hard = wrap(Float32Array.from(codes), x.shape, "float32");
+  const wide = spread(scale, x.shape, spec);
+  const zero = zeroPoint ? spread(zeroPoint, x.shape, spec) : 0;
+  const soft = x.div(wide).add(zero);
+  const steps = straightThrough(passes ? passes.where(soft, hard) : soft, hard);
+  return steps.sub(zero).mul(wide);
+}
+
+/** Scales repeated to the shape of what they belong to. */
+function spread(scale: Tensor, shape: Shape, { granularity, axis }: QuantSpec): Tensor {
+  if (granularity === "tensor" || granularity === "token") return scale;
+  if (granularity === "channel") {
+    const at = axis < 0 ? axis + shape.length : axis;
+    return scale.reshape(shape.map((n, i) => (i === at ? n : 1)));
+  }
+  const n = shape[shape.length - 1];
+  const wide = scale.repeatInterleave(granularity.group, { axis: -1 });
+  return wide.slice([...Array<null>(shape.length - 1).fill(null), [0, n]]);
+}

@@ -1,0 +1,134 @@
+/** QuantSpec: what a uniform or codebook quantizer is, apart from the numbers it is given. */
+
+import { OptionError, readOptions, show } from "../errors.ts";
+
+/**
+ * Which elements share a scale: all; those of one index of `axis` (an output row of a weight); those of one row of the last
+ * axis (a token of an activation); or every `group` along the last axis, the last group of a row ragged where need be.
+ */
+export type Granularity = "tensor" | "channel" | "token" | { readonly group: number };
+
+export interface SpecOptions {
+  /** Bits of a code, 1 to 8. One symmetric bit means the codes −1 and +1. */
+  bits: number;
+  /**
+   * "symmetric": scale from max|x|, no zero point. "affine": scale and zero point from the range of x. "absmax-signed": the
+   * element of largest magnitude becomes the lowest code exactly, and the scale may be negative, as in ggml's Q4_0.
+   * "codebook": the nearest of `codebook` times max|x|.
+   */
+  scheme: "symmetric" | "affine" | "absmax-signed" | "codebook";
+  granularity: Granularity;
+  /** The axis that "channel" means. */
+  axis: number;
+  /** Symmetric codes: "narrow" −(2^(b−1) − 1) … 2^(b−1) − 1, or "full" from −2^(b−1) with scale max|x| / ((2^b − 1)/2). */
+  range: "narrow" | "full";
+  /** Affine codes: from −2^(b−1) where true, else from 0. */
+  signed: boolean;
+  rounding: Rounding;
+  /**
+   * Affine only: "int" widens the range to hold 0, which is then exact; "float" takes the range as it is and rounds
+   * x/scale + zeroPoint, as HQQ does. "none" elsewhere. null: what goes with the scheme.
+   */
+  zeroPoint: "int" | "float" | "none" | null;
+  /** The type scales are rounded to when they are chosen. */
+  scaleDtype: "float32" | "float16";
+  /** "clamp" lets ±Infinity take the extreme codes and keeps it out of the range. NaN is always an error. */
+  onNonFinite: "throw" | "clamp";
+  /** The levels that codes 0, 1, … stand for, rising, within −1 … 1. */
+  codebook: readonly number[] | null;
+}
+
+/** Ties go to the even integer, away from zero, up; or x is rounded up with the probability of its fraction. */
+export type Rounding = "half-even" | "half-away" | "half-up" | "stochastic";
+
+/** A checked spec; `qmin` and `qmax` are the least and the largest code. */
+export interface QuantSpec extends Readonly<SpecOptions> {
+  readonly zeroPoint: "int" | "float" | "none";
+  readonly qmin: number;
+  readonly qmax: number;
+}
+
+const choices = {
+  scheme: ["symmetric", "affine", "absmax-signed", "codebook"],
+  range: ["narrow", "full"],
+  rounding: ["half-even", "half-away", "half-up", "stochastic"],
+  scaleDtype: ["float32", "float16"],
+  onNonFinite: ["throw", "clamp"],
+} as const;
+
+const defaults: SpecOptions = {
+  bits: 8,
+  scheme: "symmetric",
+  granularity: null as unknown as Granularity,
+  axis: 0,
+  range: "narrow",
+  signed: false,
+  rounding: "half-even",
+  zeroPoint: null,
+  scaleDtype: "float32",
+  onNonFinite: "throw",
+  codebook: null,
+};
+
+/**
+ * A spec with what is left out filled in: 8 bits, symmetric, one scale a tensor, narrow range, half to even, float32 scales.
+ * Throws OptionError for values outside their domain or that contradict each other.
+ */
+export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
+  const read = readOptions("spec", options, defaults);
+  const granularity = checkGranularity("spec", read.granularity);
+  for (const [name, known] of Object.entries(choices)) {
+    const value = read[name as keyof typeof choices];
+    if (!(known as readonly string[]).includes(value)) {
+      throw new OptionError(`spec: ${name} must be one of ${known.join(", ")}, got ${show(value)}`);
+    }
+  }
+  const { bits, scheme, axis, codebook } = read;
+  if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
+    throw new OptionError(`spec: bits must be an integer from 1 to 8, got ${show(bits)}`);
+  }
+  if (!Number.isInteger(axis)) throw new OptionError(`spec: axis must be an integer, got ${show(axis)}`);
+  const fitting = scheme === "affine" ? (read.zeroPoint ?? "int") : (read.zeroPoint ?? "none");
+  if ((scheme === "affine") !== (fitting === "int" || fitting === "float")) {
+    throw new OptionError(`spec: zeroPoint does not go with ${scheme} codes, got ${show(read.zeroPoint)}`);
+  }
+  if ((scheme === "codebook") !== (codebook !== null)) {
+    throw new OptionError(`spec: a codebook goes with the scheme "codebook", got ${show(scheme)}`);
+  }
+  if (codebook) checkCodebook(codebook, bits);
+  const [qmin, qmax] = codeRange({ ...read, granularity });
+  return Object.freeze({ ...read, granularity, zeroPoint: fitting, qmin, qmax });
+}
+
+function checkCodebook(codebook: readonly number[], bits: number): void {
+  const rises = codebook.every((c, i) => Math.abs(c) <= 1 && (i === 0 || c > codebook[i - 1]));
+  if (!rises || codebook.length < 2 || codebook.length > 2 ** bits) {
+    throw new OptionError(
+      `spec: a codebook must be 2 to ${2 ** bits} rising numbers within −1 … 1, got ${show(codebook)}`,
+    );
+  }
+}
+
+function codeRange({ bits, scheme, range, signed, codebook }: SpecOptions): [qmin: number, qmax: number] {
+  const half = 2 ** (bits - 1);
+  if (scheme === "codebook") return [0, codebook!.length - 1];
+  if (scheme === "affine") return signed ? [-half, half - 1] : [0, 2 * half - 1];
+  if (scheme === "absmax-signed") return [-half, half - 1];
+  if (bits === 1) return [-1, 1];
+  return [range === "narrow" ? 1 - half : -half, half - 1];
+}
+
+/** True where codes are the signs −1 and +1. */
+export const isSigns = ({ bits, scheme }: Pick<QuantSpec, "bits" | "scheme">): boolean =>
+  bits === 1 && scheme === "symmetric";
+
+/** A granularity as given, or one scale a tensor for null. */
+export function checkGranularity(op: string, granularity: Granularity | null): Granularity {
+  if (granularity === null) return "tensor";
+  if (granularity === "tensor" || granularity === "channel" || granularity === "token") return granularity;
+  const { group } = granularity as { group?: unknown };
+  if (Number.isInteger(group) && (group as number) > 0) return { group: group as number };
+  throw new OptionError(
+    `${op}: granularity must be "tensor", "channel", "token" or { group }, got ${show(group ?? granularity)}`,
+  );
+}
