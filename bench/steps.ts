@@ -1,0 +1,111 @@
+/** The whole steps that are timed: training, decoding, and one convolution each way. */
+
+import { manualSeed, randint, randn, scope, type Tensor } from "../src/index.ts";
+import { Gpt } from "../src/models/index.ts";
+import { crossEntropy, Linear, Sequential } from "../src/nn/index.ts";
+import { adamw, optimizer, sgd } from "../src/optim/index.ts";
+import { trainStep } from "../src/train/index.ts";
+
+export interface Workload {
+  /** Steps to warm up with, and to time. */
+  readonly warmUp: number;
+  readonly rounds: number;
+  /** What a step counts as, and how many of it one step does. */
+  readonly unit: string;
+  readonly count: number;
+  /** Makes the step; what it holds lives with it. */
+  make(): () => void;
+}
+
+const gptConfig = {
+  vocabulary: 96,
+  context: 128,
+  dim: 128,
+  layers: 4,
+  heads: 4,
+  activation: "gelu",
+} as const;
+
+const convolution = (backward: boolean): Workload => ({
+  warmUp: 5,
+  rounds: 31,
+  unit: "GFLOP",
+  count: ((backward ? 3 : 1) * 2 * 8 * 64 * 64 * 9 * 32 * 32) / 1e9,
+  make() {
+    manualSeed(1);
+    const x = randn([8, 64, 32, 32]);
+    const weight = randn([64, 64, 3, 3]);
+    if (!backward) return () => scope(() => void x.conv2d(weight, null, { padding: 1 }));
+    const seed = randn([8, 64, 32, 32]);
+    x.requiresGrad = true;
+    weight.requiresGrad = true;
+    return () => {
+      x.grad = null;
+      weight.grad = null;
+      scope(() => x.conv2d(weight, null, { padding: 1 }).backward(seed));
+    };
+  },
+});
+
+export const workloads: Record<string, Workload> = {
+  "GPT training step": {
+    warmUp: 3,
+    rounds: 15,
+    unit: "token",
+    count: 8 * 128,
+    make() {
+      manualSeed(1);
+      const model = new Gpt(gptConfig);
+      const update = optimizer(model, adamw({ lr: 1e-3 }));
+      const ids = randint(0, 96, [8, 128]);
+      const targets = randint(0, 96, [8, 128]);
+      return () => void trainStep(model, update, (m) => crossEntropy(m.forward(ids), targets));
+    },
+  },
+  "MLP training step": {
+    warmUp: 10,
+    rounds: 61,
+    unit: "image",
+    count: 64,
+    make() {
+      manualSeed(1);
+      const relu = (x: Tensor): Tensor => x.relu();
+      const model = new Sequential(
+        new Linear(784, 512),
+        relu,
+        new Linear(512, 512),
+        relu,
+        new Linear(512, 10),
+      );
+      const update = optimizer(model, sgd({ lr: 0.01, momentum: 0.9 }));
+      const x = randn([64, 784]);
+      const y = randint(0, 10, [64]);
+      return () => void trainStep(model, update, (m) => crossEntropy(m.forward(x) as Tensor, y));
+    },
+  },
+  "GPT decoding": {
+    warmUp: 5,
+    rounds: 15,
+    unit: "token",
+    count: 127,
+    make() {
+      manualSeed(1);
+      const model = new Gpt(gptConfig);
+      return () => void model.generate([1], { maxTokens: 127, temperature: 0 });
+    },
+  },
+  "conv2d 3x3, forward": convolution(false),
+  "conv2d 3x3, forward and backward": convolution(true),
+};
+
+/** Milliseconds a step: the median of the rounds. */
+export function timeSteps({ make, warmUp, rounds }: Workload): number {
+  const step = make();
+  for (let i = 0; i < warmUp; i++) step();
+  const times = Array.from({ length: rounds }, () => {
+    const start = performance.now();
+    step();
+    return performance.now() - start;
+  });
+  return times.sort((a, b) => a - b)[rounds >> 1];
+}
