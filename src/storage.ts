@@ -1,10 +1,11 @@
 /**
  * Where a tensor's numbers live. Outside a scope they are an ordinary typed array that the engine collects. Inside one they
  * lie on the SIMD heap, where kernels work in place, and are released together at its end, except what is returned, kept
- * or owned. What leaves the last scope moves off the heap, so that nothing has to be freed by hand.
+ * or owned. What leaves the last scope moves off the heap, so that nothing has to be freed by hand; what lives long and is
+ * used in every step is pinned there.
  */
 
-import { displace, place, view } from "../kernels/wasm/heap.ts";
+import { displace, pin as pinBlock, place, release as releasePin, view } from "../kernels/wasm/heap.ts";
 import { usesHeap } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
@@ -34,8 +35,10 @@ export class Storage {
   /** Tensors that use this block. */
   users = 0;
   frame: Frame | null = null;
+  /** On the heap until it is released or collected. */
+  pinned = false;
   private array: TypedArray | null;
-  /** Where the array lies on the heap; 0 for an ordinary array. */
+  /** Where the array lies on the heap, and must be freed by hand; 0 for one that is collected. */
   private address: number;
   private readonly size: number;
   readonly bytes: number;
@@ -73,11 +76,32 @@ export class Storage {
     this.address = 0;
   }
 
+  /**
+   * Moves float32 numbers and integers, which kernels read, to a heap whose views stay, or leaves them there, until the
+   * storage is released or collected.
+   */
+  pin(): void {
+    if (this.pinned || this.size < memoryState.least || this.dtype === "float64" || !usesHeap()) return;
+    const address = this.address || place(this.bytes);
+    const array = address === 0 ? null : pinBlock(this.dtype, address, this.size);
+    if (array === null) {
+      if (this.address !== 0) this.leaveHeap();
+      else if (address !== 0) displace(address);
+      return;
+    }
+    if (this.address === 0) array.set(this.data);
+    this.array = array;
+    this.address = 0;
+    this.pinned = true;
+  }
+
   release(by: string): void {
     if (this.array === null) return;
     leave(this);
+    if (this.pinned) releasePin(this.array);
     if (this.address !== 0) displace(this.address);
     this.address = 0;
+    this.pinned = false;
     this.array = null;
     this.releasedBy = by;
   }
@@ -99,13 +123,13 @@ function leave(storage: Storage): void {
   memoryState.bytes -= storage.bytes;
 }
 
-/** A zeroed block: on the heap inside a scope, while its budget lasts, else an ordinary array. */
-export function allocate<D extends DType>(dtype: D, size: number): Storage {
+/** A block: on the heap inside a scope, while its budget lasts, else an ordinary array. Unless `zeroed` it holds anything. */
+export function allocate<D extends DType>(dtype: D, size: number, zeroed = true): Storage {
   if (memoryState.frame && size >= memoryState.least && usesHeap()) {
     const address = place(size * bytesPerElement(dtype));
     if (address !== 0) {
       const array = view(dtype, address, size);
-      array.fill(0);
+      if (zeroed) array.fill(0);
       return new Storage(array, dtype, address);
     }
   }
@@ -114,11 +138,29 @@ export function allocate<D extends DType>(dtype: D, size: number): Storage {
 
 type Holder = { readonly storage: Storage };
 
-/** Takes a tensor out of every scope: its owner (a parameter, an optimizer, a cache) outlives them. Returns it. */
+/** Takes a tensor out of every scope, off the heap: its owner outlives them. Returns it. */
 export function own<T extends Holder>(tensor: T): T {
   leave(tensor.storage);
   tensor.storage.leaveHeap();
   return tensor;
+}
+
+/**
+ * The same for what kernels read in every step, such as a parameter: it lies on the heap where there is room, until it is
+ * disposed of or collected. What is replaced in every step must be disposed of, since the engine does not see its size.
+ */
+export function pin<T extends Holder>(tensor: T): T {
+  leave(tensor.storage);
+  tensor.storage.pin();
+  return tensor;
+}
+
+/** The same for a plain array: its twin on the heap, or itself where there is no room. */
+export function pinArray<A extends TypedArray>(array: A, dtype: DType): A {
+  const storage = new Storage(array, dtype);
+  leave(storage);
+  storage.pin();
+  return storage.data as A;
 }
 
 /** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */

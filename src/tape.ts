@@ -7,7 +7,7 @@ import { isFloat } from "./dtype.ts";
 import { GradError, isPlainObject, readOptions, show } from "./errors.ts";
 import { broadcastsTo, sameShape } from "./shape.ts";
 import { shared } from "./state.ts";
-import { isThenable, own } from "./storage.ts";
+import { isThenable, own, type Storage } from "./storage.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
 
 type Inputs = readonly (Tensor | null)[];
@@ -216,7 +216,15 @@ export interface BackwardOptions {
  * Adds d root / d leaf to `.grad` of every leaf that requires a gradient. A root that is not a single number needs
  * `gradient`, of its shape. Throws GradError when nothing was recorded or the graph is gone.
  */
-export function backward(
+export const backward = (
+  root: Tensor,
+  gradient?: Tensor | null | BackwardOptions,
+  options?: BackwardOptions,
+): void => backwardTo(own, root, gradient, options);
+
+/** The same with what takes the gradients out of the scopes, `own` or `pin`. */
+export function backwardTo(
+  hold: (grad: Tensor) => Tensor,
   root: Tensor,
   gradient?: Tensor | null | BackwardOptions,
   options?: BackwardOptions,
@@ -244,21 +252,25 @@ export function backward(
     );
   }
   const settings = { createGraph, retainGraph: retainGraph || createGraph };
+  const held = new Set<Storage>();
   pass([root], [seed], settings, -1, (leaf, grad) => {
     const sum = leaf.grad ? leaf.grad.add(grad) : grad;
-    // An op may hand the same tensor to several leaves, and a gradient outlives the scope it was made in.
-    leaf.grad = own(createGraph ? sum : sum === grad ? copy(grad) : sum);
+    // An op may hand the same tensor to several leaves, or one that belongs to somebody else.
+    const isOurs = sum !== grad || (sum !== gradient && sum.storage.frame !== null && !held.has(sum.storage));
+    const own = createGraph || isOurs ? sum : copy(sum);
+    held.add(own.storage);
+    leaf.grad = hold(own);
   });
 }
 
 function onesLike(t: Tensor): Tensor {
-  const ones = empty(t.shape, t.dtype);
+  const ones = empty(t.shape, t.dtype, false);
   ones.data.fill(1);
   return ones;
 }
 
 function copy(t: Tensor): Tensor {
-  const twin = empty(t.shape, t.dtype);
+  const twin = empty(t.shape, t.dtype, false);
   twin.data.set(t.data);
   return twin;
 }

@@ -165,9 +165,9 @@ function formatNumber(x: number): string {
   return size >= 1e5 || size < 1e-4 ? x.toExponential(4) : String(Number(x.toFixed(4)));
 }
 
-/** A zeroed tensor. */
-export function empty<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
-  return new Tensor(allocate(dtype, sizeOf(shape)), shape, dtype);
+/** A tensor of zeros, or of anything unless `zeroed`. */
+export function empty<D extends DType>(shape: Shape, dtype: D, zeroed = true): Tensor<D> {
+  return new Tensor(allocate(dtype, sizeOf(shape), zeroed), shape, dtype);
 }
 
 /** A tensor over `array` itself, not a copy. The caller hands the array over. */

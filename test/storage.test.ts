@@ -1,4 +1,5 @@
 import {
+  backendInfo,
   BitgradError,
   keep,
   memory,
@@ -6,12 +7,14 @@ import {
   type Scope,
   StageError,
   scope,
+  setHeapBudget,
   type Tensor,
   tensor,
   zeros,
 } from "bitgrad";
 import { expectClose } from "bitgrad/testing";
 import { afterEach, describe, expect, it } from "vitest";
+import { addressOf } from "../kernels/wasm/heap.ts";
 import { Parameter } from "../src/nn/parameter.ts";
 
 afterEach(() => expect(memory().tensors).toBe(0));
@@ -145,5 +148,39 @@ describe("memory", () => {
     });
     expect(memory().bytes).toBe(0);
     expect(memory().peak).toBeGreaterThanOrEqual(4005);
+  });
+});
+
+describe("what is pinned", () => {
+  const bytes = () => backendInfo().heap.bytes;
+  const onSimd = backendInfo().name === "simd";
+
+  it.skipIf(!onSimd)(
+    "lies on the heap with the numbers it had, through scopes, until it is disposed of",
+    () => {
+      const before = bytes();
+      const parameter = new Parameter(tensor(Float32Array.from({ length: 1000 }, (_, i) => i)));
+      expect(addressOf(parameter.value.data)).toBeGreaterThan(0);
+      const made = scope(() => new Parameter(zeros([1000]).add(2)));
+      expect(addressOf(made.value.data)).toBeGreaterThan(0);
+      scope(() => zeros([5000]).add(1));
+      expect(parameter.value.data[999]).toBe(999);
+      expect(made.value.data.every((value) => value === 2)).toBe(true);
+      expect(bytes()).toBeGreaterThanOrEqual(before + 8000);
+      // A parameter holds a detached twin, so the block goes with it alone where nobody else reads it.
+      made.value.storage.release("the test");
+      parameter.value.storage.release("the test");
+      expect(bytes()).toBe(before);
+      expect(() => made.value.data).toThrow(/released by the test/);
+    },
+  );
+
+  it.skipIf(!onSimd)("takes at most half of the heap's budget", () => {
+    const { budget } = backendInfo().heap;
+    setHeapBudget(2 ** 20);
+    const parameter = new Parameter(zeros([2 ** 18]));
+    setHeapBudget(budget);
+    expect(addressOf(parameter.value.data)).toBe(0);
+    expect(parameter.value.data[2 ** 18 - 1]).toBe(0);
   });
 });

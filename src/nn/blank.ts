@@ -4,7 +4,7 @@ import { type DType, newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, StageError, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
-import { isThenable, own, Storage } from "../storage.ts";
+import { isThenable, pin, Storage } from "../storage.ts";
 import { empty, Tensor } from "../tensor.ts";
 
 const mode = shared("withoutData", () => ({ on: false }));
@@ -26,7 +26,7 @@ class Placeholder extends Storage {
 /** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
 export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
   const checked = checkShape("blank", shape);
-  return own(mode.on ? new Tensor(new Placeholder(dtype), checked, dtype) : empty(checked, dtype));
+  return pin(mode.on ? new Tensor(new Placeholder(dtype), checked, dtype) : empty(checked, dtype));
 }
 
 /** False for what `withoutData` made. */

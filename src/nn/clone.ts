@@ -1,5 +1,5 @@
 import { OptionError, show } from "../errors.ts";
-import { own, Storage } from "../storage.ts";
+import { pin, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 import { hasData } from "./blank.ts";
 
@@ -26,7 +26,7 @@ export function clone<M extends object>(model: M): M {
 
   const tensorOf = (tensor: Tensor): Tensor => {
     const storage = hasData(tensor) ? storageOf(tensor.storage) : tensor.storage;
-    const copy = remember(tensor, own(new Tensor(storage, tensor.shape, tensor.dtype)));
+    const copy = remember(tensor, pin(new Tensor(storage, tensor.shape, tensor.dtype)));
     copy.requiresGrad = tensor.requiresGrad && tensor.node === null;
     return copy;
   };

@@ -3,7 +3,7 @@
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError, show } from "../errors.ts";
 import { sameShape } from "../shape.ts";
-import { own } from "../storage.ts";
+import { pin } from "../storage.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 /** What a parameter's value passes through before a layer uses it: a mask, a quantizer, a re-parametrization. */
@@ -27,7 +27,7 @@ export class Parameter {
   constructor(value: Tensor) {
     if (!isTensor(value)) throw new DTypeError(`Parameter: needs a float tensor, got ${show(value)}`);
     if (!isFloat(value.dtype)) throw new DTypeError(`Parameter: needs a float tensor, got ${value.dtype}`);
-    this.value = own(value.detach());
+    this.value = pin(value.detach());
     this.value.requiresGrad = true;
   }
 

@@ -21,6 +21,7 @@ const tuned = <O extends object>(
 ): Op<[x: Tensor], O, Tensor> => {
   const fused = slope && slopeGrad(name, slope);
   return defineOp<[x: Tensor], O>(name, {
+    writesAll: true,
     arity: 1,
     options,
     shape: ([x]) => x,
@@ -50,6 +51,7 @@ export const logSigmoid = smooth(
 );
 /** max(x, 0), derivative 0 at 0. */
 export const relu = defineOp<[x: Tensor]>("relu", {
+  writesAll: true,
   arity: 1,
   options: {},
   shape: ([x]) => x,
@@ -60,6 +62,7 @@ export const relu = defineOp<[x: Tensor]>("relu", {
 });
 
 const reluGrad = defineOp<[grad: Tensor, y: Tensor]>("reluGrad", {
+  writesAll: true,
   arity: 2,
   options: {},
   shape: ([grad]) => grad,

@@ -36,6 +36,7 @@ const gradRow = defineMultiOp<
   [grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, mask?: Tensor | null],
   RowOptions
 >("attentionGrad", {
+  writesAll: true,
   arity: [6, 7],
   shape: ([, q, k, v]) => [q, k, v],
   dtype: ([, q, k, v]) => [q.dtype, k.dtype, v.dtype],
@@ -84,6 +85,7 @@ export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
 }
 
 const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention", {
+  writesAll: true,
   options: { causal: false, scale: 1 },
   arity: [3, 4],
   shape: ([q, , v]) => [[...q.shape.slice(0, 3), v.shape[3]], q.shape.slice(0, 3)],
@@ -198,6 +200,7 @@ export interface RotaryOptions {
 }
 
 const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotary", {
+  writesAll: true,
   arity: 1,
   options: { offset: 0, base: 10000, style: "interleaved", sign: 1 },
   shape: ([x]) => x,

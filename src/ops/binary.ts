@@ -27,6 +27,7 @@ const binary = (
   dtype?: (a: DType, b: DType) => DType,
 ): BinaryOp =>
   defineOp<Pair>(name, {
+    writesAll: true,
     options: {},
     arity: 2,
     shape: ([a, b]) => broadcastShapes(name, a.shape, b.shape),
@@ -52,6 +53,7 @@ export const sub = binary("sub", minus, [(g) => g, (g) => g.neg()], counting);
 
 /** The product; int32 and uint32 wrap around exactly. */
 export const mul = defineOp<Pair>("mul", {
+  writesAll: true,
   options: {},
   arity: 2,
   shape: ([a, b]) => broadcastShapes("mul", a.shape, b.shape),
@@ -63,6 +65,7 @@ export const mul = defineOp<Pair>("mul", {
 
 /** The quotient, a float also for integers. */
 export const div = defineOp<Pair>("div", {
+  writesAll: true,
   options: {},
   arity: 2,
   shape: ([a, b]) => broadcastShapes("div", a.shape, b.shape),
@@ -194,6 +197,7 @@ export const rightShift = bitwise(
 );
 
 const whereRow = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
+  writesAll: true,
   options: {},
   arity: 3,
   shape: ([c, a, b]) => broadcastShapes("where", c.shape, broadcastShapes("where", a.shape, b.shape)),
@@ -225,6 +229,7 @@ export function lerp(start: TensorLike, end: TensorLike, weight: TensorLike): Te
  * soft + stopGradient(hard − soft). Bengio et al., 2013, arXiv:1308.3432.
  */
 export const straightThrough = defineOp<[soft: Tensor, hard: Tensor]>("straightThrough", {
+  writesAll: true,
   options: {},
   arity: 2,
   shape: ([soft, hard]) => broadcastShapes("straightThrough", soft.shape, hard.shape),

@@ -29,6 +29,7 @@ const geometryOf = (x: Shape, w: Shape, { groups, ...options }: Geometry) => ({
 });
 
 export const convRow = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
+  writesAll: true,
   arity: 2,
   shape([x, w], options) {
     const { n, o, oh, ow } = geometryOf(x.shape, w.shape, options);
@@ -45,6 +46,7 @@ export const convRow = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
 export const inputGradRow = defineOp<[grad: Tensor, w: Tensor], Geometry & { size: Pair }>(
   "conv2dInputGrad",
   {
+    writesAll: true,
     arity: 2,
     shape: ([grad, w], { groups, size }) => [grad.shape[0], w.shape[1] * groups, ...size],
     forward(out, [grad, w], { size, ...options }) {
@@ -61,6 +63,7 @@ export const inputGradRow = defineOp<[grad: Tensor, w: Tensor], Geometry & { siz
 export const weightGradRow = defineOp<[x: Tensor, grad: Tensor], Geometry & { kernel: Pair }>(
   "conv2dWeightGrad",
   {
+    writesAll: true,
     arity: 2,
     shape: ([x, grad], { groups, kernel: size }) => [grad.shape[1], x.shape[1] / groups, ...size],
     forward(out, [x, grad], { kernel: size, ...options }, output) {

@@ -56,6 +56,7 @@ function checkGather(op: string, x: Tensor, index: Tensor, axis: number): void {
 }
 
 const gatherRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather", {
+  writesAll: true,
   options: { axis: 0 },
   arity: 2,
   shape: ([, index]) => index,
@@ -150,6 +151,7 @@ export function scatterAdd(
 }
 
 const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("indexSelect", {
+  writesAll: true,
   options: { axis: 0 },
   arity: 2,
   shape: ([x, index], { axis }) => [...x.shape.slice(0, axis), ...index.shape, ...x.shape.slice(axis + 1)],

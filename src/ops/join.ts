@@ -8,6 +8,7 @@ import { slice, unsqueeze } from "./movement.ts";
 import { defineOp } from "./op.ts";
 
 const concatRow = defineOp<Tensor[], { axis: number }>("concat", {
+  writesAll: true,
   options: { axis: 0 },
   shape(inputs, { axis }) {
     const [first] = inputs;

@@ -35,6 +35,7 @@ function sizes(
 }
 
 const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
+  writesAll: true,
   options: { transposeA: false, transposeB: false },
   arity: 2,
   shape([a, b], options) {

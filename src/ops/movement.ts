@@ -84,6 +84,7 @@ export function unsqueeze(x: TensorLike, axis: number): Tensor {
 }
 
 const permuteRow = defineOp<[x: Tensor], { order: readonly number[] }>("permute", {
+  writesAll: true,
   arity: 1,
   options: { order: [] },
   shape: ([x], { order }) => order.map((k) => x.shape[k]),
@@ -125,6 +126,7 @@ export function transpose(x: TensorLike, a = -2, b = -1): Tensor {
 }
 
 const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
+  writesAll: true,
   arity: 1,
   options: { shape: [] },
   shape: (_, { shape }) => shape,
@@ -148,6 +150,7 @@ export function broadcastTo(x: TensorLike, shape: readonly number[]): Tensor {
 const stridedRow = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
   "strided",
   {
+    writesAll: true,
     arity: 1,
     options: { shape: [], strides: [], offset: 0 },
     shape: (_, { shape }) => shape,

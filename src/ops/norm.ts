@@ -30,6 +30,7 @@ const layerNormGrad = defineMultiOp<
   [grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight?: Tensor | null],
   Rows & { affine: boolean }
 >("layerNormGrad", {
+  writesAll: true,
   arity: [4, 5],
   shape: ([, x], { axes, affine }) => {
     const row = affine ? x.shape.slice(x.rank - axes) : [0];
@@ -52,6 +53,7 @@ const layerNormGrad = defineMultiOp<
 });
 
 const layerNormRow = defineMultiOp<Affine, Rows>("layerNorm", {
+  writesAll: true,
   options: { axes: 1, eps: 1e-5 },
   arity: [1, 3],
   shape: ([x], { axes }) => {
@@ -140,6 +142,7 @@ export function layerNorm(
 const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight?: Tensor | null], Rows>(
   "rmsNormGrad",
   {
+    writesAll: true,
     arity: [3, 4],
     shape: ([, x, , weight], { axes }) => [x, weight ? x.shape.slice(x.rank - axes) : [0]],
     dtype: ([, x]) => [x.dtype, x.dtype],
@@ -158,6 +161,7 @@ const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight
 );
 
 const rmsNormRow = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rmsNorm", {
+  writesAll: true,
   options: { axes: 1, eps: 1e-6 },
   arity: [1, 2],
   shape: ([x], { axes }) => [x, x.shape.slice(0, x.rank - axes)],

@@ -23,7 +23,7 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   shape(inputs: I, options: O): ShapeLike;
   /** The dtype of the result. Default: what the inputs promote to. */
   dtype?(inputs: I, options: O): DType;
-  /** Writes the result into `out`, which is zeroed. The reference: plain loops, sums in double precision. */
+  /** Writes the result into `out`, zeroed unless the row `writesAll`. The reference: plain loops, sums in double precision. */
   forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
   /** The gradient for each input, written in ops; null for none. Omit it where there is no gradient. */
   vjp?(grad: Tensor, context: VjpContext<I>, options: O): Grads;
@@ -37,6 +37,8 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   arity?: Arity;
   /** The result shares its input's memory; `forward` does not run. */
   view?: boolean;
+  /** `forward` writes every element and reads none, so `out` may come with any content. */
+  writesAll?: boolean;
 }
 
 /** The same for an op with several results. */
@@ -62,6 +64,7 @@ export interface OpRow extends Differentiable {
   /** The fewest and the most tensors. */
   readonly arity: readonly [least: number, most: number];
   readonly view: boolean;
+  readonly writesAll: boolean;
   readonly composed: ((inputs: Inputs, options: object) => Tensor) | null;
 }
 
@@ -139,10 +142,12 @@ const common = (
     options,
     arity = [1, Number.POSITIVE_INFINITY],
     composed,
-  }: { options?: object; arity?: Arity; composed?: unknown },
+    writesAll = false,
+  }: { options?: object; arity?: Arity; composed?: unknown; writesAll?: boolean },
 ) => ({
   name,
   options: options ?? null,
+  writesAll,
   arity: typeof arity === "number" ? ([arity, arity] as const) : arity,
   composed: (composed as OpRow["composed"]) ?? null,
 });
@@ -226,7 +231,7 @@ export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly 
     const source = inputs[0]!;
     outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
   } else {
-    outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs)));
+    outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs), !row.writesAll));
     row.forward(
       outputs.map((t) => t.data),
       inputs,

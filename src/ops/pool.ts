@@ -115,6 +115,7 @@ const avgWindows = (shape: Shape, { windows, ceilMode, countIncludePad }: AvgRow
 });
 
 const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
+  writesAll: true,
   arity: 1,
   shape([x], options) {
     const { n, c, oh, ow } = avgWindows(x.shape, options);

@@ -184,6 +184,7 @@ export const argmin = argExtreme("argmin", (a, b) => a < b);
 
 /** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. */
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
+  writesAll: true,
   arity: 1,
   options: { shape: [] },
   shape([x], { shape }) {

@@ -27,6 +27,7 @@ type GradLoop = (dx: FloatArray, dOut: FloatArray, out: FloatArray, sizes: Reduc
 
 const fusedGrad = (name: string, loop: GradLoop) =>
   defineOp<[grad: Tensor, y: Tensor], Axis>(name, {
+    writesAll: true,
     options: { axis: 0 },
     arity: 2,
     shape: ([grad]) => grad,
@@ -38,6 +39,7 @@ const softmaxGrad = fusedGrad("softmaxGrad", kernel.softmaxGrad);
 const logSoftmaxGrad = fusedGrad("logSoftmaxGrad", kernel.logSoftmaxGrad);
 
 export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
+  writesAll: true,
   arity: 1,
   options: { axis: -1 },
   shape: ([x]) => x,
@@ -50,6 +52,7 @@ export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
 });
 
 export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
+  writesAll: true,
   arity: 1,
   options: { axis: -1 },
   shape: ([x]) => x,
@@ -93,6 +96,7 @@ const crossEntropyGrad = defineOp<
   [grad: Tensor, lse: Tensor, logits: Tensor, target: Tensor, weight?: Tensor | null],
   CrossEntropyRow
 >("crossEntropyGrad", {
+  writesAll: true,
   arity: [4, 5],
   shape: ([, , logits]) => logits,
   dtype: ([, , logits]) => logits.dtype,
@@ -116,6 +120,7 @@ export const crossEntropyRow = defineMultiOp<
   [logits: Tensor, target: Tensor, weight?: Tensor | null],
   CrossEntropyRow
 >("crossEntropy", {
+  writesAll: true,
   options: { axis: -1, ignoreIndex: -100, labelSmoothing: 0 },
   arity: [2, 3],
   shape([logits, target], { axis }) {

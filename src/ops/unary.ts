@@ -19,6 +19,7 @@ type Slope = (x: number, y: number) => number;
 /** grad · slope(x, y) in one pass, for functions whose derivative takes many ops. */
 export const slopeGrad = <O extends object>(name: string, slope: (options: O) => Slope) =>
   defineOp<[grad: Tensor, x: Tensor, y: Tensor], O>(`${name}Grad`, {
+    writesAll: true,
     arity: 3,
     shape: ([grad]) => grad,
     dtype: ([grad]) => grad.dtype,
@@ -34,6 +35,7 @@ export const smooth = (
 ): Op<[x: Tensor], object, Tensor> => {
   const fused = slope && slopeGrad(name, () => slope);
   return defineOp<[x: Tensor]>(name, {
+    writesAll: true,
     arity: 1,
     options: {},
     shape: ([x]) => x,
@@ -47,6 +49,7 @@ export const smooth = (
 /** A function that keeps the dtype, integers included. */
 const same = (name: string, value: Value, derivative: Derivative): Op<[x: Tensor], object, Tensor> =>
   defineOp<[x: Tensor]>(name, {
+    writesAll: true,
     arity: 1,
     options: {},
     shape: ([x]) => x,
@@ -64,6 +67,7 @@ export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
 /** −x. Throws DTypeError for bool. */
 export const neg = defineOp<[x: Tensor]>("neg", {
+  writesAll: true,
   arity: 1,
   options: {},
   shape: ([x]) => x,
@@ -165,6 +169,7 @@ export const frac = same(
  * x held within [min, max]; either may be left out. The gradient passes on [min, max], ends included, as torch.clamp.
  */
 export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", {
+  writesAll: true,
   arity: 1,
   options: { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY },
   shape: ([x]) => x,
@@ -204,6 +209,7 @@ export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | nu
 
 const test = (name: string, value: (x: number) => boolean) =>
   defineOp<[x: Tensor]>(name, {
+    writesAll: true,
     arity: 1,
     options: {},
     shape: ([x]) => x,
@@ -222,6 +228,7 @@ export const logicalNot = test("logicalNot", (x) => x === 0);
 
 /** Bits flipped: ~x for integers, not x for bool. */
 export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
+  writesAll: true,
   arity: 1,
   options: {},
   shape: ([x]) => x,
@@ -232,6 +239,7 @@ export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
 });
 
 export const cast = defineOp<[x: Tensor], { dtype: DType }>("to", {
+  writesAll: true,
   arity: 1,
   options: { dtype: "float32" },
   shape: ([x]) => x,

@@ -3,7 +3,7 @@ import { FormatError, GradError, OptionError, readOptions, ShapeError, show } fr
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
 import { sameShape } from "../shape.ts";
-import { own, Storage } from "../storage.ts";
+import { own, pinArray, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
 import { checkAtLeast, checkPositive } from "./options.ts";
@@ -94,7 +94,7 @@ export function optimizer(
         parameter.update((weight) => {
           let state = states.get(parameter);
           if (!state) {
-            state = group.rule.init(weight.length, weight);
+            state = pinState(group.rule.init(weight.length, weight), parameter);
             states.set(parameter, state);
           }
           group.rule.update(weight, scaled, state, group.lr);
@@ -149,7 +149,7 @@ export function optimizer(
         group.lr = rates[i];
       });
       states.clear();
-      for (const [parameter, state] of restored) states.set(parameter, state);
+      for (const [parameter, state] of restored) states.set(parameter, pinState(state, parameter));
     },
   };
 }
@@ -227,6 +227,14 @@ function clippingFactor(work: readonly { path: string; grad: FloatArray }[], max
     }
   }
   throw new GradError(`step: the norm of the gradients overflows, got ${norm}`);
+}
+
+function pinState(state: RuleState, { value }: Parameter): RuleState {
+  for (const slot of Object.keys(state)) {
+    const held = state[slot];
+    if (typeof held !== "number") state[slot] = pinArray(held, value.dtype);
+  }
+  return state;
 }
 
 const snapshot = (values: FloatArray, { shape, dtype }: Tensor): Tensor =>

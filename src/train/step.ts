@@ -3,12 +3,13 @@
 import { GradError, OptionError, ShapeError, show } from "../errors.ts";
 import { parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { own, scope } from "../storage.ts";
+import { pin, scope } from "../storage.ts";
+import { backwardTo } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 
 /**
  * Gradients of `loss(model)`, one step of the optimizer; returns the loss. Everything made on the way is released, the
- * gradients stay until the next step. Modes are left as they are. Throws GradError, before any parameter is changed, for a
+ * gradients stay until the next step, which releases them. Modes are left as they are. Throws GradError, before any parameter is changed, for a
  * loss that is not finite.
  */
 export function trainStep<M extends object>(
@@ -28,8 +29,12 @@ export function trainStep<M extends object>(
 
 /** Also of the parameters that the optimizer does not step. */
 export function dropGradients(model: object, optimizer: Optimizer): void {
+  for (const parameter of parameters(model)) {
+    // Those that a step has made; others may be in use elsewhere.
+    if (parameter.grad?.storage.pinned) parameter.grad.storage.release("the next training step");
+    parameter.grad = null;
+  }
   optimizer.zeroGrad();
-  for (const parameter of parameters(model)) parameter.grad = null;
 }
 
 /** Adds the gradients of one batch and returns its loss. */
@@ -44,7 +49,7 @@ export function addGradients<M extends object>(op: string, model: M, loss: (mode
       if (!Number.isFinite(value)) {
         throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
       }
-      result.backward();
+      backwardTo(pin, result);
       return value;
     },
     { name: op },
@@ -62,7 +67,10 @@ export function averageGradients(model: object, count: number): void {
   if (count === 1) return;
   scope(() => {
     for (const parameter of parameters(model)) {
-      if (parameter.grad) parameter.grad = own(parameter.grad.div(count));
+      const sum = parameter.grad;
+      if (sum === null) continue;
+      parameter.grad = pin(sum.div(count));
+      if (sum.storage.pinned) sum.storage.release("the mean over its batches");
     }
   });
 }

@@ -106,6 +106,29 @@ describe.each(names)("%s", (name) => {
       }
     });
 
+  if (row.writesAll)
+    it("writes every element, whatever was there", () => {
+      for (const { inputs, options } of own) {
+        const all = { ...row.options, ...options };
+        const dtypes = row.dtypes(inputs as never, all);
+        const make = (filled: boolean) =>
+          row.shapes(inputs as never, all).map((shape, i) => {
+            const out = zeros(shape, { dtype: dtypes?.[i] ?? run(name, inputs, options).dtype });
+            if (filled) out.data.fill(isFloat(out.dtype) ? Number.NaN : 77);
+            return out;
+          });
+        const [clean, dirty] = [make(false), make(true)];
+        for (const outs of [clean, dirty])
+          row.forward(
+            outs.map((out) => out.data),
+            inputs as never,
+            all,
+            outs,
+          );
+        expect(dirty.map((out) => out.data)).toEqual(clean.map((out) => out.data));
+      }
+    });
+
   if (row.composed)
     it("equals its composition", () => {
       for (const sample of own) {

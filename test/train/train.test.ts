@@ -1,4 +1,16 @@
-import { GradError, memory, OptionError, Rng, randn, ShapeError, type Tensor, tensor } from "bitgrad";
+import {
+  backendInfo,
+  GradError,
+  memory,
+  OptionError,
+  ones,
+  Rng,
+  randn,
+  ShapeError,
+  type Tensor,
+  tensor,
+  zeros,
+} from "bitgrad";
 import { loader } from "bitgrad/data";
 import { clone, Dropout, evaluate, Linear, mseLoss, Parameter, Sequential, stateDict } from "bitgrad/nn";
 import { adamw, linear, optimizer, schedule, sgd } from "bitgrad/optim";
@@ -32,6 +44,22 @@ describe("trainStep", () => {
     const first = m.weight.grad?.toArray();
     trainStep(m, update, () => mseLoss(m.forward(x), y));
     expect(m.weight.grad?.toArray()).toEqual(first);
+  });
+
+  it("releases the gradients of the step before, and those alone", () => {
+    const big = new Linear(32, 32);
+    const update = optimizer(big, sgd({ lr: 0.1 }));
+    const step = () => training.trainStep(big, update, (m) => m.forward(ones([2, 32])).sum());
+    const mine = zeros([32, 32]);
+    big.weight.grad = mine;
+    step();
+    expect(mine.data[0]).toBe(0);
+    const { grad } = big.weight;
+    expect(grad!.data[0]).toBe(2);
+    const { bytes } = backendInfo().heap;
+    for (let i = 0; i < 5; i++) step();
+    expect(backendInfo().heap.bytes).toBe(bytes);
+    if (backendInfo().name === "simd") expect(() => grad!.data).toThrow(/released by the next training step/);
   });
 
   it("drops the gradients of parameters that the optimizer does not step", () => {
