@@ -5,7 +5,8 @@
  * used in every step is pinned there.
  */
 
-import { displace, pin as pinBlock, place, release as releasePin, view } from "../kernels/wasm/heap.ts";
+import { displace, place, view } from "../kernels/wasm/heap.ts";
+import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts";
 import { usesHeap } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";

@@ -31,9 +31,6 @@ interface Heap {
   /** Every buffer object the memory has had: growing a shared memory makes a new one, and the old one stays valid. */
   buffers: WeakSet<ArrayBufferLike>;
   views: Map<number, TypedArray>;
-  /** Blocks that live as long as the array over them, and their bytes. */
-  pins: FinalizationRegistry<number>;
-  pinned: number;
   /** The first free block of each size class, 0 for none, and which classes have one. */
   first: Uint32Array;
   levelMap: number;
@@ -58,8 +55,6 @@ const heap = /* @__PURE__ */ shared<Heap>("heap", () => ({
   floats: new Float32Array(0),
   buffers: new WeakSet(),
   views: new Map(),
-  pins: new FinalizationRegistry(unpin),
-  pinned: 0,
   first: new Uint32Array(levels * subdivisions),
   levelMap: 0,
   classMaps: new Uint8Array(levels),
@@ -292,30 +287,11 @@ export function view<D extends DType>(dtype: D, address: number, length: number)
   return made as ArrayOf<D>;
 }
 
-/**
- * An array over a block that nobody need release: it goes when the array is collected, or by `release`. The engine does not
- * see how large such arrays are, and collects none while a program runs without a pause, so they take at most half of the
- * budget; null beyond it and on a memory that is not shared, and the block stays the caller's. For what lives long, never for what every step makes.
- */
-export function pin<D extends DType>(dtype: D, address: number, length: number): ArrayOf<D> | null {
-  const size = sizeAt(address);
-  if (!heap.isShared || heap.pinned + size > heap.budget / 2) return null;
-  heap.pinned += size;
+/** A view of its own, not kept here: as long as the caller holds it, `view` makes others. */
+export function ownView<D extends DType>(dtype: D, address: number, length: number): ArrayOf<D> {
+  const taken = view(dtype, address, length);
   heap.views.delete(address);
-  const array = new views[dtype](heap.memory!.buffer, address, length);
-  heap.pins.register(array, address, array);
-  return array as ArrayOf<D>;
-}
-
-function unpin(address: number): void {
-  heap.pinned -= sizeAt(address);
-  displace(address);
-}
-
-/** Releases the block of an array from `pin` now. */
-export function release(array: TypedArray): void {
-  heap.pins.unregister(array);
-  unpin(array.byteOffset);
+  return taken;
 }
 
 const views = {

@@ -1,0 +1,44 @@
+/**
+ * Blocks of the heap that nobody need release: each lives as long as the array over it, or until `release`. For what lives
+ * long, never for what every step makes: the engine does not see how large such arrays are, and collects none while a
+ * program runs without a pause. So they take at most half of the heap's budget.
+ */
+
+import type { ArrayOf, DType, TypedArray } from "../../src/dtype.ts";
+import { shared } from "../../src/state.ts";
+import { displace, heapUse, ownView } from "./heap.ts";
+
+const pins = /* @__PURE__ */ shared("pins", () => ({
+  arrays: new FinalizationRegistry(unpin),
+  bytes: 0,
+}));
+
+interface Block {
+  address: number;
+  bytes: number;
+}
+
+/**
+ * An array over the block at `address`, which `place` gave, that takes it over; null where there is no room for it or
+ * growth would detach it, and the block stays the caller's.
+ */
+export function pin<D extends DType>(dtype: D, address: number, length: number): ArrayOf<D> | null {
+  const { shared: stays, budget } = heapUse();
+  const array = ownView(dtype, address, length);
+  const { byteLength: bytes } = array;
+  if (!stays || pins.bytes + bytes > budget / 2) return null;
+  pins.bytes += bytes;
+  pins.arrays.register(array, { address, bytes }, array);
+  return array;
+}
+
+function unpin({ address, bytes }: Block): void {
+  pins.bytes -= bytes;
+  displace(address);
+}
+
+/** Releases the block of an array from `pin` now. */
+export function release(array: TypedArray): void {
+  pins.arrays.unregister(array);
+  unpin({ address: array.byteOffset, bytes: array.byteLength });
+}
