@@ -79,7 +79,8 @@ beforeAll(async () => {
   const quiet = ["--ignore-scripts", "--no-audit", "--no-fund"];
   const alone = ["--offline", "--cache", join(home, "cache")];
   await run("npm", ["install", ...quiet, ...alone, tarball, ...others]);
-  for (const name of ["rules.mjs", "names.mjs"]) await copyFile(join(fixtures, name), join(home, name));
+  for (const name of ["rules.mjs", "names.mjs", "lazy.mjs"])
+    await copyFile(join(fixtures, name), join(home, name));
 }, 300_000);
 
 afterAll(() => rm(home, { recursive: true, force: true }));
@@ -280,8 +281,23 @@ describe("bundled", () => {
     }
     expect(gzipped["bitgrad, whole"]).toBeLessThanOrEqual(budget);
   });
+
+  it("the compiled kernels of all entries together stay within 120 KB, gzipped, and load nothing before their use", async () => {
+    const all = entries.map(
+      (entry, i) => `import * as all${i} from "${entry}"; globalThis.all${i} = all${i};`,
+    );
+    const kernels = [...(await byEsbuild(all.join("\n"))).matchAll(compiled)].map(([text]) =>
+      Buffer.from(text.slice(1, -1), "base64"),
+    );
+    expect(kernels.length).toBeGreaterThan(20);
+    for (const bytes of kernels) expect(bytes.subarray(0, 4).toString("latin1")).toBe("\0asm");
+    expect(gzipSync(Buffer.concat(kernels), { level: 9 }).length).toBeLessThanOrEqual(120 * 1024);
+    await node("lazy.mjs", ...entries);
+  });
 });
 
+/** The base64 of a compiled kernel: a long run. */
+const compiled = /(["'`])[\w+/]{1000,}=*\1/g;
+
 /** Gzipped bytes, compiled kernels (long runs of base64) left out. */
-const sizeOf = (code: string): number =>
-  gzipSync(code.replace(/(["'`])[\w+/]{1000,}=*\1/g, '""'), { level: 9 }).length;
+const sizeOf = (code: string): number => gzipSync(code.replace(compiled, '""'), { level: 9 }).length;
