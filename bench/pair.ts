@@ -11,17 +11,19 @@ export interface Side {
   readonly name: string;
   /** Does the work once. */
   run(): void | Promise<void>;
-  /** What the last run produced. */
+  /** What the last run produced; of a side that trains, the losses of its first runs. */
   result(): ArrayLike<number>;
 }
 
 export interface PairOptions {
-  /** Largest difference of the two results for each element. */
-  tolerance: ArrayLike<number>;
-  /** At least 5. */
+  /** Largest difference of the two results, for every element or for each. */
+  tolerance: number | ArrayLike<number>;
   rounds?: number;
-  /** How long each side runs in each round. */
+  /** How long each side runs in each round; at least once. */
   milliseconds?: number;
+  /** Where the rounds would take longer than this there are fewer, but at least `fewest`. */
+  seconds?: number;
+  fewest?: number;
   seed?: number;
 }
 
@@ -52,12 +54,12 @@ async function time({ run }: Side, repeats: number): Promise<number> {
   return (performance.now() - start) / 1e3 / repeats;
 }
 
-function expectSame(a: Side, b: Side, tolerance: ArrayLike<number>): void {
+function expectSame(a: Side, b: Side, tolerance: number | ArrayLike<number>): void {
   const [left, right] = [a.result(), b.result()];
   if (left.length !== right.length)
     throw new Error(`pair: ${a.name} gives ${left.length} numbers and ${b.name} ${right.length}`);
   for (let i = 0; i < left.length; i++)
-    if (!(Math.abs(left[i] - right[i]) <= tolerance[i]))
+    if (!(Math.abs(left[i] - right[i]) <= (typeof tolerance === "number" ? tolerance : tolerance[i])))
       throw new Error(`pair: element ${i} is ${left[i]} by ${a.name} and ${right[i]} by ${b.name}`);
 }
 
@@ -70,24 +72,30 @@ function bootstrap(ratios: readonly number[], seed: number): [low: number, high:
   return [medians[25], medians[974]];
 }
 
+/** Seconds a run, once the compiler has had its turn: at least two runs, more of what is quick. */
+async function warm(side: Side): Promise<number> {
+  const first = await time(side, 1);
+  const later = [await time(side, 1)];
+  for (let spent = first + later[0]; spent < 0.2 && later.length < 20; spent += later.at(-1)!)
+    later.push(await time(side, 1));
+  return Math.min(...later);
+}
+
 /** Compares the results, then the speeds. Throws where the results differ, also after the last round. */
 export async function pair(
   a: Side,
   b: Side,
-  { tolerance, rounds = 21, milliseconds = 20, seed = 1 }: PairOptions,
+  { tolerance, rounds = 21, milliseconds = 20, seconds = 10, fewest = 5, seed = 1 }: PairOptions,
 ): Promise<PairResult> {
   const before = loadavg()[0];
-  const repeats: number[] = [];
-  for (const side of [a, b]) {
-    await time(side, 1);
-    // Twice for the compiler, and the later ones to see how many runs fill a round.
-    const once = Math.min(await time(side, 2), await time(side, 2));
-    repeats.push(Math.max(1, Math.ceil(milliseconds / 1e3 / once)));
-  }
+  const once = [await warm(a), await warm(b)];
+  const repeats = once.map((each) => Math.max(1, Math.ceil(milliseconds / 1e3 / each)));
   expectSame(a, b, tolerance);
+  const round = once[0] * repeats[0] + once[1] * repeats[1];
+  const count = Math.max(fewest, Math.min(rounds, Math.floor(seconds / round)));
   const times: [a: number, b: number][] = [];
-  for (let round = 0; round < rounds; round++)
-    if (round % 2 === 0) {
+  for (let i = 0; i < count; i++)
+    if (i % 2 === 0) {
       const first = await time(a, repeats[0]);
       times.push([first, await time(b, repeats[1])]);
     } else {
@@ -95,13 +103,20 @@ export async function pair(
       times.push([await time(a, repeats[0]), first]);
     }
   expectSame(a, b, tolerance);
+  return { ...summarize(times, seed), load: [before, loadavg()[0]] };
+}
+
+/** The ratio a/b of every round, and the medians. */
+export function summarize(
+  times: readonly (readonly [a: number, b: number])[],
+  seed = 1,
+): Omit<PairResult, "load"> {
   const ratios = times.map(([left, right]) => left / right);
   return {
     ratio: median(ratios),
     interval: bootstrap(ratios, seed),
     a: median(times.map(([left]) => left)),
     b: median(times.map(([, right]) => right)),
-    load: [before, loadavg()[0]],
   };
 }
 

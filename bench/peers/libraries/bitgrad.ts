@@ -1,0 +1,72 @@
+/** This library, through its public entry, inside scopes. */
+
+import * as bg from "../../../src/index.ts";
+import type { Side } from "../../pair.ts";
+import type { Block, Library } from "../library.ts";
+
+export const name = "bitgrad";
+
+/** The result of an op, as operands mostly are: it lies on the heap. */
+const tensor = ({ data, shape }: Block): bg.Tensor => bg.tensor(data, { shape }).mul(1);
+
+/** The result is made and released in every run; the operands lie on the heap, in the scope that main.ts opens. */
+const inScope = (make: () => bg.Tensor): Side => ({
+  name,
+  run: () => void bg.scope(() => void make()),
+  result: () => bg.scope(() => make().data.slice() as Float32Array),
+});
+
+export const load = (): Library => ({
+  name,
+  sides: {
+    matmul({ a, b, transposeB }) {
+      const [left, right] = [tensor(a), tensor(b)];
+      return inScope(() => left.matmul(right, { transposeB }));
+    },
+    softmax({ x }) {
+      const input = tensor(x);
+      return inScope(() => input.softmax());
+    },
+    layerNorm({ x, weight, bias, eps }) {
+      const [input, w, b] = [tensor(x), tensor(weight), tensor(bias)];
+      return inScope(() => bg.layerNorm(input, w, b, { eps }));
+    },
+    gelu({ x }) {
+      const input = tensor(x);
+      return inScope(() => input.gelu());
+    },
+    add({ a, b }) {
+      const [left, right] = [tensor(a), tensor(b)];
+      return inScope(() => left.add(right));
+    },
+    mul({ a, b }) {
+      const [left, right] = [tensor(a), tensor(b)];
+      return inScope(() => left.mul(right));
+    },
+    sum({ x }) {
+      const input = tensor(x);
+      return inScope(() => input.sum());
+    },
+    sumRows({ x }) {
+      const input = tensor(x);
+      return inScope(() => input.sum({ axis: 1 }));
+    },
+    conv2d({ x, w }) {
+      const [input, weight] = [tensor(x), tensor(w)];
+      return inScope(() => bg.conv2d(input, weight, { padding: 1 }));
+    },
+    conv2dTrain({ x, w, grad }) {
+      const [input, weight, outer] = [tensor(x), tensor(w), tensor(grad)];
+      const both = bg.vjp((x: bg.Tensor, w: bg.Tensor) => bg.conv2d(x, w, { padding: 1 }));
+      const gradients = () => {
+        const [value, pullback] = both(input, weight);
+        return [value, ...pullback(outer)];
+      };
+      return {
+        name,
+        run: () => void bg.scope(() => void gradients()),
+        result: () => bg.scope(() => Float32Array.from(gradients().flatMap((each) => [...each.data]))),
+      };
+    },
+  },
+});

@@ -1,0 +1,12 @@
+import { env, InferenceSession } from "onnxruntime-node";
+import type { Library } from "../library.ts";
+import { library } from "./ort.ts";
+
+export function load(): Library {
+  env.logLevel = "error";
+  return library({
+    name: "ort-node",
+    native: true,
+    create: (model, options) => InferenceSession.create(model, options),
+  });
+}

@@ -1,0 +1,115 @@
+/** ONNX models made in memory, for onnxruntime. */
+
+import onnxProto from "onnx-proto";
+import { type Block, sizeOf } from "./library.ts";
+
+const { onnx } = onnxProto;
+
+export interface Value {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type?: "float32" | "int64";
+}
+
+type Attribute = number | string | readonly number[];
+
+export interface Node {
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Whole numbers become integers unless the name is in `floats`. */
+  readonly attributes?: Readonly<Record<string, Attribute>>;
+  readonly domain?: string;
+}
+
+export interface Graph {
+  readonly nodes: readonly Node[];
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly constants: Readonly<
+    Record<string, Block | { shape: readonly number[]; integers: readonly number[] }>
+  >;
+}
+
+const floats = new Set(["epsilon", "alpha", "beta", "scale"]);
+const types = { float32: onnx.TensorProto.DataType.FLOAT, int64: onnx.TensorProto.DataType.INT64 };
+
+const valueInfo = ({ name, shape, type = "float32" }: Value) => ({
+  name,
+  type: { tensorType: { elemType: types[type], shape: { dim: shape.map((dimValue) => ({ dimValue })) } } },
+});
+
+function attribute(name: string, value: Attribute) {
+  const { FLOAT, INT, INTS, STRING } = onnx.AttributeProto.AttributeType;
+  if (typeof value === "string") return { name, type: STRING, s: new TextEncoder().encode(value) };
+  if (typeof value !== "number") return { name, type: INTS, ints: [...value] };
+  return floats.has(name) ? { name, type: FLOAT, f: value } : { name, type: INT, i: value };
+}
+
+const bytesOf = (array: Float32Array | BigInt64Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+/** The bytes of a model: opset 20, with Microsoft's contributed operators. */
+export function modelBytes({ nodes, inputs, outputs, constants }: Graph): Uint8Array {
+  const model = onnx.ModelProto.create({
+    irVersion: 9,
+    opsetImport: [
+      { domain: "", version: 20 },
+      { domain: "com.microsoft", version: 1 },
+    ],
+    graph: {
+      name: "graph",
+      input: inputs.map(valueInfo),
+      output: outputs.map(valueInfo),
+      initializer: Object.entries(constants).map(([name, each]) => ({
+        name,
+        dims: [...each.shape],
+        dataType: "data" in each ? types.float32 : types.int64,
+        rawData: bytesOf("data" in each ? each.data : BigInt64Array.from(each.integers.map(BigInt))),
+      })),
+      node: nodes.map(({ op, inputs, outputs, attributes = {}, domain = "" }) => ({
+        opType: op,
+        domain,
+        input: [...inputs],
+        output: [...outputs],
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      })),
+    },
+  });
+  return onnx.ModelProto.encode(model).finish();
+}
+
+/** A graph of one node over constants. */
+export function single(
+  op: string,
+  operands: readonly Block[],
+  outShape: readonly number[],
+  attributes: Node["attributes"] = {},
+  extra: Graph["constants"] = {},
+): Graph {
+  const names = operands.map((_, i) => `in${i}`);
+  return {
+    nodes: [{ op, inputs: [...names, ...Object.keys(extra)], outputs: ["out"], attributes }],
+    inputs: [],
+    outputs: [{ name: "out", shape: outShape }],
+    constants: { ...Object.fromEntries(operands.map((block, i) => [names[i], block])), ...extra },
+  };
+}
+
+/**
+ * The graph with a second output, "probe": the first number of the output. Asked for alone it makes the run compute the
+ * output without copying it out.
+ */
+export function withProbe(graph: Graph): Graph {
+  const [{ name, shape }] = graph.outputs;
+  const rank = shape.length;
+  const starts = { shape: [rank], integers: shape.map(() => 0) };
+  const ends = { shape: [rank], integers: shape.map(() => 1) };
+  if (sizeOf(shape) === 1) return graph;
+  return {
+    ...graph,
+    nodes: [...graph.nodes, { op: "Slice", inputs: [name, "starts", "ends"], outputs: ["probe"] }],
+    outputs: [...graph.outputs, { name: "probe", shape: shape.map(() => 1) }],
+    constants: { ...graph.constants, starts, ends },
+  };
+}

@@ -1,0 +1,112 @@
+/** What is timed, and what this library has to reach: the ratio to the best JavaScript peer. */
+
+import { type Block, draw, type Operation, type Operations } from "./library.ts";
+
+export interface Workload<O extends Operation = Operation> {
+  /** Its words select it on the command line. */
+  readonly name: string;
+  readonly operation: O;
+  problem(): Operations[O];
+  /** How much a run does, and in what; the speed is work/second. "runs" are shown as milliseconds. */
+  readonly work: number;
+  readonly unit: "GFLOP/s" | "Gelem/s" | "tokens/s" | "ms";
+  /** Largest difference of two results. */
+  readonly tolerance: number;
+  /** Times as fast as the best JavaScript peer, on one thread; the second with relaxed SIMD. */
+  readonly required: number;
+  readonly reach: number;
+}
+
+const workload = <O extends Operation>(each: Workload<O>): Workload => each as unknown as Workload;
+
+function product(
+  name: string,
+  [m, k, n]: readonly [number, number, number],
+  [required, reach]: readonly [number, number],
+  { batch = null as number | null, transposeB = false } = {},
+): Workload {
+  const outer = batch === null ? [] : [batch];
+  return workload({
+    name,
+    operation: "matmul",
+    problem: () => ({
+      a: draw([...outer, m, k], "a"),
+      b: draw([...outer, ...(transposeB ? [n, k] : [k, n])], "b"),
+      transposeB,
+    }),
+    work: (2 * m * k * n * (batch ?? 1)) / 1e9,
+    unit: "GFLOP/s",
+    tolerance: 1e-6 * k,
+    required,
+    reach,
+  });
+}
+
+const side = 1024;
+const square = (seed: string, range = 1): Block => draw([side, side], seed, range);
+
+function eachElement<O extends Operation>(
+  name: string,
+  operation: O,
+  problem: () => Operations[O],
+  [required, reach]: readonly [number, number],
+  tolerance: number,
+): Workload {
+  return workload({
+    name,
+    operation,
+    problem,
+    work: (side * side) / 1e9,
+    unit: "Gelem/s",
+    tolerance,
+    required,
+    reach,
+  });
+}
+
+const [images, channels, size] = [8, 64, 32];
+const image = (seed: string): Block => draw([images, channels, size, size], seed);
+const kernel = (): Block => draw([channels, channels, 3, 3], "w");
+const convFlops = (2 * images * channels * size * size * channels * 9) / 1e9;
+
+export const workloads: readonly Workload[] = [
+  product("matmul 256", [256, 256, 256], [1.25, 1.45]),
+  product("matmul 512", [512, 512, 512], [1.25, 1.45]),
+  product("matmul 1024", [1024, 1024, 1024], [1.25, 1.45]),
+  product("matmul 512x256x1024", [512, 256, 1024], [1.25, 1.45]),
+  product("batched QKᵀ 8x256x64", [256, 64, 256], [1.5, 1.8], { batch: 8, transposeB: true }),
+  product("batched PV 8x256x64", [256, 256, 64], [1.5, 1.8], { batch: 8 }),
+  eachElement("softmax 1024x1024", "softmax", () => ({ x: square("x", 4) }), [1.15, 1.5], 1e-7),
+  eachElement(
+    "layerNorm 1024x1024",
+    "layerNorm",
+    () => ({ x: square("x"), weight: draw([side], "w"), bias: draw([side], "b"), eps: 1e-5 }),
+    [3, 5],
+    1e-4,
+  ),
+  eachElement("gelu 1M, erf", "gelu", () => ({ x: square("x", 4) }), [2, 3], 4e-6),
+  eachElement("add 1M", "add", () => ({ a: square("a"), b: square("b") }), [1, 1.2], 1e-6),
+  eachElement("mul 1M", "mul", () => ({ a: square("a"), b: square("b") }), [1, 1.2], 1e-6),
+  eachElement("sum of 1M", "sum", () => ({ x: square("x") }), [5, 10], 0.1),
+  eachElement("sum of rows 1024x1024", "sumRows", () => ({ x: square("x") }), [1.5, 2.5], 1e-3),
+  workload({
+    name: "conv2d 3x3 8x64x32x32, forward",
+    operation: "conv2d",
+    problem: () => ({ x: image("x"), w: kernel() }),
+    work: convFlops,
+    unit: "GFLOP/s",
+    tolerance: 1e-3,
+    required: 1.1,
+    reach: 1.3,
+  }),
+  workload({
+    name: "conv2d 3x3 8x64x32x32, forward and backward",
+    operation: "conv2dTrain",
+    problem: () => ({ x: image("x"), w: kernel(), grad: image("grad") }),
+    work: 3 * convFlops,
+    unit: "GFLOP/s",
+    tolerance: 1e-2,
+    required: 20,
+    reach: 30,
+  }),
+];
