@@ -40,7 +40,33 @@ export const raggedSizes: readonly number[] = [0, 1, 3, 4, 5, 7, 8, 15, 16, 17, 
 export const wave = (size: number, seed: number, scale = 1): Float32Array =>
   Float32Array.from({ length: size }, (_, i) => scale * Math.sin(12.9898 * (i + 1) + 78.233 * seed));
 
+const specials = [
+  0,
+  -0,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.NaN,
+  1e-45,
+  -1e-40,
+  3e38,
+  -3e38,
+];
+
+/** Numbers of every size that a float has room for, in between those near 0, and a few blocks of such as are special. */
+function sweep(): Float32Array {
+  const x = [
+    ...wave(2048, 5, 6),
+    ...wave(1100, 6, 100),
+    ...wave(1100, 7, 1e-3),
+    ...specials,
+    ...wave(1024, 8, 87),
+  ];
+  for (let k = -149; k < 128; k++) x.push(1.37 * 2 ** k, -1.73 * 2 ** k);
+  return Float32Array.from(x);
+}
+
 export function* unaryCases(): Generator<UnaryArgs> {
+  for (const f of simdUnary.keys()) yield [new Float32Array(sweep().length), sweep(), f];
   for (const f of simdUnary.keys())
     for (const n of raggedSizes)
       for (const scale of [1, 12]) {

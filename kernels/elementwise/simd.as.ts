@@ -4,7 +4,7 @@
  * An output may be the very array of an input.
  */
 
-import { storePart } from "../wasm/lanes.as";
+import { Lanes, storePart } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
 import { Float4 } from "../wasm/math.as";
 
@@ -33,6 +33,13 @@ class Exp {
   @inline
   of(x: v128): v128 {
     return Float4.exp(x);
+  }
+}
+/** For x from −87 to 88. */
+class ExpWithin {
+  @inline
+  of(x: v128): v128 {
+    return Float4.expFalling(x);
   }
 }
 class Log {
@@ -92,8 +99,43 @@ class Rectify {
 
 function map<F>(out: usize, x: usize, n: i32): void {
   const f = changetype<F>(0);
-  for (; n >= 4; n -= 4, out += 16, x += 16) v128.store(out, f.of(v128.load(x)));
-  if (n > 0) storePart(out, f.of(v128.load(x)), n);
+  if (n >= 16)
+    do {
+      const a = f.of(v128.load(x));
+      const b = f.of(v128.load(x, 16));
+      const c = f.of(v128.load(x, 32));
+      const d = f.of(v128.load(x, 48));
+      v128.store(out, a);
+      v128.store(out, b, 16);
+      v128.store(out, c, 32);
+      v128.store(out, d, 48);
+      out += 64;
+      x += 64;
+      n -= 16;
+    } while (n >= 16);
+  for (; n > 0; n -= 4, out += 16, x += 16) Lanes.store(out, f.of(v128.load(x)), n);
+}
+
+// So many elements that they are still in the first-level cache when they are read again.
+const chunk: i32 = 1024;
+
+/** Whether all of n numbers, n a multiple of 16, lie within −limit … limit. */
+function areWithin(x: usize, n: i32, limit: f32): bool {
+  let a = i32x4.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  do {
+    // Of numbers without a sign the bits are in the order of the values, NaN above all.
+    a = i32x4.max_s(a, f32x4.abs(v128.load(x)));
+    b = i32x4.max_s(b, f32x4.abs(v128.load(x, 16)));
+    c = i32x4.max_s(c, f32x4.abs(v128.load(x, 32)));
+    d = i32x4.max_s(d, f32x4.abs(v128.load(x, 48)));
+    x += 64;
+    n -= 16;
+  } while (n > 0);
+  const most = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
+  return !v128.any_true(i32x4.gt_s(most, f32x4.splat(limit)));
 }
 
 export function negate(out: usize, x: usize, n: i32): void {
@@ -106,7 +148,16 @@ export function sqrt(out: usize, x: usize, n: i32): void {
   map<Sqrt>(out, x, n);
 }
 export function exp(out: usize, x: usize, n: i32): void {
-  map<Exp>(out, x, n);
+  while (n > 0) {
+    const count = min(n, chunk);
+    if (count >= 16 && areWithin(x, count & ~15, 87)) {
+      map<ExpWithin>(out, x, count & ~15);
+      if (count & 15) map<Exp>(out + (count & ~15) * 4, x + (count & ~15) * 4, count & 15);
+    } else map<Exp>(out, x, count);
+    n -= count;
+    out += count * 4;
+    x += count * 4;
+  }
 }
 export function log(out: usize, x: usize, n: i32): void {
   map<Log>(out, x, n);
@@ -149,8 +200,7 @@ class SigmoidSlope {
 class GeluSlope {
   @inline
   of(x: v128, y: v128): v128 {
-    const density = Float4.expFalling(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)));
-    return madd(f32x4.mul(x, density), f32x4.splat(0.3989422804), Float4.normalCdf(x));
+    return Float4.geluSlope(x);
   }
 }
 class GeluTanhSlope {
@@ -176,9 +226,20 @@ class SiluSlope {
 
 function mapGrad<F>(out: usize, grad: usize, x: usize, y: usize, n: i32): void {
   const f = changetype<F>(0);
-  for (; n >= 4; n -= 4, out += 16, grad += 16, x += 16, y += 16)
-    v128.store(out, f32x4.mul(v128.load(grad), f.of(v128.load(x), v128.load(y))));
-  if (n > 0) storePart(out, f32x4.mul(v128.load(grad), f.of(v128.load(x), v128.load(y))), n);
+  if (n >= 8)
+    do {
+      const a = f32x4.mul(v128.load(grad), f.of(v128.load(x), v128.load(y)));
+      const b = f32x4.mul(v128.load(grad, 16), f.of(v128.load(x, 16), v128.load(y, 16)));
+      v128.store(out, a);
+      v128.store(out, b, 16);
+      out += 32;
+      grad += 32;
+      x += 32;
+      y += 32;
+      n -= 8;
+    } while (n >= 8);
+  for (; n > 0; n -= 4, out += 16, grad += 16, x += 16, y += 16)
+    Lanes.store(out, f32x4.mul(v128.load(grad), f.of(v128.load(x), v128.load(y))), n);
 }
 
 export function tanhGrad(out: usize, grad: usize, x: usize, y: usize, n: i32): void {

@@ -4,7 +4,7 @@
  */
 
 import { expRow, logOf } from "../wasm/exp-rows.as";
-import { storePart } from "../wasm/lanes.as";
+import { Lanes } from "../wasm/lanes.as";
 import { Float4 } from "../wasm/math.as";
 import { maxOf, sumOf } from "../wasm/rows.as";
 
@@ -58,11 +58,22 @@ export function crossEntropyGrad(
     const low = f32x4.splat((norm - (norm as f32 as f64)) as f32);
     const grad = load<f32>(dLoss);
     const by = f32x4.splat(grad);
-    for (let at = 0, left = n; left > 0; left -= 4, at += 16) {
-      const p = Float4.expFalling(f32x4.sub(f32x4.sub(v128.load(logits + at), high), low));
-      const v = f32x4.mul(by, f32x4.sub(p, share));
-      if (left >= 4) v128.store(dLogits + at, v);
-      else storePart(dLogits + at, v, left);
+    let to = dLogits;
+    let from = logits;
+    let left = n;
+    if (left >= 8)
+      do {
+        const a = Float4.expFalling(f32x4.sub(f32x4.sub(v128.load(from), high), low));
+        const b = Float4.expFalling(f32x4.sub(f32x4.sub(v128.load(from, 16), high), low));
+        v128.store(to, f32x4.mul(by, f32x4.sub(a, share)));
+        v128.store(to, f32x4.mul(by, f32x4.sub(b, share)), 16);
+        to += 32;
+        from += 32;
+        left -= 8;
+      } while (left >= 8);
+    for (; left > 0; left -= 4, to += 16, from += 16) {
+      const p = Float4.expFalling(f32x4.sub(f32x4.sub(v128.load(from), high), low));
+      Lanes.store(to, f32x4.mul(by, f32x4.sub(p, share)), left);
     }
     const at = dLogits + target * 4;
     store<f32>(at, load<f32>(at) - grad * own);

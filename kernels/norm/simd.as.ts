@@ -4,11 +4,12 @@
  * two float parts, so that rows far from 0 keep their digits.
  */
 
-import { storePart, total } from "../wasm/lanes.as";
+import { Lanes, total } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
 import { loadRow, sumOf } from "../wasm/rows.as";
 
 const blockVectors: i32 = 64;
+const blockGroups: i32 = 16;
 // Rows whose gradients of weight and bias are added in scratch before they go on.
 const blockRows: i32 = 64;
 
@@ -17,11 +18,6 @@ function high(center: f64): v128 {
 }
 function low(center: f64): v128 {
   return f32x4.splat((center - (center as f32 as f64)) as f32);
-}
-
-function storeRow(out: usize, v: v128, left: i32): void {
-  if (left >= 4) v128.store(out, v);
-  else storePart(out, v, left);
 }
 
 // Σ (x − center), which `squares` leaves here: what is missing from n times the mean.
@@ -38,15 +34,23 @@ function squares(x: usize, n: i32, center: f64): f64 {
     let odd = even;
     let evenDrift = even;
     let oddDrift = even;
-    for (let i = min(n >> 3, blockVectors); i > 0; i--, n -= 8, x += 32) {
-      const d = f32x4.sub(f32x4.sub(v128.load(x), a), b);
-      const e = f32x4.sub(f32x4.sub(v128.load(x, 16), a), b);
-      even = madd(d, d, even);
-      odd = madd(e, e, odd);
-      evenDrift = f32x4.add(evenDrift, d);
-      oddDrift = f32x4.add(oddDrift, e);
-    }
-    if (n < 8)
+    let count = min(n >> 4, blockGroups);
+    n -= count << 4;
+    if (count > 0)
+      do {
+        const d = f32x4.sub(f32x4.sub(v128.load(x), a), b);
+        const e = f32x4.sub(f32x4.sub(v128.load(x, 16), a), b);
+        const f = f32x4.sub(f32x4.sub(v128.load(x, 32), a), b);
+        const g = f32x4.sub(f32x4.sub(v128.load(x, 48), a), b);
+        even = madd(d, d, even);
+        odd = madd(e, e, odd);
+        even = madd(f, f, even);
+        odd = madd(g, g, odd);
+        evenDrift = f32x4.add(evenDrift, f32x4.add(d, f));
+        oddDrift = f32x4.add(oddDrift, f32x4.add(e, g));
+        x += 64;
+      } while (--count > 0);
+    if (n < 16)
       for (; n > 0; n -= 4, x += 16) {
         const lanes = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n));
         const d = v128.and(f32x4.sub(f32x4.sub(v128.load(x), a), b), lanes);
@@ -61,13 +65,25 @@ function squares(x: usize, n: i32, center: f64): f64 {
 
 function scaleRow(out: usize, x: usize, weight: usize, bias: usize, n: i32, center: f64, rstd: f64): void {
   const a = high(center);
-  const b = low(center);
   const scale = f32x4.splat(rstd as f32);
-  for (let at = 0, left = n; left > 0; left -= 4, at += 16) {
-    let v = f32x4.mul(f32x4.sub(f32x4.sub(v128.load(x + at), a), b), scale);
+  const shift = f32x4.neg(f32x4.mul(low(center), scale));
+  if (n >= 8 && weight && bias)
+    do {
+      const v = madd(madd(f32x4.sub(v128.load(x), a), scale, shift), v128.load(weight), v128.load(bias));
+      const u = madd(f32x4.sub(v128.load(x, 16), a), scale, shift);
+      v128.store(out, v);
+      v128.store(out, madd(u, v128.load(weight, 16), v128.load(bias, 16)), 16);
+      out += 32;
+      x += 32;
+      weight += 32;
+      bias += 32;
+      n -= 8;
+    } while (n >= 8);
+  for (let at = 0; n > 0; n -= 4, at += 16) {
+    let v = madd(f32x4.sub(v128.load(x + at), a), scale, shift);
     if (weight) v = f32x4.mul(v, v128.load(weight + at));
     if (bias) v = f32x4.add(v, v128.load(bias + at));
-    storeRow(out + at, v, left);
+    Lanes.store(out + at, v, n);
   }
 }
 
@@ -154,7 +170,7 @@ export function normGrad(
         const normal = f32x4.mul(f32x4.sub(f32x4.sub(v128.load(x + at), a), b), scale);
         let g = v128.load(dOut + at);
         if (weight) g = f32x4.mul(g, v128.load(weight + at));
-        storeRow(dx + at, f32x4.mul(scale, madd(normal, alignedMean, f32x4.sub(g, gradMean))), left);
+        Lanes.store(dx + at, f32x4.mul(scale, madd(normal, alignedMean, f32x4.sub(g, gradMean))), left);
       }
       dx += n * 4;
     }
@@ -170,7 +186,7 @@ export function normGrad(
 /** out += sums, which are cleared. */
 function flush(out: usize, sums: usize, n: i32): void {
   for (; n > 0; n -= 4, out += 16, sums += 16) {
-    storeRow(out, f32x4.add(v128.load(out), v128.load(sums)), n);
+    Lanes.store(out, f32x4.add(v128.load(out), v128.load(sums)), n);
     v128.store(sums, f32x4.splat(0));
   }
 }

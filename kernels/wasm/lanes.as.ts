@@ -7,6 +7,15 @@ export function storePart(to: usize, v: v128, count: i32): void {
   if (count > 2) store<f32>(to, f32x4.extract_lane(v, 2), 8);
 }
 
+/** Writes a vector of which `left` lanes and more belong to the array. */
+export class Lanes {
+  @inline
+  static store(to: usize, v: v128, left: i32): void {
+    if (left >= 4) v128.store(to, v);
+    else storePart(to, v, left);
+  }
+}
+
 /** The first `count` lanes, 0 to 4, and `fill` in the others. */
 export function loadPart(from: usize, count: i32, fill: f32): v128 {
   const lanes = i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(count));

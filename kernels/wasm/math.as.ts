@@ -1,6 +1,9 @@
 /**
  * Functions of four floats at once: relative error at most 3e-7 wherever the result is a normal number; NaN, infinities
  * and signed zeros as in JavaScript's Math. They are static methods because only there may a decorator ask for inlining.
+ *
+ * Call them in loops that test at the bottom, `do … while`: V8 moves their constants out of such a loop, and makes them
+ * anew in every round of one that tests at the top (measured: 1.3 to 1.5 times the time).
  */
 
 import { madd } from "./madd.as";
@@ -40,15 +43,20 @@ export class Float4 {
     return f32x4.mul(f32x4.mul(p, first), second);
   }
 
-  /** exp(x) for x up to 88; what would be below the normal numbers is 0. */
+  /** exp(x) for x up to 88; what would be below the normal numbers has an absolute error of 2⁻¹²⁶, and is 0 from −88 down. */
   @inline
   static expFalling(x: v128): v128 {
-    const lowest = f32x4.splat(-87.33654);
-    const within = f32x4.pmax(x, lowest);
-    const shifted = madd(within, f32x4.splat(1.44269504), f32x4.splat(roundAt));
-    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, f32x4.splat(roundAt))));
-    const power = i32x4.add(i32x4.shl(shifted, 23), f32x4.splat(1));
-    return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, lowest));
+    // The exponent's bias is added with the rounding: the low bits are then those of 2ⁿ, and 0 for n = −127.
+    const magic = f32x4.splat(roundAt + 127);
+    const within = f32x4.pmax(x, f32x4.splat(-88));
+    const shifted = madd(within, f32x4.splat(1.44269504), magic);
+    const r = Float4.lessLn2(within, f32x4.sub(shifted, magic));
+    let p = madd(r, f32x4.splat(0.008312487043440342), f32x4.splat(0.0418904609978199));
+    p = madd(p, r, f32x4.splat(0.16667115688323975));
+    p = madd(p, r, f32x4.splat(0.4999922811985016));
+    p = madd(p, r, f32x4.splat(1));
+    p = madd(p, r, f32x4.splat(1));
+    return f32x4.mul(p, i32x4.shl(shifted, 23));
   }
 
   /** The logarithm of fdlibm's e_logf.c (Sun, 1993). */
@@ -95,55 +103,72 @@ export class Float4 {
   @inline
   static sigmoid(x: v128): v128 {
     const one = f32x4.splat(1);
-    return f32x4.div(one, f32x4.add(one, Float4.exp(f32x4.neg(x))));
+    const e = Float4.expFalling(f32x4.neg(f32x4.abs(x)));
+    const above = v128.bitselect(e, one, f32x4.lt(x, f32x4.splat(0)));
+    return f32x4.div(above, f32x4.add(one, e));
   }
 
-  /** erf for |x| below `erfNear`, and NaN for NaN. */
   @inline
-  static erfSmall(x: v128): v128 {
+  static erf(x: v128): v128 {
     const z = f32x4.mul(x, x);
     let p = madd(z, f32x4.splat(-5.96761703e-4), f32x4.splat(4.99119423e-3));
     p = madd(p, z, f32x4.splat(-2.67681349e-2));
     p = madd(p, z, f32x4.splat(1.12819925e-1));
     p = madd(p, z, f32x4.splat(-3.76125336e-1));
     p = madd(p, z, f32x4.splat(1.28379166e-1));
-    return madd(p, x, x);
-  }
-
-  /** 1 − erf(a) for a from `erfNear` up. */
-  @inline
-  static erfcLarge(a: v128): v128 {
-    const s = f32x4.mul(a, a);
+    const near = madd(p, x, x);
+    // 1 − exp(−a + a · p) from 0.927734375 up.
+    const a = f32x4.abs(x);
     const u = madd(a, f32x4.splat(-3.88396438e-3), f32x4.splat(2.42546219e-2));
-    let p = madd(a, f32x4.splat(-1.7285347e-5), f32x4.splat(3.83197126e-4));
-    p = madd(p, s, u);
+    p = madd(madd(a, f32x4.splat(-1.7285347e-5), f32x4.splat(3.83197126e-4)), z, u);
     p = madd(p, a, f32x4.splat(-1.06777877e-1));
     p = madd(p, a, f32x4.splat(-6.34846687e-1));
     p = madd(p, a, f32x4.splat(-1.28717512e-1));
-    return Float4.expFalling(f32x4.sub(f32x4.mul(p, a), a));
-  }
-
-  @inline
-  static isErfSmall(a: v128): v128 {
-    return f32x4.lt(a, f32x4.splat(0.927734375));
-  }
-
-  @inline
-  static erf(x: v128): v128 {
-    const a = f32x4.abs(x);
-    const far = f32x4.sub(f32x4.splat(1), Float4.erfcLarge(a));
+    const far = f32x4.sub(f32x4.splat(1), Float4.expFalling(f32x4.sub(f32x4.mul(p, a), a)));
     const signed = v128.bitselect(x, far, i32x4.splat(signBit));
-    return v128.bitselect(Float4.erfSmall(x), signed, Float4.isErfSmall(a));
+    return v128.bitselect(near, signed, f32x4.lt(a, f32x4.splat(0.927734375)));
   }
 
-  /** The normal distribution function, without cancellation below 0. */
+  /**
+   * The normal distribution function, with an absolute error of 1e-7. Below 0 it is 1/(2 (1 + q)⁸) with a polynomial q of
+   * |x|, after Abramowitz and Stegun, 7.1.28; squares are of 1 + q, of which only q is kept so that none is rounded near 1.
+   */
   @inline
   static normalCdf(x: v128): v128 {
-    const z = f32x4.mul(x, f32x4.splat(0.70710678));
-    const a = f32x4.abs(z);
-    const half = f32x4.splat(0.5);
-    const tail = f32x4.mul(half, Float4.erfcLarge(a));
-    const far = v128.bitselect(tail, f32x4.sub(f32x4.splat(1), tail), f32x4.lt(z, f32x4.splat(0)));
-    return v128.bitselect(madd(half, Float4.erfSmall(z), half), far, Float4.isErfSmall(a));
+    const a = f32x4.abs(x);
+    let q = madd(a, f32x4.splat(2.3975842395884683e-6), f32x4.splat(-1.046255692926934e-5));
+    q = madd(q, a, f32x4.splat(6.813799700466916e-5));
+    q = madd(q, a, f32x4.splat(1.81981609784998e-4));
+    q = madd(q, a, f32x4.splat(8.881145040504634e-4));
+    q = madd(q, a, f32x4.splat(8.656803518533707e-3));
+    q = madd(q, a, f32x4.splat(0.04476647078990936));
+    q = f32x4.mul(madd(q, a, f32x4.splat(0.09973527491092682)), a);
+    const two = f32x4.splat(2);
+    q = f32x4.mul(q, f32x4.add(q, two));
+    q = f32x4.mul(q, f32x4.add(q, two));
+    q = f32x4.mul(q, f32x4.add(q, two));
+    const one = f32x4.splat(1);
+    const tail = f32x4.div(f32x4.splat(0.5), f32x4.add(q, one));
+    // 1 − tail or 0 + tail, by the sign of x.
+    const step = v128.andnot(one, i32x4.shr_s(x, 31));
+    return f32x4.sub(step, v128.xor(tail, v128.xor(x, a)));
+  }
+
+  /** The derivative of x · Φ(x), with an absolute error of 2e-7: a rational function, constant beyond 6. */
+  @inline
+  static geluSlope(x: v128): v128 {
+    const within = f32x4.pmax(f32x4.pmin(x, f32x4.splat(6)), f32x4.splat(-6));
+    const z = f32x4.mul(within, within);
+    let p = madd(z, f32x4.splat(1.908854301291285e-7), f32x4.splat(3.585060403565876e-5));
+    p = madd(p, z, f32x4.splat(2.418387884972617e-5));
+    p = madd(p, z, f32x4.splat(0.014209176413714886));
+    p = madd(p, z, f32x4.splat(-0.030743462964892387));
+    p = madd(p, z, f32x4.splat(0.7978845238685608));
+    let q = madd(z, f32x4.splat(8.887489457265474e-6), f32x4.splat(1.93519876577231e-4));
+    q = madd(q, z, f32x4.splat(3.528762608766556e-3));
+    q = madd(q, z, f32x4.splat(0.04106469452381134));
+    q = madd(q, z, f32x4.splat(0.2948056757450104));
+    q = madd(q, z, f32x4.splat(1));
+    return f32x4.add(f32x4.div(f32x4.mul(p, within), q), f32x4.splat(0.5));
   }
 }

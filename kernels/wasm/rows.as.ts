@@ -26,7 +26,8 @@ export function sumOf(x: usize, n: i32): f64 {
     let f = a;
     let g = a;
     let h = a;
-    for (const end = x + (count << 7); x < end; x += 128) {
+    const end = x + (count << 7);
+    do {
       a = f32x4.add(a, v128.load(x));
       b = f32x4.add(b, v128.load(x, 16));
       c = f32x4.add(c, v128.load(x, 32));
@@ -35,7 +36,8 @@ export function sumOf(x: usize, n: i32): f64 {
       f = f32x4.add(f, v128.load(x, 80));
       g = f32x4.add(g, v128.load(x, 96));
       h = f32x4.add(h, v128.load(x, 112));
-    }
+      x += 128;
+    } while (x < end);
     a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
     e = f32x4.add(f32x4.add(e, f), f32x4.add(g, h));
     sum += total(f32x4.add(a, e));
@@ -52,12 +54,15 @@ export function maxOf(x: usize, n: i32): f32 {
   let b = lowest;
   let c = lowest;
   let d = lowest;
-  for (; n >= 16; n -= 16, x += 64) {
-    a = f32x4.pmax(a, v128.load(x));
-    b = f32x4.pmax(b, v128.load(x, 16));
-    c = f32x4.pmax(c, v128.load(x, 32));
-    d = f32x4.pmax(d, v128.load(x, 48));
-  }
+  if (n >= 16)
+    do {
+      a = f32x4.pmax(a, v128.load(x));
+      b = f32x4.pmax(b, v128.load(x, 16));
+      c = f32x4.pmax(c, v128.load(x, 32));
+      d = f32x4.pmax(d, v128.load(x, 48));
+      x += 64;
+      n -= 16;
+    } while (n >= 16);
   for (; n > 0; n -= 4, x += 16) a = f32x4.pmax(a, loadRow(x, n, -Infinity));
   a = f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d));
   const high = max(f32x4.extract_lane(a, 0), f32x4.extract_lane(a, 1));
