@@ -1,0 +1,98 @@
+/**
+ * pack: activations to what the integer products take. x (rows, n) is contiguous float32; a row of the result begins every
+ * `stride` elements, and what it has beyond the n codes is 0.
+ *
+ * packSigns writes one bit a number as kernels/bits.ts lays them out: 1 where x < 0, so 0 and −0 are positive.
+ * packAbove writes 1 where x ≥ threshold: rows of {0, 1}.
+ * quantizeRows writes round(x / scale), half to even, with scale = max|x| / 127 of the row in float32, 1 for a row of zeros.
+ * quantizeBy writes clamp(round(x / scale) + zero), the quotient rounded to float32, to the range of the result's type.
+ * NaN is for the caller to refuse (`anyNaN`): here it is positive, not above, and the lowest code.
+ */
+
+import { roundEven } from "../elementwise/special.ts";
+
+export function packSigns(
+  out: Uint8Array,
+  x: Float32Array,
+  rows: number,
+  n: number,
+  stride = Math.ceil(n / 8),
+): void {
+  packWhere(out, x, rows, n, stride, (value) => value < 0);
+}
+
+export function packAbove(
+  out: Uint8Array,
+  x: Float32Array,
+  threshold: number,
+  rows: number,
+  n: number,
+  stride = Math.ceil(n / 8),
+): void {
+  const least = Math.fround(threshold);
+  packWhere(out, x, rows, n, stride, (value) => value >= least);
+}
+
+function packWhere(
+  out: Uint8Array,
+  x: Float32Array,
+  rows: number,
+  n: number,
+  stride: number,
+  test: (value: number) => boolean,
+): void {
+  for (let r = 0; r < rows; r++) {
+    const to = r * stride;
+    out.fill(0, to, to + stride);
+    for (let i = 0; i < n; i++) if (test(x[r * n + i])) out[to + (i >> 3)] |= 1 << (i & 7);
+  }
+}
+
+/** The code of a quotient, which NaN makes the lowest. */
+const codeOf = (quotient: number, lowest: number, highest: number): number =>
+  quotient > lowest ? roundEven(Math.min(quotient, highest)) : lowest;
+
+export function quantizeRows(
+  out: Int8Array,
+  scales: Float32Array,
+  x: Float32Array,
+  rows: number,
+  n: number,
+  stride = n,
+): void {
+  for (let r = 0; r < rows; r++) {
+    let largest = 0;
+    for (let i = 0; i < n; i++) {
+      const size = Math.abs(x[r * n + i]);
+      if (size > largest) largest = size;
+    }
+    const scale = Math.fround(largest / 127) || 1;
+    scales[r] = scale;
+    for (let i = 0; i < n; i++) out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / scale), -127, 127);
+    out.fill(0, r * stride + n, (r + 1) * stride);
+  }
+}
+
+export function quantizeBy(
+  out: Int8Array | Uint8Array,
+  x: Float32Array,
+  scale: number,
+  zero: number,
+  rows: number,
+  n: number,
+  stride = n,
+): void {
+  const lowest = (out instanceof Int8Array ? -128 : 0) - zero;
+  const by = Math.fround(scale);
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < n; i++)
+      out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / by), lowest, lowest + 255) + zero;
+    out.fill(0, r * stride + n, (r + 1) * stride);
+  }
+}
+
+/** Whether any of the numbers is NaN. */
+export const anyNaN = (x: Float32Array): boolean => {
+  for (let i = 0; i < x.length; i++) if (Number.isNaN(x[i])) return true;
+  return false;
+};

@@ -1,0 +1,122 @@
+/**
+ * SIMD packing of float32 rows. Each function has the contract of reference.ts and returns false, nothing written, where it
+ * does not apply; `packExports` gives the same on heap addresses.
+ */
+
+import { wasmKernel } from "../wasm/load.ts";
+import { staged } from "../wasm/stage.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface PackExports {
+  packBits(
+    to: number,
+    x: number,
+    rows: number,
+    n: number,
+    stride: number,
+    level: number,
+    above: number,
+  ): void;
+  quantizeRows(to: number, scales: number, x: number, rows: number, n: number, stride: number): void;
+  quantizeBy(
+    to: number,
+    x: number,
+    rows: number,
+    n: number,
+    stride: number,
+    scale: number,
+    zero: number,
+    lowest: number,
+  ): void;
+  anyNaN(x: number, n: number): number;
+}
+
+export const packExports = /* @__PURE__ */ wasmKernel<PackExports>(bytes);
+
+type Codes = Int8Array | Uint8Array;
+
+function run(
+  out: Codes,
+  x: Float32Array,
+  stride: number,
+  rows: number,
+  n: number,
+  kernel: Addressed,
+): boolean {
+  return staged((stage) => {
+    const to = stage.output(out, 0, rows * stride, false);
+    const from = stage.input(x, 0, rows * n);
+    if (to === 0 || from === 0) return false;
+    return kernel(to, from, stage);
+  });
+}
+
+type Addressed = (to: number, from: number, stage: Parameters<Parameters<typeof staged>[0]>[0]) => boolean;
+
+export function packSigns(
+  out: Uint8Array,
+  x: Float32Array,
+  rows: number,
+  n: number,
+  stride = Math.ceil(n / 8),
+  code = packExports(),
+): boolean {
+  if (code === null) return false;
+  return run(out, x, stride, rows, n, (to, from) => {
+    code.packBits(to, from, rows, n, stride, 0, 0);
+    return true;
+  });
+}
+
+export function packAbove(
+  out: Uint8Array,
+  x: Float32Array,
+  threshold: number,
+  rows: number,
+  n: number,
+  stride = Math.ceil(n / 8),
+  code = packExports(),
+): boolean {
+  if (code === null) return false;
+  return run(out, x, stride, rows, n, (to, from) => {
+    code.packBits(to, from, rows, n, stride, threshold, 1);
+    return true;
+  });
+}
+
+export function quantizeRows(
+  out: Int8Array,
+  scales: Float32Array,
+  x: Float32Array,
+  rows: number,
+  n: number,
+  stride = n,
+  code = packExports(),
+): boolean {
+  if (code === null) return false;
+  return run(out, x, stride, rows, n, (to, from, stage) => {
+    const scalesAt = stage.output(scales, 0, rows, false);
+    if (scalesAt === 0) return false;
+    code.quantizeRows(to, scalesAt, from, rows, n, stride);
+    return true;
+  });
+}
+
+export function quantizeBy(
+  out: Codes,
+  x: Float32Array,
+  scale: number,
+  zero: number,
+  rows: number,
+  n: number,
+  stride = n,
+  code = packExports(),
+): boolean {
+  if (code === null) return false;
+  const lowest = out instanceof Int8Array ? -128 : 0;
+  return run(out, x, stride, rows, n, (to, from) => {
+    code.quantizeBy(to, from, rows, n, stride, scale, zero, lowest);
+    return true;
+  });
+}
