@@ -9,6 +9,7 @@ import {
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
+import { gemmI8 } from "../../kernels/gemm-i8/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
 import { movementScatter, movementStrided } from "../../kernels/movement/index.ts";
@@ -59,6 +60,7 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 }
 
 conform(gemmF32);
+conform(gemmI8);
 conform(attentionForward);
 conform(attentionBackward);
 conform(elementwiseUnary);

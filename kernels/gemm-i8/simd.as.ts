@@ -1,0 +1,269 @@
+/**
+ * Products of integer activations with weights of 1 to 8 bits, in AssemblyScript; kernels/gemm-i8/reference.ts states the
+ * contract and simd.ts writes the words of a layer:
+ *
+ *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
+ *     8 0x80808080 where they are uint8   9 weights   10 alpha   11 beta   12 betas (groups, n) or 0
+ *     13 shifts (groups, n) or 0   14 scaleW (groups, n), or 0 where there are no groups   15 output   16 scratch
+ *     17 rows of a block
+ *
+ * Weights are stored as codes c from 0 up: a sum over a group is alpha · Σ x c + beta · Σ x + shift, where all of it may
+ * wrap, since the result does not. Arrays over n are padded to a multiple of 8. uint8 activations are read as int8, 128
+ * less; the zero point that simd.ts writes says so too.
+ */
+
+import { writeEight } from "../wasm/output.as";
+import { packRow, spread, sumGroups, widen } from "./codes.as";
+import { tile8, tile16, tileRows } from "./tile.as";
+import { scaleQuads, sums4, sums4Relaxed, sums8Relaxed, sums16 } from "./vector.as";
+
+// Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
+export { tile8, tile16 };
+
+// Up to so many rows, weights are read once a row and nothing is packed.
+const fewRows: i32 = 3;
+
+// Codes along k whose panels stay in the first level cache. A multiple of 16.
+const blockDepth: i32 = 2048;
+
+/** Quads for which pairs of products of int8 and codes of so many bits can be added up in int16; 0 where they are not. */
+function runOf(bits: i32): i32 {
+  return ASC_FEATURE_RELAXED_SIMD && bits <= 5 ? 32767 / (256 * ((1 << bits) - 1)) : 0;
+}
+
+function padded(k: i32): i32 {
+  return (k + 15) & ~15;
+}
+
+/** Bytes of scratch for a block of `rows` rows of depth k in `groups` groups. */
+export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
+  const depth = padded(k);
+  // A row of a few takes 4 bytes a code, a row of many 2.
+  return 512 + rows * (groups * 4 + 32) + max(rows * 2, fewRows * 4) * depth + 24 * depth;
+}
+
+export function gemm(layer: usize): void {
+  const m = load<i32>(layer);
+  const blockRows = load<i32>(layer, 68);
+  for (let i = 0; i < m; i += blockRows) block(layer, i, min(blockRows, m - i));
+}
+
+/** The outputs of `rows` rows of activations from row `first` on. */
+function block(layer: usize, first: i32, rows: i32): void {
+  const n = load<i32>(layer, 4);
+  const k = load<i32>(layer, 8);
+  const bits = load<i32>(layer, 12);
+  const depth = load<i32>(layer, 16);
+  const groups = load<i32>(layer, 20);
+  const step = load<i32>(layer, 28);
+  const flip = load<u32>(layer, 32);
+  const grouped = load<usize>(layer, 56) !== 0;
+  const output = load<usize>(layer, 60);
+  const chunks = padded(k) >> 4;
+  const run = runOf(bits);
+  const few = rows <= fewRows;
+  const whole = few ? rows : ((rows + tileRows - 1) / tileRows) * tileRows;
+
+  // Sums of activations, sums of the panel, one tile, spread codes, wide codes, activations.
+  const rowSums = (load<usize>(layer, 64) + 63) & ~63;
+  const sums = (rowSums + rows * groups * 4 + 63) & ~63;
+  const tile = sums + whole * 32;
+  const codesAt = (tile + tileRows * 32 + 63) & ~63;
+  const wideAt = codesAt + chunks * 128;
+  const xAt = wideAt + chunks * 256;
+
+  let x = load<usize>(layer, 24) + first * step;
+  for (let i = 0; i < rows; i++, x += step) sumGroups(rowSums + i * groups * 4, x, k, depth, flip);
+  x = load<usize>(layer, 24) + first * step;
+  if (few) packFew(xAt, x, step, rows, k, chunks, bits, run, flip);
+  else packTiles(xAt, x, step, rows, whole, k, chunks, run > 0, flip);
+
+  let from = load<usize>(layer, 36);
+  for (let column = 0; column < n; column += 8, from += 16 * bits * chunks) {
+    if (grouped || k === 0) memory.fill(sums, 0, whole * 32);
+    if (few) {
+      const codes = bits === 4 ? from : spread(codesAt, from, bits, chunks);
+      const quadBytes = bits === 4 ? 16 : 32;
+      const xBytes = run > 0 ? 4 : bits === 4 ? 16 : 8;
+      for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
+        const quads = min(depth >> 2, chunks * 4 - q);
+        for (let i = 0; i < rows; i++) {
+          const xq = xAt + i * chunks * 64 + q * xBytes;
+          vector(tile, xq, codes + q * quadBytes, quads, bits, run);
+          finish(layer, g, column, load<i32>(rowSums + (i * groups + g) * 4), tile, sums + i * 32);
+        }
+      }
+    } else {
+      const codes = spread(codesAt, from, bits, chunks);
+      if (run === 0) widen(wideAt, codes, chunks * 4);
+      for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
+        const quads = min(depth >> 2, chunks * 4 - q);
+        tiles(
+          layer,
+          g,
+          column,
+          q,
+          quads,
+          whole,
+          chunks,
+          run,
+          xAt,
+          codes,
+          wideAt,
+          rowSums,
+          sums,
+          tile,
+          grouped,
+        );
+      }
+    }
+    for (let i = 0; i < rows; i++) writeEight(output, first + i, column, sums + i * 32, grouped);
+  }
+}
+
+/** Rows for `vector`: 4 bytes a quad of them, 8 as int16, 16 as sums4 takes them, in the room of the last. */
+function packFew(
+  to: usize,
+  x: usize,
+  step: i32,
+  rows: i32,
+  k: i32,
+  chunks: i32,
+  bits: i32,
+  run: i32,
+  flip: u32,
+): void {
+  const quads = chunks * 4;
+  for (let i = 0; i < rows; i++, x += step, to += quads * 16) {
+    if (run > 0) packRow(to, 4, x, k, quads, flip, false);
+    else if (bits === 4) {
+      // The quads in the last quarter are read before they are written over.
+      packRow(to + quads * 12, 4, x, k, quads, flip, false);
+      scaleQuads(to, to + quads * 12, quads);
+    } else packRow(to, 4, x, k, quads, flip, true);
+  }
+}
+
+/** Panels of 5 rows, the last one padded by rows of zeros. */
+function packTiles(
+  to: usize,
+  x: usize,
+  step: i32,
+  rows: i32,
+  whole: i32,
+  k: i32,
+  chunks: i32,
+  bytes: bool,
+  flip: u32,
+): void {
+  const quads = chunks * 4;
+  const panel = quads * (bytes ? 20 : 40);
+  for (let i = 0; i < whole; i += tileRows, to += panel)
+    for (let r = 0; r < tileRows; r++, x += step) {
+      if (i + r < rows) packRow(to + r * 4, 20, x, k, quads, flip, !bytes);
+      else for (let at = r * 4; at < panel; at += 20) store<u32>(to + at, 0);
+    }
+}
+
+/** The sums of one row of activations over one group. */
+function vector(to: usize, x: usize, codes: usize, quads: i32, bits: i32, run: i32): void {
+  if (run > 0) {
+    if (bits === 4) sums4Relaxed(to, x, codes, quads, run);
+    else sums8Relaxed(to, x, codes, quads, run);
+  } else if (bits === 4) sums4(to, x, codes, quads);
+  else sums16(to, x, codes, quads);
+}
+
+/** The sums of all rows over one group of quads from q on. */
+function tiles(
+  layer: usize,
+  g: i32,
+  column: i32,
+  q: i32,
+  quads: i32,
+  whole: i32,
+  chunks: i32,
+  run: i32,
+  xAt: usize,
+  codes: usize,
+  wide: usize,
+  rowSums: usize,
+  sums: usize,
+  tile: usize,
+  grouped: bool,
+): void {
+  const groups = load<i32>(layer, 20);
+  const panel = chunks * (run > 0 ? 80 : 160);
+  if (run > 0) {
+    for (let i = 0; i < whole; i += tileRows) {
+      const to = grouped ? tile : sums + i * 32;
+      tile8(to, xAt + (i / tileRows) * panel + q * 20, codes + q * 32, quads, run);
+      for (let r = 0; r < tileRows; r++)
+        finish(
+          layer,
+          g,
+          column,
+          load<i32>(rowSums + ((i + r) * groups + g) * 4),
+          to + r * 32,
+          sums + (i + r) * 32,
+        );
+    }
+    return;
+  }
+  for (let done = 0; done < quads; done += blockDepth >> 2) {
+    // One tile of sums serves all rows where there are groups.
+    const count = grouped ? quads : min(blockDepth >> 2, quads - done);
+    const last = done + count === quads;
+    for (let i = 0; i < whole; i += tileRows) {
+      const to = grouped ? tile : sums + i * 32;
+      tile16(to, xAt + (i / tileRows) * panel + (q + done) * 40, wide + (q + done) * 64, count * 2, done > 0);
+      if (!last) continue;
+      for (let r = 0; r < tileRows; r++)
+        finish(
+          layer,
+          g,
+          column,
+          load<i32>(rowSums + ((i + r) * groups + g) * 4),
+          to + r * 32,
+          sums + (i + r) * 32,
+        );
+    }
+  }
+}
+
+/** Corrects eight sums over group g, and, with groups, scales them and adds them to what `to` holds. */
+function finish(layer: usize, g: i32, column: i32, sumX: i32, from: usize, to: usize): void {
+  const at: usize = (g * ((load<i32>(layer, 4) + 7) & ~7) + column) << 2;
+  let s0 = v128.load(from);
+  let s1 = v128.load(from, 16);
+  const alpha = load<i32>(layer, 40);
+  if (alpha !== 1) {
+    const a = i32x4.splat(alpha);
+    s0 = i32x4.mul(s0, a);
+    s1 = i32x4.mul(s1, a);
+  }
+  const betas = load<usize>(layer, 48);
+  if (betas) {
+    const x = i32x4.splat(sumX);
+    s0 = i32x4.add(s0, i32x4.mul(x, v128.load(betas + at)));
+    s1 = i32x4.add(s1, i32x4.mul(x, v128.load(betas + at, 16)));
+  } else {
+    const x = i32x4.splat(sumX * load<i32>(layer, 44));
+    s0 = i32x4.add(s0, x);
+    s1 = i32x4.add(s1, x);
+  }
+  const scale = load<usize>(layer, 56);
+  if (scale) {
+    const shifts = load<usize>(layer, 52);
+    if (shifts) {
+      s0 = i32x4.add(s0, v128.load(shifts + at));
+      s1 = i32x4.add(s1, v128.load(shifts + at, 16));
+    }
+    const f0 = f32x4.mul(f32x4.convert_i32x4_s(s0), v128.load(scale + at));
+    const f1 = f32x4.mul(f32x4.convert_i32x4_s(s1), v128.load(scale + at, 16));
+    s0 = f32x4.add(v128.load(to), f0);
+    s1 = f32x4.add(v128.load(to, 16), f1);
+  }
+  v128.store(to, s0);
+  v128.store(to, s1, 16);
+}

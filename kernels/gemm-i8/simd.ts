@@ -1,0 +1,167 @@
+/** The SIMD products of integer activations with weights of 1 to 8 bits that lie on the heap. */
+
+import type { Output, OutputArray } from "../output.ts";
+import { outputStride } from "../output.ts";
+import { scratch, view } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { staged } from "../wasm/stage.ts";
+import { affine, codesOfChunk, layOut, paddedDepth, panelBytes } from "./layout.ts";
+import {
+  type Activations,
+  groupCount,
+  groupDepth,
+  type IntShape,
+  type IntWeights,
+  weightSums,
+} from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface IntExports {
+  scratchBytes(rows: number, k: number, groups: number): number;
+  gemm(layer: number): void;
+}
+
+export const intExports = /* @__PURE__ */ wasmKernel<IntExports>(bytes);
+
+const layerWords = 18;
+
+/** Weights, scales and an output transform, on the heap until `free`. */
+export interface IntLayer {
+  readonly n: number;
+  readonly k: number;
+  /** The output's kind and the bytes of a row of it. */
+  readonly to: Output["to"];
+  readonly step: number;
+  /** What the activations are. */
+  readonly unsigned: boolean;
+  readonly groups: number;
+  readonly address: number;
+  readonly output: number;
+  free(): void;
+}
+
+const elementBytes = (to: Output["to"]): number => (to === "int32" || to === "float32" ? 4 : 1);
+
+/** Values (n, groups) as (groups, n), n padded to a multiple of 8, from the value of each row and group. */
+function byGroup(blocks: Blocks, n: number, groups: number, value: (r: number, g: number) => number): number {
+  const width = Math.ceil(n / 8) * 8;
+  const address = blocks.take(width * groups * 4);
+  const to = view("int32", address, width * groups).fill(0);
+  for (let g = 0; g < groups; g++) for (let r = 0; r < n; r++) to[g * width + r] = value(r, g);
+  return address;
+}
+
+/**
+ * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD, with the heap
+ * exhausted, or for groups that are no multiple of 16 codes.
+ */
+export function prepareInt(weights: IntWeights, output: Output, unsigned: boolean): IntLayer | null {
+  if (intExports() === null) return null;
+  const { n, k, bits, zeros, group } = weights;
+  const apart = output.to !== "int32" && (output.scaleW?.length ?? 0) > n;
+  const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
+  if (groups > 1 && (group ?? 0) % codesOfChunk !== 0) return null;
+  // Groups that differ in their zero points alone get a scale each too, so that float sums have one order.
+  if (groups > 1 && !apart) return null;
+  return onHeap((blocks) => {
+    const codes = blocks.take(Math.max(16, panelBytes(weights)));
+    layOut(view("uint8", codes, panelBytes(weights)), weights);
+    const zeroX = (output.zeroX ?? 0) - (unsigned ? 128 : 0);
+    const sums = zeroX === 0 ? null : weightSums(weights);
+    const spec = layOutput(blocks, { ...output, zeroX }, n, apart, apart ? null : sums && perRow(sums, n));
+    const { alpha, beta } = affine(weights);
+    const betas = zeros === undefined ? 0 : byGroup(blocks, n, groups, (r, g) => -zeros[r * groups + g]);
+    const shifts =
+      apart && sums !== null
+        ? byGroup(blocks, n, groups, (r, g) => -Math.imul(zeroX, sums[r * groups + g]))
+        : 0;
+    let scale = 0;
+    if (apart) {
+      const width = Math.ceil(n / 8) * 8;
+      scale = blocks.take(width * groups * 4);
+      const to = view("float32", scale, width * groups).fill(0);
+      for (let g = 0; g < groups; g++)
+        for (let r = 0; r < n; r++) to[g * width + r] = output.scaleW![r * groups + g];
+    }
+    const address = blocks.take(layerWords * 4);
+    const words = view("int32", address, layerWords);
+    const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
+    words.set([0, n, k, bits, depth, groups, 0, k, unsigned ? 0x80808080 : 0, codes]);
+    words.set([alpha, beta, betas, shifts, scale, spec], 10);
+    const step = outputStride(output.to, n) * elementBytes(output.to);
+    return {
+      n,
+      k,
+      to: output.to,
+      step,
+      unsigned,
+      groups,
+      address,
+      output: spec,
+      free: () => blocks.free(),
+    };
+  });
+}
+
+/** Sums of rows from those of their groups. */
+function perRow(sums: Int32Array, n: number): Int32Array {
+  const groups = sums.length / n;
+  if (groups === 1) return sums;
+  return Int32Array.from({ length: n }, (_, r) =>
+    sums.subarray(r * groups, (r + 1) * groups).reduce((a, b) => a + b, 0),
+  );
+}
+
+/** Rows whose activations, as int16, fill half of the second level cache; a multiple of the tile's 5. */
+const rowsOfBlock = (m: number, k: number): number =>
+  Math.min(Math.ceil(m / 5) * 5, Math.max(1, Math.floor(2 ** 18 / Math.max(1, paddedDepth(k)) / 5)) * 5);
+
+/**
+ * out (m, n) = the layer's transform of x (m, k), at heap addresses; the activations' own scales at `scaleX`, if they change
+ * from call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
+ */
+export function gemmIntHeap(
+  layer: IntLayer,
+  out: number,
+  x: number,
+  m: number,
+  scaleX?: number,
+  exports = intExports(),
+): boolean {
+  if (exports === null) return false;
+  const rows = rowsOfBlock(m, layer.k);
+  const space = scratch(exports.scratchBytes(rows, layer.k, layer.groups));
+  if (space === 0) return false;
+  placeOutput(layer.output, { out, step: layer.step, scaleX });
+  const words = view("int32", layer.address, layerWords);
+  words[0] = m;
+  words[6] = x;
+  words[16] = space;
+  words[17] = rows;
+  exports.gemm(layer.address);
+  return true;
+}
+
+/** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */
+export function gemmInt(
+  out: OutputArray,
+  x: Activations,
+  weights: IntWeights,
+  { m }: IntShape,
+  output: Output,
+  exports = intExports(),
+): boolean {
+  const layer = prepareInt(weights, output, x instanceof Uint8Array);
+  if (layer === null) return false;
+  try {
+    return staged((stage) => {
+      const from = stage.input(x, 0, m * weights.k);
+      const to = stage.output(out, 0, m * outputStride(output.to, weights.n), true);
+      return from !== 0 && to !== 0 && gemmIntHeap(layer, to, from, m, undefined, exports);
+    });
+  } finally {
+    layer.free();
+  }
+}
