@@ -11,14 +11,16 @@ export interface Block {
 
 /** A multilayer perceptron with relu, and SGD with momentum on the mean cross-entropy of one batch. */
 export interface MlpProblem {
-  /** Weights (out, in) and biases (out) in turn. */
-  readonly parameters: readonly Block[];
+  readonly sizes: readonly number[];
+  /** "0.weight" (out, in), "0.bias" (out), "2.weight", … as in PyTorch's Sequential. */
+  readonly parameters: Readonly<Record<string, Block>>;
   readonly x: Block;
-  readonly labels: Int32Array;
+  readonly labels: Int32Array<ArrayBuffer>;
   readonly lr: number;
   readonly momentum: number;
 }
 
+/** The decoder of GPT-2 with gelu by erf and a head of its own, and AdamW on the mean cross-entropy of one batch. */
 export interface GptProblem {
   readonly vocabulary: number;
   readonly context: number;
@@ -27,16 +29,18 @@ export interface GptProblem {
   readonly layers: number;
   readonly feedForward: number;
   readonly eps: number;
-  /** By PyTorch's names: weights are (out, in), and the head has its own. */
+  /** By the names of this library's Gpt; weights are (out, in). */
   readonly parameters: Readonly<Record<string, Block>>;
   readonly batch: number;
   /** (batch, context), row-major. */
-  readonly ids: Int32Array;
-  readonly labels: Int32Array;
-  readonly lr: number;
-  readonly betas: readonly [number, number];
-  readonly adamEps: number;
-  readonly weightDecay: number;
+  readonly ids: Int32Array<ArrayBuffer>;
+  readonly labels: Int32Array<ArrayBuffer>;
+  readonly adam: {
+    readonly lr: number;
+    readonly betas: readonly [number, number];
+    readonly eps: number;
+    readonly weightDecay: number;
+  };
 }
 
 /** What is computed, by name; the operands of each. Convolutions are NCHW with OIHW weights, stride 1, padding 1. */
@@ -57,7 +61,7 @@ export interface Operations {
   /** One step of training a run; the result is the losses of the first three. */
   mlpStep: MlpProblem;
   gptStep: GptProblem;
-  /** The logits of `ids` one at a time over a cache, a whole context a run; the result is the last logits. */
+  /** The likeliest continuation of the first id, as long as the context, over a cache; the result is its ids. */
   gptDecode: GptProblem;
 }
 

@@ -67,7 +67,7 @@ const make = (library: Library, { operation, problem }: Workload): Promise<Side 
 };
 
 const speed = ({ unit, work }: Workload, seconds: number): string =>
-  `${unit === "ms" ? (seconds * 1e3).toFixed(1) : (work / seconds).toPrecision(3)} ${unit}`;
+  `${Number((unit === "ms" ? seconds * 1e3 : work / seconds).toPrecision(3))} ${unit}`;
 
 const libraries = new Map<string, Library>();
 for (const name of options.peers ?? Object.keys(peers))

@@ -7,7 +7,8 @@ const { onnx } = onnxProto;
 
 export interface Value {
   readonly name: string;
-  readonly shape: readonly number[];
+  /** A name stands for a length that varies. */
+  readonly shape: readonly (number | string)[];
   readonly type?: "float32" | "int64";
 }
 
@@ -34,9 +35,12 @@ export interface Graph {
 const floats = new Set(["epsilon", "alpha", "beta", "scale"]);
 const types = { float32: onnx.TensorProto.DataType.FLOAT, int64: onnx.TensorProto.DataType.INT64 };
 
+const dimension = (length: number | string) =>
+  typeof length === "string" ? { dimParam: length } : { dimValue: length };
+
 const valueInfo = ({ name, shape, type = "float32" }: Value) => ({
   name,
-  type: { tensorType: { elemType: types[type], shape: { dim: shape.map((dimValue) => ({ dimValue })) } } },
+  type: { tensorType: { elemType: types[type], shape: { dim: shape.map(dimension) } } },
 });
 
 function attribute(name: string, value: Attribute) {
@@ -101,7 +105,8 @@ export function single(
  * output without copying it out.
  */
 export function withProbe(graph: Graph): Graph {
-  const [{ name, shape }] = graph.outputs;
+  const [{ name }] = graph.outputs;
+  const shape = graph.outputs[0].shape as readonly number[];
   const rank = shape.length;
   const starts = { shape: [rank], integers: shape.map(() => 0) };
   const ends = { shape: [rank], integers: shape.map(() => 1) };
@@ -112,4 +117,14 @@ export function withProbe(graph: Graph): Graph {
     outputs: [...graph.outputs, { name: "probe", shape: shape.map(() => 1) }],
     constants: { ...graph.constants, starts, ends },
   };
+}
+
+/** The last two axes swapped. ONNX has no transposed product, so this is done before. */
+export function transposed({ shape, data }: Block): Block {
+  const [rows, columns] = shape.slice(-2);
+  const out = new Float32Array(data.length);
+  for (let start = 0; start < sizeOf(shape); start += rows * columns)
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) out[start + j * rows + i] = data[start + i * columns + j];
+  return { shape: [...shape.slice(0, -2), columns, rows], data: out };
 }

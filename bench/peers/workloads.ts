@@ -1,5 +1,6 @@
 /** What is timed, and what this library has to reach: the ratio to the best JavaScript peer. */
 
+import { gptProblem, mlpProblem } from "./models.ts";
 import { type Block, draw, type Operation, type Operations } from "./library.ts";
 
 export interface Workload<O extends Operation = Operation> {
@@ -108,5 +109,35 @@ export const workloads: readonly Workload[] = [
     tolerance: 1e-2,
     required: 20,
     reach: 30,
+  }),
+  workload({
+    name: "MLP 784-512-512-10 batch 64, SGD momentum step",
+    operation: "mlpStep",
+    problem: mlpProblem,
+    work: 1,
+    unit: "ms",
+    tolerance: 1e-4,
+    required: 1.6,
+    reach: 2.2,
+  }),
+  workload({
+    name: "GPT step, AdamW, 8x128 tokens",
+    operation: "gptStep",
+    problem: gptProblem,
+    work: 1,
+    unit: "ms",
+    tolerance: 1e-4,
+    required: 2.5,
+    reach: 3.5,
+  }),
+  workload({
+    name: "GPT decode, KV cache, batch 1",
+    operation: "gptDecode",
+    problem: gptProblem,
+    work: 128,
+    unit: "tokens/s",
+    tolerance: 0,
+    required: 1.1,
+    reach: 1.6,
   }),
 ];

@@ -1,8 +1,12 @@
 /** This library, through its public entry, inside scopes. */
 
 import * as bg from "../../../src/index.ts";
+import { Gpt, mlp } from "../../../src/models/index.ts";
+import { crossEntropy, namedParameters } from "../../../src/nn/index.ts";
+import { adamw, optimizer, sgd } from "../../../src/optim/index.ts";
+import { trainStep } from "../../../src/train/index.ts";
 import type { Side } from "../../pair.ts";
-import type { Block, Library } from "../library.ts";
+import { type Block, FirstLosses, type GptProblem, type Library } from "../library.ts";
 
 export const name = "bitgrad";
 
@@ -15,6 +19,24 @@ const inScope = (make: () => bg.Tensor): Side => ({
   run: () => void bg.scope(() => void make()),
   result: () => bg.scope(() => make().data.slice() as Float32Array),
 });
+
+function assignAll(model: object, values: Readonly<Record<string, Block>>): void {
+  for (const [path, parameter] of namedParameters(model)) {
+    const { data, shape } = values[path];
+    parameter.assign(bg.tensor(data, { shape }));
+  }
+}
+
+function gpt({ parameters, batch: _, ids: __, labels: ___, adam: ____, ...config }: GptProblem): Gpt {
+  const model = new Gpt({ ...config, activation: "gelu", tied: false });
+  assignAll(model, parameters);
+  return model;
+}
+
+function training(step: () => number): Side {
+  const first = new FirstLosses();
+  return { name, run: () => first.add(step()), result: () => first.losses };
+}
 
 export const load = (): Library => ({
   name,
@@ -66,6 +88,31 @@ export const load = (): Library => ({
         name,
         run: () => void bg.scope(() => void gradients()),
         result: () => bg.scope(() => Float32Array.from(gradients().flatMap((each) => [...each.data]))),
+      };
+    },
+    mlpStep({ sizes, parameters, x, labels, lr, momentum }) {
+      const model = mlp(sizes);
+      assignAll(model, parameters);
+      const update = optimizer(model, sgd({ lr, momentum }));
+      const input = bg.tensor(x.data, { shape: x.shape });
+      return training(() => trainStep(model, update, (m) => crossEntropy(m.forward(input), labels)));
+    },
+    gptStep(problem) {
+      const model = gpt(problem);
+      const update = optimizer(model, adamw(problem.adam));
+      const shape = [problem.batch, problem.context];
+      const [ids, labels] = [problem.ids, problem.labels].map((data) => bg.tensor(data, { shape }));
+      return training(() => trainStep(model, update, (m) => crossEntropy(m.forward(ids), labels)));
+    },
+    gptDecode(problem) {
+      const model = gpt(problem);
+      let made: number[] = [];
+      return {
+        name,
+        run() {
+          made = model.generate([problem.ids[0]], { maxTokens: problem.context, temperature: 0 });
+        },
+        result: () => made,
       };
     },
   },

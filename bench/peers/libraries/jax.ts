@@ -3,6 +3,7 @@
 import { init, jit, lax, nn, numpy as np, vjp } from "@jax-js/jax";
 import type { Side } from "../../pair.ts";
 import type { Block, Library } from "../library.ts";
+import { gptStep, mlpStep } from "./jax-models.ts";
 
 const name = "jax-js";
 
@@ -59,6 +60,8 @@ export async function load(): Promise<Library> {
           },
           [x, w, grad],
         ),
+      mlpStep,
+      gptStep,
     },
   };
 }

@@ -1,4 +1,4 @@
-import { env, InferenceSession } from "onnxruntime-node";
+import { env, InferenceSession, Tensor } from "onnxruntime-node";
 import type { Library } from "../library.ts";
 import { library } from "./ort.ts";
 
@@ -8,5 +8,6 @@ export function load(): Library {
     name: "ort-node",
     native: true,
     create: (model, options) => InferenceSession.create(model, options),
+    tensor: (data, shape) => new Tensor(data, shape),
   });
 }

@@ -1,4 +1,4 @@
-import { env, InferenceSession } from "onnxruntime-web/wasm";
+import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import { draw, type Library } from "../library.ts";
 import { modelBytes, single } from "../onnx.ts";
 import { library } from "./ort.ts";
@@ -10,5 +10,9 @@ export async function load(): Promise<Library> {
   const started = "Worker" in globalThis;
   await InferenceSession.create(modelBytes(single("Neg", [draw([1], "x")], [1])));
   if (!started) Reflect.deleteProperty(globalThis, "Worker");
-  return library({ name: "ort-web", create: (model, options) => InferenceSession.create(model, options) });
+  return library({
+    name: "ort-web",
+    create: (model, options) => InferenceSession.create(model, options),
+    tensor: (data, shape) => new Tensor(data, shape),
+  });
 }

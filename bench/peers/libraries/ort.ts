@@ -5,20 +5,22 @@
 
 import type { InferenceSession } from "onnxruntime-web";
 import type { Side } from "../../pair.ts";
-import { type Block, type Library, sizeOf } from "../library.ts";
-import { type Graph, modelBytes, single, withProbe } from "../onnx.ts";
+import type { Library } from "../library.ts";
+import { type Graph, modelBytes, single, transposed, withProbe } from "../onnx.ts";
+import { decoding, type MakeTensor } from "./ort-decode.ts";
 
 /** What both packages export. */
 export interface Runtime {
   readonly name: string;
   readonly native?: true;
   create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
+  readonly tensor: MakeTensor;
 }
 
 const oneThread = { intraOpNumThreads: 1, interOpNumThreads: 1 } as const;
 
 export function library(runtime: Runtime): Library {
-  const { name, native, create } = runtime;
+  const { name, native, create, tensor } = runtime;
   const side = async (graph: Graph): Promise<Side> => {
     const probed = withProbe(graph);
     const session = await create(modelBytes(probed), { ...oneThread, graphOptimizationLevel: "disabled" });
@@ -51,16 +53,7 @@ export function library(runtime: Runtime): Library {
         ),
       conv2d: ({ x, w }) =>
         side(single("Conv", [x, w], [x.shape[0], w.shape[0], ...x.shape.slice(2)], { pads: [1, 1, 1, 1] })),
+      gptDecode: (problem) => decoding(name, problem, (model) => create(model, oneThread), tensor),
     },
   };
-}
-
-/** The last two axes swapped. ONNX has no transposed product, so this is done before. */
-function transposed({ shape, data }: Block): Block {
-  const [rows, columns] = shape.slice(-2);
-  const out = new Float32Array(data.length);
-  for (let start = 0; start < sizeOf(shape); start += rows * columns)
-    for (let i = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++) out[start + j * rows + i] = data[start + i * columns + j];
-  return { shape: [...shape.slice(0, -2), columns, rows], data: out };
 }

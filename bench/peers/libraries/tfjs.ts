@@ -6,6 +6,7 @@ import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Side } from "../../pair.ts";
 import type { Block, Library } from "../library.ts";
+import { gptStep, mlpStep } from "./tfjs-models.ts";
 
 const name = "tfjs-wasm";
 
@@ -79,6 +80,8 @@ export async function load(): Promise<Library> {
           (result) => tf.transpose(result, [0, 3, 1, 2]),
         );
       },
+      mlpStep,
+      gptStep,
     },
   };
 }
