@@ -13,29 +13,31 @@ const roundAt: f32 = 12582912;
 const signBit: i32 = 0x80000000;
 
 export class Float4 {
-  /** exp(r) for |r| up to ln(2)/2. */
-  @inline
-  static expNear(r: v128): v128 {
-    let p = madd(r, f32x4.splat(0.001381315873004496), f32x4.splat(0.00836941134184599));
-    p = madd(p, r, f32x4.splat(0.04166845604777336));
-    p = madd(p, r, f32x4.splat(0.16666515171527863));
-    p = madd(p, r, f32x4.splat(0.4999999403953552));
-    return f32x4.add(madd(f32x4.mul(p, r), r, r), f32x4.splat(1));
-  }
-
   /** x less n times ln 2, in two steps of which the first is exact. */
   @inline
   static lessLn2(x: v128, n: v128): v128 {
     return madd(n, f32x4.splat(2.1219444e-4), madd(n, f32x4.splat(-0.693359375), x));
   }
 
+  /** exp(r) for |r| up to ln(2)/2. */
+  @inline
+  static expNear(r: v128): v128 {
+    let p = madd(r, f32x4.splat(0.008312487043440342), f32x4.splat(0.0418904609978199));
+    p = madd(p, r, f32x4.splat(0.16667115688323975));
+    p = madd(p, r, f32x4.splat(0.4999922811985016));
+    p = madd(p, r, f32x4.splat(1));
+    return madd(p, r, f32x4.splat(1));
+  }
+
+  /** The same bits as `expFalling` from −87 to 88, so that either may serve a number, whatever its neighbours. */
   @inline
   static exp(x: v128): v128 {
+    const magic = f32x4.splat(roundAt + 127);
     const within = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-104));
-    const shifted = madd(within, f32x4.splat(1.44269504), f32x4.splat(roundAt));
-    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, f32x4.splat(roundAt))));
+    const shifted = madd(within, f32x4.splat(1.44269504), magic);
+    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, magic)));
     // Two factors, since 2ⁿ alone may overflow or vanish where the product does not.
-    const n = i32x4.sub(shifted, f32x4.splat(roundAt));
+    const n = i32x4.sub(shifted, magic);
     const half = i32x4.shr_s(n, 1);
     const one = f32x4.splat(1);
     const first = i32x4.add(i32x4.shl(half, 23), one);
@@ -50,12 +52,7 @@ export class Float4 {
     const magic = f32x4.splat(roundAt + 127);
     const within = f32x4.pmax(x, f32x4.splat(-88));
     const shifted = madd(within, f32x4.splat(1.44269504), magic);
-    const r = Float4.lessLn2(within, f32x4.sub(shifted, magic));
-    let p = madd(r, f32x4.splat(0.008312487043440342), f32x4.splat(0.0418904609978199));
-    p = madd(p, r, f32x4.splat(0.16667115688323975));
-    p = madd(p, r, f32x4.splat(0.4999922811985016));
-    p = madd(p, r, f32x4.splat(1));
-    p = madd(p, r, f32x4.splat(1));
+    const p = Float4.expNear(Float4.lessLn2(within, f32x4.sub(shifted, magic)));
     return f32x4.mul(p, i32x4.shl(shifted, 23));
   }
 
