@@ -18,7 +18,12 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     random: { beside: ["dtype", "errors", "quantile"] },
     generator: { beside: ["random", "state"] },
   },
-  { kernels: {}, workers: {}, backend: { beside: ["kernels", "workers"] }, packed: { beside: ["kernels"] } },
+  {
+    kernels: {},
+    workers: { beside: ["kernels"] },
+    backend: { beside: ["kernels", "workers"] },
+    packed: { beside: ["kernels"] },
+  },
   {
     storage: {},
     tensor: { beside: ["storage"], types: ["tape", "tensor-methods"] },

@@ -59,20 +59,39 @@ export interface HeapGemm {
   batchOut?: number;
 }
 
-const fullShape = (s: HeapGemm): FullShape => ({
-  ...s,
-  transposeA: s.transposeA ?? false,
-  transposeB: s.transposeB ?? false,
-  lda: s.lda ?? (s.transposeA ? s.m : s.k),
-  ldb: s.ldb ?? (s.transposeB ? s.k : s.n),
-  ldOut: s.ldOut ?? s.n,
-  accumulate: s.accumulate ?? false,
-  bias: s.bias ?? 0,
-  packed: s.packed ?? false,
-  batch: s.batch ?? 1,
-  batchA: s.batchA ?? s.m * s.k,
-  batchB: s.batchB ?? s.k * s.n,
-  batchOut: s.batchOut ?? s.m * s.n,
+/** Named one by one: spreading the shape would take longer than a small product. */
+const fullShape = ({
+  m,
+  n,
+  k,
+  transposeA = false,
+  transposeB = false,
+  lda = transposeA ? m : k,
+  ldb = transposeB ? k : n,
+  ldOut = n,
+  accumulate = false,
+  bias = 0,
+  packed = false,
+  batch = 1,
+  batchA = m * k,
+  batchB = k * n,
+  batchOut = m * n,
+}: HeapGemm): FullShape => ({
+  m,
+  n,
+  k,
+  transposeA,
+  transposeB,
+  lda,
+  ldb,
+  ldOut,
+  accumulate,
+  bias,
+  packed,
+  batch,
+  batchA,
+  batchB,
+  batchOut,
 });
 
 /**

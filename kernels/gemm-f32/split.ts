@@ -44,9 +44,24 @@ export function callGemm(
   space: number,
 ): void {
   const flags = (s.transposeA ? 1 : 0) | (s.transposeB ? 2 : 0) | (s.accumulate ? 4 : 0) | (s.packed ? 8 : 0);
-  const strides = [s.lda, s.ldb, s.ldOut] as const;
-  const batches = [s.batch, s.batchA, s.batchB, s.batchOut] as const;
-  exports.gemm(out, a, b, s.m, s.n, s.k, ...strides, flags, s.bias, ...batches, space);
+  exports.gemm(
+    out,
+    a,
+    b,
+    s.m,
+    s.n,
+    s.k,
+    s.lda,
+    s.ldb,
+    s.ldOut,
+    flags,
+    s.bias,
+    s.batch,
+    s.batchA,
+    s.batchB,
+    s.batchOut,
+    space,
+  );
 }
 
 /**

@@ -28,10 +28,15 @@ export interface Call {
 }
 
 export interface Thread {
+  /** Ends it, whatever it does; resolves when it has ended. */
   end(): Promise<void>;
 }
 
-/** Starts a thread; src/workers has them for each platform. */
+/**
+ * Starts `source` as a thread with `data` and resolves when it says that it is ready; rejects where it cannot run. A thread
+ * never keeps the process alive. `lost` is called with the reason when it ends by itself later. src/workers has one for
+ * Node and one for browsers.
+ */
 export type Spawn = (source: string, data: object, lost: (reason: string) => void) => Promise<Thread>;
 
 interface Pool {

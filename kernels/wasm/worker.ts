@@ -40,7 +40,7 @@ export const localStart = 2 ** 52 + 2 ** 28;
 export const localEnd = localStart + 2 ** 28;
 
 // How long a thread without work spins before it sleeps, in milliseconds. Waking one takes some 10 to 50 microseconds.
-const patience = 0.05;
+const patience = 0.1;
 
 /**
  * A program is, in doubles: where each task begins and where the last ends; for each call of a task the function, the count

@@ -1,6 +1,6 @@
 /** Threads in a browser. Only the browser build contains this file. */
 
-import type { Spawn } from "./spawn.ts";
+import type { Spawn } from "../../kernels/wasm/threads.ts";
 
 export const spawn: Spawn = async (source, data, lost) => {
   if (typeof Worker !== "function") throw new Error("this platform has no workers");

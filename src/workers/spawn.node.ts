@@ -1,6 +1,6 @@
 /** Threads in Node. Only the node build contains this file. */
 
-import type { Spawn } from "./spawn.ts";
+import type { Spawn } from "../../kernels/wasm/threads.ts";
 
 export const spawn: Spawn = async (source, data, lost) => {
   const { Worker } = await import("node:worker_threads");
