@@ -93,8 +93,9 @@ const fewSums = 2048;
 const float32 = (...arrays: readonly TypedArray[]): boolean =>
   arrays.every((array) => array instanceof Float32Array);
 
-// A thread's part begins at whole vectors, and at lines of its own.
+// A thread's part begins at whole vectors; that of a function where simd.as.ts looks anew at what numbers there are.
 const whole = 64;
+const chunk = 1024;
 
 /** out = f(x), element by element. */
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
@@ -106,7 +107,7 @@ export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elemen
     const from = stage.input(x, 0, n);
     const to = stage.output(out, 0, n, false);
     if (from === 0 || to === 0) return false;
-    inRows(exports, name, n, whole, n, (i, count) => [to + i * 4, from + i * 4, count]);
+    inRows(exports, name, n, chunk, n, (i, count) => [to + i * 4, from + i * 4, count]);
     return true;
   });
 }
