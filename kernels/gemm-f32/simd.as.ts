@@ -151,7 +151,7 @@ function blocked(
 }
 
 /** out (rows, cols) = from + A panel · B panel, `from` read with its own steps. */
-function tiles(
+export function tiles(
   out: usize,
   step: i32,
   from: usize,

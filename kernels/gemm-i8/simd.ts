@@ -44,11 +44,17 @@ export interface IntLayer {
 
 const elementBytes = (to: Output["to"]): number => (to === "int32" || to === "float32" ? 4 : 1);
 
-/** Values (n, groups) as (groups, n), n padded to a multiple of 8, from the value of each row and group. */
-function byGroup(blocks: Blocks, n: number, groups: number, value: (r: number, g: number) => number): number {
+/** Values (n, groups) on the heap as (groups, n), n padded to a multiple of 8, from that of each row and group. */
+export function byGroup(
+  blocks: Blocks,
+  dtype: "int32" | "float32",
+  n: number,
+  groups: number,
+  value: (r: number, g: number) => number,
+): number {
   const width = Math.ceil(n / 8) * 8;
   const address = blocks.take(width * groups * 4);
-  const to = view("int32", address, width * groups).fill(0);
+  const to = view(dtype, address, width * groups).fill(0);
   for (let g = 0; g < groups; g++) for (let r = 0; r < n; r++) to[g * width + r] = value(r, g);
   return address;
 }
@@ -72,19 +78,13 @@ export function prepareInt(weights: IntWeights, output: Output, unsigned: boolea
     const sums = zeroX === 0 ? null : weightSums(weights);
     const spec = layOutput(blocks, { ...output, zeroX }, n, apart, apart ? null : sums && perRow(sums, n));
     const { alpha, beta } = affine(weights);
-    const betas = zeros === undefined ? 0 : byGroup(blocks, n, groups, (r, g) => -zeros[r * groups + g]);
+    const betas =
+      zeros === undefined ? 0 : byGroup(blocks, "int32", n, groups, (r, g) => -zeros[r * groups + g]);
     const shifts =
       apart && sums !== null
-        ? byGroup(blocks, n, groups, (r, g) => -Math.imul(zeroX, sums[r * groups + g]))
+        ? byGroup(blocks, "int32", n, groups, (r, g) => -Math.imul(zeroX, sums[r * groups + g]))
         : 0;
-    let scale = 0;
-    if (apart) {
-      const width = Math.ceil(n / 8) * 8;
-      scale = blocks.take(width * groups * 4);
-      const to = view("float32", scale, width * groups).fill(0);
-      for (let g = 0; g < groups; g++)
-        for (let r = 0; r < n; r++) to[g * width + r] = output.scaleW![r * groups + g];
-    }
+    const scale = apart ? byGroup(blocks, "float32", n, groups, (r, g) => output.scaleW![r * groups + g]) : 0;
     const address = blocks.take(layerWords * 4);
     const words = view("int32", address, layerWords);
     const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));

@@ -24,12 +24,6 @@ const flags = [
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
-const assembly = (path: string): string[] =>
-  readdirSync(join(root, path))
-    .filter((name) => name.endsWith(".as.ts"))
-    .sort()
-    .map((name) => `${path}/${name}`);
-
 async function compile(source: string, extra: readonly string[]): Promise<Uint8Array> {
   let bytes: Uint8Array | undefined;
   const { error, stderr } = await asc.main([source, ...flags, ...extra, "--outFile", "out.wasm"], {
@@ -45,16 +39,25 @@ async function compile(source: string, extra: readonly string[]): Promise<Uint8A
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
 
+/** The texts of a source and of all that it imports, each once. */
+function sources(path: string, seen = new Map<string, string>()): Map<string, string> {
+  if (seen.has(path)) return seen;
+  const text = read(path);
+  seen.set(path, text);
+  for (const [, imported] of text.matchAll(/ from "(\.[^"]+\.as)"/g))
+    sources(join(path, "..", `${imported}.ts`), seen);
+  return seen;
+}
+
 /** Builds what is stale and returns its sources. */
 export async function buildKernels(): Promise<string[]> {
   const built: string[] = [];
-  // A source may import the others of its folder and what lies here, so a change there makes it stale too.
-  const common = [`${folder}/wasm/build.ts`, ...assembly(`${folder}/wasm`)].map(read);
+  const builder = read(`${folder}/wasm/build.ts`);
   for (const product of readdirSync(join(root, folder)).sort()) {
     const source = `${folder}/${product}/simd.as.ts`;
     if (!existsSync(join(root, source))) continue;
     const hash = createHash("sha256")
-      .update([asc.version, ...common, ...assembly(`${folder}/${product}`).map(read)].join("\0"))
+      .update([asc.version, builder, ...sources(source).values()].join("\0"))
       .digest("hex")
       .slice(0, 16);
     const target = join(root, folder, product, "simd.wasm.ts");

@@ -9,6 +9,7 @@ import {
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
+import { gemmI4 } from "../../kernels/gemm-i4/index.ts";
 import { gemmI8 } from "../../kernels/gemm-i8/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
@@ -61,6 +62,7 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 
 conform(gemmF32);
 conform(gemmI8);
+conform(gemmI4);
 conform(attentionForward);
 conform(attentionBackward);
 conform(elementwiseUnary);

@@ -1,0 +1,202 @@
+/**
+ * One row of activations times a panel of 8 rows of codes, by integers. In runs of 128 codes or less, activations are
+ * rounded to 31-bit fixed point under the largest of the run, x = (32768 h + l) · 2^(e − 30) with h and l int16, and a run's
+ * sums of h · code and l · code are exact. `toFixed` declines rows whose smallest activations would lose more than the bound
+ * of the product allows.
+ */
+
+export const runCodes: i32 = 128;
+
+/** Bytes of what `toFixed` writes for a row: 16 a quad, and behind them 16 a run: Σh, Σl, 2^(e − 15), 2^(e − 30). */
+export function fixedBytes(quads: i32, runs: i32): i32 {
+  return (quads + runs) * 16;
+}
+
+function power(exponent: i32): f32 {
+  return reinterpret<f32>((exponent + 127) << 23);
+}
+
+/** Runs of all groups: each group is cut anew. */
+export function runsOf(k: i32, depth: i32, groups: i32): i32 {
+  const each = (depth + runCodes - 1) / runCodes;
+  const last = k - (groups - 1) * depth;
+  return (groups - 1) * each + (last + runCodes - 1) / runCodes;
+}
+
+/** Whether the row could be written; `split`, a quad is h0 h2 h1 h3 l0 l2 l1 l3, else h0 … h3 l0 … l3. */
+export function toFixed(to: usize, x: usize, k: i32, quads: i32, depth: i32, split: bool): bool {
+  let tail = to + quads * 16;
+  const least = 16777216 / k;
+  memory.fill(to, 0, quads * 16);
+  for (let g0 = 0; g0 < k; g0 += depth)
+    for (let k0 = g0; k0 < min(k, g0 + depth); k0 += runCodes, tail += 16) {
+      const end = min(min(k, g0 + depth), k0 + runCodes);
+      let top: u32 = 0;
+      for (let i = k0; i < end; i++) top = max(top, load<u32>(x + i * 4) & 0x7fffffff);
+      const e = ((top >> 23) as i32) - 126;
+      let sumH: i32 = 0;
+      let sumL: i32 = 0;
+      if (top !== 0) {
+        if (e < -90 || e > 127) return false;
+        const factor = power(30 - e);
+        for (let i = k0; i < end; i++) {
+          const value = load<f32>(x + i * 4);
+          const fixed = nearest(value * factor) as i32;
+          if (value !== 0 && abs(fixed) < least) return false;
+          const h = fixed >> 15;
+          const l = fixed & 0x7fff;
+          sumH += h;
+          sumL += l;
+          const place = split ? ((i & 1) << 1) | ((i & 2) >> 1) : i & 3;
+          const at = to + (i >> 2) * 16 + place * 2;
+          store<i16>(at, h as i16);
+          store<i16>(at, l as i16, 8);
+        }
+      }
+      store<i32>(tail, sumH);
+      store<i32>(tail, sumL, 4);
+      store<f32>(tail, top === 0 ? 0 : power(e - 15), 8);
+      store<f32>(tail, top === 0 ? 0 : power(e - 30), 12);
+    }
+  return true;
+}
+
+/** What a run adds to four outputs, before their scale: h and l are sums of alpha · code, beta what is added to a code. */
+function runValue(h: v128, l: v128, beta: v128, run: usize): v128 {
+  const high = i32x4.add(h, i32x4.mul(beta, v128.load32_splat(run)));
+  const low = i32x4.add(l, i32x4.mul(beta, v128.load32_splat(run, 4)));
+  return f32x4.add(
+    f32x4.mul(f32x4.convert_i32x4_s(high), v128.load32_splat(run, 8)),
+    f32x4.mul(f32x4.convert_i32x4_s(low), v128.load32_splat(run, 12)),
+  );
+}
+
+/** to (8 floats) = the row · 4-bit codes as they lie. `beta`, `scale`: of the panel's rows, with the bytes between groups. */
+export function fixed4(
+  to: usize,
+  x: usize,
+  codes: usize,
+  k: i32,
+  quads: i32,
+  depth: i32,
+  beta: usize,
+  betaStep: i32,
+  scale: usize,
+  scaleStep: i32,
+): void {
+  const mask = i16x8.splat(15);
+  let run = x + quads * 16;
+  let out0 = f32x4.splat(0);
+  let out1 = out0;
+  for (let g0 = 0; g0 < k; g0 += depth) {
+    let sum0 = f32x4.splat(0);
+    let sum1 = sum0;
+    const beta0 = v128.load(beta);
+    const beta1 = v128.load(beta, 16);
+    const stop = min(k, g0 + depth);
+    for (let k0 = g0; k0 < stop; k0 += runCodes, run += 16) {
+      let h0 = i32x4.splat(0);
+      let h1 = h0;
+      let l0 = h0;
+      let l1 = h0;
+      const count = (min(stop, k0 + runCodes) - k0 + 3) >> 2;
+      for (const end = codes + count * 16; codes < end; codes += 16, x += 16) {
+        const v = v128.load(codes);
+        const n0 = v128.and(v, mask);
+        const n1 = v128.and(i16x8.shr_u(v, 4), mask);
+        const n2 = v128.and(i16x8.shr_u(v, 8), mask);
+        const n3 = i16x8.shr_u(v, 12);
+        const he = v128.load32_splat(x);
+        const ho = v128.load32_splat(x, 4);
+        const le = v128.load32_splat(x, 8);
+        const lo = v128.load32_splat(x, 12);
+        h0 = i32x4.add(h0, i32x4.dot_i16x8_s(n0, he));
+        l0 = i32x4.add(l0, i32x4.dot_i16x8_s(n0, le));
+        h1 = i32x4.add(h1, i32x4.dot_i16x8_s(n1, he));
+        l1 = i32x4.add(l1, i32x4.dot_i16x8_s(n1, le));
+        h0 = i32x4.add(h0, i32x4.dot_i16x8_s(n2, ho));
+        l0 = i32x4.add(l0, i32x4.dot_i16x8_s(n2, lo));
+        h1 = i32x4.add(h1, i32x4.dot_i16x8_s(n3, ho));
+        l1 = i32x4.add(l1, i32x4.dot_i16x8_s(n3, lo));
+      }
+      sum0 = f32x4.add(sum0, runValue(h0, l0, beta0, run));
+      sum1 = f32x4.add(sum1, runValue(h1, l1, beta1, run));
+    }
+    out0 = f32x4.add(out0, f32x4.mul(sum0, v128.load(scale)));
+    out1 = f32x4.add(out1, f32x4.mul(sum1, v128.load(scale, 16)));
+    beta += betaStep;
+    scale += scaleStep;
+  }
+  v128.store(to, out0);
+  v128.store(to, out1, 16);
+}
+
+function fold(a: v128, b: v128): v128 {
+  return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7));
+}
+
+/** The same from spread codes of any width, which `alpha` multiplies. */
+export function fixedSpread(
+  to: usize,
+  x: usize,
+  codes: usize,
+  k: i32,
+  quads: i32,
+  depth: i32,
+  alpha: i32,
+  beta: usize,
+  betaStep: i32,
+  scale: usize,
+  scaleStep: i32,
+): void {
+  const factor = i32x4.splat(alpha);
+  let run = x + quads * 16;
+  let out0 = f32x4.splat(0);
+  let out1 = out0;
+  for (let g0 = 0; g0 < k; g0 += depth) {
+    let sum0 = f32x4.splat(0);
+    let sum1 = sum0;
+    const stop = min(k, g0 + depth);
+    for (let k0 = g0; k0 < stop; k0 += runCodes, run += 16) {
+      let h0 = i32x4.splat(0);
+      let h1 = h0;
+      let h2 = h0;
+      let h3 = h0;
+      let l0 = h0;
+      let l1 = h0;
+      let l2 = h0;
+      let l3 = h0;
+      const count = (min(stop, k0 + runCodes) - k0 + 3) >> 2;
+      for (const end = codes + count * 32; codes < end; codes += 32, x += 16) {
+        const v0 = v128.load(codes);
+        const v1 = v128.load(codes, 16);
+        const h = v128.load64_splat(x);
+        const l = v128.load64_splat(x, 8);
+        const a = i16x8.extend_low_i8x16_u(v0);
+        h0 = i32x4.add(h0, i32x4.dot_i16x8_s(h, a));
+        l0 = i32x4.add(l0, i32x4.dot_i16x8_s(l, a));
+        const b = i16x8.extend_high_i8x16_u(v0);
+        h1 = i32x4.add(h1, i32x4.dot_i16x8_s(h, b));
+        l1 = i32x4.add(l1, i32x4.dot_i16x8_s(l, b));
+        const c = i16x8.extend_low_i8x16_u(v1);
+        h2 = i32x4.add(h2, i32x4.dot_i16x8_s(h, c));
+        l2 = i32x4.add(l2, i32x4.dot_i16x8_s(l, c));
+        const d = i16x8.extend_high_i8x16_u(v1);
+        h3 = i32x4.add(h3, i32x4.dot_i16x8_s(h, d));
+        l3 = i32x4.add(l3, i32x4.dot_i16x8_s(l, d));
+      }
+      const high0 = i32x4.mul(fold(h0, h1), factor);
+      const high1 = i32x4.mul(fold(h2, h3), factor);
+      const low0 = i32x4.mul(fold(l0, l1), factor);
+      const low1 = i32x4.mul(fold(l2, l3), factor);
+      sum0 = f32x4.add(sum0, runValue(high0, low0, v128.load(beta), run));
+      sum1 = f32x4.add(sum1, runValue(high1, low1, v128.load(beta, 16), run));
+    }
+    out0 = f32x4.add(out0, f32x4.mul(sum0, v128.load(scale)));
+    out1 = f32x4.add(out1, f32x4.mul(sum1, v128.load(scale, 16)));
+    beta += betaStep;
+    scale += scaleStep;
+  }
+  v128.store(to, out0);
+  v128.store(to, out1, 16);
+}

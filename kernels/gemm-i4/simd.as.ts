@@ -1,0 +1,190 @@
+/**
+ * Products of float32 activations with weights of 1 to 8 bits, in AssemblyScript; kernels/gemm-i4/reference.ts states the
+ * contract and simd.ts writes the words of a layer:
+ *
+ *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
+ *     8 weights   9 alpha   10 beta, eight of it   11 betas (groups, n) or 0   12 scale (groups, n)   13 bias, or 0
+ *     14 out   15 scratch
+ *
+ * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale. Arrays over n are padded to
+ * a multiple of 8. Few rows go one by one, by integers where they can; more rows meet panels of weights that are made floats
+ * in scratch, in the order of kernels/gemm-f32.
+ */
+
+import { packRows } from "../gemm-f32/pack.as";
+import { tiles } from "../gemm-f32/simd.as";
+import { spread } from "../gemm-i8/codes.as";
+import { fixed4, fixedBytes, fixedSpread, runsOf, toFixed } from "./fixed.as";
+
+// Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
+export { fixed4, fixedSpread };
+
+const blockRows: i32 = 180;
+const blockDepth: i32 = 256;
+
+// Up to so many rows.
+const fewRows: i32 = 5;
+
+// The scratch: what `tiles` needs, eight sums, a panel of floats, codes, activations.
+const sumsAt: usize = 256;
+const panelAt: usize = 320;
+const codesAt: usize = panelAt + blockDepth * 32;
+
+function padded(k: i32): i32 {
+  return (k + 15) & ~15;
+}
+
+export function scratchBytes(m: i32, k: i32, depth: i32, groups: i32): i32 {
+  const few = padded(k) * 8 + fixedBytes(padded(k) >> 2, runsOf(k, depth, groups));
+  const many = blockDepth * 8 + blockRows * blockDepth * 4;
+  return (codesAt as i32) + (m <= fewRows ? few : many);
+}
+
+export function gemm(layer: usize): void {
+  const m = load<i32>(layer);
+  const n = load<i32>(layer, 4);
+  const k = load<i32>(layer, 8);
+  const bias = load<usize>(layer, 52);
+  const scratch = load<usize>(layer, 60);
+  memory.fill(scratch, 0, 32);
+  let out = load<usize>(layer, 56);
+  if (k === 0) {
+    for (let i = 0; i < m; i++, out += n * 4)
+      if (bias) memory.copy(out, bias, n * 4);
+      else memory.fill(out, 0, n * 4);
+    return;
+  }
+  let x = load<usize>(layer, 24);
+  const step = load<i32>(layer, 28);
+  if (m <= fewRows) for (let i = 0; i < m; i++, x += step, out += n * 4) row(layer, out, x);
+  else
+    for (let i = 0; i < m; i += blockRows) block(layer, out + i * n * 4, x + i * step, min(blockRows, m - i));
+}
+
+function row(layer: usize, out: usize, x: usize): void {
+  const n = load<i32>(layer, 4);
+  const k = load<i32>(layer, 8);
+  const bits = load<i32>(layer, 12);
+  const depth = load<i32>(layer, 16);
+  const alpha = load<i32>(layer, 36);
+  const betas = load<usize>(layer, 44);
+  const bias = load<usize>(layer, 52);
+  const scratch = load<usize>(layer, 60);
+  const width = ((n + 7) & ~7) * 4;
+  const betaStep = betas ? width : 0;
+  const chunks = padded(k) >> 4;
+  const quads = chunks * 4;
+  const sums = scratch + sumsAt;
+  const spreadAt = scratch + codesAt;
+  const fixed = spreadAt + chunks * 128;
+  // Codes of 4 bits are read as they lie; alpha is 1 there.
+  const whole = bits === 4;
+  const byIntegers = toFixed(fixed, x, k, quads, depth, whole);
+  let weights = load<usize>(layer, 32);
+  for (let column = 0; column < n; column += 8, weights += 16 * bits * chunks) {
+    const beta = betas ? betas + column * 4 : load<usize>(layer, 40);
+    const scale = load<usize>(layer, 48) + column * 4;
+    if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
+    else if (whole) fixed4(sums, fixed, weights, k, quads, depth, beta, betaStep, scale, width);
+    else {
+      const codes = spread(spreadAt, weights, bits, chunks);
+      fixedSpread(sums, fixed, codes, k, quads, depth, alpha, beta, betaStep, scale, width);
+    }
+    for (let j = 0; j < min(8, n - column); j++) {
+      const at = (column + j) * 4;
+      const sum = load<f32>(sums + j * 4);
+      store<f32>(out + at, bias ? load<f32>(bias + at) + sum : sum);
+    }
+  }
+}
+
+/** Eight outputs of a row whose activations are no integers, or not near each other. */
+function dequantizedRow(layer: usize, sums: usize, x: usize, column: i32, weights: usize): void {
+  const k = load<i32>(layer, 8);
+  const panel = load<usize>(layer, 60) + panelAt;
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  for (let k0 = 0; k0 < k; k0 += blockDepth) {
+    const depth = min(blockDepth, k - k0);
+    dequantize(layer, panel, weights, column, k0, depth);
+    for (let i = 0; i < depth; i++) {
+      const a = v128.load32_splat(x + (k0 + i) * 4);
+      s0 = f32x4.add(s0, f32x4.mul(a, v128.load(panel + i * 32)));
+      s1 = f32x4.add(s1, f32x4.mul(a, v128.load(panel + i * 32, 16)));
+    }
+  }
+  v128.store(sums, s0);
+  v128.store(sums, s1, 16);
+}
+
+function block(layer: usize, out: usize, x: usize, rows: i32): void {
+  const n = load<i32>(layer, 4);
+  const k = load<i32>(layer, 8);
+  const bits = load<i32>(layer, 12);
+  const xStep = load<i32>(layer, 28);
+  const bias = load<usize>(layer, 52);
+  const scratch = load<usize>(layer, 60);
+  const panelB = scratch + panelAt;
+  const panelA = scratch + codesAt + blockDepth * 8;
+  const panel = 16 * bits * (padded(k) >> 4);
+  const step = n * 4;
+  for (let k0 = 0; k0 < k; k0 += blockDepth) {
+    const depth = min(blockDepth, k - k0);
+    packRows(panelA, x + k0 * 4, rows, depth, xStep, 4);
+    let weights = load<usize>(layer, 32);
+    for (let column = 0; column < n; column += 8, weights += panel) {
+      dequantize(layer, panelB, weights, column, k0, depth);
+      const to = out + column * 4;
+      const cols = min(8, n - column);
+      if (k0 > 0) tiles(to, step, to, step, 4, panelA, panelB, rows, cols, depth, scratch);
+      else if (bias) tiles(to, step, bias + column * 4, 0, 4, panelA, panelB, rows, cols, depth, scratch);
+      else tiles(to, step, scratch, 0, 0, panelA, panelB, rows, cols, depth, scratch);
+    }
+  }
+}
+
+/** Codes k0 … k0 + count − 1 of a panel as floats, 8 rows for each; k0 is a multiple of 16. Writes up to 3 more. */
+function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i32, count: i32): void {
+  const n = load<i32>(layer, 4);
+  const bits = load<i32>(layer, 12);
+  const depth = load<i32>(layer, 16);
+  const alpha = load<i32>(layer, 36);
+  const betas = load<usize>(layer, 44);
+  const width = ((n + 7) & ~7) * 4;
+  let codes = load<usize>(layer, 60) + codesAt;
+  codes = spread(codes, weights + k0 * bits, bits, (count + 15) >> 4);
+  for (let done = 0; done < count; ) {
+    const g = (k0 + done) / depth;
+    const stop = min(count, (g + 1) * depth - k0);
+    const beta = betas ? betas + g * width + column * 4 : load<usize>(layer, 40);
+    const scale = load<usize>(layer, 48) + g * width + column * 4;
+    const beta0 = v128.load(beta);
+    const beta1 = v128.load(beta, 16);
+    const scale0 = v128.load(scale);
+    const scale1 = v128.load(scale, 16);
+    for (; done < stop; done += 4, codes += 32, to += 128) {
+      four(to, v128.load(codes), alpha, beta0, scale0);
+      four(to + 16, v128.load(codes, 16), alpha, beta1, scale1);
+    }
+  }
+}
+
+/** Four codes of each of four rows, a byte each: as floats, 32 bytes between the codes of a row. */
+function four(to: usize, v: v128, alpha: i32, beta: v128, scale: v128): void {
+  const mask = i32x4.splat(255);
+  let c0 = v128.and(v, mask);
+  let c1 = v128.and(i32x4.shr_u(v, 8), mask);
+  let c2 = v128.and(i32x4.shr_u(v, 16), mask);
+  let c3 = i32x4.shr_u(v, 24);
+  if (alpha !== 1) {
+    const factor = i32x4.splat(alpha);
+    c0 = i32x4.mul(c0, factor);
+    c1 = i32x4.mul(c1, factor);
+    c2 = i32x4.mul(c2, factor);
+    c3 = i32x4.mul(c3, factor);
+  }
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c0, beta)), scale));
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c1, beta)), scale), 32);
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c2, beta)), scale), 64);
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c3, beta)), scale), 96);
+}

@@ -1,0 +1,102 @@
+/** The SIMD products of float32 activations with weights of 1 to 8 bits that lie on the heap. */
+
+import { affine, codesOfChunk, layOut, paddedDepth, panelBytes } from "../gemm-i8/layout.ts";
+import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
+import { byGroup } from "../gemm-i8/simd.ts";
+import { scratch, view } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { onHeap } from "../wasm/output.ts";
+import { staged } from "../wasm/stage.ts";
+import type { FloatShape, FloatWeights } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface FloatExports {
+  scratchBytes(m: number, k: number, depth: number, groups: number): number;
+  gemm(layer: number): void;
+}
+
+export const floatExports = /* @__PURE__ */ wasmKernel<FloatExports>(bytes);
+
+const layerWords = 16;
+
+/** Weights, scales and a bias, on the heap until `free`. */
+export interface FloatLayer {
+  readonly n: number;
+  readonly k: number;
+  readonly depth: number;
+  readonly groups: number;
+  readonly address: number;
+  free(): void;
+}
+
+/**
+ * Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for groups that are no multiple of
+ * 16 codes.
+ */
+export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatLayer | null {
+  if (floatExports() === null) return null;
+  const { n, k, bits, zeros, group, scale } = weights;
+  const apart = scale.length > n;
+  const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
+  if (groups > 1 && (group ?? 0) % codesOfChunk !== 0) return null;
+  return onHeap((blocks) => {
+    const codes = blocks.take(Math.max(16, panelBytes(weights)));
+    layOut(view("uint8", codes, panelBytes(weights)), weights);
+    const { alpha, beta } = affine(weights);
+    const eight = blocks.take(32);
+    view("int32", eight, 8).fill(beta);
+    const betas =
+      zeros === undefined ? 0 : byGroup(blocks, "int32", n, groups, (r, g) => -zeros[r * groups + g]);
+    const scales = byGroup(blocks, "float32", n, groups, (r, g) => scale[apart ? r * groups + g : r]);
+    const start = bias === undefined ? 0 : blocks.floats(Math.ceil(n / 8) * 8, bias, n, 0);
+    const address = blocks.take(layerWords * 4);
+    const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
+    view("int32", address, layerWords).set([
+      ...[0, n, k, bits, depth, groups, 0, k * 4],
+      ...[codes, alpha, eight, betas, scales, start],
+    ]);
+    return { n, k, depth, groups, address, free: () => blocks.free() };
+  });
+}
+
+/** out (m, n) = x (m, k) · weightsᵀ + bias at heap addresses. False, with nothing done, where it cannot run. */
+export function gemmFloatHeap(
+  layer: FloatLayer,
+  out: number,
+  x: number,
+  m: number,
+  exports = floatExports(),
+): boolean {
+  if (exports === null) return false;
+  const space = scratch(exports.scratchBytes(m, layer.k, layer.depth, layer.groups));
+  if (space === 0) return false;
+  const words = view("int32", layer.address, layerWords);
+  words[0] = m;
+  words[6] = x;
+  words[14] = out;
+  words[15] = space;
+  exports.gemm(layer.address);
+  return true;
+}
+
+/** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */
+export function gemmFloat(
+  out: Float32Array,
+  x: Float32Array,
+  weights: FloatWeights,
+  { m, bias }: FloatShape,
+  exports = floatExports(),
+): boolean {
+  const layer = prepareFloat(weights, bias);
+  if (layer === null) return false;
+  try {
+    return staged((stage) => {
+      const from = stage.input(x, 0, m * weights.k);
+      const to = stage.output(out, 0, m * weights.n, true);
+      return from !== 0 && to !== 0 && gemmFloatHeap(layer, to, from, m, exports);
+    });
+  } finally {
+    layer.free();
+  }
+}
