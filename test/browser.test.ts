@@ -1,5 +1,5 @@
 /**
- * The library in a browser: one page trains, saves and samples under three policies. The browser is that of
+ * The library in a browser: one page trains, saves and samples under four policies. The browser is that of
  * BITGRAD_CHROMIUM, or the first found under the usual names; without one the tests skip.
  */
 
@@ -46,6 +46,11 @@ const policies: Record<string, Record<string, string>> = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
   },
+  "/blobless": {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'",
+  },
   "/strict": { "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'" },
 };
 
@@ -54,6 +59,8 @@ interface Report {
   isolated: boolean;
   sharedMemory: boolean;
   backend: { name: string; reason: string | null };
+  /** Of work that asked for two threads. */
+  shared: { threads: number; reason: string | null; jobs: number; sameBits: boolean };
   losses: number[];
   accuracy: number;
   restored: boolean;
@@ -141,18 +148,35 @@ describe.skipIf(chromium === null)("in a browser", () => {
     expect(report.accuracy).toBeGreaterThan(0.8);
     expect(report.restored).toBe(true);
     expect(report.tokens).toHaveLength(4);
+    expect(report.shared.sameBits).toBe(true);
   }
 
   it("trains, saves and samples on the SIMD kernels in a page that shares no memory", async () => {
     const report = await visit("/plain");
     expectWork(report);
     expect(report).toMatchObject({ isolated: false, sharedMemory: false, backend: { name: "simd" } });
+    expect(report.shared).toMatchObject({
+      threads: 1,
+      reason: expect.stringMatching(/a page that is not cross-origin isolated/),
+    });
   });
 
-  it("shares the heap in a page that is cross-origin isolated", async () => {
+  it("shares the heap and work with a thread in a page that is cross-origin isolated", async () => {
     const report = await visit("/isolated");
     expectWork(report);
     expect(report).toMatchObject({ isolated: true, sharedMemory: true, backend: { name: "simd" } });
+    expect(report.shared.threads).toBe(2);
+    expect(report.shared.jobs).toBeGreaterThan(2);
+  });
+
+  it("runs on one thread, and says why, where a content-security policy forbids workers of a blob", async () => {
+    const report = await visit("/blobless");
+    expectWork(report);
+    expect(report).toMatchObject({ isolated: true, sharedMemory: true, backend: { name: "simd" } });
+    expect(report.shared).toMatchObject({
+      threads: 1,
+      reason: expect.stringMatching(/threads do not start here: .*content.security policy/i),
+    });
   });
 
   it("runs on the reference, and says why, where a content-security policy forbids WebAssembly", async () => {

@@ -1,6 +1,6 @@
-/** What the page does: trains a small classifier, saves and loads it, samples from a GPT, and posts what came out. */
+/** What the page does: trains a small classifier, saves and loads it, samples from a GPT, shares work with a thread, and posts it. */
 
-import { backendInfo, manualSeed, Rng, scope, type Tensor } from "bitgrad";
+import { backendInfo, manualSeed, Rng, randn, scope, setThreads, type Tensor } from "bitgrad";
 import { glyphs, loader } from "bitgrad/data";
 import { load, save } from "bitgrad/io";
 import { Gpt, generate } from "bitgrad/models";
@@ -8,6 +8,28 @@ import { crossEntropy, Linear, Sequential } from "bitgrad/nn";
 import { adamw, optimizer } from "bitgrad/optim";
 import * as training from "bitgrad/train";
 import { memoryIsShared } from "../../kernels/wasm/heap.ts";
+import { pool } from "../../kernels/wasm/threads.ts";
+import { word } from "../../kernels/wasm/worker.ts";
+
+/** The same numbers on one thread and on as many of two as there are. */
+async function share() {
+  const numbers = () => {
+    manualSeed(2);
+    return scope(() =>
+      randn([300, 400])
+        .matmul(randn([400, 500]))
+        .gelu()
+        .softmax(-1),
+    ).data;
+  };
+  const alone = numbers();
+  await setThreads(2);
+  const shared = numbers();
+  const { threads, reason } = backendInfo();
+  const jobs = pool.words[word.job] ?? 0;
+  await setThreads(1);
+  return { threads, reason, jobs, sameBits: shared.every((value, i) => value === alone[i]) };
+}
 
 async function work() {
   manualSeed(1);
@@ -37,6 +59,7 @@ const results = await work().catch(failure);
 const { name, reason } = backendInfo();
 const body = {
   ...results,
+  shared: await share(),
   isolated: crossOriginIsolated,
   sharedMemory: name === "simd" && memoryIsShared(),
   backend: { name, reason },
