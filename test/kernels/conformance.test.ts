@@ -8,9 +8,11 @@ import {
   elementwiseSelect,
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
+import { gemmOnes, gemmSigns } from "../../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import { gemmI4 } from "../../kernels/gemm-i4/index.ts";
 import { gemmI8 } from "../../kernels/gemm-i8/index.ts";
+import { gemmTernary, gemmTernarySigns } from "../../kernels/gemm-t2/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
 import { movementScatter, movementStrided } from "../../kernels/movement/index.ts";
@@ -63,6 +65,7 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 conform(gemmF32);
 conform(gemmI8);
 conform(gemmI4);
+for (const kernel of [gemmSigns, gemmOnes, gemmTernarySigns, gemmTernary]) conform(kernel);
 conform(attentionForward);
 conform(attentionBackward);
 conform(elementwiseUnary);
