@@ -207,10 +207,20 @@ function open(name: string): Frame {
 
 function close(frame: Frame, survivors: unknown): void {
   if (!frame.open) return;
+  const found = holders(survivors, [], new Set());
   frame.open = false;
-  for (const tensor of holders(survivors, [], new Set())) if (tensor.storage.frame === frame) keep(tensor);
+  for (const tensor of found) if (tensor.storage.frame === frame) keep(tensor);
   for (const storage of frame.storages) storage.release(`the end of scope "${frame.name}"`);
   memoryState.frame = openFrom(memoryState.frame);
+}
+
+/** Closes a scope whose callback threw, and those that the callback opened and could not close. */
+function abandon(frame: Frame): void {
+  const left: Frame[] = [];
+  let next = memoryState.frame;
+  for (; next && next !== frame; next = next.parent) left.push(next);
+  if (next === frame) for (const inner of left) close(inner, null);
+  close(frame, null);
 }
 
 const isThenable = (value: unknown): boolean =>
@@ -228,7 +238,8 @@ const disposeSymbol: typeof Symbol.dispose =
 
 /**
  * Runs `fn` and releases every tensor made inside it, except those in what it returns (tensors, arrays, maps, sets and objects of
- * them), those given to `keep`, and what longer-lived objects own. Without `fn`, opens a scope for `using s = scope()`.
+ * them), those given to `keep`, and what longer-lived objects own. Without `fn`, opens a scope for `using s = scope()`; one
+ * that `fn` opened so and left open ends with it where it throws.
  * Throws StageError for an async callback, whose tensors would be released before it ends.
  */
 export function scope(options?: { name?: string }): Scope;
@@ -249,9 +260,11 @@ export function scope<T>(first?: (() => T) | { name?: string }, options?: { name
         "scope: the callback must be synchronous, got a promise; use `using s = scope()` around the awaits",
       );
     }
-    return result as T;
-  } finally {
     close(frame, result);
+    return result as T;
+  } catch (error) {
+    abandon(frame);
+    throw error;
   }
 }
 

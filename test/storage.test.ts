@@ -83,6 +83,20 @@ describe("scope", () => {
     expect(() => scope(async () => zeros([1]))).toThrow(StageError);
   });
 
+  it("ends with it the scopes that a callback left open as it threw", () => {
+    let lost = zeros([1]);
+    expect(() =>
+      scope(() => {
+        scope({ name: "left open" });
+        lost = zeros([2]);
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
+    expect(() => lost.data).toThrow('the end of scope "left open"');
+    zeros([1]);
+    expect(memory().tensors).toBe(0);
+  });
+
   it("opens by itself for `using`, and ends once", () => {
     const s: Scope = scope({ name: "loop" });
     const [lost, kept] = [zeros([1]), s.keep(zeros([1]))];
