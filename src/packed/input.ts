@@ -1,0 +1,92 @@
+/** How a packed layer makes codes of its float32 input. */
+
+import { roundEven } from "../../kernels/elementwise/special.ts";
+import { BitgradError, FormatError, show } from "../errors.ts";
+import { bytes } from "./values.ts";
+
+/**
+ * "dynamic": symmetric codes, a scale for every row from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
+ * beforehand. "signs": −1 below 0, else +1, and no scale.
+ */
+export type PackedInput =
+  | { readonly kind: "dynamic"; readonly bits: number }
+  | {
+      readonly kind: "static";
+      readonly scale: number;
+      readonly zeroPoint: number;
+      readonly least: number;
+      readonly most: number;
+    }
+  | { readonly kind: "signs" };
+
+/** Codes of rows, with what the sums are multiplied by. */
+export interface Codes {
+  readonly codes: Int8Array | Uint8Array;
+  readonly zeroPoint: number;
+  /** One scale, or one a row; null for 1. */
+  readonly scale: Float32Array | null;
+}
+
+const nonFinite = (x: number): BitgradError =>
+  new BitgradError(`packed: every input must be finite, got ${x}`, "NUMERICS");
+
+const isInteger = (x: unknown, from: number, to: number): boolean =>
+  Number.isInteger(x) && (x as number) >= from && (x as number) <= to;
+
+/** Throws FormatError for what is not a PackedInput. */
+export function checkInput(input: unknown): PackedInput | null {
+  if (input === null) return null;
+  const { kind, bits, scale, zeroPoint, least, most } = (input ?? {}) as Record<string, unknown>;
+  const fits =
+    kind === "signs" ||
+    (kind === "dynamic" && isInteger(bits, 2, 8)) ||
+    (kind === "static" &&
+      typeof scale === "number" &&
+      Math.fround(scale) === scale &&
+      scale > 0 &&
+      scale < Infinity &&
+      isInteger(least, -128, 0) &&
+      isInteger(most, 1, (least as number) < 0 ? 127 : 255) &&
+      isInteger(zeroPoint, least as number, most as number));
+  if (!fits) throw new FormatError(`packed: an input must be dynamic, static or signs, got ${show(kind)}`);
+  return input as PackedInput;
+}
+
+/** Codes of m rows of k numbers: the arithmetic of `quantize`, quotients rounded to float32 and then half to even. */
+export function codesOf(x: Float32Array, m: number, k: number, input: PackedInput): Codes {
+  if (input.kind === "signs") {
+    const codes = bytes(m * k);
+    for (let i = 0; i < m * k; i++) {
+      if (Number.isNaN(x[i])) throw nonFinite(x[i]);
+      codes[i] = x[i] < 0 ? -1 : 1;
+    }
+    return { codes, zeroPoint: 0, scale: null };
+  }
+  if (input.kind === "static") {
+    const { scale, zeroPoint, least, most } = input;
+    const signed = bytes(m * k);
+    const codes = least < 0 ? signed : new Uint8Array(signed.buffer, signed.byteOffset, m * k);
+    for (let i = 0; i < m * k; i++) {
+      if (!(Math.abs(x[i]) < Infinity)) throw nonFinite(x[i]);
+      codes[i] = Math.min(most, Math.max(least, roundEven(Math.fround(x[i] / scale)) + zeroPoint));
+    }
+    return { codes, zeroPoint, scale: Float32Array.of(scale) };
+  }
+  const top = 2 ** (input.bits - 1) - 1;
+  const codes = bytes(m * k);
+  const scale = new Float32Array(m);
+  for (let r = 0; r < m; r++) {
+    let largest = 0;
+    for (let i = r * k; i < (r + 1) * k; i++) {
+      const size = Math.abs(x[i]);
+      if (!(size < Infinity)) throw nonFinite(x[i]);
+      if (size > largest) largest = size;
+    }
+    const s = largest === 0 ? 1 : Math.fround(Math.max(largest / top, 2 ** -126));
+    scale[r] = s;
+    for (let i = r * k; i < (r + 1) * k; i++) {
+      codes[i] = Math.min(top, Math.max(-top, roundEven(Math.fround(x[i] / s))));
+    }
+  }
+  return { codes, zeroPoint: 0, scale };
+}

@@ -1,0 +1,88 @@
+/** PackedLayer: a layer for inference alone, on typed arrays; and the checks its fields go through when a file is read. */
+
+import { FormatError, show } from "../errors.ts";
+import { PackedWeight } from "./weight.ts";
+
+/** What a packed layer is to files: a kind, and fields of numbers, text, weights and further layers. */
+export interface PackedLayer {
+  readonly kind: string;
+}
+
+/** Fields as a file gives them: nothing is known of them. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+const fail = (kind: string, name: string, want: string, got: unknown): never => {
+  throw new FormatError(`${kind}: ${name} must be ${want}, got ${show(got)}`);
+};
+
+/** Reads the fields of one layer, each checked. */
+export class FieldReader {
+  private readonly kind: string;
+  private readonly fields: Fields;
+
+  constructor(kind: string, fields: Fields) {
+    this.kind = kind;
+    this.fields = fields;
+  }
+
+  private take<T>(name: string, want: string, is: (value: unknown) => value is T): T {
+    const value = this.fields[name];
+    return is(value) ? value : fail(this.kind, name, want, value);
+  }
+
+  count(name: string, least = 1): number {
+    const is = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= least;
+    return this.take(name, `an integer of at least ${least}`, is);
+  }
+
+  number(name: string): number {
+    return this.take(name, "a finite number", (v): v is number => Number.isFinite(v));
+  }
+
+  flag(name: string): boolean {
+    return this.take(name, "true or false", (v): v is boolean => typeof v === "boolean");
+  }
+
+  choice<T extends string>(name: string, known: readonly T[]): T {
+    return this.take(name, `one of ${known.join(", ")}`, (v): v is T => known.includes(v as T));
+  }
+
+  /** A pair of integers. */
+  pair(name: string, least: number): readonly [number, number] {
+    const is = (v: unknown): v is [number, number] =>
+      Array.isArray(v) && v.length === 2 && v.every((n) => Number.isSafeInteger(n) && n >= least);
+    return this.take(name, `two integers of at least ${least}`, is);
+  }
+
+  weight(name: string): PackedWeight {
+    return this.take(name, "a weight", (v): v is PackedWeight => v instanceof PackedWeight);
+  }
+
+  /** float32 numbers, `length` of them; null where there are none. */
+  floats(name: string, length: number): Float32Array | null {
+    const is = (v: unknown): v is Float32Array | null =>
+      v === null || (v instanceof Float32Array && v.length === length);
+    return this.take(name, `${length} numbers or null`, is);
+  }
+
+  value(name: string): unknown {
+    return this.fields[name];
+  }
+
+  layer<T extends PackedLayer>(name: string, ...kinds: string[]): T {
+    const is = (v: unknown): v is T => isLayerOf(v, kinds);
+    return this.take(name, `a ${kinds.join(" or ")} layer`, is);
+  }
+
+  layers<T extends PackedLayer>(name: string, ...kinds: string[]): readonly T[] {
+    const is = (v: unknown): v is T[] => Array.isArray(v) && v.every((item) => isLayerOf(item, kinds));
+    return this.take(name, `a list of ${kinds.join(" or ")} layers`, is);
+  }
+
+  optionalLayer<T extends PackedLayer>(name: string, ...kinds: string[]): T | null {
+    return this.fields[name] === null ? null : this.layer<T>(name, ...kinds);
+  }
+}
+
+const isLayerOf = (value: unknown, kinds: readonly string[]): boolean =>
+  typeof value === "object" && value !== null && kinds.includes((value as PackedLayer).kind);

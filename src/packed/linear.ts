@@ -1,0 +1,64 @@
+import { ShapeError, show } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
+import { checkInput, type PackedInput } from "./input.ts";
+import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
+import { checkDepth, product } from "./product.ts";
+import { room, type Values } from "./values.ts";
+import type { PackedWeight } from "./weight.ts";
+
+export interface LinearFields {
+  readonly weight: PackedWeight;
+  readonly bias: Float32Array | null;
+  readonly input: PackedInput | null;
+}
+
+/** x·weightᵀ + bias, (…, in) -> (…, out). */
+export class PackedLinear implements PackedLayer {
+  readonly kind = "linear";
+  readonly weight: PackedWeight;
+  readonly bias: Float32Array | null;
+  /** How the input becomes codes; null multiplies float32 by the weights' values. */
+  readonly input: PackedInput | null;
+
+  constructor(fields: LinearFields | Fields) {
+    const read = new FieldReader("linear", fields as Fields);
+    this.weight = read.weight("weight");
+    this.bias = read.floats("bias", this.weight.rows);
+    this.input = checkInput(read.value("input"));
+    checkDepth("linear", this.input, this.weight);
+  }
+
+  /** Throws ShapeError where x does not end in the weight's columns. */
+  forward({ data, shape }: Values): Values {
+    const { rows, columns } = this.weight;
+    if (shape[shape.length - 1] !== columns) {
+      throw new ShapeError(`PackedLinear: x must end in ${columns} features, got ${show(shape)}`);
+    }
+    const outer = shape.slice(0, -1);
+    return { data: product(data, sizeOf(outer), this.weight, this.input, this.bias), shape: [...outer, rows] };
+  }
+}
+
+/** Rows of a table by id. */
+export class PackedEmbedding implements PackedLayer {
+  readonly kind = "embedding";
+  readonly weight: PackedWeight;
+
+  constructor(fields: { readonly weight: PackedWeight } | Fields) {
+    this.weight = new FieldReader("embedding", fields as Fields).weight("weight");
+  }
+
+  /** (…) ids -> (…, C). Throws ShapeError for an id that is not in the table. */
+  forward(ids: ArrayLike<number>, shape: readonly number[] = [ids.length]): Values {
+    const { rows, columns } = this.weight;
+    const data = room(ids.length * columns);
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      if (!(Number.isInteger(id) && id >= 0 && id < rows)) {
+        throw new ShapeError(`PackedEmbedding: ids lie in 0 … ${rows - 1}, got ${id}`);
+      }
+      this.weight.readRow(data.subarray(i * columns, (i + 1) * columns), id);
+    }
+    return { data, shape: [...shape, columns] };
+  }
+}

@@ -1,0 +1,62 @@
+/** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
+
+import { alloc, free, memoryIsShared, view } from "../../kernels/wasm/heap.ts";
+import { usesHeap } from "../backend.ts";
+import { ShapeError, show } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
+import { shared } from "../state.ts";
+
+/** A row-major array of float32. */
+export interface Values {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** The blocks of the run that is going on, or null. */
+const arena = shared("packed.arena", () => ({ blocks: null as number[] | null }));
+
+/** Below this a block is an ordinary array, as in a scope of tensors. */
+const least = 64;
+
+function block<T extends "float32" | "float64" | "int8" | "uint8">(dtype: T, size: number, bytes: number) {
+  if (arena.blocks === null || size < least || !usesHeap() || !memoryIsShared()) return null;
+  const address = alloc(size * bytes);
+  if (address === 0) return null;
+  arena.blocks.push(address);
+  return view(dtype, address, size);
+}
+
+/** `size` floats with any content, until the run ends. */
+export const room = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
+export const doubles = (size: number): Float64Array => block("float64", size, 8) ?? new Float64Array(size);
+export const bytes = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
+
+/** Runs `fn`; what it took from the heap is given back, and its result copied out first where `takeOut` says how. */
+export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
+  if (arena.blocks !== null) return fn();
+  const blocks: number[] = [];
+  arena.blocks = blocks;
+  try {
+    return takeOut(fn());
+  } finally {
+    arena.blocks = null;
+    for (const address of blocks) free(address);
+  }
+}
+
+export const copied = ({ data, shape }: Values): Values => ({ data: data.slice(), shape });
+
+/** Values of another shape over the same numbers. */
+export const reshaped = ({ data }: Values, shape: readonly number[]): Values => ({ data, shape });
+
+/** Throws ShapeError unless there are as many numbers as the shape says. */
+export function checkValues(op: string, values: Values): Values {
+  const { data, shape } = values ?? {};
+  const fits =
+    data instanceof Float32Array &&
+    Array.isArray(shape) &&
+    shape.every((n) => Number.isInteger(n) && n >= 0) &&
+    data.length === sizeOf(shape);
+  if (!fits) throw new ShapeError(`${op}: needs { data, shape } of float32, got ${show(shape)} with ${show(data?.length)} numbers`);
+  return values;
+}
