@@ -1,6 +1,6 @@
 import {
-  backendInfo,
   BitgradError,
+  backendInfo,
   keep,
   memory,
   OptionError,

@@ -3,9 +3,9 @@
 import { spawnSync } from "node:child_process";
 import { Command } from "commander";
 import { backendInfo, scope, useBackend } from "../../src/index.ts";
-import { pair, type PairOptions, type Side, showRatio } from "../pair.ts";
-import type { Library } from "./library.ts";
+import { type PairOptions, pair, type Side, showRatio } from "../pair.ts";
 import { load as loadOurs } from "./libraries/bitgrad.ts";
+import type { Library } from "./library.ts";
 import { type Workload, workloads } from "./workloads.ts";
 
 const peers: Record<string, () => Promise<{ load(): Library | Promise<Library> }>> = {

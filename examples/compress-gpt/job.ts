@@ -4,8 +4,9 @@
  */
 
 import { noGrad, Rng, type RngState, scope, type Tensor, tensor } from "bitgrad";
+import { save } from "bitgrad/io";
 import { Gpt } from "bitgrad/models";
-import { clone, crossEntropy, evaluate, loadStateDict, parameterCount } from "bitgrad/nn";
+import { clone, crossEntropy, evaluate, parameterCount } from "bitgrad/nn";
 import {
   adamw,
   cosine,
@@ -16,18 +17,17 @@ import {
   optimizer,
   schedule,
 } from "bitgrad/optim";
+import { loadPacked, type PackedModel } from "bitgrad/packed";
 import {
-  binaryWeightOnly,
-  int4WeightOnly,
-  int8WeightOnly,
-  type PackedState,
-  packedBytes,
-  packedState,
+  binaryDynamic,
+  freeze,
+  int4Dynamic,
+  int8Dynamic,
+  pack,
   plan,
   prepare,
   type QuantConfig,
-  ternaryWeightOnly,
-  unpackedState,
+  ternaryDynamic,
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { unigramEntropy } from "./corpus.ts";
@@ -78,7 +78,8 @@ export interface Row {
   loss: number;
   perplexity: number;
   tokensPerSecond: number;
-  state: PackedState;
+  /** The model as a safetensors file. */
+  file: Uint8Array;
 }
 
 export interface JobResult {
@@ -90,17 +91,17 @@ export interface JobResult {
   rows: Row[];
 }
 
-/** Compressed by rounding alone: one line each. */
+/** Compressed by rounding alone, the inputs of every product to int8: one line each. */
 const roundings: readonly (readonly [name: string, config: QuantConfig])[] = [
-  ["int8", int8WeightOnly()],
-  ["int4, groups of 32", int4WeightOnly({ group: 32 })],
-  ["ternary", ternaryWeightOnly()],
-  ["1-bit", binaryWeightOnly()],
+  ["int8", int8Dynamic()],
+  ["int4, groups of 32", int4Dynamic({ group: 32 })],
+  ["ternary", ternaryDynamic()],
+  ["1-bit", binaryDynamic()],
 ];
 
 /** The tables of tokens and positions keep 8 bits: rounding them further costs much and saves little. */
 const planFor = (config: QuantConfig) =>
-  plan({ default: config, rules: [["{token,position}.weight", int8WeightOnly()]] });
+  plan({ default: config, rules: [["{token,position}.weight", int8Dynamic()]] });
 
 export const makeModel = ({ dim, layers, heads, context }: Sizes, seed: number): Gpt =>
   new Gpt({
@@ -161,14 +162,29 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
   if (signal?.aborted) return trained;
   curves.push({ name: "1-bit fine-tune", losses: tuned.losses });
 
-  const all: [string, Gpt][] = [["float32", model], ...variants, ["1-bit, fine-tuned", fineTuned]];
-  onPhase?.("measure", all.length);
-  const rows: Row[] = [];
-  const runnable: Gpt[] = [];
-  for (const [name, variant] of all) {
-    const state = packedState(variant);
-    runnable.push(restored(state, size));
-    rows.push(rowOf(name, state, runnable[runnable.length - 1], validation, size));
+  const compressed: [string, Gpt][] = [...variants, ["1-bit, fine-tuned", fineTuned]];
+  onPhase?.("measure", compressed.length + 1);
+  const file = await save(null, model);
+  const rows = [
+    rowOf(
+      "float32",
+      file,
+      parameterCount(model) * 4,
+      logitsOf(model),
+      parameterCount(model),
+      validation,
+      size,
+    ),
+  ];
+  const runnable: Runnable[] = [model];
+  for (const [name, variant] of compressed) {
+    const bytes = pack(evaluate(freeze(variant))).toBytes();
+    // What is measured is what the file holds.
+    const packed = loadPacked(bytes);
+    runnable.push(packed);
+    rows.push(
+      rowOf(name, bytes, packed.byteLength, packedLogits(packed), parameterCount(model), validation, size),
+    );
     onStep?.({ done: rows.length, loss: rows[rows.length - 1].loss, tokens: 0 });
     await breathe();
   }
@@ -243,29 +259,44 @@ function windows(text: Uint8Array, { batch, context }: Sizes, next: () => number
 
 const lossOf = (model: Gpt, x: Tensor, y: Tensor): Tensor => crossEntropy(model.forward(x), y);
 
-/** A model holding the very numbers that a packed state stands for. */
-function restored(state: PackedState, size: Sizes): Gpt {
-  const model = evaluate(makeModel(size, 0));
-  loadStateDict(model, unpackedState(state));
-  return model;
-}
+type Runnable = Pick<PackedModel, "generate">;
+type Logits = (x: Tensor) => Tensor;
+
+const logitsOf =
+  (model: Gpt): Logits =>
+  (x) =>
+    evaluate(model).forward(x);
+
+const packedLogits =
+  (model: PackedModel): Logits =>
+  (x) => {
+    const { data, shape } = model.forward({ data: x.data as Int32Array, shape: x.shape });
+    return tensor(data, { shape });
+  };
 
 /** The validation loss over evenly spaced windows, and the size. */
-function rowOf(name: string, state: PackedState, model: Gpt, text: Uint8Array, size: Sizes): Row {
+function rowOf(
+  name: string,
+  file: Uint8Array,
+  bytes: number,
+  logits: Logits,
+  parameters: number,
+  text: Uint8Array,
+  size: Sizes,
+): Row {
   const batches = 12;
   let at = 0;
   let loss = 0;
   for (let i = 0; i < batches; i++) {
     const [x, y] = windows(text, size, () => at++ / (batches * size.batch));
-    loss += noGrad(() => scope(() => lossOf(model, x, y).item())) / batches;
+    loss += noGrad(() => scope(() => crossEntropy(logits(x), y).item())) / batches;
   }
-  const bytes = packedBytes(state);
-  const bitsPerWeight = (bytes * 8) / parameterCount(model);
-  return { name, bitsPerWeight, bytes, loss, perplexity: Math.exp(loss), tokensPerSecond: 0, state };
+  const bitsPerWeight = (bytes * 8) / parameters;
+  return { name, bitsPerWeight, bytes, loss, perplexity: Math.exp(loss), tokensPerSecond: 0, file };
 }
 
 /** Tokens a second of greedy decoding: the median of rounds in which the models take turns, after one to warm up. */
-function decodingSpeeds(models: readonly Gpt[], { context }: Sizes): number[] {
+function decodingSpeeds(models: readonly Runnable[], { context }: Sizes): number[] {
   const rounds = 6;
   const speeds = models.map(() => [] as number[]);
   for (let round = 0; round < rounds; round++) {

@@ -6,7 +6,6 @@
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { save } from "bitgrad/io";
 import { Presets, SingleBar } from "cli-progress";
 import Table from "cli-table3";
 import { InvalidArgumentError, program } from "commander";
@@ -99,11 +98,7 @@ if (isCheckpoint(result)) {
 }
 
 const fileName = (name: string) => `${name.replaceAll(/[^a-z0-9]+/gi, "-")}.safetensors`;
-for (const { name, state } of result.rows) {
-  await save(join(flags.out, fileName(name)), state.tensors, {
-    metadata: { ...state.metadata, model: name },
-  });
-}
+for (const { name, file } of result.rows) writeFileSync(join(flags.out, fileName(name)), file);
 writeFileSync(join(flags.out, "report.html"), await writeReport(result, "A GPT, compressed"));
 
 const table = new Table({

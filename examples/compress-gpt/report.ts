@@ -103,8 +103,8 @@ svg { max-width: 100%; height: auto; display: block; margin: 1.5rem 0; }
 <h1>${escape(title)}</h1>
 <p>A GPT of ${result.parameters.toLocaleString("en")} parameters, trained on bytes. A model that knows only how often
 each byte occurs would lose ${result.unigram.toFixed(3)} nats a byte (dashed). The tables of tokens and positions keep 8 bits
-in every compressed model; bits a weight count everything, scales included. All of them still decode with float kernels, so
-that their speeds hardly differ.</p>
+in every compressed model; bits a weight count everything, scales included. Compressed models are packed: what is measured is
+the file, run on integer kernels, with the inputs of every product rounded to int8.</p>
 <table>${row("th", heads)}${result.rows.map((r) => row("td", cells(r))).join("\n")}</table>
 ${pictures.join("\n")}
 <h2>A sample of the float model</h2>

@@ -2,18 +2,8 @@
 
 import { BackendError, FormatError, OptionError, show } from "../errors.ts";
 
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
-
-/** UTF-8 bytes as text. Throws FormatError for bytes that are not UTF-8. */
-export function decodeUtf8(op: string, bytes: Uint8Array): string {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch (error) {
-    throw new FormatError(`${op}: the bytes are not UTF-8, got ${bytes.length} bytes`, { cause: error });
-  }
-}
 
 /** UTF-8 bytes as text, U+FFFD where they are not UTF-8: a run of tokens may begin or end inside a character. */
 export const decodeUtf8Loosely = (bytes: Uint8Array): string => looseUtf8.decode(bytes);

@@ -3,7 +3,8 @@
 import { type DType, isDType } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../errors.ts";
 import { convertArray, type Tensor, wrap } from "../tensor.ts";
-import { decodeLatin1, decodeUtf8 } from "./bytes.ts";
+import { decodeUtf8 } from "../utf8.ts";
+import { decodeLatin1 } from "./bytes.ts";
 import { platform } from "./platform.node.ts";
 
 /**

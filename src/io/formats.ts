@@ -3,23 +3,9 @@
 import { toBfloat16, toFloat16, widenBfloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import type { DType } from "../dtype.ts";
 import { DTypeError, FormatError, show } from "../errors.ts";
+import type { FormatName } from "../safetensors/formats.ts";
 import type { Shape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-
-export type FormatName =
-  | "F64"
-  | "F32"
-  | "F16"
-  | "BF16"
-  | "I64"
-  | "I32"
-  | "I16"
-  | "I8"
-  | "U64"
-  | "U32"
-  | "U16"
-  | "U8"
-  | "BOOL";
 
 /** What becomes of elements that no dtype here holds. */
 export interface Conversions {
@@ -30,7 +16,6 @@ export interface Conversions {
 }
 
 interface Format {
-  readonly bytes: number;
   decode(bytes: Uint8Array, shape: Shape, name: string, conversions: Conversions): Tensor;
 }
 
@@ -58,12 +43,10 @@ const direct = (
   dtype: "float64" | "float32" | "int32" | "uint32" | "int8" | "uint8",
   Array: ViewConstructor<View>,
 ): Format => ({
-  bytes: Array.BYTES_PER_ELEMENT,
   decode: (bytes, shape) => wrap(viewAs(Array, bytes) as never, shape, dtype) as Tensor,
 });
 
 const half = (format: string, widenBits: (bits: Uint16Array) => Float32Array): Format => ({
-  bytes: 2,
   decode(bytes, shape, name, { widen }) {
     if (!widen) {
       throw new DTypeError(
@@ -75,7 +58,6 @@ const half = (format: string, widenBits: (bits: Uint16Array) => Float32Array): F
 });
 
 const long = (signed: boolean): Format => ({
-  bytes: 8,
   decode(bytes, shape, name, { int64 }) {
     const words = viewAs(Uint32Array, bytes);
     const narrow = signed ? "int32" : "uint32";
@@ -106,19 +88,16 @@ export const formats: Readonly<Record<FormatName, Format>> = {
   I64: long(true),
   I32: direct("int32", Int32Array),
   I16: {
-    bytes: 2,
     decode: (bytes, shape) => wrap(Int32Array.from(viewAs(Int16Array, bytes)), shape, "int32") as Tensor,
   },
   I8: direct("int8", Int8Array),
   U64: long(false),
   U32: direct("uint32", Uint32Array),
   U16: {
-    bytes: 2,
     decode: (bytes, shape) => wrap(Uint32Array.from(viewAs(Uint16Array, bytes)), shape, "uint32") as Tensor,
   },
   U8: direct("uint8", Uint8Array),
   BOOL: {
-    bytes: 1,
     decode(bytes, shape, name) {
       const wrong = bytes.findIndex((byte) => byte > 1);
       if (wrong !== -1) {
@@ -130,9 +109,6 @@ export const formats: Readonly<Record<FormatName, Format>> = {
     },
   },
 };
-
-export const isFormat = (name: unknown): name is FormatName =>
-  typeof name === "string" && Object.hasOwn(formats, name);
 
 const ownFormat: Readonly<Record<DType, FormatName>> = {
   float64: "F64",

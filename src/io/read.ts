@@ -2,10 +2,10 @@
 
 import type { ByteSource } from "../data/platform.ts";
 import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
+import { type Header, headerLength, readHeader } from "../safetensors/header.ts";
+import { readJsonObject } from "../safetensors/json.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Conversions, formats } from "./formats.ts";
-import { type Header, headerLength, readHeader } from "./header.ts";
-import { readJsonObject } from "./json.ts";
 import type { TensorFile } from "./safetensors.ts";
 import { openSource, type Source } from "./source.ts";
 

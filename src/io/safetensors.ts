@@ -4,17 +4,11 @@
  */
 
 import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { type FormatName, widths } from "../safetensors/formats.ts";
+import { headerLength, readHeader, TIED } from "../safetensors/header.ts";
 import { sameShape } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import {
-  type Conversions,
-  encode,
-  type FormatName,
-  formatFor,
-  formats,
-  type StoredFloat,
-} from "./formats.ts";
-import { headerLength, readHeader, TIED } from "./header.ts";
+import { type Conversions, encode, formatFor, formats, type StoredFloat } from "./formats.ts";
 
 /** Tensors by name, with the file's own notes. */
 export interface TensorFile {
@@ -115,11 +109,11 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   if (Object.keys(tied).length > 0) notes[TIED] = JSON.stringify(tied);
 
   // Wide elements first: with the header padded to eight bytes, every tensor is then aligned.
-  stored.sort((a, b) => formats[b.format].bytes - formats[a.format].bytes);
+  stored.sort((a, b) => widths[b.format] - widths[a.format]);
   const header: Record<string, unknown> = Object.keys(notes).length > 0 ? { __metadata__: notes } : {};
   let at = 0;
   for (const { name, value, format } of stored) {
-    const to = at + value.size * formats[format].bytes;
+    const to = at + value.size * widths[format];
     header[name] = { dtype: format, shape: [...value.shape], data_offsets: [at, to] };
     at = to;
   }

@@ -1,8 +1,9 @@
 /** Models in several files, with an index of which tensor is where. */
 
 import { OptionError, readOptions, show } from "../errors.ts";
+import { widths } from "../safetensors/formats.ts";
 import type { Tensor } from "../tensor.ts";
-import { formatFor, formats } from "./formats.ts";
+import { formatFor } from "./formats.ts";
 import { tensorsOf } from "./load.ts";
 import { layOut, type WriteOptions, writeDefaults } from "./safetensors.ts";
 import { writeSink } from "./source.ts";
@@ -44,7 +45,7 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
       sharing[name] = value;
       continue;
     }
-    const bytes = value.size * formats[formatFor(value.dtype, rest.dtype)].bytes;
+    const bytes = value.size * widths[formatFor(value.dtype, rest.dtype)];
     if (parts.length === 0 || bytes > room) {
       parts.push(Object.create(null));
       room = shardBytes;

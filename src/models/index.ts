@@ -1,5 +1,6 @@
 import "../ops/all.ts";
 
+export { type SampleOptions, sampleToken } from "../sample.ts";
 export { Bert, type BertCall, type BertConfig, MaskedLmHead } from "./bert.ts";
 export { type CausalModel, type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 export { Gpt, type GptConfig } from "./gpt.ts";
@@ -8,6 +9,5 @@ export type { CausalCall, LanguageCall } from "./language.ts";
 export { Llama, type LlamaConfig } from "./llama.ts";
 export { readLlama2c } from "./llama2c.ts";
 export { ResNet, ResNet8, ResNetBlock, type ResNetConfig } from "./resnet.ts";
-export { type SampleOptions, sampleToken } from "./sample.ts";
 export { type MlpOptions, MnistCnn, mlp } from "./small.ts";
 export { type DecodeCall, Transformer, type TransformerCall, type TransformerConfig } from "./transformer.ts";

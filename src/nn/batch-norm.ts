@@ -1,9 +1,11 @@
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
+import { PackedBatchNorm } from "../packed/sequential.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { type NormOptions, unitAffine } from "./norm.ts";
+import type { Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 import { writeBuffer } from "./state.ts";
@@ -74,6 +76,16 @@ class BatchNorm {
     const { mean, variance } = batchStatistics(x);
     this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
     return x.batchNorm(mean, variance, weight, bias, { eps });
+  }
+
+  toPacked(packer: Packer): PackedBatchNorm {
+    const scale = this.runningVar.add(this.eps).rsqrt();
+    const factor = this.weight ? scale.mul(this.weight.effective().detach()) : scale;
+    return new PackedBatchNorm({
+      mean: packer.floats(this.runningMean),
+      factor: packer.floats(factor),
+      bias: packer.floats(this.bias),
+    });
   }
 
   private track(mean: FloatArray, variance: FloatArray, unbiased: number): void {

@@ -1,7 +1,9 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
+import { PackedConv2d } from "../packed/conv.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
+import type { InputQuantizer, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkGroups, checkSizes } from "./sizes.ts";
 
@@ -73,6 +75,8 @@ export class Conv2d {
   readonly padding: readonly [Pair, Pair];
   readonly dilation: Pair;
   readonly groups: number;
+  /** Makes codes of the input, where it is quantized. */
+  inputQuantizer: InputQuantizer | null = null;
 
   constructor(
     inChannels: number,
@@ -105,7 +109,22 @@ export class Conv2d {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Conv2d", x);
+    if (this.inputQuantizer) return this.inputQuantizer.conv2d(x, this);
     const { stride, padding, dilation, groups } = this;
     return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+  }
+
+  toPacked(packer: Packer): PackedConv2d {
+    const { stride, padding, dilation, groups } = this;
+    return new PackedConv2d({
+      weight: packer.weight(this.weight),
+      bias: packer.floats(this.bias),
+      input: this.inputQuantizer?.toPacked() ?? null,
+      kernel: this.weight.shape.slice(2),
+      stride,
+      padding,
+      dilation,
+      groups,
+    });
   }
 }

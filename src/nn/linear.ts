@@ -1,9 +1,11 @@
 import type { DType } from "../dtype.ts";
 import { readOptions } from "../errors.ts";
+import { PackedLinear } from "../packed/linear.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
+import type { InputQuantizer, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 
@@ -32,6 +34,8 @@ export class Linear {
   readonly outFeatures: number;
   weight: Parameter;
   bias: Parameter | null;
+  /** Makes codes of the input, where it is quantized. */
+  inputQuantizer: InputQuantizer | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options?: Partial<LinearOptions>) {
     checkSizes("Linear", { inFeatures, outFeatures });
@@ -49,6 +53,12 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Linear", x);
+    if (this.inputQuantizer) return this.inputQuantizer.linear(x, this);
     return x.linear(this.weight.effective(), this.bias?.effective());
+  }
+
+  toPacked(packer: Packer): PackedLinear {
+    const input = this.inputQuantizer?.toPacked() ?? null;
+    return new PackedLinear({ weight: packer.weight(this.weight), bias: packer.floats(this.bias), input });
   }
 }

@@ -1,11 +1,13 @@
 /** Normalisation over the features of a position: LayerNorm, RMSNorm, GroupNorm. Batch norms are in `batch-norm.ts`. */
 
 import type { DType } from "../dtype.ts";
-import { readOptions } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
+import { PackedNorm } from "../packed/norm.ts";
 import { checkShape } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
+import type { Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkGroups, checkSizes } from "./sizes.ts";
 
@@ -63,6 +65,10 @@ export class LayerNorm {
     const { eps, normalizedShape } = this;
     return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
   }
+
+  toPacked(packer: Packer): PackedNorm {
+    return packedNorm("layer", this, this.bias, packer);
+  }
 }
 
 /** x/√(mean(x²) + eps) · weight over the last axes, (…, C). Zhang and Sennrich, 2019, arXiv:1910.07467. */
@@ -88,6 +94,23 @@ export class RMSNorm {
     const { eps, normalizedShape } = this;
     return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
   }
+
+  toPacked(packer: Packer): PackedNorm {
+    return packedNorm("rms", this, null, packer);
+  }
+}
+
+function packedNorm(
+  type: "layer" | "rms",
+  { normalizedShape, eps, weight }: LayerNorm | RMSNorm,
+  bias: Parameter | null,
+  packer: Packer,
+): PackedNorm {
+  if (normalizedShape.length !== 1) {
+    throw new OptionError(`pack: a norm must be over one axis, got ${show(normalizedShape)}`);
+  }
+  const [size] = normalizedShape;
+  return new PackedNorm({ type, size, eps, weight: packer.floats(weight), bias: packer.floats(bias) });
 }
 
 /** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */

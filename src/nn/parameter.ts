@@ -2,6 +2,7 @@
 
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError, show } from "../errors.ts";
+import type { PackedWeight } from "../packed/weight.ts";
 import { sameShape } from "../shape.ts";
 import { pin } from "../storage.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -12,6 +13,8 @@ export interface Transform {
   apply(weight: Tensor): Tensor;
   /** Bits an element after it, for transforms that quantize. */
   readonly bits?: number;
+  /** What a quantizer that is frozen stores. */
+  pack?(): PackedWeight;
 }
 
 const brand = Symbol.for("bitgrad.parameter");

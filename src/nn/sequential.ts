@@ -1,6 +1,8 @@
 import { OptionError, show } from "../errors.ts";
+import { isPackable, PackedFunction, PackedSequential } from "../packed/sequential.ts";
 import type { Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
+import type { Packer } from "./packing.ts";
 
 export type Step = Layer | ((x: Tensor) => Tensor);
 
@@ -29,5 +31,20 @@ export class Sequential {
     let y = x;
     for (const step of this) y = (typeof step === "function" ? step(y) : step.forward(y)) as Tensor;
     return y;
+  }
+
+  /** Functions are packed by name: relu, gelu, silu, sigmoid and tanh of `bitgrad`. Throws OptionError for any other. */
+  toPacked(packer: Packer): PackedSequential {
+    const steps = [...this].map((step) => {
+      if (typeof step !== "function") return packer.layer(step);
+      const name = (step as { row?: { name: string } }).row?.name ?? "";
+      if (!isPackable(name)) {
+        throw new OptionError(
+          `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
+        );
+      }
+      return new PackedFunction({ name });
+    });
+    return new PackedSequential({ steps });
   }
 }

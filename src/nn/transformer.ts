@@ -2,6 +2,7 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
+import { PackedBlock, PackedFeedForward } from "../packed/transformer.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
@@ -14,6 +15,7 @@ import {
 import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
+import type { Packer } from "./packing.ts";
 
 const activations = {
   relu: (x: Tensor) => x.relu(),
@@ -63,6 +65,15 @@ export class FeedForward {
     const act = activations[this.activation];
     const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
     return this.down.forward(inner);
+  }
+
+  toPacked(packer: Packer): PackedFeedForward {
+    return new PackedFeedForward({
+      activation: this.activation,
+      gate: this.gate && packer.layer(this.gate),
+      up: packer.layer(this.up),
+      down: packer.layer(this.down),
+    });
   }
 }
 
@@ -159,6 +170,16 @@ export class TransformerEncoderLayer {
     const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
     const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
     return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
+  }
+
+  toPacked(packer: Packer): PackedBlock {
+    return new PackedBlock({
+      norm: this.norm,
+      attention: packer.layer(this.attention),
+      mlp: packer.layer(this.mlp),
+      norm1: packer.layer(this.norm1),
+      norm2: packer.layer(this.norm2),
+    });
   }
 }
 

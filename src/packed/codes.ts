@@ -1,9 +1,9 @@
 /**
- * Stored codes: each as its low `bits` bits, a signed one in two's complement; of one bit, 1 means −1 and 0 means +1. Rows are
- * packed by `kernels/bits.ts`, each from a whole byte.
+ * Stored codes, by the conventions of `kernels/bits.ts`: each as its low `bits` bits from the lowest bit of a byte on, a signed one
+ * in two's complement; of one bit, 1 means −1 and 0 means +1. Rows begin on a byte.
  */
 
-import { packBits, packedBytes, unpackBits } from "../../kernels/bits.ts";
+import { packBits, packedBytes, packSigns, unpackBits, unpackSigns } from "../../kernels/bits.ts";
 
 /** What codes are: their width, and whether they have a sign. Signed codes of one bit are −1 and +1. */
 export interface CodeType {
@@ -12,18 +12,13 @@ export interface CodeType {
 }
 
 /** `rows` rows of n codes as bytes. */
-export function packCodes(
+export const packCodes = (
   codes: ArrayLike<number>,
   rows: number,
   n: number,
   { bits, signed }: CodeType,
-): Uint8Array {
-  const mask = 2 ** bits - 1;
-  const plain = new Uint8Array(rows * n);
-  if (bits === 1 && signed) for (let i = 0; i < plain.length; i++) plain[i] = codes[i] < 0 ? 1 : 0;
-  else for (let i = 0; i < plain.length; i++) plain[i] = codes[i] & mask;
-  return packBits(plain, rows, n, bits);
-}
+): Uint8Array =>
+  bits === 1 && signed ? packSigns(codes, rows, n) : packBits(codes, rows, n, bits, { signed });
 
 /** The codes of `rows` rows of n: the inverse of packCodes. */
 export function unpackCodes(
@@ -32,15 +27,8 @@ export function unpackCodes(
   n: number,
   { bits, signed }: CodeType,
 ): Int8Array | Uint8Array {
-  const plain = unpackBits(packed, rows, n, bits);
-  if (!signed) return plain;
-  const codes = new Int8Array(plain.buffer);
-  if (bits === 1) for (let i = 0; i < codes.length; i++) codes[i] = plain[i] ? -1 : 1;
-  else {
-    const shift = 32 - bits;
-    for (let i = 0; i < codes.length; i++) codes[i] = (plain[i] << shift) >> shift;
-  }
-  return codes;
+  if (!signed) return unpackBits(packed, rows, n, bits);
+  return bits === 1 ? unpackSigns(packed, rows, n) : unpackBits(packed, rows, n, bits, { signed });
 }
 
 export { packedBytes };

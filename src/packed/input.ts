@@ -57,7 +57,7 @@ export function codesOf(x: Float32Array, m: number, k: number, input: PackedInpu
   if (input.kind === "signs") {
     const codes = bytes(m * k);
     for (let i = 0; i < m * k; i++) {
-      if (Number.isNaN(x[i])) throw nonFinite(x[i]);
+      if (!(Math.abs(x[i]) < Infinity)) throw nonFinite(x[i]);
       codes[i] = x[i] < 0 ? -1 : 1;
     }
     return { codes, zeroPoint: 0, scale: null };

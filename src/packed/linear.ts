@@ -35,7 +35,10 @@ export class PackedLinear implements PackedLayer {
       throw new ShapeError(`PackedLinear: x must end in ${columns} features, got ${show(shape)}`);
     }
     const outer = shape.slice(0, -1);
-    return { data: product(data, sizeOf(outer), this.weight, this.input, this.bias), shape: [...outer, rows] };
+    return {
+      data: product(data, sizeOf(outer), this.weight, this.input, this.bias),
+      shape: [...outer, rows],
+    };
   }
 }
 

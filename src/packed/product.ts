@@ -19,13 +19,11 @@ export function checkDepth(op: string, input: PackedInput | null, { bits, column
   }
 }
 
-const { fround } = Math;
-
 /**
  * (m, rows) from sums of codes: float32(sum) · scaleW · scaleX + bias, each step rounded to float32; with groups the scaled sums
  * are added in float32, group by group.
  */
-function integerProduct(
+export function integerProduct(
   out: Float32Array,
   { codes, zeroPoint, scale }: Codes,
   m: number,
@@ -44,11 +42,11 @@ function integerProduct(
         let sum = 0;
         const end = Math.min(k, from + step);
         for (let i = from; i < end; i++) sum += (codes[r * k + i] - zeroPoint) * values[c * k + i];
-        const scaled = fround(fround(sum) * coded.scale[perRow === 0 ? 0 : c * perRow + g]);
-        f = g === 0 ? scaled : fround(f + scaled);
+        const scaled = Math.fround(Math.fround(sum) * coded.scale[perRow === 0 ? 0 : c * perRow + g]);
+        f = g === 0 ? scaled : Math.fround(f + scaled);
       }
-      if (scale) f = fround(f * scale[scale.length === 1 ? 0 : r]);
-      out[r * n + c] = bias ? fround(f + bias[c]) : f;
+      if (scale) f = Math.fround(f * scale[scale.length === 1 ? 0 : r]);
+      out[r * n + c] = bias ? Math.fround(f + bias[c]) : f;
     }
   }
 }

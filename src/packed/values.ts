@@ -57,6 +57,9 @@ export function checkValues(op: string, values: Values): Values {
     Array.isArray(shape) &&
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);
-  if (!fits) throw new ShapeError(`${op}: needs { data, shape } of float32, got ${show(shape)} with ${show(data?.length)} numbers`);
+  if (!fits)
+    throw new ShapeError(
+      `${op}: needs { data, shape } of float32, got ${show(shape)} with ${show(data?.length)} numbers`,
+    );
   return values;
 }

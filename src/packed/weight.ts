@@ -20,7 +20,13 @@ export interface CodedWeight extends CodeType {
 
 /** How many scales there are for a row, and 0 where one serves them all. */
 export const scalesPerRow = ({ scale, rows, columns, group }: CodedWeight): number =>
-  group !== null ? Math.ceil(columns / group) : scale.length === rows && rows > 1 ? 1 : scale.length === 1 && rows === 1 ? 1 : 0;
+  group !== null
+    ? Math.ceil(columns / group)
+    : scale.length === rows && rows > 1
+      ? 1
+      : scale.length === 1 && rows === 1
+        ? 1
+        : 0;
 
 /** A weight (rows, columns) that layers multiply by or look rows up in. */
 export class PackedWeight {
@@ -58,7 +64,9 @@ export class PackedWeight {
       throw new FormatError("PackedWeight: scales must be finite, got NaN or infinity");
     }
     if (codebook !== null && (signed || codebook.length < 2 ** bits)) {
-      throw new FormatError(`PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook.length}`);
+      throw new FormatError(
+        `PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook.length}`,
+      );
     }
     return new PackedWeight(rows, columns, null, coded);
   }
@@ -73,6 +81,19 @@ export class PackedWeight {
     if (this.floats) return this.floats.byteLength;
     const { codes, scale, scaleType } = this.coded!;
     return codes.length + scale.length * (scaleType === "float16" ? 2 : 4);
+  }
+
+  /** Rows from … to − 1 of a coded weight. */
+  slice(from: number, to: number): PackedWeight {
+    const coded = this.coded!;
+    const stride = packedBytes(this.columns, coded.bits);
+    const perRow = scalesPerRow(coded);
+    return PackedWeight.ofCodes({
+      ...coded,
+      rows: to - from,
+      codes: coded.codes.subarray(from * stride, to * stride),
+      scale: perRow === 0 ? coded.scale : coded.scale.subarray(from * perRow, to * perRow),
+    });
   }
 
   /** The codes of all rows, int8, or uint8 where they have no sign. */

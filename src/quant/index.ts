@@ -3,19 +3,27 @@
 import "../ops/all.ts";
 
 export { type BlockFormat, formats } from "../../kernels/formats/index.ts";
+export { PackedModel } from "../packed/model.ts";
 export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize } from "./contract.ts";
+export { dynamicInput, type InputConfig, InputStage, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage, type Observer } from "./observers.ts";
-export { type PackedState, packedBytes, packedState, unpackedState } from "./packed-state.ts";
 export { chooseParams, type QuantParams } from "./params.ts";
-export { type Plan, type PlannedParameter, type PlanOptions, type PlanRule, plan, prepare } from "./plan.ts";
+export { type Plan, type PlannedParameter, type PlanOptions, type PlanRule, plan } from "./plan.ts";
 export {
+  binaryDynamic,
+  binarySigns,
   binaryWeightOnly,
+  int4Dynamic,
   int4WeightOnly,
+  int8Dynamic,
+  int8Static,
   int8WeightOnly,
   nf4WeightOnly,
   type QuantConfig,
+  ternaryDynamic,
   ternaryWeightOnly,
 } from "./presets.ts";
-export { type QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
+export { QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
 export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "./spec.ts";
+export { calibrate, freeze, pack, prepare } from "./stages.ts";

@@ -15,44 +15,56 @@ export interface Observer {
   params(): QuantParams;
 }
 
-type Update = (held: Range, seen: Range) => Range;
+/** A class, so that a clone of a model observes for itself. */
+class RangeObserver implements Observer {
+  readonly spec: QuantSpec;
+  /** Where each batch moves the ranges: all of the way outwards, or a part of the way. */
+  private readonly momentum: number | null;
+  private held: Range[] | null = null;
+  private shape: Shape = [];
 
-function observer(spec: QuantSpec, update: Update): Observer {
-  if (spec.granularity !== "tensor" && spec.granularity !== "channel") {
-    throw new OptionError(
-      `observer: needs one scale a tensor or a channel, got granularity ${show(spec.granularity)}`,
-    );
+  constructor(spec: QuantSpec, momentum: number | null) {
+    if (spec.granularity !== "tensor" && spec.granularity !== "channel") {
+      throw new OptionError(
+        `observer: needs one scale a tensor or a channel, got granularity ${show(spec.granularity)}`,
+      );
+    }
+    this.spec = spec;
+    this.momentum = momentum;
   }
-  let held: Range[] | null = null;
-  let shape: Shape = [];
-  return {
-    spec,
-    observe(x) {
-      if (x.size === 0) return;
-      const seen = rangesOf(x, spec);
-      if (held && !sameShape(scaleShape(spec, shape), scaleShape(spec, x.shape))) {
-        throw new OptionError(
-          `observer: batches must have equal channels, got ${show(x.shape)} after ${show(shape)}`,
-        );
-      }
-      held = held ? held.map((range, k) => update(range, seen[k])) : seen;
-      shape = x.shape;
-    },
-    params() {
-      if (!held) throw new StageError("observer: no batch was observed, got none; run calibrate first");
-      return paramsOf(held, shape, spec);
-    },
-  };
+
+  observe(x: Tensor): void {
+    if (x.size === 0) return;
+    const { spec, shape, held } = this;
+    const seen = rangesOf(x, spec);
+    if (held && !sameShape(scaleShape(spec, shape), scaleShape(spec, x.shape))) {
+      throw new OptionError(
+        `observer: batches must have equal channels, got ${show(x.shape)} after ${show(shape)}`,
+      );
+    }
+    this.held = held ? held.map((range, k) => this.moved(range, seen[k])) : seen;
+    this.shape = x.shape;
+  }
+
+  params(): QuantParams {
+    if (!this.held) throw new StageError("observer: no batch was observed, got none; call calibrate first");
+    return paramsOf(this.held, this.shape, this.spec);
+  }
+
+  private moved(held: Range, seen: Range): Range {
+    const { momentum } = this;
+    const sums = { sum: held.sum + seen.sum, count: held.count + seen.count };
+    if (momentum === null) {
+      return { ...sums, min: Math.min(held.min, seen.min), max: Math.max(held.max, seen.max) };
+    }
+    const toward = (from: number, to: number) =>
+      Math.fround(from + Math.fround(momentum * Math.fround(to - from)));
+    return { ...sums, min: toward(held.min, seen.min), max: toward(held.max, seen.max) };
+  }
 }
 
 /** The range of everything observed. */
-export const minMax = (spec: QuantSpec): Observer =>
-  observer(spec, (held, seen) => ({
-    min: Math.min(held.min, seen.min),
-    max: Math.max(held.max, seen.max),
-    sum: held.sum + seen.sum,
-    count: held.count + seen.count,
-  }));
+export const minMax = (spec: QuantSpec): Observer => new RangeObserver(spec, null);
 
 /** Ranges that move by `momentum` of the way to each batch's, from the first batch's on. Default 0.01, as in PyTorch. */
 export function movingAverage(spec: QuantSpec, options?: { momentum?: number }): Observer {
@@ -60,14 +72,5 @@ export function movingAverage(spec: QuantSpec, options?: { momentum?: number }):
   if (!(momentum > 0 && momentum <= 1)) {
     throw new OptionError(`movingAverage: momentum must lie in (0, 1], got ${momentum}`);
   }
-  return observer(spec, (held, seen) => {
-    const toward = (from: number, to: number) =>
-      Math.fround(from + Math.fround(momentum * Math.fround(to - from)));
-    return {
-      min: toward(held.min, seen.min),
-      max: toward(held.max, seen.max),
-      sum: held.sum + seen.sum,
-      count: held.count + seen.count,
-    };
-  });
+  return new RangeObserver(spec, momentum);
 }

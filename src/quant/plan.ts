@@ -1,11 +1,10 @@
 /** Which parameters of a model are quantized, and how. */
 
-import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
 import type { QuantConfig } from "./presets.ts";
-import { type QuantizedTransform, quantized } from "./quantizer.ts";
 
 /** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
 export type PlanRule = readonly [
@@ -80,23 +79,4 @@ export function plan(options: Partial<PlanOptions>): Plan {
       return planned;
     },
   };
-}
-
-export const quantizedTransform = (parameter: Parameter): QuantizedTransform | null =>
-  (parameter.transforms.find((t) => "quantizer" in t) as QuantizedTransform | undefined) ?? null;
-
-/**
- * Makes the planned parameters train through their quantizers, in place, and returns the model. Throws StageError for a
- * parameter that already has one.
- */
-export function prepare<M extends object>(model: M, plan: Plan): M {
-  if (typeof plan?.explain !== "function")
-    throw new OptionError(`prepare: needs a plan, got ${show(plan)}; wrap it: plan({ default: … })`);
-  const planned = plan.explain(model).filter(({ config }) => config !== null);
-  for (const { path, parameter } of planned) {
-    if (quantizedTransform(parameter))
-      throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
-  }
-  for (const { parameter, config } of planned) parameter.transforms.push(quantized(config!.weight));
-  return model;
 }

@@ -3,9 +3,16 @@
  * and what packed inference computes with are the same numbers.
  */
 
-import type { Transform } from "../nn/parameter.ts";
+import { OptionError, StageError, show } from "../errors.ts";
+import type { Parameter, Transform } from "../nn/parameter.ts";
+import type { TransformFactory } from "../nn/parametrize.ts";
+import { packCodes } from "../packed/codes.ts";
+import { PackedWeight } from "../packed/weight.ts";
+import { sizeOf } from "../shape.ts";
+import { own } from "../storage.ts";
+import { noGrad } from "../tape.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import { fakeQuantize, type QTensor, quantize } from "./contract.ts";
+import { dequantize, fakeQuantize, type QTensor, quantize } from "./contract.ts";
 import type { QuantParams } from "./params.ts";
 import type { QuantSpec } from "./spec.ts";
 
@@ -19,12 +26,6 @@ export interface Quantizer {
   params(x: Tensor): QuantParams;
 }
 
-/** The transform that makes a parameter train through a quantizer. */
-export interface QuantizedTransform extends Transform {
-  readonly bits: number;
-  readonly quantizer: Quantizer;
-}
-
 /** The numbers a quantized layer computes with, differentiable: `fakeQuantize` with the quantizer's own scales and gradient. */
 export const throughQuantizer = (x: Tensor, quantizer: Quantizer, params = quantizer.params(x)): Tensor =>
   fakeQuantize(x, quantizer.spec, params, { mask: quantizer.gradient === "mask" });
@@ -33,9 +34,73 @@ export const throughQuantizer = (x: Tensor, quantizer: Quantizer, params = quant
 export const quantizeBy = (x: Tensor, quantizer: Quantizer): QTensor =>
   quantize(x as TensorLike, quantizer.spec, quantizer.params(x));
 
+/** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
+export class QuantizedTransform implements Transform {
+  readonly quantizer: Quantizer;
+  /** The codes of a frozen weight. Private to the tree, so that a state holds latent weights alone. */
+  _frozen: QTensor | null = null;
+
+  constructor(quantizer: Quantizer) {
+    this.quantizer = quantizer;
+  }
+
+  get bits(): number {
+    return this.quantizer.spec.bits;
+  }
+
+  apply(weight: Tensor): Tensor {
+    return this._frozen ? dequantize(this._frozen) : throughQuantizer(weight, this.quantizer);
+  }
+
+  /** Fixes the codes at those of a weight. */
+  freeze(weight: Tensor): void {
+    this._frozen = noGrad(() => quantizeBy(weight, this.quantizer));
+    for (const t of [this._frozen.codes, this._frozen.scale, this._frozen.zeroPoint]) if (t) own(t as Tensor);
+  }
+
+  /** Throws StageError before it is frozen, OptionError for codes that no packed layer reads. */
+  pack(): PackedWeight {
+    if (!this._frozen)
+      throw new StageError("pack: the weights must be frozen, got live quantizers; call freeze first");
+    return packedWeight(this._frozen);
+  }
+}
+
 /** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
-export const quantized = (quantizer: Quantizer): QuantizedTransform => ({
-  bits: quantizer.spec.bits,
-  quantizer,
-  apply: (weight) => throughQuantizer(weight, quantizer),
-});
+export const quantized =
+  (quantizer: Quantizer): TransformFactory =>
+  () =>
+    new QuantizedTransform(quantizer);
+
+export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransform | null =>
+  transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
+
+/** The codes that `freeze` fixed, or null. */
+export const frozenCodes = (parameter: Parameter): QTensor | null =>
+  quantizedTransform(parameter)?._frozen ?? null;
+
+/** A quantized weight (out, …) as rows of packed codes. */
+export function packedWeight({ codes, scale, zeroPoint, spec, shape }: QTensor): PackedWeight {
+  const { granularity, axis, bits, qmin, codebook, scaleDtype } = spec;
+  const rows = shape[0] ?? 1;
+  const columns = sizeOf(shape.slice(1));
+  const grouped = typeof granularity === "object";
+  const byRow = granularity === "channel" ? axis % shape.length === 0 : shape.length === 2;
+  if (zeroPoint || (granularity !== "tensor" && !byRow)) {
+    throw new OptionError(
+      `pack: weights need symmetric codes with a scale a tensor, a row or a group of a matrix, got ${spec.scheme} codes of ${show(shape)}`,
+    );
+  }
+  const signed = qmin < 0;
+  return PackedWeight.ofCodes({
+    rows,
+    columns,
+    bits,
+    signed,
+    codes: packCodes(codes.data as Int8Array, rows, columns, { bits, signed }),
+    scale: Float32Array.from(scale.data as ArrayLike<number>),
+    group: grouped ? granularity.group : null,
+    scaleType: scaleDtype,
+    codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
+  });
+}

@@ -118,6 +118,14 @@ function codeRange({ bits, scheme, range, signed, codebook }: SpecOptions): [qmi
   return [range === "narrow" ? 1 - half : -half, half - 1];
 }
 
+/** A spec that differs from another in some options. */
+export function respec(
+  { qmin: _, qmax: __, ...options }: QuantSpec,
+  changes: Partial<SpecOptions>,
+): QuantSpec {
+  return spec({ ...options, ...changes });
+}
+
 /** True where codes are the signs −1 and +1. */
 export const isSigns = ({ bits, scheme }: Pick<QuantSpec, "bits" | "scheme">): boolean =>
   bits === 1 && scheme === "symmetric";

@@ -7,6 +7,7 @@ import * as io from "bitgrad/io";
 import * as models from "bitgrad/models";
 import { Linear, type Parameter, parameters } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
+import * as packed from "bitgrad/packed";
 import * as quant from "bitgrad/quant";
 import * as testing from "bitgrad/testing";
 import * as train from "bitgrad/train";
@@ -38,6 +39,7 @@ export const used = [
   distill,
   io,
   models,
+  packed,
   quant,
   testing,
   train,

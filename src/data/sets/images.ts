@@ -2,7 +2,7 @@
 
 import { FormatError, readOptions } from "../../errors.ts";
 import { type Tensor, wrap } from "../../tensor.ts";
-import { decodeUtf8 } from "../bytes.ts";
+import { decodeUtf8 } from "../../utf8.ts";
 import { parseCsv } from "../csv.ts";
 import { readIdx } from "../idx.ts";
 import { checkSplit, type DataFile, type FetchOptions, fetchDefaults, fetchFile } from "./fetch-file.ts";

@@ -2,7 +2,8 @@
 
 import { FormatError, readOptions, show } from "../../errors.ts";
 import { type Tensor, wrap } from "../../tensor.ts";
-import { decodeLatin1, decodeUtf8 } from "../bytes.ts";
+import { decodeUtf8 } from "../../utf8.ts";
+import { decodeLatin1 } from "../bytes.ts";
 import { linesOf, parseCsv } from "../csv.ts";
 import { checkSplit, type DataFile, type FetchOptions, fetchDefaults, fetchFile } from "./fetch-file.ts";
 

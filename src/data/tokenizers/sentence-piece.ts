@@ -1,7 +1,8 @@
 /** Scored BPE with byte fallback, as SentencePiece trains it for Llama, and the reader of llama2.c's tokenizer file. */
 
 import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
-import { decodeUtf8, encodeUtf8 } from "../bytes.ts";
+import { decodeUtf8 } from "../../utf8.ts";
+import { encodeUtf8 } from "../bytes.ts";
 import { mergePairs } from "./merge.ts";
 import { eachId, type Tokenizer, textOf } from "./tokenizer.ts";
 

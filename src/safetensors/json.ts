@@ -1,7 +1,7 @@
 /** JSON of files that nobody vouches for: UTF-8, an object, and no key twice. */
 
-import { decodeUtf8 } from "../data/bytes.ts";
 import { FormatError, isPlainObject, show } from "../errors.ts";
+import { decodeUtf8 } from "../utf8.ts";
 
 /** The object in UTF-8 JSON. Throws FormatError for anything else, a repeated key and the key "__proto__". */
 export function readJsonObject(op: string, bytes: Uint8Array): Record<string, unknown> {

@@ -1,8 +1,8 @@
 /** Choosing the next token from logits. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
-import { defaultRng } from "../generator.ts";
-import type { Rng } from "../random.ts";
+import { OptionError, readOptions, show } from "./errors.ts";
+import { defaultRng } from "./generator.ts";
+import type { Rng } from "./random.ts";
 
 export interface SampleOptions {
   /** Divides the logits; 0 takes the likeliest token, the lowest id among equals. */

@@ -2,7 +2,7 @@
 
 import { FormatError, isPlainObject, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
-import { type FormatName, formats, isFormat } from "./formats.ts";
+import { type FormatName, isFormat, widths } from "./formats.ts";
 import { readJsonObject } from "./json.ts";
 
 const OP = "readSafetensors";
@@ -102,9 +102,9 @@ function readEntry(name: string, value: unknown): Entry {
     return fail("data_offsets must be two integers in order", offsets);
   }
   const [from, to] = offsets;
-  if (to - from !== size * formats[dtype].bytes) {
+  if (to - from !== size * widths[dtype]) {
     fail(
-      `shape and offsets disagree: ${dtype} ${show(shape)} takes ${size * formats[dtype].bytes} bytes`,
+      `shape and offsets disagree: ${dtype} ${show(shape)} takes ${size * widths[dtype]} bytes`,
       to - from,
     );
   }

@@ -1,0 +1,113 @@
+/** The loop of text generation, over anything that reads tokens and gives logits. */
+
+import { OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { checkSampling, type SampleOptions, sampleDefaults, sampleToken } from "./sample.ts";
+
+export interface StreamOptions extends SampleOptions {
+  /** The most tokens to make. */
+  maxTokens: number;
+  /** Ids that end the text; the ending id is part of the result. */
+  stop: number | readonly number[] | null;
+}
+
+export interface GenerateOptions extends StreamOptions {
+  /** Called with each token as it is made. */
+  onToken: ((id: number) => void) | null;
+}
+
+/** A model that is reading one text. */
+export interface Reader {
+  /** Positions it can hold at once, and those it holds. */
+  readonly context: number;
+  readonly length: number;
+  /** Reads on, and gives the logits after the last of `ids`. */
+  read(ids: readonly number[]): ArrayLike<number>;
+  /** Forgets what was read. */
+  clear(): void;
+}
+
+const streamDefaults: StreamOptions = {
+  maxTokens: undefined as never,
+  ...sampleDefaults,
+  stop: null,
+};
+
+/**
+ * The tokens that follow `prompt`, one at a time. When the context is full, the newest half of the text is read
+ * again and the rest forgotten. Throws ShapeError for a prompt longer than the context, OptionError for an empty one.
+ */
+export function streamFrom(
+  reader: Reader,
+  prompt: ArrayLike<number>,
+  options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+): Generator<number, void, undefined> {
+  const settings = readOptions("generate", options, streamDefaults);
+  const { maxTokens, stop } = settings;
+  if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+    throw new OptionError(`generate: maxTokens must be a non-negative integer, got ${show(maxTokens)}`);
+  }
+  checkSampling("generate", settings);
+  const text = Array.from(typeof prompt === "object" && prompt !== null ? prompt : []);
+  if (text.length === 0) {
+    throw new OptionError(`generate: the prompt must be a list of at least one token, got ${show(prompt)}`);
+  }
+  const stops = stop === null ? [] : [stop].flat();
+  for (const [name, ids] of [
+    ["the prompt", text],
+    ["stop", stops],
+  ] as const) {
+    const odd = ids.find((id) => !Number.isInteger(id) || id < 0);
+    if (odd !== undefined) throw new OptionError(`generate: ${name} must hold token ids, got ${show(odd)}`);
+  }
+  if (text.length > reader.context) {
+    throw new ShapeError(
+      `generate: the prompt must fit the context of ${reader.context}, got ${text.length} tokens; cut it`,
+    );
+  }
+  // Checked here and not at the first token, which may be asked for much later.
+  return tokens(reader, text, settings, new Set(stops));
+}
+
+function* tokens(
+  reader: Reader,
+  text: number[],
+  settings: StreamOptions,
+  stops: ReadonlySet<number>,
+): Generator<number, void, undefined> {
+  const { temperature, topK, topP, rng } = settings;
+  const sampling = { temperature, topK, topP, rng };
+  let unread = text;
+  try {
+    for (let made = 0; made < settings.maxTokens; made++) {
+      if (reader.length + unread.length > reader.context) {
+        reader.clear();
+        unread = text.slice(-Math.max(1, reader.context >> 1));
+      }
+      const id = sampleToken(reader.read(unread), sampling);
+      text.push(id);
+      unread = [id];
+      yield id;
+      if (stops.has(id)) return;
+    }
+  } finally {
+    reader.clear();
+  }
+}
+
+/** All tokens that `streamFrom` yields, without the prompt. */
+export function generateFrom(
+  reader: Reader,
+  prompt: ArrayLike<number>,
+  options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+): number[] {
+  const { onToken, ...rest } = readOptions<GenerateOptions>("generate", options, {
+    ...streamDefaults,
+    onToken: null,
+  });
+  const made: number[] = [];
+  for (const id of streamFrom(reader, prompt, rest)) {
+    made.push(id);
+    onToken?.(id);
+  }
+  return made;
+}

@@ -1,0 +1,70 @@
+/** How layers become packed ones: each by its own `toPacked`, with what they share packed once. */
+
+import { OptionError, show } from "../errors.ts";
+import type { PackedInput } from "../packed/input.ts";
+import type { PackedLayer } from "../packed/layer.ts";
+import { PackedWeight } from "../packed/weight.ts";
+import { noGrad } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Conv2d } from "./conv.ts";
+import type { Linear } from "./linear.ts";
+import type { Parameter } from "./parameter.ts";
+
+/** Makes codes of a layer's input, and computes the layer with them. */
+export interface InputQuantizer {
+  training: boolean;
+  /** What `layer.forward(x)` is. */
+  linear(x: Tensor, layer: Linear): Tensor;
+  conv2d(x: Tensor, layer: Conv2d): Tensor;
+  /** Throws StageError before its scales are fixed. */
+  toPacked(): PackedInput;
+}
+
+/** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
+export class Packer {
+  private readonly weights = new Map<Parameter, PackedWeight>();
+
+  /** A weight as rows of axis 0, tied ones once. Throws StageError where its quantizer is not frozen. */
+  weight(parameter: Parameter): PackedWeight {
+    const known = this.weights.get(parameter);
+    if (known) return known;
+    const made = noGrad(() => packed(parameter));
+    this.weights.set(parameter, made);
+    return made;
+  }
+
+  /** A bias or the like, in float32. */
+  floats(given: Parameter | Tensor | null): Float32Array | null {
+    if (given === null) return null;
+    const value = "effective" in given ? noGrad(() => given.effective()) : given;
+    return Float32Array.from(value.data as ArrayLike<number>);
+  }
+
+  /** The packed twin of a layer. Throws OptionError where it has none. */
+  layer(layer: object): PackedLayer {
+    const { toPacked } = layer as { toPacked?: (packer: Packer) => PackedLayer };
+    if (typeof toPacked !== "function") {
+      throw new OptionError(
+        `pack: the layer has no packed form, got ${show(layer)}; give it a method toPacked, or pack the layers below it`,
+      );
+    }
+    return toPacked.call(layer, this);
+  }
+}
+
+function packed({ value, transforms, shape }: Parameter): PackedWeight {
+  let weight = value;
+  for (const [i, transform] of transforms.entries()) {
+    if (transform.pack) {
+      if (i < transforms.length - 1) {
+        throw new OptionError(
+          `pack: a quantizer must be the last transform of a weight, got ${i + 1} of ${transforms.length}`,
+        );
+      }
+      return transform.pack();
+    }
+    weight = transform.apply(weight);
+  }
+  const columns = shape.slice(1).reduce((a, b) => a * b, 1);
+  return PackedWeight.ofFloats(Float32Array.from(weight.data as ArrayLike<number>), shape[0] ?? 1, columns);
+}

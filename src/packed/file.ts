@@ -1,0 +1,245 @@
+/**
+ * Packed models as safetensors files, version 1: docs/formats.md draws every bit. The layers are JSON in the metadata, in which
+ * numbers stand by the name of their tensor.
+ */
+
+import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
+import { type Entry, headerLength, readHeader } from "../safetensors/header.ts";
+import { readJsonObject } from "../safetensors/json.ts";
+import { packedBytes } from "./codes.ts";
+import type { Fields, PackedLayer } from "./layer.ts";
+import { PackedWeight } from "./weight.ts";
+
+export const version = 1;
+const key = "bitgrad.packed";
+
+interface Stored {
+  readonly dtype: "U8" | "F16" | "F32";
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+const bytesOf = (array: Uint8Array | Uint16Array | Float32Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+/** The tensors of a file by name, and the description that names them. */
+class Writer {
+  readonly tensors = new Map<string, Stored>();
+  private readonly names = new Map<PackedWeight, Record<string, unknown>>();
+
+  describe(value: unknown, path: string): unknown {
+    if (value instanceof PackedWeight) return this.weight(value, path);
+    if (value instanceof Float32Array) {
+      this.floats(path, value, [value.length]);
+      return { tensor: path };
+    }
+    if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
+    if (typeof value !== "object" || value === null) return value;
+    const fields = Object.entries(value).map(([name, field]) => [
+      name,
+      this.describe(field, path === "" ? name : `${path}.${name}`),
+    ]);
+    return Object.fromEntries(fields);
+  }
+
+  private floats(name: string, data: Float32Array, shape: readonly number[]): void {
+    // A copy: the heap's memory may be shared, which not every sink takes.
+    this.tensors.set(name, { dtype: "F32", shape, bytes: bytesOf(data.slice()) });
+  }
+
+  /** A weight that layers share is stored once. */
+  private weight(weight: PackedWeight, path: string): unknown {
+    const known = this.names.get(weight);
+    if (known) return known;
+    const { rows, columns, floats, coded } = weight;
+    let described: Record<string, unknown> = { weight: path, rows, columns, bits: 32 };
+    if (coded === null) this.floats(path, floats!, [rows, columns]);
+    else {
+      const { bits, signed, codes, scale, group, scaleType, codebook } = coded;
+      described = { weight: path, rows, columns, bits, signed, group, codebook };
+      this.tensors.set(`${path}.codes`, {
+        dtype: "U8",
+        shape: [rows, packedBytes(columns, bits)],
+        bytes: codes,
+      });
+      const shape = group === null ? [scale.length] : [rows, Math.ceil(columns / group)];
+      if (scaleType === "float16") {
+        this.tensors.set(`${path}.scale`, { dtype: "F16", shape, bytes: bytesOf(toFloat16(scale)) });
+      } else this.floats(`${path}.scale`, scale, shape);
+    }
+    this.names.set(weight, described);
+    return described;
+  }
+}
+
+/** The bytes of a file that holds a packed layer and all below it. */
+export function writePacked(root: PackedLayer): Uint8Array {
+  const writer = new Writer();
+  const model = writer.describe(root, "");
+  const width = { F32: 4, F16: 2, U8: 1 };
+  // Wide elements first: with the header padded to eight bytes every tensor is then aligned.
+  const stored = [...writer.tensors].sort(([, a], [, b]) => width[b.dtype] - width[a.dtype]);
+  const header: Record<string, unknown> = {
+    __metadata__: { [key]: JSON.stringify({ version, model }) },
+  };
+  let at = 0;
+  for (const [name, { dtype, shape, bytes }] of stored) {
+    header[name] = { dtype, shape, data_offsets: [at, at + bytes.length] };
+    at += bytes.length;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const start = 8 + Math.ceil(json.length / 8) * 8;
+  const file = new Uint8Array(start + at).fill(0x20, 8, start);
+  file.set(json, 8);
+  new DataView(file.buffer).setUint32(0, start - 8, true);
+  let to = start;
+  for (const [, { bytes }] of stored) {
+    file.set(bytes, to);
+    to += bytes.length;
+  }
+  return file;
+}
+
+/** Makes a layer of a kind from its fields, which it checks. */
+export type Kinds = Readonly<Record<string, new (fields: Fields) => PackedLayer>>;
+
+class Reader {
+  private readonly file: Uint8Array;
+  private readonly entries: ReadonlyMap<string, Entry>;
+  private readonly kinds: Kinds;
+  private readonly weights = new Map<string, PackedWeight>();
+
+  constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>, kinds: Kinds) {
+    this.file = file;
+    this.entries = entries;
+    this.kinds = kinds;
+  }
+
+  private bytes(name: unknown, format: string, size: number): Uint8Array {
+    const entry = typeof name === "string" ? this.entries.get(name) : undefined;
+    if (!entry || entry.format !== format) {
+      throw new FormatError(`loadPacked: the file lacks a tensor of ${format}, got ${show(name)}`);
+    }
+    if (entry.to - entry.from !== size) {
+      throw new FormatError(
+        `loadPacked: ${show(name)} must have ${size} bytes, got ${entry.to - entry.from}`,
+      );
+    }
+    // A copy, so that the file may go, and that the numbers are aligned wherever it lay.
+    return this.file.slice(entry.from, entry.to);
+  }
+
+  private floats(name: unknown, length: number): Float32Array {
+    return new Float32Array(this.bytes(name, "F32", length * 4).buffer);
+  }
+
+  /** What a description stands for. */
+  read(value: unknown): unknown {
+    if (Array.isArray(value)) return value.map((item) => this.read(item));
+    if (!isPlainObject(value)) return value;
+    if (Object.hasOwn(value, "weight") && typeof value.weight === "string") return this.weight(value);
+    if (Object.hasOwn(value, "tensor")) {
+      const entry = this.entries.get(String(value.tensor));
+      return this.floats(value.tensor, entry ? (entry.to - entry.from) / 4 : 0);
+    }
+    const fields = Object.fromEntries(Object.entries(value).map(([name, field]) => [name, this.read(field)]));
+    if (!Object.hasOwn(fields, "kind") || typeof fields.kind !== "string") return fields;
+    // An input is plain data with a kind of its own.
+    if (!Object.hasOwn(this.kinds, fields.kind)) return fields;
+    return new this.kinds[fields.kind](fields);
+  }
+
+  private weight(given: Record<string, unknown>): PackedWeight {
+    const { weight: name, rows, columns, bits, signed, group = null, codebook = null } = given;
+    const known = this.weights.get(name as string);
+    if (known) return known;
+    const isCount = (n: unknown): n is number =>
+      Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) < 2 ** 31;
+    const levels = (c: unknown): c is number[] | null =>
+      c === null || (Array.isArray(c) && c.length <= 256 && c.every((level) => Number.isFinite(level)));
+    if (
+      !isCount(rows) ||
+      !isCount(columns) ||
+      !isCount(bits) ||
+      !levels(codebook) ||
+      (group !== null && !(isCount(group) && group > 0))
+    ) {
+      throw new FormatError(
+        `loadPacked: a weight's sizes must be counts, got ${show([rows, columns, bits, group])}`,
+      );
+    }
+    const made =
+      bits === 32
+        ? this.floatWeight(name as string, rows, columns)
+        : this.codedWeight({
+            name: name as string,
+            rows,
+            columns,
+            bits,
+            signed: signed === true,
+            group,
+            codebook,
+          });
+    this.weights.set(name as string, made);
+    return made;
+  }
+
+  private floatWeight(name: string, rows: number, columns: number): PackedWeight {
+    return PackedWeight.ofFloats(this.floats(name, rows * columns), rows, columns);
+  }
+
+  private codedWeight({
+    name,
+    rows,
+    columns,
+    bits,
+    signed,
+    group,
+    codebook,
+  }: {
+    name: string;
+    rows: number;
+    columns: number;
+    bits: number;
+    signed: boolean;
+    group: number | null;
+    codebook: readonly number[] | null;
+  }): PackedWeight {
+    if (bits < 1 || bits > 8) throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
+    const codes = this.bytes(`${name}.codes`, "U8", rows * packedBytes(columns, bits));
+    const entry = this.entries.get(`${name}.scale`);
+    const half = entry?.format === "F16";
+    const size = entry ? entry.to - entry.from : 0;
+    const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", size);
+    const scale = half ? widenFloat16(new Uint16Array(raw.buffer)) : new Float32Array(raw.buffer);
+    const scaleType = half ? "float16" : "float32";
+    return PackedWeight.ofCodes({ rows, columns, bits, signed, codes, scale, group, scaleType, codebook });
+  }
+}
+
+/** The layer that a file holds. Throws FormatError for a file that is broken in any way, or of another version. */
+export function readPacked(bytes: Uint8Array | ArrayBuffer, kinds: Kinds): PackedLayer {
+  if (!(bytes instanceof Uint8Array || bytes instanceof ArrayBuffer)) {
+    throw new OptionError(`loadPacked: expected the bytes of a file, got ${show(bytes)}`);
+  }
+  const file =
+    bytes instanceof ArrayBuffer
+      ? new Uint8Array(bytes)
+      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  const start = 8 + headerLength(file, file.length);
+  const { entries, metadata } = readHeader(file.subarray(8, start), file.length - start);
+  if (!Object.hasOwn(metadata, key)) {
+    throw new FormatError(`loadPacked: not a packed model, got metadata ${show(Object.keys(metadata))}`);
+  }
+  const described = readJsonObject("loadPacked", new TextEncoder().encode(metadata[key]));
+  if (described.version !== version) {
+    throw new FormatError(`loadPacked: reads version ${version}, got ${show(described.version)}`);
+  }
+  const root = new Reader(file.subarray(start), entries, kinds).read(described.model);
+  if (!isPlainObject(root) && typeof (root as PackedLayer | null)?.kind === "string")
+    return root as PackedLayer;
+  throw new FormatError(
+    `loadPacked: the file must hold a layer of a known kind, got ${show((root as PackedLayer | null)?.kind)}`,
+  );
+}

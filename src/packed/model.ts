@@ -1,0 +1,135 @@
+/** PackedModel: a model for inference alone. */
+
+import { OptionError, ShapeError, show } from "../errors.ts";
+import {
+  type GenerateOptions,
+  generateFrom,
+  type Reader,
+  type StreamOptions,
+  streamFrom,
+} from "../generation.ts";
+import { PackedAttention } from "./attention.ts";
+import { PackedConv2d } from "./conv.ts";
+import { type Kinds, readPacked, writePacked } from "./file.ts";
+import { PackedLanguage } from "./language.ts";
+import type { PackedLayer } from "./layer.ts";
+import { PackedEmbedding, PackedLinear } from "./linear.ts";
+import { PackedNorm } from "./norm.ts";
+import { PackedBatchNorm, PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
+import { PackedBlock, PackedFeedForward } from "./transformer.ts";
+import { checkValues, copied, inArena, type Values } from "./values.ts";
+import { PackedWeight } from "./weight.ts";
+
+const kinds: Kinds = {
+  linear: PackedLinear,
+  embedding: PackedEmbedding,
+  conv2d: PackedConv2d,
+  norm: PackedNorm,
+  batchNorm: PackedBatchNorm,
+  attention: PackedAttention,
+  feedForward: PackedFeedForward,
+  block: PackedBlock,
+  function: PackedFunction,
+  sequential: PackedSequential,
+  language: PackedLanguage,
+};
+
+/** A packed layer and all below it: runs on typed arrays, on the SIMD heap where there is one, without autograd. */
+export class PackedModel {
+  readonly root: PackedLayer;
+
+  constructor(root: PackedLayer) {
+    if (typeof root?.kind !== "string" || !(root instanceof (kinds[root.kind] ?? Array))) {
+      throw new OptionError(`PackedModel: needs a packed layer, got ${show(root)}`);
+    }
+    this.root = root;
+  }
+
+  /** Bytes of all codes, scales and float32 numbers, shared ones once: the size of a file but for its header. */
+  get byteLength(): number {
+    const seen = new Set<object>();
+    let sum = 0;
+    const visit = (value: unknown): void => {
+      if (typeof value !== "object" || value === null || seen.has(value)) return;
+      seen.add(value);
+      if (value instanceof PackedWeight) sum += value.byteLength;
+      else if (value instanceof Float32Array) sum += value.byteLength;
+      else if (!ArrayBuffer.isView(value)) Object.values(value).forEach(visit);
+    };
+    visit(this.root);
+    return sum;
+  }
+
+  /**
+   * Runs the model on float32 values, or on ids: for a language model ids (B, T) give logits (B, T, V). Throws ShapeError for
+   * shapes that do not fit, BitgradError for numbers that are not finite.
+   */
+  forward(x: Values | Ids): Values {
+    const { root } = this;
+    if (root instanceof PackedLanguage || root instanceof PackedEmbedding) {
+      const { data, shape } = (x ?? {}) as Ids;
+      if (!Array.isArray(shape) || typeof data?.length !== "number") {
+        throw new ShapeError(`forward: needs ids as { data, shape }, got ${show(x)}`);
+      }
+      return inArena(() => root.forward(data, shape), copied);
+    }
+    const given = checkValues("forward", x as Values);
+    const run = () =>
+      root instanceof PackedAttention
+        ? root.forward(given, { causal: false, cache: null })
+        : (root as PackedStep).forward(given);
+    return inArena(run, copied);
+  }
+
+  /** The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values. Throws OptionError for other models. */
+  stream(
+    prompt: ArrayLike<number>,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+  ): Generator<number, void, undefined> {
+    return streamFrom(this.reader(), prompt, options);
+  }
+
+  /** The tokens after the prompt, all at once. */
+  generate(
+    prompt: ArrayLike<number>,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+  ): number[] {
+    return generateFrom(this.reader(), prompt, options);
+  }
+
+  /** The file of this model, which `loadPacked` reads: docs/formats.md. */
+  toBytes(): Uint8Array {
+    return writePacked(this.root);
+  }
+
+  private reader(): Reader {
+    const { root } = this;
+    if (!(root instanceof PackedLanguage)) {
+      throw new OptionError(`generate: needs a language model, got ${show(root.kind)}`);
+    }
+    const caches = root.newCache();
+    return {
+      context: root.context,
+      get length() {
+        return caches[0]?.length ?? 0;
+      },
+      read: (ids) => inArena(() => root.forward(ids, [1, ids.length], caches, true), copied).data,
+      clear() {
+        for (const cache of caches) cache.clear();
+      },
+    };
+  }
+}
+
+/** Integers with a shape. */
+export interface Ids {
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly number[];
+}
+
+/**
+ * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
+ * truncated, broken in any way, or of another version.
+ */
+export const loadPacked = (bytes: Uint8Array | ArrayBuffer): PackedModel =>
+  new PackedModel(readPacked(bytes, kinds));

@@ -1,0 +1,144 @@
+/** Quantizers of a layer's input: dynamic, static and signs. */
+
+import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import type { Conv2d } from "../nn/conv.ts";
+import type { Linear } from "../nn/linear.ts";
+import type { InputQuantizer } from "../nn/packing.ts";
+import { straightThrough } from "../ops/binary.ts";
+import type { PackedInput } from "../packed/input.ts";
+import type { Tensor } from "../tensor.ts";
+import { fakeQuantize, quantize } from "./contract.ts";
+import { integerConv2d, integerLinear } from "./integer.ts";
+import { minMax, type Observer } from "./observers.ts";
+import type { QuantParams } from "./params.ts";
+import { frozenCodes } from "./quantizer.ts";
+import { isSigns, type QuantSpec, respec, spec } from "./spec.ts";
+
+/** Makes the input quantizer of one layer. */
+export type InputConfig = () => InputStage;
+
+/**
+ * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
+ * the integer way.
+ */
+export class InputStage implements InputQuantizer {
+  training = true;
+  frozen = false;
+  observing = false;
+  /** How a position of a linear layer is quantized; a convolution takes one scale for all of its input. */
+  readonly spec: QuantSpec;
+  readonly observer: Observer | null;
+  /** Of a static input, after calibration. */
+  scale: Tensor | null = null;
+  zeroPoint: Tensor | null = null;
+
+  constructor(given: QuantSpec, observer: Observer | null) {
+    this.spec = given;
+    this.observer = observer;
+  }
+
+  linear(x: Tensor, layer: Linear): Tensor {
+    return this.run(
+      x,
+      this.spec,
+      layer,
+      (y) => y.linear(layer.weight.effective(), layer.bias?.effective()),
+      (q) => integerLinear(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer.bias),
+    );
+  }
+
+  conv2d(x: Tensor, layer: Conv2d): Tensor {
+    const { stride, padding, dilation, groups } = layer;
+    const options = { stride, padding, dilation, groups };
+    const whole = respec(this.spec, { granularity: "tensor" });
+    return this.run(
+      x,
+      whole,
+      layer,
+      (y) => y.conv2d(layer.weight.effective(), layer.bias?.effective(), options),
+      (q) => integerConv2d(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
+    );
+  }
+
+  private run(
+    x: Tensor,
+    how: QuantSpec,
+    { weight }: Linear | Conv2d,
+    float: (x: Tensor) => Tensor,
+    integer: (how: QuantSpec) => Tensor,
+  ): Tensor {
+    if (this.observing) {
+      this.observer?.observe(x.detach());
+      return float(x);
+    }
+    if (this.frozen && !this.training && frozenCodes(weight)) return integer(how);
+    if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
+    // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
+    return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));
+  }
+
+  /** Fixed scales, null where they follow the input. Throws StageError before calibration. */
+  private params(): QuantParams | null {
+    if (this.observer === null) return null;
+    if (this.scale === null) {
+      throw new StageError("input: static scales must be calibrated, got none; call calibrate first");
+    }
+    return { scale: this.scale, zeroPoint: this.zeroPoint };
+  }
+
+  /** Takes the scales from what was observed. */
+  settle(): void {
+    if (this.observer === null) return;
+    const { scale, zeroPoint } = this.observer.params();
+    this.scale = scale;
+    this.zeroPoint = zeroPoint;
+  }
+
+  toPacked(): PackedInput {
+    if (!this.frozen)
+      throw new StageError("pack: the input's scales must be fixed, got none; call freeze first");
+    if (isSigns(this.spec)) return { kind: "signs" };
+    const { bits, qmin, qmax } = this.spec;
+    if (this.observer === null) return { kind: "dynamic", bits };
+    const { scale, zeroPoint } = this.params()!;
+    return {
+      kind: "static",
+      scale: scale.item(),
+      zeroPoint: zeroPoint?.item() ?? 0,
+      least: qmin,
+      most: qmax,
+    };
+  }
+}
+
+/** Symmetric codes with a scale for every position, found anew each time; for a convolution one for its whole input. */
+export function dynamicInput(options?: { bits?: number }): InputConfig {
+  const { bits } = readOptions("dynamicInput", options, { bits: 8 });
+  if (bits < 2)
+    throw new OptionError(
+      `dynamicInput: bits must be an integer from 2 to 8, got ${show(bits)}; use signInput()`,
+    );
+  const each = spec({ bits, granularity: "token" });
+  return () => new InputStage(each, null);
+}
+
+/** Codes with one scale and zero point, which `calibrate` finds by an observer of each layer. */
+export function staticInput(options?: {
+  bits?: number;
+  scheme?: "symmetric" | "affine";
+  observer?: (spec: QuantSpec) => Observer;
+}): InputConfig {
+  const { bits, scheme, observer } = readOptions("staticInput", options, {
+    bits: 8,
+    scheme: "affine" as "symmetric" | "affine",
+    observer: minMax,
+  });
+  const whole = spec({ bits, scheme });
+  return () => new InputStage(whole, observer(whole));
+}
+
+/** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */
+export const signInput = (): InputConfig => {
+  const signs = spec({ bits: 1, granularity: "token" });
+  return () => new InputStage(signs, null);
+};

@@ -1,0 +1,47 @@
+/**
+ * Layers computed the integer way, in ops: codes, exact integer sums, then the scales in the order of the packed kernels. What
+ * packed inference gives is equal to this, bit for bit.
+ */
+
+import type { Conv2d } from "../nn/conv.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import type { Tensor } from "../tensor.ts";
+import type { QTensor } from "./contract.ts";
+import { isSigns } from "./spec.ts";
+
+/** code − zero point, as doubles, whose sums are exact. */
+function integers({ codes, zeroPoint }: QTensor): Tensor {
+  const wide = (codes as Tensor).to("float64");
+  return zeroPoint ? wide.sub(zeroPoint.to("float64")) : wide;
+}
+
+/** The scales of the input; signs have none. */
+const inputScaled = (f: Tensor, { scale, spec }: QTensor): Tensor => (isSigns(spec) ? f : f.mul(scale));
+
+/** (…, out) of (…, in) and a weight (out, in). */
+export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | null): Tensor {
+  const [left, right] = [integers(x), integers(weight)];
+  const { granularity } = weight.spec;
+  const [rows, k] = weight.shape;
+  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
+  const scales = weight.scale.reshape([weight.scale.size === 1 ? 1 : rows, -1]);
+  let f: Tensor | null = null;
+  for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
+    const columns: [number, number] = [from, Math.min(k, from + group)];
+    const part = left.slice([...Array<null>(left.rank - 1).fill(null), columns]);
+    const sums = part.matmul(right.slice([null, columns]), { transposeB: true }).to("float32");
+    const scaled = sums.mul(scales.slice([null, [g, g + 1]]).reshape([-1]));
+    f = f === null ? scaled : f.add(scaled);
+  }
+  const y = inputScaled(f!, x);
+  return bias ? y.add(bias.effective()) : y;
+}
+
+/** (N, O, H', W') of (N, C, H, W) with one scale, and filters with one scale or one each. Padding counts as 0. */
+export function integerConv2d(x: QTensor, weight: QTensor, layer: Conv2d): Tensor {
+  const { stride, padding, dilation, groups, bias } = layer;
+  const options = { stride, padding, dilation, groups };
+  const sums = integers(x).conv2d(integers(weight), null, options).to("float32");
+  const y = inputScaled(sums.mul(weight.scale.reshape([-1, 1, 1])), x);
+  return bias ? y.add(bias.effective().reshape([-1, 1, 1])) : y;
+}

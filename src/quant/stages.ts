@@ -1,0 +1,138 @@
+/** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
+
+import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { isLayer } from "../nn/layer.ts";
+import { whileEvaluating } from "../nn/modes.ts";
+import { Packer } from "../nn/packing.ts";
+import { findParameters, namedParameters, walk } from "../nn/tree.ts";
+import { PackedModel } from "../packed/model.ts";
+import { scope } from "../storage.ts";
+import { noGrad } from "../tape.ts";
+import { InputStage } from "./inputs.ts";
+import type { Plan } from "./plan.ts";
+import { QuantizedTransform, quantizedTransform } from "./quantizer.ts";
+
+/** A layer that can quantize its input. */
+interface Quantizable {
+  inputQuantizer: InputStage | null;
+}
+
+function inputStages(model: object): InputStage[] {
+  const found = new Set<InputStage>();
+  walk(model, (item) => {
+    if (item instanceof InputStage) found.add(item);
+    return true;
+  });
+  return [...found];
+}
+
+const weightsOf = (model: object) =>
+  namedParameters(model).filter(([, parameter]) => quantizedTransform(parameter) !== null);
+
+/** Throws StageError unless the model was prepared and not frozen. */
+function checkLive(op: string, model: object): void {
+  const weights = weightsOf(model);
+  if (weights.length === 0) {
+    throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
+  }
+  if (weights.some(([, parameter]) => quantizedTransform(parameter)!._frozen)) {
+    throw new StageError(
+      `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
+    );
+  }
+}
+
+/**
+ * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in place,
+ * and returns the model. Throws StageError for a parameter that is quantized already, OptionError for a layer that cannot
+ * quantize its input.
+ */
+export function prepare<M extends object>(model: M, plan: Plan): M {
+  if (typeof plan?.explain !== "function")
+    throw new OptionError(`prepare: needs a plan, got ${show(plan)}; wrap it: plan({ default: … })`);
+  const planned = plan.explain(model).filter(({ config }) => config !== null);
+  const owners = findParameters(model);
+  const inputs: [layer: Quantizable, make: () => InputStage][] = [];
+  for (const { path, parameter, config } of planned) {
+    if (quantizedTransform(parameter))
+      throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
+    const { input } = config!;
+    if (!input) continue;
+    const layers = owners.filter(({ item, owner }) => item === parameter && "inputQuantizer" in owner);
+    // A table of rows has ids for its input: nothing to quantize, unless a product is tied to it.
+    for (const { owner } of layers) inputs.push([owner as Quantizable, input]);
+  }
+  for (const { parameter, config } of planned)
+    parameter.transforms.push(new QuantizedTransform(config!.weight));
+  for (const [layer, make] of inputs) layer.inputQuantizer = make();
+  return model;
+}
+
+/**
+ * Runs batches through a prepared model and fixes the scales of its static inputs. A batch is what `forward` takes, unless
+ * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, or frozen, and without batches.
+ */
+export async function calibrate<M extends object, B>(
+  model: M,
+  batches: Iterable<B> | AsyncIterable<B>,
+  options?: { forward?: ((batch: B) => unknown) | null },
+): Promise<M> {
+  const { forward } = readOptions("calibrate", options, { forward: null as ((batch: B) => unknown) | null });
+  checkLive("calibrate", model);
+  if (forward === null && !isLayer(model)) {
+    throw new OptionError(`calibrate: the model must have forward, got ${show(model)}; pass { forward }`);
+  }
+  const run = forward ?? ((batch: B) => (model as { forward(x: B): unknown }).forward(batch));
+  const stages = inputStages(model).filter(({ observer }) => observer !== null);
+  for (const stage of stages) stage.observing = true;
+  let count = 0;
+  try {
+    for await (const batch of batches) {
+      whileEvaluating(model, () => noGrad(() => scope(() => void run(batch))));
+      count++;
+    }
+  } finally {
+    for (const stage of stages) stage.observing = false;
+  }
+  if (count === 0) throw new StageError("calibrate: needs at least one batch, got none");
+  for (const stage of stages) stage.settle();
+  return model;
+}
+
+/**
+ * Fixes every code and scale, in place, and returns the model. In evaluation mode a layer whose input is quantized then computes
+ * the integer way, exactly as its packed twin will. Throws StageError for a model that is not prepared, frozen already, or has
+ * static inputs that were not calibrated.
+ */
+export function freeze<M extends object>(model: M): M {
+  checkLive("freeze", model);
+  const stages = inputStages(model);
+  if (stages.some(({ observer, scale }) => observer !== null && scale === null)) {
+    throw new StageError(
+      "freeze: static inputs must be calibrated, got some without scales; call calibrate first",
+    );
+  }
+  for (const [, parameter] of weightsOf(model)) {
+    noGrad(() => {
+      let weight = parameter.value;
+      for (const transform of parameter.transforms) {
+        if (transform instanceof QuantizedTransform) transform.freeze(weight);
+        weight = transform.apply(weight);
+      }
+    });
+    parameter.trainable = false;
+  }
+  for (const stage of stages) stage.frozen = true;
+  return model;
+}
+
+/**
+ * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for the rest.
+ * Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
+ */
+export function pack(model: object): PackedModel {
+  if (typeof model !== "object" || model === null) {
+    throw new OptionError(`pack: needs a model, got ${show(model)}`);
+  }
+  return new PackedModel(new Packer().layer(model));
+}

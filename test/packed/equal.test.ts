@@ -1,0 +1,175 @@
+import { noGrad, Rng, randn, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
+import { Gpt } from "bitgrad/models";
+import { BatchNorm2d, Conv2d, clone, evaluate, Linear, MultiHeadAttention, Sequential } from "bitgrad/nn";
+import { loadPacked } from "bitgrad/packed";
+import {
+  binaryDynamic,
+  binarySigns,
+  calibrate,
+  freeze,
+  int4Dynamic,
+  int8Dynamic,
+  int8Static,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  ternaryDynamic,
+} from "bitgrad/quant";
+import { afterEach, describe, expect, it } from "vitest";
+
+const configs: [name: string, config: QuantConfig][] = [
+  ["int8 × int8", int8Dynamic()],
+  ["int8 × uint8, static", int8Static()],
+  ["int8 × int8, static", int8Static({ scheme: "symmetric" })],
+  ["int4 in groups of 32 × int8", int4Dynamic()],
+  ["int4 in groups of 24 × int8", int4Dynamic({ group: 24 })],
+  ["ternary × int8", ternaryDynamic()],
+  ["ternary, one scale × int8", ternaryDynamic({ granularity: "tensor" })],
+  ["1 bit × int8", binaryDynamic()],
+  ["1 bit × 1 bit", binarySigns()],
+];
+
+const bits = ({ data }: { data: ArrayLike<number> }): number[] =>
+  Array.from(new Uint32Array(Float32Array.from(data).buffer));
+const random = (shape: number[], seed = 3): Tensor => randn(shape, { rng: new Rng(seed) });
+const values = (x: Tensor) => ({ data: x.data as Float32Array, shape: x.shape });
+
+/** The frozen model and its packed twin, which went through a file. */
+async function twins<M extends object>(model: M, config: QuantConfig, x: Tensor) {
+  prepare(model, plan({ default: config }));
+  if (config.input?.().observer) await calibrate(model, [x]);
+  const packed = pack(evaluate(freeze(model)));
+  return { model, packed: loadPacked(packed.toBytes()), fresh: packed };
+}
+
+afterEach(() => useBackend("simd"));
+
+describe.each(["simd", "reference"] as const)(
+  "on %s kernels the packed layer is bitwise the frozen one",
+  (backend) => {
+    it.each(configs)("linear, %s", async (_, config) => {
+      useBackend(backend);
+      for (const [m, k, n] of [
+        [1, 33, 7],
+        [5, 64, 16],
+        [3, 129, 40],
+        [2, 7, 1],
+      ]) {
+        const x = random([m, k]);
+        const { model, packed } = await twins(new Linear(k, n, { rng: new Rng(k) }), config, x);
+        const want = noGrad(() => scope(() => model.forward(x)));
+        expect(bits(packed.forward(values(x)))).toEqual(bits(want));
+        // It is a product after all: close to that of the latent weights.
+        expect(want.shape).toEqual([m, n]);
+      }
+    });
+
+    it.each(configs)("attention, %s", async (_, config) => {
+      useBackend(backend);
+      const x = random([2, 17, 64]);
+      const attention = new MultiHeadAttention(64, 4, { kvHeads: 2, rotary: true, rng: new Rng(1) });
+      const { model, packed } = await twins(attention, config, x);
+      const want = noGrad(() => scope(() => model.forward(x)));
+      expect(bits(packed.forward(values(x)))).toEqual(bits(want));
+    });
+
+    it.each(configs.filter(([name]) => !name.includes("groups")))("convolution, %s", async (_, config) => {
+      useBackend(backend);
+      for (const options of [
+        { padding: 1 },
+        { stride: 2, groups: 2, padding: 1 },
+        { dilation: 2, groups: 4, bias: false },
+      ]) {
+        const x = random([2, 4, 9, 8]);
+        const conv = new Conv2d(4, 8, 3, { ...options, rng: new Rng(2) });
+        const { model, packed } = await twins(conv, config, x);
+        const want = noGrad(() => scope(() => model.forward(x)));
+        const got = packed.forward(values(x));
+        expect(got.shape).toEqual(want.shape);
+        expect(bits(got)).toEqual(bits(want));
+      }
+    });
+
+    it.each(configs)("a GPT, %s", async (_, config) => {
+      useBackend(backend);
+      const ids = tensor(
+        [
+          Array.from({ length: 32 }, (_, i) => (i * 7) % 60),
+          Array.from({ length: 32 }, (_, i) => (i * 11) % 60),
+        ],
+        { dtype: "int32" },
+      );
+      const gpt = new Gpt({
+        vocabulary: 60,
+        context: 32,
+        dim: 64,
+        layers: 2,
+        heads: 4,
+        initStd: 0.2,
+        rng: new Rng(5),
+      });
+      const { model, packed } = await twins(gpt, config, ids);
+      const want = noGrad(() => scope(() => model.forward(ids)));
+      const got = packed.forward({ data: ids.data as Int32Array, shape: ids.shape });
+      expect(bits(got)).toEqual(bits(want));
+    });
+  },
+);
+
+it("a packed GPT generates the tokens of the frozen one, past the end of its context", async () => {
+  useBackend("reference");
+  const gpt = new Gpt({
+    vocabulary: 60,
+    context: 12,
+    dim: 32,
+    layers: 2,
+    heads: 4,
+    initStd: 0.2,
+    rng: new Rng(5),
+  });
+  const { model, packed } = await twins(gpt, ternaryDynamic(), tensor([[1]], { dtype: "int32" }));
+  for (const temperature of [0, 1]) {
+    const options = () => ({ maxTokens: 30, temperature, rng: new Rng(9) });
+    expect(packed.generate([3, 1, 4], options())).toEqual(model.generate([3, 1, 4], options()));
+    expect([...packed.stream([3, 1, 4], options())]).toEqual(model.generate([3, 1, 4], options()));
+  }
+});
+
+it("a network of convolutions, batch norm and functions packs as a whole", async () => {
+  const net = () =>
+    new Sequential(
+      new Conv2d(3, 8, 3, { padding: 1, rng: new Rng(1) }),
+      new BatchNorm2d(8),
+      relu,
+      new Conv2d(8, 8, 3, { rng: new Rng(2) }),
+    );
+  const x = random([2, 3, 12, 12]);
+  for (const [, config] of configs.filter(([name]) => !name.includes("groups"))) {
+    const model = net();
+    (model[1] as BatchNorm2d).forward(random([4, 8, 5, 5], 8));
+    const { packed } = await twins(model, config, x);
+    expect(bits(packed.forward(values(x)))).toEqual(bits(noGrad(() => scope(() => model.forward(x)))));
+  }
+});
+
+it("a model that is not quantized packs as float32", () => {
+  const gpt = evaluate(
+    new Gpt({ vocabulary: 60, context: 32, dim: 64, layers: 2, heads: 4, rng: new Rng(5) }),
+  );
+  const ids = tensor([Array.from({ length: 32 }, (_, i) => i)], { dtype: "int32" });
+  const got = pack(gpt).forward({ data: ids.data as Int32Array, shape: ids.shape });
+  expect(bits(got)).toEqual(bits(noGrad(() => scope(() => gpt.forward(ids)))));
+});
+
+it("clones quantize for themselves", async () => {
+  const x = random([4, 32]);
+  const one = prepare(new Linear(32, 8, { rng: new Rng(1) }), plan({ default: int8Static() }));
+  const other = clone(one);
+  await calibrate(one, [x]);
+  await calibrate(other, [x.mul(10)]);
+  freeze(other);
+  expect(one.inputQuantizer).toMatchObject({ frozen: false });
+  const scale = (layer: Linear) => (layer.inputQuantizer as never as { scale: Tensor }).scale.item();
+  expect(scale(other) / scale(one)).toBeCloseTo(10, 4);
+});
