@@ -16,6 +16,8 @@ import * as normReference from "../kernels/norm/reference.ts";
 import * as normSimd from "../kernels/norm/simd.ts";
 import * as optimizerReference from "../kernels/optimizer/reference.ts";
 import * as optimizerSimd from "../kernels/optimizer/simd.ts";
+import * as packReference from "../kernels/pack/reference.ts";
+import * as packSimd from "../kernels/pack/simd.ts";
 import * as poolReference from "../kernels/pool/reference.ts";
 import * as poolSimd from "../kernels/pool/simd.ts";
 import * as reduceReference from "../kernels/reduce/reference.ts";
@@ -52,8 +54,8 @@ const active = (): BackendName => {
   return current.name;
 };
 
-/** Whether tensors of a scope should lie on the SIMD heap. */
-export const usesHeap = (): boolean => active() === "simd";
+/** Whether SIMD kernels run, and tensors of a scope lie on their heap. */
+export const usesSimd = (): boolean => active() === "simd";
 
 /** The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. */
 const fastest =
@@ -64,38 +66,61 @@ const fastest =
   };
 
 // What SIMD serves; ops import these. All else runs on the reference, which its op imports.
-export const gemm = fastest(gemmReference.gemm, gemmSimd.gemm);
-export const unary = fastest(elementwiseReference.unary, elementwiseSimd.unary);
-export const unaryGrad = fastest(elementwiseReference.unaryGrad, elementwiseSimd.unaryGrad);
-export const binary = fastest(elementwiseReference.binary, elementwiseSimd.binary);
-export const select = fastest(elementwiseReference.select, elementwiseSimd.select);
-export const sum = fastest(reduceReference.sum, reduceSimd.sum);
-export const fold = fastest(reduceReference.fold, reduceSimd.fold);
-export const softmax = fastest(softmaxReference.softmax, softmaxSimd.softmax);
-export const softmaxGrad = fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad);
-export const logSoftmax = fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax);
-export const logSoftmaxGrad = fastest(softmaxReference.logSoftmaxGrad, softmaxSimd.logSoftmaxGrad);
-export const crossEntropy = fastest(lossReference.crossEntropy, lossSimd.crossEntropy);
-export const crossEntropyGrad = fastest(lossReference.crossEntropyGrad, lossSimd.crossEntropyGrad);
-export const layerNorm = fastest(normReference.layerNorm, normSimd.layerNorm);
-export const layerNormGrad = fastest(normReference.layerNormGrad, normSimd.layerNormGrad);
-export const rmsNorm = fastest(normReference.rmsNorm, normSimd.rmsNorm);
-export const rmsNormGrad = fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad);
-export const strided = fastest(movementReference.strided, movementSimd.strided);
-export const scatterStrided = fastest(movementReference.scatterStrided, movementSimd.scatterStrided);
-export const permute = fastest(movementReference.permute, movementSimd.permute);
-export const attention = fastest(attentionReference.attention, attentionSimd.attention);
-export const attentionGrad = fastest(attentionReference.attentionGrad, attentionSimd.attentionGrad);
-export const conv2d = fastest(convReference.conv2d, convSimd.conv2d);
-export const conv2dInputGrad = fastest(convReference.conv2dInputGrad, convSimd.conv2dInputGrad);
-export const conv2dWeightGrad = fastest(convReference.conv2dWeightGrad, convSimd.conv2dWeightGrad);
-export const maxPool2dIndices = fastest(poolReference.maxPool2dIndices, poolSimd.maxPool2dIndices);
-export const avgPool2d = fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
-export const avgPool2dGrad = fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
-export const adam = fastest(optimizerReference.adam, optimizerSimd.adam);
-export const sgd = fastest(optimizerReference.sgd, optimizerSimd.sgd);
-export const lion = fastest(optimizerReference.lion, optimizerSimd.lion);
-export const signStep = fastest(optimizerReference.signStep, optimizerSimd.signStep);
+export const gemm = /* @__PURE__ */ fastest(gemmReference.gemm, gemmSimd.gemm);
+export const unary = /* @__PURE__ */ fastest(elementwiseReference.unary, elementwiseSimd.unary);
+export const unaryGrad = /* @__PURE__ */ fastest(elementwiseReference.unaryGrad, elementwiseSimd.unaryGrad);
+export const binary = /* @__PURE__ */ fastest(elementwiseReference.binary, elementwiseSimd.binary);
+export const select = /* @__PURE__ */ fastest(elementwiseReference.select, elementwiseSimd.select);
+export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum);
+export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);
+export const softmax = /* @__PURE__ */ fastest(softmaxReference.softmax, softmaxSimd.softmax);
+export const softmaxGrad = /* @__PURE__ */ fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad);
+export const logSoftmax = /* @__PURE__ */ fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax);
+export const logSoftmaxGrad = /* @__PURE__ */ fastest(
+  softmaxReference.logSoftmaxGrad,
+  softmaxSimd.logSoftmaxGrad,
+);
+export const crossEntropy = /* @__PURE__ */ fastest(lossReference.crossEntropy, lossSimd.crossEntropy);
+export const crossEntropyGrad = /* @__PURE__ */ fastest(
+  lossReference.crossEntropyGrad,
+  lossSimd.crossEntropyGrad,
+);
+export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm);
+export const layerNormGrad = /* @__PURE__ */ fastest(normReference.layerNormGrad, normSimd.layerNormGrad);
+export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm);
+export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad);
+export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
+export const scatterStrided = /* @__PURE__ */ fastest(
+  movementReference.scatterStrided,
+  movementSimd.scatterStrided,
+);
+export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
+export const attention = /* @__PURE__ */ fastest(attentionReference.attention, attentionSimd.attention);
+export const attentionGrad = /* @__PURE__ */ fastest(
+  attentionReference.attentionGrad,
+  attentionSimd.attentionGrad,
+);
+export const conv2d = /* @__PURE__ */ fastest(convReference.conv2d, convSimd.conv2d);
+export const conv2dInputGrad = /* @__PURE__ */ fastest(
+  convReference.conv2dInputGrad,
+  convSimd.conv2dInputGrad,
+);
+export const conv2dWeightGrad = /* @__PURE__ */ fastest(
+  convReference.conv2dWeightGrad,
+  convSimd.conv2dWeightGrad,
+);
+export const maxPool2dIndices = /* @__PURE__ */ fastest(
+  poolReference.maxPool2dIndices,
+  poolSimd.maxPool2dIndices,
+);
+export const avgPool2d = /* @__PURE__ */ fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
+export const avgPool2dGrad = /* @__PURE__ */ fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
+export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
+export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
+export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam);
+export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd);
+export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion);
+export const signStep = /* @__PURE__ */ fastest(optimizerReference.signStep, optimizerSimd.signStep);
 
 /** The backend in use. */
 export function backendInfo(): BackendInfo {

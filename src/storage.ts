@@ -7,7 +7,7 @@
 
 import { displace, place, view } from "../kernels/wasm/heap.ts";
 import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts";
-import { usesHeap } from "./backend.ts";
+import { usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
 import { BitgradError, OptionError, readOptions, StageError, show } from "./errors.ts";
@@ -82,7 +82,7 @@ export class Storage {
    * storage is released or collected.
    */
   pin(): void {
-    if (this.pinned || this.size < memoryState.least || this.dtype === "float64" || !usesHeap()) return;
+    if (this.pinned || this.size < memoryState.least || this.dtype === "float64" || !usesSimd()) return;
     const address = this.address || place(this.bytes);
     const array = address === 0 ? null : pinBlock(this.dtype, address, this.size);
     if (array === null) {
@@ -126,7 +126,7 @@ function leave(storage: Storage): void {
 
 /** A block: on the heap inside a scope, while its budget lasts, else an ordinary array. Unless `zeroed` it holds anything. */
 export function allocate<D extends DType>(dtype: D, size: number, zeroed = true): Storage {
-  if (memoryState.frame && size >= memoryState.least && usesHeap()) {
+  if (memoryState.frame && size >= memoryState.least && usesSimd()) {
     const address = place(size * bytesPerElement(dtype));
     if (address !== 0) {
       const array = view(dtype, address, size);

@@ -66,7 +66,10 @@ export function gemmInt(
 ): void {
   const { n, k } = weights;
   const [groups, depth, zeroX] = [groupCount(weights), groupDepth(weights), output.zeroX ?? 0];
-  const values = Int16Array.from(weights.codes, (_, at) => weightAt(weights, Math.floor(at / k), at % k));
+  const values =
+    weights.zeros === undefined
+      ? weights.codes
+      : Int16Array.from(weights.codes, (_, at) => weightAt(weights, Math.floor(at / k), at % k));
   // Without scales of its own a group is nothing apart.
   const apart = output.to !== "int32" && (output.scaleW?.length ?? 0) > n;
   for (let i = 0; i < m; i++)

@@ -2,8 +2,8 @@ import { conv2d } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { checkInput, codesOf, type PackedInput } from "./input.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { checkDepth, integerProduct } from "./product.ts";
-import { bytes, room, type Values } from "./values.ts";
+import { Product } from "./product.ts";
+import { codeRoom, room, scaleRoom, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
@@ -20,6 +20,8 @@ export class PackedConv2d implements PackedLayer {
   readonly padding: readonly [Pair, Pair];
   readonly dilation: Pair;
   readonly groups: number;
+  /** One a group; not a field of the file. */
+  readonly _products: readonly Product[];
 
   constructor(fields: Fields) {
     const read = new FieldReader("conv2d", fields);
@@ -42,7 +44,14 @@ export class PackedConv2d implements PackedLayer {
     if (this.input === null && weight.coded !== null) {
       throw new FormatError("conv2d: integer weights need an input that is quantized, got null");
     }
-    checkDepth("conv2d", this.input, weight);
+    const each = weight.rows / groups;
+    this._products = weight.floats
+      ? []
+      : Array.from({ length: groups }, (_, g) => {
+          const [from, to] = [g * each, (g + 1) * each];
+          const part = groups === 1 ? weight : weight.slice(from, to);
+          return new Product("conv2d", part, this.input, this.bias?.subarray(from, to) ?? null);
+        });
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
@@ -74,14 +83,16 @@ export class PackedConv2d implements PackedLayer {
     oh: number,
     ow: number,
   ): Float32Array {
-    const { weight, bias, kernel, stride, padding, dilation, groups } = this;
+    const { weight, kernel, stride, padding, dilation, groups } = this;
     const { codes, zeroPoint, scale } = codesOf(x, 1, x.length, this.input!);
     const k = weight.columns;
     const rows = n * oh * ow;
     const perGroup = channels / groups;
     const outPerGroup = weight.rows / groups;
     const out = room(rows * weight.rows);
-    const signed = bytes(rows * k);
+    const signed = codeRoom(rows * k);
+    // One scale for all of the input, where the product has one a row.
+    const scales = this.input!.kind === "dynamic" ? scaleRoom(rows).fill(scale![0]) : scale;
     const columns =
       codes instanceof Int8Array ? signed : new Uint8Array(signed.buffer, signed.byteOffset, rows * k);
     for (let g = 0; g < groups; g++) {
@@ -100,10 +111,7 @@ export class PackedConv2d implements PackedLayer {
                   if (at >= 0 && at < w) columns[to] = codes[from + at];
                 }
               }
-      const product = room(rows * outPerGroup);
-      const part = groups === 1 ? weight : weight.slice(g * outPerGroup, (g + 1) * outPerGroup);
-      const partBias = bias?.subarray(g * outPerGroup, (g + 1) * outPerGroup) ?? null;
-      integerProduct(product, { codes: columns, zeroPoint, scale }, rows, part, partBias);
+      const product = this._products[g].ofCodes({ codes: columns, zeroPoint, scale: scales }, rows);
       for (let image = 0; image < n; image++)
         for (let f = 0; f < outPerGroup; f++)
           for (let p = 0; p < oh * ow; p++)

@@ -36,7 +36,8 @@ class Writer {
     }
     if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
     if (typeof value !== "object" || value === null) return value;
-    const fields = Object.entries(value).map(([name, field]) => [
+    const stored = Object.entries(value).filter(([name]) => !name.startsWith("_"));
+    const fields = stored.map(([name, field]) => [
       name,
       this.describe(field, path === "" ? name : `${path}.${name}`),
     ]);

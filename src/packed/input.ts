@@ -1,8 +1,9 @@
 /** How a packed layer makes codes of its float32 input. */
 
 import { roundEven } from "../../kernels/elementwise/special.ts";
+import { quantizeBy, quantizeRows } from "../backend.ts";
 import { BitgradError, FormatError, show } from "../errors.ts";
-import { bytes } from "./values.ts";
+import { codeRoom, scaleRoom } from "./values.ts";
 
 /**
  * "dynamic": symmetric codes, a scale for every row from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
@@ -52,41 +53,56 @@ export function checkInput(input: unknown): PackedInput | null {
   return input as PackedInput;
 }
 
+/** Throws for NaN and infinity: a product with 0 is not 0 for them alone. */
+function checkFinite(x: Float32Array, length: number): void {
+  let zero = 0;
+  for (let i = 0; i < length; i++) zero += x[i] * 0;
+  if (zero === 0) return;
+  throw nonFinite(x.subarray(0, length).find((v) => !(Math.abs(v) < Infinity))!);
+}
+
+const clamp = (q: number, least: number, most: number): number => (q < least ? least : q > most ? most : q);
+
 /** Codes of m rows of k numbers: the arithmetic of `quantize`, quotients rounded to float32 and then half to even. */
 export function codesOf(x: Float32Array, m: number, k: number, input: PackedInput): Codes {
+  checkFinite(x, m * k);
+  const signed = codeRoom(m * k);
   if (input.kind === "signs") {
-    const codes = bytes(m * k);
-    for (let i = 0; i < m * k; i++) {
-      if (!(Math.abs(x[i]) < Infinity)) throw nonFinite(x[i]);
-      codes[i] = x[i] < 0 ? -1 : 1;
-    }
-    return { codes, zeroPoint: 0, scale: null };
+    for (let i = 0; i < m * k; i++) signed[i] = x[i] < 0 ? -1 : 1;
+    return { codes: signed, zeroPoint: 0, scale: null };
   }
-  if (input.kind === "static") {
-    const { scale, zeroPoint, least, most } = input;
-    const signed = bytes(m * k);
-    const codes = least < 0 ? signed : new Uint8Array(signed.buffer, signed.byteOffset, m * k);
-    for (let i = 0; i < m * k; i++) {
-      if (!(Math.abs(x[i]) < Infinity)) throw nonFinite(x[i]);
-      codes[i] = Math.min(most, Math.max(least, roundEven(Math.fround(x[i] / scale)) + zeroPoint));
-    }
-    return { codes, zeroPoint, scale: Float32Array.of(scale) };
-  }
+  if (input.kind === "static") return staticCodes(signed, x, m, k, input);
+  const scale = scaleRoom(m);
   const top = 2 ** (input.bits - 1) - 1;
-  const codes = bytes(m * k);
-  const scale = new Float32Array(m);
+  if (top === 127) quantizeRows(signed, scale, x, m, k);
+  // Fewer bits, and rows so small that their scale would not be a normal number, which `quantize` avoids.
   for (let r = 0; r < m; r++) {
-    let largest = 0;
-    for (let i = r * k; i < (r + 1) * k; i++) {
-      const size = Math.abs(x[i]);
-      if (!(size < Infinity)) throw nonFinite(x[i]);
-      if (size > largest) largest = size;
-    }
-    const s = largest === 0 ? 1 : Math.fround(Math.max(largest / top, 2 ** -126));
-    scale[r] = s;
-    for (let i = r * k; i < (r + 1) * k; i++) {
-      codes[i] = Math.min(top, Math.max(-top, roundEven(Math.fround(x[i] / s))));
-    }
+    if (top !== 127 || scale[r] < leastScale) scale[r] = quantizeRow(signed, x, r * k, (r + 1) * k, top);
   }
-  return { codes, zeroPoint: 0, scale };
+  return { codes: signed, zeroPoint: 0, scale };
+}
+
+const leastScale = 2 ** -126;
+
+function quantizeRow(codes: Int8Array, x: Float32Array, from: number, to: number, top: number): number {
+  let largest = 0;
+  for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(x[i]));
+  const s = largest === 0 ? 1 : Math.fround(Math.max(largest / top, leastScale));
+  for (let i = from; i < to; i++) codes[i] = clamp(roundEven(Math.fround(x[i] / s)), -top, top);
+  return s;
+}
+
+function staticCodes(
+  signed: Int8Array,
+  x: Float32Array,
+  m: number,
+  k: number,
+  { scale, zeroPoint, least, most }: PackedInput & { kind: "static" },
+): Codes {
+  const codes = least < 0 ? signed : new Uint8Array(signed.buffer, signed.byteOffset, m * k);
+  quantizeBy(codes, x.subarray(0, m * k), scale, zeroPoint, m, k);
+  // The kernel clamps to the range of the type.
+  const [low, high] = least < 0 ? [-128, 127] : [0, 255];
+  if (least > low || most < high) for (let i = 0; i < m * k; i++) codes[i] = clamp(codes[i], least, most);
+  return { codes, zeroPoint, scale: Float32Array.of(scale) };
 }

@@ -2,7 +2,7 @@ import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { checkInput, type PackedInput } from "./input.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { checkDepth, product } from "./product.ts";
+import { Product } from "./product.ts";
 import { room, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
@@ -19,13 +19,15 @@ export class PackedLinear implements PackedLayer {
   readonly bias: Float32Array | null;
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
+  /** Not a field of the file. */
+  readonly _product: Product;
 
   constructor(fields: LinearFields | Fields) {
     const read = new FieldReader("linear", fields as Fields);
     this.weight = read.weight("weight");
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
-    checkDepth("linear", this.input, this.weight);
+    this._product = new Product("linear", this.weight, this.input, this.bias);
   }
 
   /** Throws ShapeError where x does not end in the weight's columns. */
@@ -36,7 +38,7 @@ export class PackedLinear implements PackedLayer {
     }
     const outer = shape.slice(0, -1);
     return {
-      data: product(data, sizeOf(outer), this.weight, this.input, this.bias),
+      data: this._product.run(data, sizeOf(outer)),
       shape: [...outer, rows],
     };
   }

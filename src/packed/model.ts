@@ -47,17 +47,19 @@ export class PackedModel {
 
   /** Bytes of all codes, scales and float32 numbers, shared ones once: the size of a file but for its header. */
   get byteLength(): number {
-    const seen = new Set<object>();
     let sum = 0;
-    const visit = (value: unknown): void => {
-      if (typeof value !== "object" || value === null || seen.has(value)) return;
-      seen.add(value);
-      if (value instanceof PackedWeight) sum += value.byteLength;
-      else if (value instanceof Float32Array) sum += value.byteLength;
-      else if (!ArrayBuffer.isView(value)) Object.values(value).forEach(visit);
-    };
-    visit(this.root);
+    walk(this.root, (item) => {
+      if (item instanceof PackedWeight || item instanceof Float32Array) sum += item.byteLength;
+    });
     return sum;
+  }
+
+  /** Gives back what the model's products hold of the SIMD heap; the next run lays them out again. */
+  dispose(): void {
+    walk(this.root, (item) => {
+      if (item instanceof PackedLinear) item._product.dispose();
+      else if (item instanceof PackedConv2d) for (const product of item._products) product.dispose();
+    });
   }
 
   /**
@@ -119,6 +121,15 @@ export class PackedModel {
       },
     };
   }
+}
+
+/** Calls `visit` once for every object that is part of a layer. */
+function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {
+  if (typeof value !== "object" || value === null || seen.has(value)) return;
+  seen.add(value);
+  visit(value);
+  if (value instanceof PackedWeight || ArrayBuffer.isView(value)) return;
+  for (const [name, child] of Object.entries(value)) if (!name.startsWith("_")) walk(child, visit, seen);
 }
 
 /** Integers with a shape. */

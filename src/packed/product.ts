@@ -1,87 +1,160 @@
-/** The product of a packed layer: codes of the input, exact integer sums, then the scales. */
+/**
+ * The product of a packed layer. Integers: codes of the input, exact sums, then the output transform of `kernels/output.ts`, by
+ * SIMD on weights that are laid out on the heap once, or by plain loops, with the same bits. Codes of float32 input
+ * (weight-only): sums of floats, in the order the kernel chooses.
+ */
 
 import { plus } from "../../kernels/elementwise/arithmetic.ts";
-import { binary, gemm } from "../backend.ts";
+import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
+import { gemmInt, type IntWeights } from "../../kernels/gemm-i8/reference.ts";
+import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
+import type { Output } from "../../kernels/output.ts";
+import { staged } from "../../kernels/wasm/stage.ts";
+import { binary, gemm, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
 import { type Codes, codesOf, type PackedInput } from "./input.ts";
 import { room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 
-/** The largest magnitudes of the codes of an input. */
+/** The largest magnitude of a code less its zero point. */
 const codeBound = (input: PackedInput): number =>
   input.kind === "signs" ? 1 : input.kind === "dynamic" ? 127 : input.most - input.least;
 
-/** Throws FormatError where sums of k products could leave int32. */
-export function checkDepth(op: string, input: PackedInput | null, { bits, columns: k }: PackedWeight): void {
-  const bound = input === null ? 0 : codeBound(input) * 2 ** (bits - 1) * k;
-  if (bound > 2 ** 31 - 1) {
-    throw new FormatError(`${op}: sums of ${k} products of such codes leave int32, got ${show(bits)} bits`);
+/** Gives a product's heap back when nobody holds the product any more. */
+const freed = /* @__PURE__ */ new FinalizationRegistry<IntLayer | FloatLayer>((layer) => layer.free());
+
+/** out = x·weightᵀ + bias for rows of x. */
+export class Product {
+  private readonly weight: PackedWeight;
+  private readonly input: PackedInput | null;
+  private readonly bias: Float32Array | null;
+  /** Made at first use: on the heap, or null where the kernel does not serve it. */
+  private integers: IntLayer | null | undefined;
+  private floats: FloatLayer | null | undefined;
+  private plain: IntWeights | null = null;
+
+  /** Throws FormatError where sums could leave int32, and for a quantized input before float weights. */
+  constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
+    const { bits, columns: k, coded } = weight;
+    if (input !== null && (coded === null || coded.codebook !== null)) {
+      throw new FormatError(`${op}: a quantized input needs weights of integers, got ${show(bits)} bits`);
+    }
+    if (input !== null && codeBound(input) * 2 ** (bits - 1) * k > 2 ** 31 - 1) {
+      throw new FormatError(`${op}: sums of products must fit int32, got ${k} products of ${bits} bits`);
+    }
+    this.weight = weight;
+    this.input = input;
+    this.bias = bias;
+  }
+
+  /** (m, rows) of x (m, columns). */
+  run(x: Float32Array, m: number): Float32Array {
+    const { weight, input, bias } = this;
+    const { rows: n, columns: k } = weight;
+    if (input !== null) return this.ofCodes(codesOf(x, m, k, input), m);
+    const out = room(m * n);
+    if (weight.floats) {
+      gemm(out, x, weight.floats, { m, k, n, transposeA: false, transposeB: true });
+      return bias ? added(out, [m, n], bias, [n]) : out;
+    }
+    if (!this.bySimdFloats(out, x, m)) weightOnly(out, x, m, weight, bias);
+    return out;
+  }
+
+  /** (m, rows) of codes (m, columns). */
+  ofCodes(codes: Codes, m: number): Float32Array {
+    const out = room(m * this.weight.rows);
+    if (!this.bySimd(out, codes, m)) {
+      this.plain ??= this.intWeights();
+      gemmInt(out, codes.codes, this.plain, { m }, this.output(codes.scale));
+    }
+    return out;
+  }
+
+  dispose(): void {
+    for (const layer of [this.integers, this.floats]) if (layer) layer.free();
+    freed.unregister(this);
+    this.integers = undefined;
+    this.floats = undefined;
+  }
+
+  private bySimd(out: Float32Array, { codes, scale }: Codes, m: number): boolean {
+    if (!usesSimd()) return false;
+    if (this.integers === undefined) {
+      const fixed = this.input!.kind === "static" ? scale : null;
+      this.integers = this.kept(
+        prepareInt(this.intWeights(), this.output(fixed), codes instanceof Uint8Array),
+      );
+    }
+    const layer = this.integers;
+    if (layer === null) return false;
+    return staged((stage) => {
+      const from = stage.input(codes, 0, m * layer.k);
+      const to = stage.output(out, 0, m * layer.n, false);
+      const scales = this.input!.kind === "dynamic" ? stage.input(scale!, 0, m) : undefined;
+      if (from === 0 || to === 0 || scales === 0) return false;
+      return gemmIntHeap(layer, to, from, m, scales);
+    });
+  }
+
+  private bySimdFloats(out: Float32Array, x: Float32Array, m: number): boolean {
+    if (!usesSimd() || this.weight.coded!.codebook !== null) return false;
+    if (this.floats === undefined) {
+      const { rows, coded } = this.weight;
+      const scale = scalesPerRow(coded!) === 0 ? new Float32Array(rows).fill(coded!.scale[0]) : coded!.scale;
+      this.floats = this.kept(prepareFloat({ ...this.intWeights(), scale }, this.bias ?? undefined));
+    }
+    const layer = this.floats;
+    if (layer === null) return false;
+    return staged((stage) => {
+      const from = stage.input(x, 0, m * layer.k);
+      const to = stage.output(out, 0, m * layer.n, false);
+      return from !== 0 && to !== 0 && gemmFloatHeap(layer, to, from, m);
+    });
+  }
+
+  private kept<L extends IntLayer | FloatLayer>(layer: L | null): L | null {
+    if (layer) freed.register(this, layer, this);
+    return layer;
+  }
+
+  private intWeights(): IntWeights {
+    const { rows: n, columns: k, coded } = this.weight;
+    const { bits, group } = coded!;
+    return { n, k, bits, codes: this.weight.unpacked(), ...(group !== null && { group }) };
+  }
+
+  private output(scaleX: Float32Array | null): Output {
+    const { input, bias, weight } = this;
+    return {
+      to: "float32",
+      zeroX: input?.kind === "static" ? input.zeroPoint : 0,
+      scaleW: weight.coded!.scale,
+      ...(scaleX && { scaleX }),
+      // A bias of 0 where there is none: a sum of −0 then becomes 0 everywhere.
+      bias: bias ?? new Float32Array(weight.rows),
+    };
   }
 }
 
-/**
- * (m, rows) from sums of codes: float32(sum) · scaleW · scaleX + bias, each step rounded to float32; with groups the scaled sums
- * are added in float32, group by group.
- */
-export function integerProduct(
+/** x·weightᵀ + bias of float32 x and codes, one row of the weight as float32 at a time, sums in double. */
+function weightOnly(
   out: Float32Array,
-  { codes, zeroPoint, scale }: Codes,
+  x: Float32Array,
   m: number,
   weight: PackedWeight,
   bias: Float32Array | null,
 ): void {
   const { rows: n, columns: k } = weight;
-  const coded = weight.coded!;
-  const values = weight.unpacked();
-  const perRow = scalesPerRow(coded);
-  const step = coded.group ?? Math.max(1, k);
-  for (let r = 0; r < m; r++) {
-    for (let c = 0; c < n; c++) {
-      let f = 0;
-      for (let from = 0, g = 0; g === 0 || from < k; from += step, g++) {
-        let sum = 0;
-        const end = Math.min(k, from + step);
-        for (let i = from; i < end; i++) sum += (codes[r * k + i] - zeroPoint) * values[c * k + i];
-        const scaled = Math.fround(Math.fround(sum) * coded.scale[perRow === 0 ? 0 : c * perRow + g]);
-        f = g === 0 ? scaled : Math.fround(f + scaled);
-      }
-      if (scale) f = Math.fround(f * scale[scale.length === 1 ? 0 : r]);
-      out[r * n + c] = bias ? Math.fround(f + bias[c]) : f;
-    }
-  }
-}
-
-/** x·weightᵀ of float32 x and codes: one row of the weight as float32 at a time, sums in double. */
-function weightOnlyProduct(out: Float32Array, x: Float32Array, m: number, weight: PackedWeight): void {
-  const { rows: n, columns: k } = weight;
   const row = new Float32Array(k);
   for (let c = 0; c < n; c++) {
     weight.readRow(row, c);
     for (let r = 0; r < m; r++) {
-      let sum = 0;
+      let sum = bias ? bias[c] : 0;
       for (let i = 0; i < k; i++) sum += x[r * k + i] * row[i];
       out[r * n + c] = sum;
     }
   }
-}
-
-/** out (m, rows) = x (m, columns)·weightᵀ + bias, the input made codes as `input` says. */
-export function product(
-  x: Float32Array,
-  m: number,
-  weight: PackedWeight,
-  input: PackedInput | null,
-  bias: Float32Array | null,
-): Float32Array {
-  const { rows: n, columns: k } = weight;
-  const out = room(m * n);
-  if (input !== null && weight.coded !== null) {
-    integerProduct(out, codesOf(x, m, k, input), m, weight, bias);
-    return out;
-  }
-  if (weight.floats) gemm(out, x, weight.floats, { m, k, n, transposeA: false, transposeB: true });
-  else weightOnlyProduct(out, x, m, weight);
-  return bias ? added(out, [m, n], bias, [n]) : out;
 }
 
 /** x + y, broadcast to the shape of x. */

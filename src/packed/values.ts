@@ -1,7 +1,7 @@
 /** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
 
 import { alloc, free, memoryIsShared, view } from "../../kernels/wasm/heap.ts";
-import { usesHeap } from "../backend.ts";
+import { usesSimd } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { shared } from "../state.ts";
@@ -15,11 +15,11 @@ export interface Values {
 /** The blocks of the run that is going on, or null. */
 const arena = shared("packed.arena", () => ({ blocks: null as number[] | null }));
 
-/** Below this a block is an ordinary array, as in a scope of tensors. */
+/** Below this floats lie in an ordinary array, as in a scope of tensors, so that the same kernels run. */
 const least = 64;
 
-function block<T extends "float32" | "float64" | "int8" | "uint8">(dtype: T, size: number, bytes: number) {
-  if (arena.blocks === null || size < least || !usesHeap() || !memoryIsShared()) return null;
+function block<D extends "float32" | "float64" | "int8">(dtype: D, size: number, bytes: number) {
+  if (arena.blocks === null || size === 0 || !usesSimd() || !memoryIsShared()) return null;
   const address = alloc(size * bytes);
   if (address === 0) return null;
   arena.blocks.push(address);
@@ -27,9 +27,13 @@ function block<T extends "float32" | "float64" | "int8" | "uint8">(dtype: T, siz
 }
 
 /** `size` floats with any content, until the run ends. */
-export const room = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
-export const doubles = (size: number): Float64Array => block("float64", size, 8) ?? new Float64Array(size);
-export const bytes = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
+export const room = (size: number): Float32Array =>
+  (size < least ? null : block("float32", size, 4)) ?? new Float32Array(size);
+export const doubles = (size: number): Float64Array =>
+  (size < least ? null : block("float64", size, 8)) ?? new Float64Array(size);
+/** Codes, and the scales that only kernels of codes read: on the heap however few. */
+export const codeRoom = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
+export const scaleRoom = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
 
 /** Runs `fn`; what it took from the heap is given back, and its result copied out first where `takeOut` says how. */
 export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {

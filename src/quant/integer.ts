@@ -34,7 +34,8 @@ export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | nul
     f = f === null ? scaled : f.add(scaled);
   }
   const y = inputScaled(f!, x);
-  return bias ? y.add(bias.effective()) : y;
+  // Adding 0 where there is no bias turns −0 into 0, as the packed kernels do.
+  return y.add(bias?.effective() ?? 0);
 }
 
 /** (N, O, H', W') of (N, C, H, W) with one scale, and filters with one scale or one each. Padding counts as 0. */
@@ -43,5 +44,5 @@ export function integerConv2d(x: QTensor, weight: QTensor, layer: Conv2d): Tenso
   const options = { stride, padding, dilation, groups };
   const sums = integers(x).conv2d(integers(weight), null, options).to("float32");
   const y = inputScaled(sums.mul(weight.scale.reshape([-1, 1, 1])), x);
-  return bias ? y.add(bias.effective().reshape([-1, 1, 1])) : y;
+  return y.add(bias?.effective().reshape([-1, 1, 1]) ?? 0);
 }
