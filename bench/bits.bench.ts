@@ -6,7 +6,7 @@
 import { packedBytes, packSigns, packTernary } from "../kernels/bits.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
 import { gemmHeap, packB, packedBytes as floatBytes } from "../kernels/gemm-f32/simd.ts";
-import { type PairKind, pairHeap, pinPanels } from "../kernels/lookup/simd.ts";
+import { type PairKind, pairHeap, preparePairs } from "../kernels/lookup/simd.ts";
 import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
@@ -62,7 +62,9 @@ for (const kind of Object.keys(kinds) as PairKind[]) {
     const x = levels(m, k, activation, 1);
     const w = levels(n, k, weight, 2);
     const bits = weight.length === 2 ? 1 : 2;
-    const panels = pinPanels(bits === 1 ? packSigns(w, n, k) : packTernary(w, n, k), n, packedBytes(k, bits));
+    const packed = bits === 1 ? packSigns(w, n, k) : packTernary(w, n, k);
+    const layer = preparePairs(kind, { rows: packed, n, k }, { to: "int32" });
+    if (layer === null) throw new Error("bench: the heap is exhausted");
     const at = { x: alloc(4 * m * k), w: alloc(4 * n * k), f: alloc(floatBytes(n, k)) };
     const rows = alloc(m * packedBytes(k, 2));
     const outs = [alloc(4 * m * n), alloc(4 * m * n)];
@@ -82,7 +84,7 @@ for (const kind of Object.keys(kinds) as PairKind[]) {
         name: kind,
         run() {
           packRows(rows, at.x, m, k);
-          pairHeap(kind, outs[1], rows, panels, shape);
+          pairHeap(layer, outs[1], rows, { m });
         },
         result: () => view("int32", outs[1], m * n),
       },
@@ -96,7 +98,8 @@ for (const kind of Object.keys(kinds) as PairKind[]) {
       showRatio(result),
     );
     results.push({ name, build, ...result });
-    for (const address of [panels, at.x, at.w, at.f, rows, ...outs]) free(address);
+    layer.free();
+    for (const address of [at.x, at.w, at.f, rows, ...outs]) free(address);
   }
 }
 if (process.argv.includes("--write")) writeResults("bits", results);

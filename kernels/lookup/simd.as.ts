@@ -5,6 +5,7 @@
  * reading takes 16 bytes at a time, so 16 must be readable behind the last.
  */
 
+import { writeEight } from "../wasm/output.as";
 import { addWords, both, pairTile1, pairTile2, placePair, singleTile } from "./pairs.as";
 
 export { pairTables } from "./pairs.as";
@@ -66,12 +67,11 @@ function ones(row: usize, bytes: i32): i32 {
 }
 
 /**
- * out (m, n), rows `ldOut` bytes apart = base + factor · Σ over steps of what the nibbles of row i of A and row j of B add
- * by `kind`; the base of kind `both` has the ones of row i added. A's rows are `lda` bytes apart.
+ * The transform `output` of the sums (m, n) = base + factor · Σ over steps of what the nibbles of row i of A and row j of B
+ * add by `kind`; the base of kind `both` has the ones of row i added. A's rows are `lda` bytes apart.
  */
 export function pairGemm(
-  out: usize,
-  ldOut: i32,
+  output: usize,
   a: usize,
   lda: i32,
   b: usize,
@@ -90,7 +90,7 @@ export function pairGemm(
   const rowBytes = (steps + 1) >> 1;
   const blocks = (room + blockSteps - 1) / blockSteps;
   const depth = roomOf((room + blocks - 1) / blocks);
-  for (let i0 = 0; i0 < m; i0 += height, a += lda * height, out += ldOut * height) {
+  for (let i0 = 0; i0 < m; i0 += height, a += lda * height) {
     const rows = min(height, m - i0);
     for (let r = 0; r < rows; r += 2) {
       const row = a + r * lda;
@@ -115,8 +115,9 @@ export function pairGemm(
         for (let d = 0; d < room; d += depth)
           block(scratch, panel, columns, rows, steps, d, min(depth, room - d), pairBytes, rowBytes);
       for (let r = 0; r < rows; r++) {
-        const start = load<i32>(scratch + startsAt + (r << 2));
-        emit(out + r * ldOut + (j0 << 2), scratch + sumsAt + (r << 7), columns, start, factor);
+        const sums = scratch + sumsAt + (r << 7);
+        finish(sums, load<i32>(scratch + startsAt + (r << 2)), factor);
+        for (let j = 0; j < columns; j += 8) writeEight(output, i0 + r, j0 + j, sums + (j << 2), false);
       }
     }
   }
@@ -154,11 +155,10 @@ function block(
   }
 }
 
-function emit(out: usize, sums: usize, columns: i32, base: i32, factor: i32): void {
+/** base + factor · each of 32 counts, in place. */
+function finish(sums: usize, base: i32, factor: i32): void {
   const start = i32x4.splat(base);
   const by = i32x4.splat(factor);
-  let j = 0;
-  for (; j + 4 <= columns; j += 4)
-    v128.store(out + (j << 2), i32x4.add(start, i32x4.mul(by, v128.load(sums + (j << 2)))));
-  for (; j < columns; j++) store<i32>(out + (j << 2), base + factor * load<i32>(sums + (j << 2)));
+  for (const end = sums + 128; sums < end; sums += 16)
+    v128.store(sums, i32x4.add(start, i32x4.mul(by, v128.load(sums))));
 }

@@ -4,10 +4,11 @@
  * behind them. Everything else is at heap addresses as it is.
  */
 
-import { BackendError } from "../../src/errors.ts";
+import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { alloc, free, scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { type Stage, staged } from "../wasm/stage.ts";
+import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -16,8 +17,7 @@ export interface LookupExports {
   pairTables(to: number, kind: number): void;
   panels(to: number, rows: number, n: number, bytes: number): void;
   pairGemm(
-    out: number,
-    ldOut: number,
+    output: number,
     a: number,
     lda: number,
     b: number,
@@ -54,37 +54,7 @@ function tablesOf(kind: PairKind, code: LookupExports): number {
 /** Bytes of the panels of n rows of `bytes` bytes, with what is read behind them. */
 export const panelBytes = (n: number, bytes: number): number => n * bytes + 16;
 
-/**
- * Lays packed rows out in panels on the heap, to be freed by the caller. Throws BackendError where there is no room or no
- * SIMD.
- */
-export function pinPanels(rows: Uint8Array, n: number, bytes: number): number {
-  const code = lookupExports();
-  const to = code === null ? 0 : alloc(panelBytes(n, bytes));
-  if (code === null || to === 0)
-    throw new BackendError(`pinPanels: no room on the heap, got ${panelBytes(n, bytes)} bytes`);
-  const from = alloc(n * bytes);
-  if (from === 0) {
-    free(to);
-    throw new BackendError(`pinPanels: no room on the heap, got ${n * bytes} bytes`);
-  }
-  view("uint8", from, n * bytes).set(rows);
-  code.panels(to, from, n, bytes);
-  free(from);
-  return to;
-}
-
-export interface PairProduct {
-  m: number;
-  n: number;
-  /** Numbers in a row of either. */
-  k: number;
-  /** Distance of the rows of A and of out in bytes; contiguous. */
-  lda?: number;
-  ldOut?: number;
-}
-
-/** How many numbers of a row a nibble of B holds, and of A a byte; and out = base(k) + factor · counts. */
+/** How many numbers of a row a nibble of B holds, and of A a byte; and sums = base(k) + factor · counts. */
 const plans: Record<PairKind, { step: number; perByte: number; base(k: number): number; factor: number }> = {
   differ: { step: 4, perByte: 8, base: (k) => k, factor: -2 },
   both: { step: 4, perByte: 8, base: () => 0, factor: -2 },
@@ -93,52 +63,103 @@ const plans: Record<PairKind, { step: number; perByte: number; base(k: number): 
   ternaryTernary: { step: 2, perByte: 4, base: (k) => -k - 2 * (k & 1), factor: 1 },
 };
 
-/** out (m, n) int32 = A · Bᵀ for B in panels; false, with nothing done, where SIMD cannot run or the heap is exhausted. */
-export function pairHeap(
+/** Weights and an output transform, on the heap until `free`. */
+export interface PairLayer {
+  readonly kind: PairKind;
+  readonly n: number;
+  readonly k: number;
+  /** Bytes between the rows of the output. */
+  readonly step: number;
+  readonly panels: number;
+  readonly output: number;
+  free(): void;
+}
+
+export interface PairWeights {
+  /** Packed rows, contiguous. */
+  readonly rows: Uint8Array;
+  readonly n: number;
+  readonly k: number;
+}
+
+const elementBytes = (to: Output["to"]): number => (to === "int32" || to === "float32" ? 4 : 1);
+
+/** Lays a layer out; zeroX and groups of scales are not served. Null without SIMD, or with the heap exhausted. */
+export function preparePairs(
   kind: PairKind,
+  { rows, n, k }: PairWeights,
+  output: Output,
+  code = lookupExports(),
+): PairLayer | null {
+  if (code === null) return null;
+  const bytes = Math.ceil(k / plans[kind].step / 2);
+  return onHeap((blocks) => {
+    const panels = blocks.take(panelBytes(n, bytes));
+    const spec = layOutput(blocks, output, n, false, null);
+    const from = alloc(n * bytes);
+    if (from === 0) {
+      blocks.free();
+      return null;
+    }
+    view("uint8", from, n * bytes).set(rows.subarray(0, n * bytes));
+    code.panels(panels, from, n, bytes);
+    free(from);
+    const step = outputStride(output.to, n) * elementBytes(output.to);
+    return { kind, n, k, step, panels, output: spec, free: () => blocks.free() };
+  });
+}
+
+export interface PairCall {
+  m: number;
+  /** Distance of the rows of A in bytes; contiguous. */
+  lda?: number;
+  /** The address of the scales of the rows of A, where they change from call to call. */
+  scaleX?: number;
+}
+
+/**
+ * out (m, n) = the layer's transform of A (m, k) · Wᵀ at heap addresses. False, with nothing done, where SIMD cannot run or
+ * the heap is exhausted.
+ */
+export function pairHeap(
+  layer: PairLayer,
   out: number,
   a: number,
-  panels: number,
-  { m, n, k, lda, ldOut }: PairProduct,
+  { m, lda, scaleX }: PairCall,
   code = lookupExports(),
 ): boolean {
   if (code === null) return false;
-  const { step, perByte, base, factor } = plans[kind];
-  const steps = Math.ceil(k / step);
-  const at = tablesOf(kind, code);
+  const { kind, n, k, step, panels, output } = layer;
+  const plan = plans[kind];
+  const steps = Math.ceil(k / plan.step);
+  const tables = tablesOf(kind, code);
   const space = scratch(code.scratchBytes(m, steps));
-  if (at === 0 || space === 0) return false;
-  const rowA = lda ?? Math.ceil(k / perByte);
-  const rowOut = ldOut ?? 4 * n;
-  code.pairGemm(out, rowOut, a, rowA, panels, m, n, steps, kinds[kind], base(k), factor, at, space);
+  if (tables === 0 || space === 0) return false;
+  placeOutput(output, { out, step, scaleX });
+  const rowA = lda ?? Math.ceil(k / plan.perByte);
+  code.pairGemm(output, a, rowA, panels, m, n, steps, kinds[kind], plan.base(k), plan.factor, tables, space);
   return true;
 }
 
-/** The same for packed rows of both operands in typed arrays. */
+/** The same for packed rows of A in a typed array. Returns false, with nothing written, where it does not apply. */
 export function pairArrays(
   kind: PairKind,
-  out: Int32Array,
+  out: OutputArray,
   a: Uint8Array,
-  b: Uint8Array,
-  { m, n, k }: PairProduct,
+  w: Uint8Array,
+  { m, n, k }: { m: number; n: number; k: number },
+  output: Output = { to: "int32" },
   code = lookupExports(),
 ): boolean {
-  if (code === null) return false;
-  if (m === 0 || n === 0) return true;
-  const { step, perByte } = plans[kind];
-  const rowBytes = Math.ceil(Math.ceil(k / step) / 2);
-  const panels = alloc(panelBytes(n, rowBytes));
-  if (panels === 0) return false;
+  const layer = preparePairs(kind, { rows: w, n, k }, output, code);
+  if (layer === null) return false;
   try {
-    return staged((stage: Stage) => {
-      const left = stage.input(a, 0, m * Math.ceil(k / perByte));
-      const right = stage.input(b, 0, n * rowBytes);
-      const to = stage.output(out, 0, m * n, false);
-      if (left === 0 || right === 0 || to === 0) return false;
-      code.panels(panels, right, n, rowBytes);
-      return pairHeap(kind, to, left, panels, { m, n, k }, code);
+    return staged((stage) => {
+      const from = stage.input(a, 0, m * Math.ceil(k / plans[kind].perByte));
+      const to = stage.output(out, 0, m * outputStride(output.to, n), true);
+      return from !== 0 && to !== 0 && pairHeap(layer, to, from, { m }, code ?? undefined);
     });
   } finally {
-    free(panels);
+    layer.free();
   }
 }
