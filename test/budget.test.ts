@@ -1,0 +1,144 @@
+/** An exhausted heap is slower, never wrong; scopes and releases in odd orders end in typed errors or right results. */
+
+import {
+  BitgradError,
+  backendInfo,
+  memory,
+  ones,
+  Rng,
+  randint,
+  randn,
+  scope,
+  setHeapBudget,
+  type Tensor,
+  zeros,
+} from "bitgrad";
+import { Gpt } from "bitgrad/models";
+import { crossEntropy, parameters } from "bitgrad/nn";
+import { optimizer, sgd } from "bitgrad/optim";
+import { trainStep } from "bitgrad/train";
+import { expectClose } from "bitgrad/testing";
+import { afterEach, describe, expect, it } from "vitest";
+
+const wholeBudget = backendInfo().heap.budget;
+
+afterEach(() => {
+  setHeapBudget(wholeBudget);
+  expect(memory()).toMatchObject({ tensors: 0, bytes: 0 });
+});
+
+/** The weights and losses of three steps, each under one of the budgets in turn. */
+function trained(...budgets: number[]): number[] {
+  const model = new Gpt({ vocabulary: 64, context: 32, dim: 64, layers: 2, heads: 4, rng: new Rng(1) });
+  const update = optimizer(model, sgd({ lr: 0.1, momentum: 0.9 }));
+  const ids = randint(0, 64, [4, 32], { rng: new Rng(2) });
+  const losses = Array.from({ length: 3 }, (_, i) => {
+    setHeapBudget(budgets[i % budgets.length]);
+    return trainStep(model, update, (m) => crossEntropy(m.forward(ids), ids));
+  });
+  return [...losses, ...parameters(model).flatMap((p) => Array.from(p.value.data))];
+}
+
+describe("the heap's budget", () => {
+  // Small tensors off the heap are summed by the reference, in double, so that the last bits may differ.
+  it("changes a training step by roundings alone: tiny, ample, raised and lowered between steps", () => {
+    const ample = trained(wholeBudget);
+    const { reserved } = backendInfo().heap;
+    for (const budgets of [[0], [reserved + 65536], [0, wholeBudget, reserved]])
+      expectClose(trained(...budgets), ample, { rtol: 1e-5, atol: 1e-6 });
+  });
+
+  it("may run out in the middle of an op and be raised later", () => {
+    const { reserved } = backendInfo().heap;
+    const n = Math.ceil(reserved / 4);
+    setHeapBudget(reserved);
+    scope(() => {
+      const x = ones([n]);
+      expect(x.mul(2).add(x).sum().item()).toBe(3 * n);
+      setHeapBudget(wholeBudget);
+      expect(x.mul(2).add(x).sum().item()).toBe(3 * n);
+    });
+  });
+});
+
+describe("releases in odd orders", () => {
+  const released = (t: Tensor) => {
+    for (const use of [() => t.data, () => t.add(1), () => t.reshape([t.size]).sum()])
+      expect(use).toThrow(BitgradError);
+  };
+
+  it("of a reshape, then its base, then both again", () => {
+    scope(() => {
+      const base = zeros([8, 16]);
+      const view = base.reshape([128]);
+      view.dispose();
+      expect(base.data.length).toBe(128);
+      base.dispose();
+      for (const t of [view, base, view]) t.dispose();
+      expect(memory().tensors).toBe(0);
+      released(view);
+      released(base);
+    });
+  });
+
+  it("of an intermediate before its backward pass: a typed error, and the next step is right", () => {
+    const x = randn([100], { rng: new Rng(1), requiresGrad: true });
+    scope(() => {
+      const y = x.exp();
+      const loss = y.mul(y).sum();
+      y.dispose();
+      expect(() => loss.backward()).toThrow(BitgradError);
+    });
+    expect(x.grad).toBeNull();
+    scope(() => x.mul(3).sum().backward());
+    expect(x.grad?.data[99]).toBe(3);
+  });
+
+  it("by a gradient rule that throws within a scope", () => {
+    const x = randn([100], { requiresGrad: true });
+    expect(() =>
+      scope(() => {
+        const loss = x.square().sum();
+        loss.backward();
+        loss.backward();
+      }),
+    ).toThrow("already freed");
+    expect(x.grad?.data.length).toBe(100);
+  });
+
+  it("by a generator that holds a scope, ended early or late", () => {
+    const lost: Tensor[] = [];
+    function* steps() {
+      const held = scope({ name: "steps" });
+      try {
+        for (let i = 0; ; i++) {
+          const t = zeros([100]).add(i);
+          lost.push(t);
+          yield t;
+        }
+      } finally {
+        held.dispose();
+      }
+    }
+    for (const t of steps()) if (t.data[0] === 2) break;
+    lost.forEach(released);
+    const paused = steps();
+    const first = paused.next().value as Tensor;
+    const outer = scope({ name: "outer" });
+    const inner = ones([100]);
+    paused.return(undefined as never);
+    released(first);
+    expect(inner.sum().item()).toBe(100);
+    outer.dispose();
+    released(inner);
+  });
+
+  it("of thousands of nested scopes", () => {
+    const open = Array.from({ length: 5000 }, () => [scope(), ones([64])] as const);
+    expect(memory().tensors).toBe(5000);
+    for (const [held] of open) held.dispose();
+    for (const [, t] of open.slice(0, 3)) released(t);
+    const deep = (n: number): Tensor => scope(() => (n === 0 ? ones([64]) : deep(n - 1).add(1)));
+    expect(deep(1000).data[0]).toBe(1001);
+  });
+});
