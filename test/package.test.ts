@@ -17,6 +17,9 @@ const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 /** Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm: docs/architecture.md, Size. */
 const budget = 58 * 1024;
 
+/** The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. */
+const packedBudget = { alone: 20 * 1024, withKernels: 36 * 1024 };
+
 vi.setConfig({ testTimeout: 180_000 });
 
 /** The entries as users write them: `bitgrad`, `bitgrad/nn`, … */
@@ -273,13 +276,21 @@ describe("bundled", () => {
 
   it("the whole of bitgrad stays within its budget of bytes", async () => {
     const whole = await byEsbuild(`import * as bitgrad from "bitgrad"; globalThis.bitgrad = bitgrad;`);
-    const gzipped = { "bitgrad, whole": sizeOf(whole), "matmul + grad": sizeOf(await byEsbuild(example)) };
+    const packed = await byEsbuild(`import * as all from "bitgrad/packed"; globalThis.all = all;`);
+    const gzipped = {
+      "bitgrad, whole": sizeOf(whole),
+      "matmul + grad": sizeOf(await byEsbuild(example)),
+      "bitgrad/packed, without kernels": sizeOf(await packedAlone()),
+      "bitgrad/packed, whole": sizeOf(packed),
+    };
     if (process.env.BITGRAD_WRITE_SIZES) {
       const file = join(root, "bench/results/size.json");
       await mkdir(join(file, ".."), { recursive: true });
       await writeFile(file, `${JSON.stringify({ unit: "bytes, minified and gzipped", gzipped }, null, 2)}\n`);
     }
     expect(gzipped["bitgrad, whole"]).toBeLessThanOrEqual(budget);
+    expect(gzipped["bitgrad/packed, without kernels"]).toBeLessThanOrEqual(packedBudget.alone);
+    expect(gzipped["bitgrad/packed, whole"]).toBeLessThanOrEqual(packedBudget.withKernels);
   });
 
   it("the compiled kernels of all entries together stay within 120 KB, gzipped, and load nothing before their use", async () => {
@@ -298,6 +309,27 @@ describe("bundled", () => {
 
 /** The base64 of a compiled kernel: a long run. */
 const compiled = /(["'`])[\w+/]{1000,}=*\1/g;
+
+/** The entry from its sources, its imports from `kernels` and the threads left outside. */
+async function packedAlone(): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(root, "src/packed/index.ts")],
+    bundle: true,
+    minify: true,
+    platform: "browser",
+    format: "esm",
+    write: false,
+    plugins: [
+      {
+        name: "kernels-outside",
+        setup({ onResolve }) {
+          onResolve({ filter: /\/kernels\/|\/workers\// }, ({ path }) => ({ path, external: true }));
+        },
+      },
+    ],
+  });
+  return outputFiles[0].text;
+}
 
 /** Gzipped bytes, compiled kernels (long runs of base64) left out. */
 const sizeOf = (code: string): number => gzipSync(code.replace(compiled, '""'), { level: 9 }).length;

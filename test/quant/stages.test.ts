@@ -1,0 +1,128 @@
+import { Rng, randn, type Tensor } from "bitgrad";
+import {
+  clone,
+  Dropout,
+  evaluate,
+  GroupNorm,
+  Linear,
+  namedParameters,
+  parametrize,
+  Sequential,
+  train,
+} from "bitgrad/nn";
+import { adamw, optimizer } from "bitgrad/optim";
+import {
+  binarySigns,
+  bwn,
+  calibrate,
+  freeze,
+  int8Dynamic,
+  int8Static,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  quantized,
+} from "bitgrad/quant";
+import { trainStep } from "bitgrad/train";
+import { describe, expect, it } from "vitest";
+
+const net = () =>
+  new Sequential(
+    new Linear(12, 8, { rng: new Rng(1) }),
+    new Dropout(0.1),
+    new Linear(8, 3, { rng: new Rng(2) }),
+  );
+const prepared = (config: QuantConfig) => prepare(net(), plan({ default: config }));
+const x = randn([6, 12], { rng: new Rng(3) });
+const stage = (message: RegExp) =>
+  expect.objectContaining({ code: "STAGE", message: expect.stringMatching(message) });
+
+describe("the stages of quantization in another order are StageErrors", () => {
+  it("prepare twice", () => {
+    const model = prepared(int8Dynamic());
+    expect(() => prepare(model, plan({ default: int8Dynamic() }))).toThrow(
+      stage(/already quantized, got 0.weight/),
+    );
+  });
+
+  it("calibrate, freeze or pack what was not prepared, static inputs that were not calibrated, and what is frozen", async () => {
+    await expect(calibrate(net(), [x])).rejects.toThrow(stage(/calibrate: the model must be prepared/));
+    expect(() => freeze(net())).toThrow(stage(/freeze: the model must be prepared/));
+    expect(() => freeze(prepared(int8Static()))).toThrow(stage(/must be calibrated/));
+    expect(() => prepared(int8Static()).forward(x)).toThrow(stage(/call calibrate first/));
+    expect(() => pack(prepared(int8Dynamic()))).toThrow(stage(/call freeze first/));
+    const frozen = freeze(prepared(int8Dynamic()));
+    expect(() => freeze(frozen)).toThrow(stage(/must not be frozen/));
+    await expect(calibrate(frozen, [x])).rejects.toThrow(stage(/must not be frozen/));
+    await expect(calibrate(prepared(int8Static()), [])).rejects.toThrow(stage(/at least one batch/));
+  });
+});
+
+it("prepare, calibrate, train, freeze and pack work in this order", async () => {
+  for (const config of [int8Static(), int8Dynamic(), binarySigns()]) {
+    const model = prepared(config);
+    if (config.input?.().observer) await calibrate(model, [x, x.mul(2)]);
+    const update = optimizer(train(model), adamw({ lr: 1e-2 }));
+    const loss = () => model.forward(x).square().mean();
+    const first = trainStep(model, update, loss);
+    let last = first;
+    for (let i = 0; i < 30; i++) last = trainStep(model, update, loss);
+    expect(last).toBeLessThan(first / 2);
+    evaluate(freeze(model));
+    const want = model.forward(x);
+    expect(Array.from(pack(model).forward({ data: x.data as Float32Array, shape: x.shape }).data)).toEqual(
+      Array.from(want.data as Float32Array),
+    );
+    expect(
+      namedParameters(model)
+        .filter(([, p]) => p.trainable)
+        .map(([name]) => name),
+    ).toEqual(["0.bias", "2.bias"]);
+  }
+});
+
+it("calibration sees the range of all batches, and takes what a callback runs", async () => {
+  const model = prepared(int8Static());
+  async function* batches() {
+    yield { rows: x };
+    yield { rows: x.mul(3) };
+  }
+  await calibrate(model, batches(), { forward: ({ rows }) => model.forward(rows) });
+  const { scale, zeroPoint } = (model[0] as Linear).inputQuantizer as never as {
+    scale: Tensor;
+    zeroPoint: Tensor;
+  };
+  const all = Array.from(x.data as Float32Array, (v) => Math.fround(v * 3));
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  expect(scale.item()).toBeCloseTo((high - low) / 255, 6);
+  expect(zeroPoint.item()).toBe(Math.round(-low / scale.item()));
+});
+
+it("an evaluated model before freezing computes with fake-quantized floats, close to the integers", () => {
+  const model = evaluate(prepared(int8Dynamic()));
+  const floats = model.forward(x).data as Float32Array;
+  const integers = freeze(clone(model)).forward(x).data as Float32Array;
+  floats.forEach((v, i) => {
+    expect(Math.abs(v - integers[i])).toBeLessThan(1e-5);
+  });
+});
+
+it("a mask before a quantizer is packed with it", () => {
+  const layer = new Linear(12, 8, { rng: new Rng(1) });
+  parametrize(layer, "weight", { apply: (w) => w.mul(w.abs().greater(0.1)) }, quantized(bwn()));
+  const want = layer.weight.effective();
+  const packed = pack(freeze(layer)).root as never as {
+    weight: { readRow(out: Float32Array, r: number): void };
+  };
+  const row = new Float32Array(12);
+  packed.weight.readRow(row, 3);
+  expect(Array.from(row)).toEqual(Array.from(want.select(3).data as Float32Array));
+});
+
+it("a layer without a packed form is named", () => {
+  expect(() => pack(new Sequential(new GroupNorm(2, 4)))).toThrow(
+    /the layer has no packed form, got GroupNorm/,
+  );
+  expect(() => pack(new Sequential((t: Tensor) => t.relu()))).toThrow(/one of bitgrad's activations/);
+});
