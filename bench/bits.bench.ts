@@ -4,6 +4,9 @@
  */
 
 import { packedBytes, packSigns, packTernary } from "../kernels/bits.ts";
+import { convGeometry } from "../kernels/conv/cases.ts";
+import { conv2d } from "../kernels/conv/simd.ts";
+import { bitConvHeap, prepareBitConv } from "../kernels/conv-b1/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
 import { gemmHeap, packB, packedBytes as floatBytes } from "../kernels/gemm-f32/simd.ts";
 import { type PairKind, pairHeap, preparePairs } from "../kernels/lookup/simd.ts";
@@ -101,5 +104,73 @@ for (const kind of Object.keys(kinds) as PairKind[]) {
     layer.free();
     for (const address of [at.x, at.w, at.f, rows, ...outs]) free(address);
   }
+}
+/** 3 x 3 filters over images of ±1, padded by zeros; the float convolution has channels first and frames its images itself. */
+for (const [n, c, o, size, stride] of [
+  [4, 64, 64, 32, 1],
+  [4, 128, 128, 16, 1],
+  [4, 64, 128, 32, 2],
+]) {
+  const g = convGeometry(
+    {
+      n,
+      c,
+      o,
+      h: size,
+      w: size,
+      groups: 1,
+      kh: 3,
+      kw: 3,
+      strideH: stride,
+      strideW: stride,
+      dilationH: 1,
+      dilationW: 1,
+    },
+    [1, 1, 1, 1],
+  );
+  const padding = 0;
+  const windows = n * g.oh * g.ow;
+  const pixels = n * size * size;
+  const x = levels(pixels, c, [1, -1], 1);
+  const w = levels(o * 9, c, [1, -1], 2);
+  const place = (length: number): Float32Array => view("float32", alloc(4 * length), length);
+  const [floatX, floatW, floatOut] = [place(pixels * c), place(o * 9 * c), place(windows * o)];
+  const image = size * size;
+  for (let i = 0; i < pixels; i++)
+    for (let q = 0; q < c; q++) floatX[(Math.floor(i / image) * c + q) * image + (i % image)] = x[i * c + q];
+  for (let i = 0; i < o * 9; i++)
+    for (let q = 0; q < c; q++) floatW[(Math.floor(i / 9) * c + q) * 9 + (i % 9)] = w[i * c + q];
+  const input = alloc(4 * pixels * c);
+  view("float32", input, pixels * c).set(x);
+  const bitsX = alloc(pixels * packedBytes(c, 1));
+  const outAt = alloc(4 * windows * o);
+  const layer = prepareBitConv(packSigns(w, o * 9, c), g, padding, { to: "int32" });
+  if (layer === null) throw new Error("bench: the heap is exhausted");
+  // Channels first, as the float side has them.
+  const first = new Int32Array(windows * o);
+  const many = g.oh * g.ow;
+  const result = await pair(
+    { name: "float32", run: () => void conv2d(floatOut, floatX, floatW, g), result: () => floatOut },
+    {
+      name: "bits",
+      run() {
+        pack.packBits(bitsX, input, pixels, c, packedBytes(c, 1), 0, 0);
+        bitConvHeap(layer, outAt, bitsX);
+      },
+      result() {
+        const last = view("int32", outAt, windows * o);
+        for (let i = 0; i < windows; i++)
+          for (let f = 0; f < o; f++)
+            first[(Math.floor(i / many) * o + f) * many + (i % many)] = last[i * o + f];
+        return first;
+      },
+    },
+    { tolerance: new Float64Array(windows * o), rounds: 9 },
+  );
+  const speed = (seconds: number): string =>
+    ((2 * windows * o * c * 9) / seconds / 1e9).toFixed(1).padStart(6);
+  const name = `conv 3 x 3, ${n} x ${c} x ${size} x ${size}, ${o} filters, stride ${stride}`;
+  console.log(name, `float32 ${speed(result.a)}, bits ${speed(result.b)} Gop/s`, showRatio(result));
+  results.push({ name, build, ...result });
 }
 if (process.argv.includes("--write")) writeResults("bits", results);

@@ -7,6 +7,8 @@
  * lookups add up before a half could overflow, 63 before a byte could.
  */
 
+import { writeEight } from "../wasm/output.as";
+
 /** What the halves of a table hold at most is 4: so many groups of three steps fit in a byte. */
 const groupsInByte: i32 = 21;
 
@@ -88,10 +90,9 @@ function flush(to: usize, second: i32, whole: v128, high: v128, mask: v128): voi
   widen(to + second, high);
 }
 
-/** Sums of 2 rows by 32 columns, `groups` of three steps: row 0's 32 and row 1's, 16 bits each, at `sums`. */
+/** Adds the sums of 2 rows by 32 columns, `groups` of three steps: row 0's 32 and row 1's, 16 bits each, at `sums`. */
 export function pairTile2(sums: usize, tables: usize, index: usize, groups: i32): void {
   const mask = i8x16.splat(15);
-  memory.fill(sums, 0, 128);
   while (groups > 0) {
     const count = min(groups, groupsInByte);
     groups -= count;
@@ -122,7 +123,6 @@ export function pairTile2(sums: usize, tables: usize, index: usize, groups: i32)
 /** The same for 16 columns: row 0's 16 sums at `sums` and row 1's 64 bytes on. */
 export function pairTile1(sums: usize, tables: usize, index: usize, groups: i32): void {
   const mask = i8x16.splat(15);
-  memory.fill(sums, 0, 128);
   while (groups > 0) {
     const count = min(groups, groupsInByte);
     groups -= count;
@@ -173,4 +173,41 @@ export function singleTile(to: usize, tables: usize, panel: usize, width: i32, s
 export function addWords(to: usize, words: v128): void {
   v128.store(to, i32x4.add(v128.load(to), i32x4.extend_low_i16x8_u(words)));
   v128.store(to, i32x4.add(v128.load(to, 16), i32x4.extend_high_i16x8_u(words)), 16);
+}
+
+/** The nibbles of a panel from `from` on, a byte each, every `gap` bytes. */
+export function spread(to: usize, gap: i32, from: usize, width: i32, steps: i32): void {
+  const mask = i8x16.splat(15);
+  for (let s = 0; s < steps; s += 2, from += width, to += gap << 1) {
+    const bytes = v128.load(from);
+    v128.store(to, v128.and(bytes, mask));
+    v128.store(to + gap, v128.and(i16x8.shr_u(bytes, 4), mask));
+  }
+}
+
+/** Writes 32 columns of a row, at most, from counts of 32 bits, which it may overwrite: base + factor · count. */
+export function emit(
+  output: usize,
+  row: i32,
+  column: i32,
+  columns: i32,
+  counts: usize,
+  base: i32,
+  factor: i32,
+): void {
+  // Sums that leave as they are: output.as.ts says what the words are.
+  if (columns === 32 && load<i32>(output) === 0) {
+    finish(load<usize>(output, 4) + row * load<i32>(output, 8) + (column << 2), counts, base, factor);
+    return;
+  }
+  finish(counts, counts, base, factor);
+  for (let j = 0; j < columns; j += 8) writeEight(output, row, column + j, counts + (j << 2), false);
+}
+
+/** base + factor · each of 32 counts. */
+function finish(to: usize, counts: usize, base: i32, factor: i32): void {
+  const start = i32x4.splat(base);
+  const by = i32x4.splat(factor);
+  for (let j = 0; j < 128; j += 16)
+    v128.store(to + j, i32x4.add(start, i32x4.mul(by, v128.load(counts + j))));
 }

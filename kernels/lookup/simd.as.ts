@@ -5,8 +5,7 @@
  * reading takes 16 bytes at a time, so 16 must be readable behind the last.
  */
 
-import { writeEight } from "../wasm/output.as";
-import { addWords, both, pairTile1, pairTile2, placePair, singleTile } from "./pairs.as";
+import { addWords, both, emit, pairTile1, pairTile2, placePair, singleTile, spread } from "./pairs.as";
 
 // The tiles are exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then
 // spills their sums.
@@ -52,15 +51,7 @@ export function panels(to: usize, rows: usize, n: i32, bytes: i32): void {
   }
 }
 
-/** The nibbles of a panel from `from` on, a byte each, every `gap` bytes. */
-function spread(to: usize, gap: i32, from: usize, width: i32, steps: i32): void {
-  const mask = i8x16.splat(15);
-  for (let s = 0; s < steps; s += 2, from += width, to += gap << 1) {
-    const bytes = v128.load(from);
-    v128.store(to, v128.and(bytes, mask));
-    v128.store(to + gap, v128.and(i16x8.shr_u(bytes, 4), mask));
-  }
-}
+export { frameBits, pairConv, convScratchBytes } from "./windows.as";
 
 function ones(row: usize, bytes: i32): i32 {
   let count = 0;
@@ -118,14 +109,7 @@ export function pairGemm(
           block(scratch, panel, columns, rows, steps, d, min(depth, room - d), pairBytes, rowBytes);
       for (let r = 0; r < rows; r++) {
         const sums = scratch + sumsAt + (r << 7);
-        const start = load<i32>(scratch + startsAt + (r << 2));
-        // Sums that leave as they are: output.as.ts says what the words are.
-        if (columns === 32 && load<i32>(output) === 0)
-          finish(load<usize>(output, 4) + (i0 + r) * load<i32>(output, 8) + (j0 << 2), sums, start, factor);
-        else {
-          finish(sums, sums, start, factor);
-          for (let j = 0; j < columns; j += 8) writeEight(output, i0 + r, j0 + j, sums + (j << 2), false);
-        }
+        emit(output, i0 + r, j0, columns, sums, load<i32>(scratch + startsAt + (r << 2)), factor);
       }
     }
   }
@@ -152,6 +136,7 @@ function block(
   const groups = depth / 3;
   for (let r = 0; r < rows; r += 2) {
     const table = scratch + tablesAt + (r >> 1) * pairBytes + (d << 4);
+    memory.fill(scratch, 0, 128);
     if (wide) pairTile2(scratch, table, index, groups);
     else pairTile1(scratch, table, index, groups);
     const sums = scratch + sumsAt + (r << 7);
@@ -161,12 +146,4 @@ function block(
       addWords(sums + 128 + (i << 1), v128.load(scratch + i, 64));
     }
   }
-}
-
-/** base + factor · each of 32 counts. */
-function finish(to: usize, counts: usize, base: i32, factor: i32): void {
-  const start = i32x4.splat(base);
-  const by = i32x4.splat(factor);
-  for (let j = 0; j < 128; j += 16)
-    v128.store(to + j, i32x4.add(start, i32x4.mul(by, v128.load(counts + j))));
 }

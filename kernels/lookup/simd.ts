@@ -30,6 +30,9 @@ export interface LookupExports {
     tables: number,
     scratch: number,
   ): void;
+  convScratchBytes(...numbers: number[]): number;
+  frameBits(...numbers: number[]): void;
+  pairConv(...numbers: number[]): void;
 }
 
 export const lookupExports = /* @__PURE__ */ wasmKernel<LookupExports>(bytes);
@@ -40,7 +43,8 @@ export type PairKind = keyof typeof kinds;
 
 const tables = new Map<PairKind, number>();
 
-function tablesOf(kind: PairKind, code: LookupExports): number {
+/** The tables of all pairs of nibbles, made on first use; 0 where the heap is exhausted. */
+export function tablesOf(kind: PairKind, code: LookupExports): number {
   let address = tables.get(kind) ?? 0;
   if (address === 0) {
     address = alloc(4096);

@@ -2,6 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../../kernels/attention/index.ts";
 import { convForward, convInputGrad, convWeightGrad } from "../../kernels/conv/index.ts";
+import { convBits } from "../../kernels/conv-b1/index.ts";
 import {
   elementwiseBinary,
   elementwiseGrad,
@@ -73,6 +74,7 @@ conform(elementwiseGrad);
 conform(elementwiseBinary);
 conform(elementwiseSelect);
 for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kernel);
+conform(convBits);
 conform(movementStrided);
 conform(movementScatter);
 conform(packSigns);
