@@ -115,6 +115,7 @@ export const maxPool2dIndices = /* @__PURE__ */ fastest(
 );
 export const avgPool2d = /* @__PURE__ */ fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
 export const avgPool2dGrad = /* @__PURE__ */ fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
+export const packSigns = /* @__PURE__ */ fastest(packReference.packSigns, packSimd.packSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam);

@@ -16,8 +16,8 @@ import {
 import { Gpt } from "bitgrad/models";
 import { crossEntropy, parameters } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
-import { trainStep } from "bitgrad/train";
 import { expectClose } from "bitgrad/testing";
+import { trainStep } from "bitgrad/train";
 import { afterEach, describe, expect, it } from "vitest";
 
 const wholeBudget = backendInfo().heap.budget;

@@ -54,7 +54,7 @@ export function checkInput(input: unknown): PackedInput | null {
 }
 
 /** Throws for NaN and infinity: a product with 0 is not 0 for them alone. */
-function checkFinite(x: Float32Array, length: number): void {
+export function checkFinite(x: Float32Array, length: number): void {
   let zero = 0;
   for (let i = 0; i < length; i++) zero += x[i] * 0;
   if (zero === 0) return;

@@ -4,24 +4,29 @@
  * (weight-only): sums of floats, in the order the kernel chooses.
  */
 
+import { packTernary } from "../../kernels/bits.ts";
 import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
 import { gemmInt, type IntWeights } from "../../kernels/gemm-i8/reference.ts";
 import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
+import { type PairLayer, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
 import type { Output } from "../../kernels/output.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
-import { binary, gemm, usesSimd } from "../backend.ts";
+import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
-import { type Codes, codesOf, type PackedInput } from "./input.ts";
-import { room } from "./values.ts";
+import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
+import { codeRoom, room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
 const codeBound = (input: PackedInput): number =>
   input.kind === "signs" ? 1 : input.kind === "dynamic" ? 127 : input.most - input.least;
 
+/** Weights laid out on the heap. */
+type Laid = IntLayer | FloatLayer | PairLayer;
+
 /** Gives a product's heap back when nobody holds the product any more. */
-const freed = /* @__PURE__ */ new FinalizationRegistry<IntLayer | FloatLayer>((layer) => layer.free());
+const freed = /* @__PURE__ */ new FinalizationRegistry<Laid>((layer) => layer.free());
 
 /** out = x·weightᵀ + bias for rows of x. */
 export class Product {
@@ -31,6 +36,7 @@ export class Product {
   /** Made at first use: on the heap, or null where the kernel does not serve it. */
   private integers: IntLayer | null | undefined;
   private floats: FloatLayer | null | undefined;
+  private pairs: PairLayer | null | undefined;
   private plain: IntWeights | null = null;
 
   /** Throws FormatError where sums could leave int32, and for a quantized input before float weights. */
@@ -51,8 +57,11 @@ export class Product {
   run(x: Float32Array, m: number): Float32Array {
     const { weight, input, bias } = this;
     const { rows: n, columns: k } = weight;
-    if (input !== null) return this.ofCodes(codesOf(x, m, k, input), m);
     const out = room(m * n);
+    if (input !== null) {
+      if (input.kind === "signs" && this.ofSigns(out, x, m)) return out;
+      return this.ofCodes(codesOf(x, m, k, input), m, out);
+    }
     if (weight.floats) {
       gemm(out, x, weight.floats, { m, k, n, transposeA: false, transposeB: true });
       return bias ? added(out, [m, n], bias, [n]) : out;
@@ -62,8 +71,7 @@ export class Product {
   }
 
   /** (m, rows) of codes (m, columns). */
-  ofCodes(codes: Codes, m: number): Float32Array {
-    const out = room(m * this.weight.rows);
+  ofCodes(codes: Codes, m: number, out = room(m * this.weight.rows)): Float32Array {
     if (!this.bySimd(out, codes, m)) {
       this.plain ??= this.intWeights();
       gemmInt(out, codes.codes, this.plain, { m }, this.output(codes.scale));
@@ -72,10 +80,41 @@ export class Product {
   }
 
   dispose(): void {
-    for (const layer of [this.integers, this.floats]) if (layer) layer.free();
+    for (const layer of [this.integers, this.floats, this.pairs]) layer?.free();
     freed.unregister(this);
     this.integers = undefined;
     this.floats = undefined;
+    this.pairs = undefined;
+  }
+
+  /** Signs times signs or ternary digits, as bits. */
+  private ofSigns(out: Float32Array, x: Float32Array, m: number): boolean {
+    if (!usesSimd()) return false;
+    if (this.pairs === undefined) this.pairs = this.kept(this.laidPairs());
+    const layer = this.pairs;
+    if (layer === null) return false;
+    const { k, n } = layer;
+    checkFinite(x, m * k);
+    const stride = Math.ceil(k / 8);
+    const room8 = codeRoom(m * stride);
+    const bits = new Uint8Array(room8.buffer, room8.byteOffset, room8.length);
+    packSigns(bits, x.length === m * k ? x : x.subarray(0, m * k), m, k);
+    return staged((stage) => {
+      const from = stage.input(bits, 0, m * stride);
+      const to = stage.output(out, 0, m * n, false);
+      return from !== 0 && to !== 0 && pairHeap(layer, to, from, { m });
+    });
+  }
+
+  private laidPairs(): PairLayer | null {
+    const { rows: n, columns: k, coded } = this.weight;
+    const { bits, codes, scale } = coded!;
+    if (bits > 2 || k === 0 || scale.length > Math.max(1, n)) return null;
+    const output = this.output(null);
+    if (bits === 1) return preparePairs("differ", { rows: codes, n, k }, output);
+    const digits = this.weight.unpacked();
+    if (digits.some((digit) => digit === -2)) return null;
+    return preparePairs("ternarySigns", { rows: packTernary(digits, n, k), n, k }, output);
   }
 
   private bySimd(out: Float32Array, { codes, scale }: Codes, m: number): boolean {
@@ -113,7 +152,7 @@ export class Product {
     });
   }
 
-  private kept<L extends IntLayer | FloatLayer>(layer: L | null): L | null {
+  private kept<L extends Laid>(layer: L | null): L | null {
     if (layer) freed.register(this, layer, this);
     return layer;
   }

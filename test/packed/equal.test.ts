@@ -14,7 +14,9 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  signInput,
   ternaryDynamic,
+  ternaryWeightOnly,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
 
@@ -28,6 +30,8 @@ const configs: [name: string, config: QuantConfig][] = [
   ["ternary, one scale × int8", ternaryDynamic({ granularity: "tensor" })],
   ["1 bit × int8", binaryDynamic()],
   ["1 bit × 1 bit", binarySigns()],
+  ["ternary × 1 bit", { ...ternaryWeightOnly(), input: signInput() }],
+  ["1 bit, one scale × 1 bit", binarySigns({ granularity: "tensor" })],
 ];
 
 const bits = ({ data }: { data: ArrayLike<number> }): number[] =>
