@@ -1,5 +1,6 @@
 /** Text generation with a KV cache, token by token, for every causal model. */
 
+import { OptionError, show } from "../errors.ts";
 import {
   type GenerateOptions,
   generateFrom,
@@ -26,6 +27,9 @@ export interface CausalModel {
 }
 
 function readerOf(model: CausalModel): Reader {
+  if (typeof model?.newCache !== "function" || typeof model.forward !== "function") {
+    throw new OptionError(`generate: needs a model with forward and newCache, got ${show(model)}`);
+  }
   const caches = model.newCache();
   return {
     context: model.context,

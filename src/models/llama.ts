@@ -7,9 +7,11 @@ import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
+import type { Packer } from "../nn/packing.ts";
 import { checkSizes } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
+import { PackedLanguage } from "../packed/language.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
@@ -129,6 +131,17 @@ export class Llama {
     const { dropout: p, training } = this;
     const x = drop(this.token.forward(given), { p, training, rng: call.rng });
     return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
+  }
+
+  toPacked(packer: Packer): PackedLanguage {
+    return new PackedLanguage({
+      context: this.context,
+      token: packer.layer(this.token),
+      position: null,
+      blocks: this.blocks.map((block) => packer.layer(block)),
+      norm: packer.layer(this.norm),
+      head: packer.layer(this.head),
+    });
   }
 
   /** An empty cache for every block. */

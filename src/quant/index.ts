@@ -3,7 +3,6 @@
 import "../ops/all.ts";
 
 export { type BlockFormat, formats } from "../../kernels/formats/index.ts";
-export { PackedModel } from "../packed/model.ts";
 export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize } from "./contract.ts";
 export { dynamicInput, type InputConfig, InputStage, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage, type Observer } from "./observers.ts";

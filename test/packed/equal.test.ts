@@ -1,5 +1,5 @@
 import { noGrad, Rng, randn, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
-import { Gpt } from "bitgrad/models";
+import { Gpt, Llama } from "bitgrad/models";
 import { BatchNorm2d, Conv2d, clone, evaluate, Linear, MultiHeadAttention, Sequential } from "bitgrad/nn";
 import { loadPacked } from "bitgrad/packed";
 import {
@@ -138,6 +138,27 @@ it("a packed GPT generates the tokens of the frozen one, past the end of its con
     expect(packed.generate([3, 1, 4], options())).toEqual(model.generate([3, 1, 4], options()));
     expect([...packed.stream([3, 1, 4], options())]).toEqual(model.generate([3, 1, 4], options()));
   }
+});
+
+it("a packed Llama is bitwise the frozen one, and generates what it does", async () => {
+  useBackend("reference");
+  const ids = tensor([[5, 3, 8, 1, 0, 2]], { dtype: "int32" });
+  const llama = new Llama({
+    vocabulary: 40,
+    context: 12,
+    dim: 32,
+    layers: 2,
+    heads: 4,
+    kvHeads: 2,
+    feedForward: 48,
+    initStd: 0.2,
+    rng: new Rng(6),
+  });
+  const { model, packed } = await twins(llama, int4Dynamic({ group: 16 }), ids);
+  const want = noGrad(() => model.forward(ids));
+  expect(bits(packed.forward({ data: ids.data as Int32Array, shape: ids.shape }))).toEqual(bits(want));
+  const options = { maxTokens: 20, temperature: 0 };
+  expect(packed.generate([3, 1, 4], options)).toEqual(model.generate([3, 1, 4], options));
 });
 
 it("a network of convolutions, batch norm and functions packs as a whole", async () => {
