@@ -234,6 +234,9 @@ export const straightThrough = defineOp<[soft: Tensor, hard: Tensor]>("straightT
   arity: 2,
   shape: ([soft, hard]) => broadcastShapes("straightThrough", soft.shape, hard.shape),
   dtype: ([soft]) => soft.dtype,
-  forward: (out, inputs, _, output) => run(out, inputs, output, (_soft, hard) => hard),
+  forward(out, [soft, hard], _, output) {
+    if (hard.size === out.length) out.set(hard.data);
+    else run(out, [soft, hard], output, (_soft, h) => h);
+  },
   vjp: (grad) => [grad, null],
 });

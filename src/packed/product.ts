@@ -22,6 +22,16 @@ import { type PackedWeight, scalesPerRow } from "./weight.ts";
 const codeBound = (input: PackedInput): number =>
   input.kind === "signs" ? 1 : input.kind === "dynamic" ? 127 : input.most - input.least;
 
+/** Throws FormatError where sums could leave int32, and for a quantized input before weights that are not integers. */
+export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight, input: PackedInput): void {
+  if (coded === null || coded.codebook !== null) {
+    throw new FormatError(`${op}: a quantized input needs weights of integers, got ${show(bits)} bits`);
+  }
+  if (codeBound(input) * 2 ** (bits - 1) * k > 2 ** 31 - 1) {
+    throw new FormatError(`${op}: sums of products must fit int32, got ${k} products of ${bits} bits`);
+  }
+}
+
 /** Weights laid out on the heap. */
 type Laid = IntLayer | FloatLayer | PairLayer;
 
@@ -39,15 +49,9 @@ export class Product {
   private pairs: PairLayer | null | undefined;
   private plain: IntWeights | null = null;
 
-  /** Throws FormatError where sums could leave int32, and for a quantized input before float weights. */
+  /** Throws what `checkSums` does. */
   constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
-    const { bits, columns: k, coded } = weight;
-    if (input !== null && (coded === null || coded.codebook !== null)) {
-      throw new FormatError(`${op}: a quantized input needs weights of integers, got ${show(bits)} bits`);
-    }
-    if (input !== null && codeBound(input) * 2 ** (bits - 1) * k > 2 ** 31 - 1) {
-      throw new FormatError(`${op}: sums of products must fit int32, got ${k} products of ${bits} bits`);
-    }
+    if (input !== null) checkSums(op, weight, input);
     this.weight = weight;
     this.input = input;
     this.bias = bias;

@@ -1,7 +1,7 @@
 /** PackedWeight: a weight matrix as codes of 1 to 8 bits and scales, or as float32 where it is not quantized. */
 
 import { FormatError, OptionError, show } from "../errors.ts";
-import { type CodeType, packedBytes, unpackCodes } from "./codes.ts";
+import { type CodeType, packCodes, packedBytes, unpackCodes } from "./codes.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -94,6 +94,13 @@ export class PackedWeight {
       codes: coded.codes.subarray(from * stride, to * stride),
       scale: perRow === 0 ? coded.scale : coded.scale.subarray(from * perRow, to * perRow),
     });
+  }
+
+  /** The same weight with other codes. */
+  withCodes(codes: Int8Array | Uint8Array): PackedWeight {
+    const { rows, columns } = this;
+    const coded = this.coded!;
+    return PackedWeight.ofCodes({ ...coded, codes: packCodes(codes, rows, columns, coded) });
   }
 
   /** The codes of all rows, int8, or uint8 where they have no sign. */

@@ -9,6 +9,7 @@ import { straightThrough } from "../ops/binary.ts";
 import type { Rng } from "../random.ts";
 import { type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { decode, encode, encodeSigns, floatsOf, markInside, notFinite } from "./loops.ts";
 import { chooseParams, nonFinite, type QuantParams } from "./params.ts";
 import { roundBy } from "./rounding.ts";
 import { forRuns, scaleShape } from "./runs.ts";
@@ -54,10 +55,9 @@ function nearestLevel(levels: readonly number[], u: number): number {
   return low;
 }
 
-/** round(x/scale) + zeroPoint of one element before it is clamped. */
+/** round(x/scale) + zeroPoint of one element before it is clamped, for what `encode` does not do. */
 function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, zero: number) => number {
   const { rounding, codebook } = spec;
-  if (isSigns(spec)) return (x) => (x < 0 ? -1 : 1);
   if (codebook) return (x, scale) => nearestLevel(codebook, Math.fround(x / scale));
   const draw = rounding === "stochastic" ? (rng ?? defaultRng()) : null;
   if (spec.zeroPoint === "float") {
@@ -66,53 +66,56 @@ function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, z
   return (x, scale, zero) => roundBy(rounding, Math.fround(x / scale), draw?.next()) + zero;
 }
 
-/** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask). */
+/** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask); null for all. */
 function codesOf(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams, rng: Rng | null) {
-  const { qmin, qmax } = spec;
+  const { qmin, qmax, rounding } = spec;
   const codes = qmin < 0 ? new Int8Array(x.size) : new Uint8Array(x.size);
-  const inside = new Uint8Array(x.size);
-  const data = x.data;
-  const strict = spec.onNonFinite === "throw";
-  const code = rounder(spec, rng);
-  let all = true;
-  forRuns(spec, x.shape, (from, to, k) => {
-    const s = scale.data[k];
-    const zero = zeroPoint ? zeroPoint.data[k] : 0;
-    for (let i = from; i < to; i++) {
-      const v = data[i];
-      if (Number.isNaN(v) || (strict && Math.abs(v) === Infinity)) {
-        throw nonFinite(v);
+  const data = floatsOf(x);
+  const odd = notFinite(data, 0, data.length);
+  if (odd >= 0 && (spec.onNonFinite === "throw" || data.some(Number.isNaN))) {
+    throw nonFinite(spec.onNonFinite === "throw" ? data[odd] : Number.NaN);
+  }
+  const scales = scale.data;
+  const zeros = zeroPoint?.data;
+  const uniform = rounding === "half-even" && spec.zeroPoint !== "float" && !spec.codebook;
+  let inside: Uint8Array | null = null;
+  if (isSigns(spec)) encodeSigns(codes, data, 0, data.length);
+  else if (uniform) {
+    forRuns(spec, x.shape, (from, to, k) => {
+      const [s, zero] = [scales[k], zeros ? zeros[k] : 0];
+      if (encode(codes, data, from, to, s, zero, qmin, qmax)) return;
+      inside ??= new Uint8Array(x.size).fill(1);
+      markInside(inside, data, from, to, s, zero, qmin, qmax);
+    });
+  } else {
+    const code = rounder(spec, rng);
+    inside = new Uint8Array(x.size);
+    const marks = inside;
+    forRuns(spec, x.shape, (from, to, k) => {
+      for (let i = from; i < to; i++) {
+        const q = code(data[i], scales[k], zeros ? zeros[k] : 0);
+        codes[i] = Math.min(qmax, Math.max(qmin, q));
+        marks[i] = q >= qmin && q <= qmax ? 1 : 0;
       }
-      const q = code(v, s, zero);
-      if (q >= qmin && q <= qmax) {
-        codes[i] = q;
-        inside[i] = 1;
-      } else {
-        codes[i] = q < qmin ? qmin : qmax;
-        all = false;
-      }
-    }
-  });
-  return { codes, inside: all ? null : inside };
+    });
+  }
+  return { codes, inside: inside as Uint8Array | null };
 }
 
 /** What codes stand for, in float32. */
 function valuesOf(
-  codes: ArrayLike<number>,
+  codes: Int8Array | Uint8Array,
   shape: Shape,
   spec: QuantSpec,
   params: QuantParams,
 ): Float32Array {
-  const { codebook } = spec;
+  const levels = spec.codebook && Float32Array.from(spec.codebook);
   const out = new Float32Array(codes.length);
   const scales = params.scale.data;
   const zeros = params.zeroPoint?.data;
   forRuns(spec, shape, (from, to, k) => {
-    const s = scales[k];
-    const zero = zeros ? zeros[k] : 0;
-    if (codebook) for (let i = from; i < to; i++) out[i] = Math.fround(codebook[codes[i]]) * s;
-    // Adding 0 turns the −0 of a zero code under a negative scale into 0.
-    else for (let i = from; i < to; i++) out[i] = Math.fround(codes[i] - zero) * s + 0;
+    if (levels) for (let i = from; i < to; i++) out[i] = levels[codes[i]] * scales[k];
+    else decode(out, codes, from, to, scales[k], zeros ? zeros[k] : 0);
   });
   return out;
 }

@@ -3,7 +3,8 @@
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { paramsOf, type QuantParams, type Range, rangesOf } from "./params.ts";
+import type { Range } from "./loops.ts";
+import { paramsOf, type QuantParams, rangesOf } from "./params.ts";
 import { scaleShape } from "./runs.ts";
 import type { QuantSpec } from "./spec.ts";
 

@@ -2,7 +2,9 @@
 
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import { BitgradError, show } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
 import { roundBy } from "./rounding.ts";
 import { forRuns, scaleShape } from "./runs.ts";
 import { isSigns, type QuantSpec } from "./spec.ts";
@@ -14,15 +16,6 @@ export interface QuantParams {
   readonly zeroPoint: Tensor | null;
 }
 
-/** What scales are found from. */
-export interface Range {
-  min: number;
-  max: number;
-  /** Sum of magnitudes, over `count` elements. */
-  sum: number;
-  count: number;
-}
-
 export const nonFinite = (x: number): BitgradError =>
   new BitgradError(
     `quantize: every element must be finite, got ${show(x)}; clean the tensor, or for infinities use onNonFinite: "clamp"`,
@@ -31,30 +24,35 @@ export const nonFinite = (x: number): BitgradError =>
 
 /** The ranges of all runs of a tensor. Throws where an element is NaN, or infinite and not to be clamped. */
 export function rangesOf(x: Tensor, spec: QuantSpec): Range[] {
-  const count = scaleShape(spec, x.shape).reduce((a, b) => a * b, 1);
-  const ranges = Array.from(
-    { length: count },
-    (): Range => ({ min: Infinity, max: -Infinity, sum: 0, count: 0 }),
-  );
-  const data = x.data;
-  const strict = spec.onNonFinite === "throw";
+  const count = sizeOf(scaleShape(spec, x.shape));
+  const ranges: (Range | undefined)[] = new Array(count);
+  const data = floatsOf(x);
+  const odd = notFinite(data, 0, data.length);
+  if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data[odd]);
   forRuns(spec, x.shape, (from, to, k) => {
-    const range = ranges[k];
-    let { min, max, sum, count } = range;
-    for (let i = from; i < to; i++) {
-      const v = data[i];
-      if (!(Math.abs(v) < Infinity)) {
-        if (strict || Number.isNaN(v)) throw nonFinite(v);
-        continue;
-      }
-      if (v < min) min = v;
-      if (v > max) max = v;
-      sum += Math.abs(v);
-      count++;
-    }
-    ranges[k] = { min, max, sum, count };
+    const seen = odd < 0 ? rangeOf(data, from, to) : finiteRange(data, from, to);
+    const held = ranges[k];
+    if (held === undefined) ranges[k] = seen;
+    else widen(held, seen);
   });
-  return ranges;
+  return ranges as Range[];
+}
+
+function widen(held: Range, { min, max, sum, count }: Range): void {
+  held.min = Math.min(held.min, min);
+  held.max = Math.max(held.max, max);
+  held.sum += sum;
+  held.count += count;
+}
+
+/** The range of what is finite. Throws for NaN. */
+function finiteRange(x: ArrayLike<number>, from: number, to: number): Range {
+  const finite: number[] = [];
+  for (let i = from; i < to; i++) {
+    if (Number.isNaN(x[i])) throw nonFinite(x[i]);
+    if (Math.abs(x[i]) < Infinity) finite.push(x[i]);
+  }
+  return rangeOf(Float64Array.from(finite), 0, finite.length);
 }
 
 /** 2^−126: a scale that is a normal number can be divided by without surprises. */
@@ -76,50 +74,44 @@ function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): n
   return scale < 0 ? -rounded : rounded;
 }
 
-/** mean|x| of a run, over its true length; 1 for zeros, so that it can be divided by. */
-export const meanMagnitude = ({ sum, count }: Range): number => (count === 0 ? 0 : sum / count);
-
-function scaleAndZero(range: Range, spec: QuantSpec): [scale: number, zero: number] {
+function scaleOf({ min, max, sum, count }: Range, spec: QuantSpec): number {
   const { scheme, bits, qmin, qmax } = spec;
-  const min = range.count === 0 ? 0 : range.min;
-  const max = range.count === 0 ? 0 : range.max;
+  if (count === 0) return isSigns(spec) ? 0 : 1;
   const magnitude = Math.max(-min, max);
-  if (isSigns(spec)) return [range.sum === 0 ? 0 : stored(meanMagnitude(range), spec), 0];
+  if (isSigns(spec)) return sum === 0 ? 0 : stored(sum / count, spec);
   if (scheme === "symmetric") {
-    return [stored(magnitude / (spec.range === "narrow" ? qmax : (2 ** bits - 1) / 2), spec), 0];
+    return stored(magnitude / (spec.range === "narrow" ? qmax : (2 ** bits - 1) / 2), spec);
   }
-  if (scheme === "absmax-signed") return [stored((-min > max ? min : max) / qmin, spec), 0];
-  if (scheme === "codebook") return [stored(magnitude, spec), 0];
-  const exact = spec.zeroPoint === "int";
-  const low = exact ? Math.min(min, 0) : min;
-  const high = exact ? Math.max(max, 0) : max;
+  if (scheme === "absmax-signed") return stored((-min > max ? min : max) / qmin, spec);
+  if (scheme === "codebook") return stored(magnitude, spec);
+  const low = lowOf(min, spec);
+  const high = spec.zeroPoint === "int" ? Math.max(max, 0) : max;
   // PyTorch rounds the width to float32 before it divides; where that overflows, the quotient need not.
   const width = Math.fround(high - low) < Infinity ? Math.fround(high - low) : high - low;
-  const scale = stored(width / (qmax - qmin), spec);
-  const steps = Math.fround(low / scale);
-  if (!exact) return [scale, Math.fround(qmin - steps)];
-  return [scale, Math.min(qmax, Math.max(qmin, qmin - roundBy("half-even", steps)))];
+  return stored(width / (qmax - qmin), spec);
+}
+
+/** Where an affine range begins: one with an integer zero point holds 0. */
+const lowOf = (min: number, { zeroPoint }: QuantSpec): number =>
+  zeroPoint === "int" ? Math.min(min, 0) : min;
+
+function zeroOf({ min, count }: Range, scale: number, spec: QuantSpec): number {
+  const { qmin, qmax } = spec;
+  const steps = count === 0 ? 0 : Math.fround(lowOf(min, spec) / scale);
+  if (spec.zeroPoint === "float") return qmin - steps;
+  return Math.min(qmax, Math.max(qmin, qmin - roundBy("half-even", steps)));
 }
 
 /** Scales and zero points for ranges in the order of the runs of a tensor of `shape`. */
 export function paramsOf(ranges: readonly Range[], shape: readonly number[], spec: QuantSpec): QuantParams {
-  const pairs = ranges.map((range) => scaleAndZero(range, spec));
   const of = scaleShape(spec, shape);
-  return {
-    scale: wrap(
-      Float32Array.from(pairs, ([scale]) => scale),
-      of,
-      "float32",
-    ),
-    zeroPoint:
-      spec.zeroPoint === "none"
-        ? null
-        : wrap(
-            Float32Array.from(pairs, ([, zero]) => zero),
-            of,
-            "float32",
-          ),
-  };
+  const scales = new Float32Array(ranges.length);
+  for (let k = 0; k < ranges.length; k++) scales[k] = scaleOf(ranges[k], spec);
+  const scale = wrap(scales, of, "float32");
+  if (spec.zeroPoint === "none") return { scale, zeroPoint: null };
+  const zeros = new Float32Array(ranges.length);
+  for (let k = 0; k < ranges.length; k++) zeros[k] = zeroOf(ranges[k], scales[k], spec);
+  return { scale, zeroPoint: wrap(zeros, of, "float32") };
 }
 
 /**
@@ -134,6 +126,6 @@ export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
 
 /** Scales mean|x|, for the quantizers that take those. */
 export function meanParams(x: Tensor, spec: QuantSpec): QuantParams {
-  const scales = rangesOf(x, spec).map((range) => stored(meanMagnitude(range), spec));
+  const scales = rangesOf(x, spec).map(({ sum, count }) => stored(count === 0 ? 0 : sum / count, spec));
   return { scale: wrap(Float32Array.from(scales), scaleShape(spec, x.shape), "float32"), zeroPoint: null };
 }
