@@ -74,7 +74,7 @@ export function placePair(
   for (; to < end; to += 16) v128.store(to, i32x4.splat(0));
 }
 
-function find(table: v128, index: v128): v128 {
+export function find(table: v128, index: v128): v128 {
   return ASC_FEATURE_RELAXED_SIMD ? i8x16.relaxed_swizzle(table, index) : i8x16.swizzle(table, index);
 }
 
@@ -196,7 +196,7 @@ export function emit(
   factor: i32,
 ): void {
   // Sums that leave as they are: output.as.ts says what the words are.
-  if (columns === 32 && load<i32>(output) === 0) {
+  if (columns === 32 && load<i32>(output) === 0 && load<usize>(output, 48) === 0) {
     finish(load<usize>(output, 4) + row * load<i32>(output, 8) + (column << 2), counts, base, factor);
     return;
   }

@@ -33,6 +33,8 @@ export interface LookupExports {
   convScratchBytes(...numbers: number[]): number;
   frameBits(...numbers: number[]): void;
   pairConv(...numbers: number[]): void;
+  digitScratchBytes(...numbers: number[]): number;
+  digitGemm(...numbers: number[]): void;
 }
 
 export const lookupExports = /* @__PURE__ */ wasmKernel<LookupExports>(bytes);
