@@ -18,7 +18,7 @@ const mostRows: i32 = 64;
 const startsAt: usize = 128;
 const sumsAt: usize = startsAt + mostRows * 4;
 const indexAt: usize = sumsAt + mostRows * 128;
-const codesAt: usize = indexAt + blockSteps * 16 + 64;
+const codesAt: usize = indexAt + blockSteps * 32 + 64;
 
 /** Steps with zeros behind them: whole blocks begin on a byte and a group. */
 function roomOf(steps: i32): i32 {
@@ -224,17 +224,22 @@ export function digitGemm(
     for (let j0 = 0; j0 < n; j0 += 32) {
       const columns = min(32, n - j0);
       memory.fill(scratch + sumsAt, 0, rows << 7);
-      for (let j = 0; j < columns; j += 16) {
-        const width = min(16, columns - j);
-        const panel = b + (j0 + j) * rowBytes;
-        for (let d = 0; d < room; d += blockSteps) {
-          const depth = min(blockSteps, room - d);
-          spread(scratch + indexAt, 16, panel + (d >> 1) * width, width, min(depth, steps - d));
-          for (let r = 0; r < rows; r += pairRows) {
-            const tables = tablesAt + (r / pairRows) * (room << 5) + (d << 5);
-            if (group === 7) digitTile7(scratch, tables, scratch + indexAt, depth / 7);
-            else if (group === 4) digitTile4(scratch, tables, scratch + indexAt, depth >> 2);
-            else digitTile2(scratch, tables, scratch + indexAt, depth >> 1);
+      const panel = b + j0 * rowBytes;
+      for (let d = 0; d < room; d += blockSteps) {
+        const depth = min(blockSteps, room - d);
+        for (let j = 0; j < columns; j += 16) {
+          const width = min(16, columns - j);
+          const from = panel + j * rowBytes + (d >> 1) * width;
+          spread(scratch + indexAt + j * blockSteps, 16, from, width, min(depth, steps - d));
+        }
+        // The tables of two rows meet both panels while they are in the first-level cache.
+        for (let r = 0; r < rows; r += pairRows) {
+          const tables = tablesAt + (r / pairRows) * (room << 5) + (d << 5);
+          for (let j = 0; j < columns; j += 16) {
+            const index = scratch + indexAt + j * blockSteps;
+            if (group === 7) digitTile7(scratch, tables, index, depth / 7);
+            else if (group === 4) digitTile4(scratch, tables, index, depth >> 2);
+            else digitTile2(scratch, tables, index, depth >> 1);
             const sums = scratch + sumsAt + (r << 7) + (j << 2);
             addWords(sums, v128.load(scratch));
             addWords(sums + 32, v128.load(scratch, 16));
