@@ -1,8 +1,10 @@
+import type { ConvGeometry } from "../../kernels/conv/reference.ts";
 import { conv2d, permute } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
+import { BitConv } from "./bit-conv.ts";
 import { checkInput, codesOf, type PackedInput } from "./input.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { checkSums, Product } from "./product.ts";
+import { added, checkSums, Product } from "./product.ts";
 import { codeRoom, room, scaleRoom, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
@@ -22,6 +24,8 @@ export class PackedConv2d implements PackedLayer {
   readonly groups: number;
   /** One a group, made at first use; not a field of the file. */
   _products: readonly Product[] | null = null;
+  /** Where input and weights are signs. */
+  readonly _bits: BitConv | null;
 
   constructor(fields: Fields) {
     const read = new FieldReader("conv2d", fields);
@@ -45,6 +49,8 @@ export class PackedConv2d implements PackedLayer {
       throw new FormatError("conv2d: integer weights need an input that is quantized, got null");
     }
     if (this.input !== null) checkSums("conv2d", weight, this.input);
+    const signs = this.input?.kind === "signs" && weight.bits === 1;
+    this._bits = signs ? new BitConv(weight, this.bias) : null;
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
@@ -63,11 +69,34 @@ export class PackedConv2d implements PackedLayer {
     if (oh < 1 || ow < 1) {
       throw new ShapeError(`PackedConv2d: the kernel must fit into the padded input, got ${show(shape)}`);
     }
-    const outShape = [n, weight.rows, oh, ow];
-    return {
-      data: this.input ? this.integer(data, [n, channels, h, w], oh, ow) : this.float(data, outShape, shape),
-      shape: outShape,
+    const geometry: ConvGeometry = {
+      n,
+      c: channels,
+      h,
+      w,
+      kh: kernel[0],
+      kw: kernel[1],
+      oh,
+      ow,
+      o: weight.rows,
+      groups,
+      strideH: stride[0],
+      strideW: stride[1],
+      dilationH: dilation[0],
+      dilationW: dilation[1],
+      padTop: padding[0][0],
+      padLeft: padding[1][0],
     };
+    const result = this.input
+      ? (this._bits?.run(data, geometry) ?? this.integer(data, geometry))
+      : this.float(data, geometry);
+    return { data: result, shape: [n, weight.rows, oh, ow] };
+  }
+
+  /** Gives back what it holds of the SIMD heap. */
+  dispose(): void {
+    for (const product of this._products ?? []) product.dispose();
+    this._bits?.dispose();
   }
 
   /** The products of the groups, with the columns of a filter in the order (height, width, channel). */
@@ -92,12 +121,7 @@ export class PackedConv2d implements PackedLayer {
   }
 
   /** Image by image: its codes channel by channel last, the columns of all windows, and their product with the filters. */
-  private integer(
-    x: Float32Array,
-    [n, channels, h, w]: readonly number[],
-    oh: number,
-    ow: number,
-  ): Float32Array {
+  private integer(x: Float32Array, { n, c: channels, h, w, oh, ow }: ConvGeometry): Float32Array {
     const { weight, groups } = this;
     const { codes, zeroPoint, scale } = codesOf(x, 1, x.length, this.input!);
     const [k, windows, pixels, filters] = [weight.columns, oh * ow, h * w, weight.rows];
@@ -168,33 +192,11 @@ export class PackedConv2d implements PackedLayer {
       }
   }
 
-  private float(
-    x: Float32Array,
-    [n, filters, oh, ow]: readonly number[],
-    shape: readonly number[],
-  ): Float32Array {
-    const { weight, bias, kernel, stride, padding, dilation, groups } = this;
-    const out = room(n * filters * oh * ow);
-    const [c, h, w] = shape.slice(1);
-    conv2d(out, x, weight.floats!, {
-      n,
-      c,
-      h,
-      w,
-      kh: kernel[0],
-      kw: kernel[1],
-      oh,
-      ow,
-      o: filters,
-      groups,
-      strideH: stride[0],
-      strideW: stride[1],
-      dilationH: dilation[0],
-      dilationW: dilation[1],
-      padTop: padding[0][0],
-      padLeft: padding[1][0],
-    });
-    if (bias) for (let i = 0; i < out.length; i++) out[i] += bias[Math.floor(i / (oh * ow)) % filters];
-    return out;
+  private float(x: Float32Array, geometry: ConvGeometry): Float32Array {
+    const { n, o, oh, ow } = geometry;
+    const { weight, bias } = this;
+    const out = room(n * o * oh * ow);
+    conv2d(out, x, weight.floats!, geometry);
+    return bias ? added(out, [n, o, oh * ow], bias, [o, 1]) : out;
   }
 }

@@ -58,7 +58,7 @@ export class PackedModel {
   dispose(): void {
     walk(this.root, (item) => {
       if (item instanceof PackedLinear) item._product.dispose();
-      else if (item instanceof PackedConv2d) for (const product of item._products ?? []) product.dispose();
+      else if (item instanceof PackedConv2d) item.dispose();
     });
   }
 

@@ -198,3 +198,19 @@ it("clones quantize for themselves", async () => {
   const scale = (layer: Linear) => (layer.inputQuantizer as never as { scale: Tensor }).scale.item();
   expect(scale(other) / scale(one)).toBeCloseTo(10, 4);
 });
+
+it("products lie on the heap after a run where SIMD runs, so that the fast way was taken", async () => {
+  useBackend("simd");
+  const laid = async (model: object, config: QuantConfig, x: Tensor) => {
+    const { packed } = await twins(model, config, x);
+    packed.forward(values(x));
+    return packed.root as never as Record<string, Record<string, unknown>>;
+  };
+  const x = random([4, 64]);
+  const integers = await laid(new Linear(64, 16, { rng: new Rng(1) }), int8Dynamic(), x);
+  expect(integers._product.integers).toMatchObject({ n: 16, k: 64 });
+  const signs = await laid(new Linear(64, 16, { rng: new Rng(1) }), binarySigns(), x);
+  expect(signs._product.pairs).toMatchObject({ n: 16, k: 64 });
+  const conv = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), binarySigns(), random([1, 8, 6, 6]));
+  expect(conv._bits.laid).toMatchObject({ layer: { step: 32 } });
+});
