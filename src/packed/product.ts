@@ -9,7 +9,8 @@ import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
 import { gemmInt, type IntWeights } from "../../kernels/gemm-i8/reference.ts";
 import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
-import { type PairLayer, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
+import { type DigitLayer, digitHeap, prepareDigits } from "../../kernels/lookup/digits.ts";
+import { type PairLayer, type PairWeights, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
 import type { Output } from "../../kernels/output.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
 import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
@@ -33,7 +34,10 @@ export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight,
 }
 
 /** Weights laid out on the heap. */
-type Laid = IntLayer | FloatLayer | PairLayer;
+type Laid = IntLayer | FloatLayer | PairLayer | DigitLayer;
+
+/** Rows of activations up to which ternary weights are multiplied faster by lookup than as int8. */
+const fewRows = 12;
 
 /** Gives a product's heap back when nobody holds the product any more. */
 const freed = /* @__PURE__ */ new FinalizationRegistry<Laid>((layer) => layer.free());
@@ -47,6 +51,7 @@ export class Product {
   private integers: IntLayer | null | undefined;
   private floats: FloatLayer | null | undefined;
   private pairs: PairLayer | null | undefined;
+  private digits: DigitLayer | null | undefined;
   private plain: IntWeights | null = null;
 
   /** Throws what `checkSums` does. */
@@ -84,11 +89,12 @@ export class Product {
   }
 
   dispose(): void {
-    for (const layer of [this.integers, this.floats, this.pairs]) layer?.free();
+    for (const layer of [this.integers, this.floats, this.pairs, this.digits]) layer?.free();
     freed.unregister(this);
     this.integers = undefined;
     this.floats = undefined;
     this.pairs = undefined;
+    this.digits = undefined;
   }
 
   /** Signs times signs or ternary digits, as bits. */
@@ -111,33 +117,57 @@ export class Product {
   }
 
   private laidPairs(): PairLayer | null {
+    const rows = this.pairRows();
+    const kind = this.weight.bits === 1 ? "differ" : "ternarySigns";
+    return rows && preparePairs(kind, rows, this.output(null));
+  }
+
+  /** Rows of signs or of ternary digits; null for other weights, and for groups with scales of their own. */
+  private pairRows(): PairWeights | null {
     const { rows: n, columns: k, coded } = this.weight;
-    const { bits, codes, scale } = coded!;
-    if (bits > 2 || k === 0 || scale.length > Math.max(1, n)) return null;
-    const output = this.output(null);
-    if (bits === 1) return preparePairs("differ", { rows: codes, n, k }, output);
+    const { bits, signed, codes, scale } = coded!;
+    if (bits > 2 || !signed || k === 0 || scale.length > Math.max(1, n)) return null;
+    if (bits === 1) return { rows: codes, n, k };
     const digits = this.weight.unpacked();
-    if (digits.some((digit) => digit === -2)) return null;
-    return preparePairs("ternarySigns", { rows: packTernary(digits, n, k), n, k }, output);
+    return digits.includes(-2) ? null : { rows: packTernary(digits, n, k), n, k };
   }
 
   private bySimd(out: Float32Array, { codes, scale }: Codes, m: number): boolean {
     if (!usesSimd()) return false;
-    if (this.integers === undefined) {
-      const fixed = this.input!.kind === "static" ? scale : null;
-      this.integers = this.kept(
-        prepareInt(this.intWeights(), this.output(fixed), codes instanceof Uint8Array),
-      );
+    const fixed = this.input!.kind === "static" ? scale : null;
+    const lookup = this.lookup(m, fixed, codes);
+    if (lookup === null && this.integers === undefined) {
+      const unsigned = codes instanceof Uint8Array;
+      this.integers = this.kept(prepareInt(this.intWeights(), this.output(fixed), unsigned));
     }
-    const layer = this.integers;
-    if (layer === null) return false;
+    const layer = lookup ?? this.integers;
+    if (!layer) return false;
     return staged((stage) => {
       const from = stage.input(codes, 0, m * layer.k);
       const to = stage.output(out, 0, m * layer.n, false);
-      const scales = this.input!.kind === "dynamic" ? stage.input(scale!, 0, m) : undefined;
-      if (from === 0 || to === 0 || scales === 0) return false;
-      return gemmIntHeap(layer, to, from, m, scales);
+      const scaleX = this.input!.kind === "dynamic" ? stage.input(scale!, 0, m) : undefined;
+      if (from === 0 || to === 0 || scaleX === 0) return false;
+      if (lookup) return digitHeap(lookup, to, from, { m, scaleX });
+      return gemmIntHeap(this.integers!, to, from, m, scaleX);
     });
+  }
+
+  /** Weights of 1 bit, and ternary ones before few rows, are multiplied by table lookup; null where products do it. */
+  private lookup(m: number, fixed: Float32Array | null, codes: Codes["codes"]): DigitLayer | null {
+    const { bits, columns } = this.weight;
+    if (bits > 2 || columns === 0 || (bits === 2 && m > fewRows)) return null;
+    if (this.digits === undefined) {
+      const rows = this.pairRows();
+      const [lowest, highest] = codes instanceof Uint8Array ? [0, 255] : [-128, 127];
+      const kind = {
+        weights: bits === 1 ? "signs" : "ternary",
+        bits: bits as 1 | 2,
+        lowest,
+        highest,
+      } as const;
+      this.digits = rows && this.kept(prepareDigits(kind, rows, this.output(fixed)));
+    }
+    return this.digits;
   }
 
   private bySimdFloats(out: Float32Array, x: Float32Array, m: number): boolean {

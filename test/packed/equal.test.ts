@@ -5,6 +5,7 @@ import { loadPacked } from "bitgrad/packed";
 import {
   binaryDynamic,
   binarySigns,
+  binaryWeightOnly,
   calibrate,
   freeze,
   int4Dynamic,
@@ -15,6 +16,7 @@ import {
   prepare,
   type QuantConfig,
   signInput,
+  staticInput,
   ternaryDynamic,
   ternaryWeightOnly,
 } from "bitgrad/quant";
@@ -31,6 +33,8 @@ const configs: [name: string, config: QuantConfig][] = [
   ["1 bit × int8", binaryDynamic()],
   ["1 bit × 1 bit", binarySigns()],
   ["ternary × 1 bit", { ...ternaryWeightOnly(), input: signInput() }],
+  ["ternary × uint8, static", { ...ternaryWeightOnly(), input: staticInput() }],
+  ["1 bit × int8, static", { ...binaryWeightOnly(), input: staticInput({ scheme: "symmetric" }) }],
   ["1 bit, one scale × 1 bit", binarySigns({ granularity: "tensor" })],
 ];
 
