@@ -22,9 +22,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../kernels/attention/index.ts";
 import { convForward, convInputGrad, convWeightGrad } from "../kernels/conv/index.ts";
 import * as elementwise from "../kernels/elementwise/index.ts";
+import { gemmSigns } from "../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../kernels/gemm-f32/index.ts";
 import { gemmExports, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
+import { gemmTernary } from "../kernels/gemm-t2/index.ts";
 import type { KernelArgs } from "../kernels/kernel.ts";
+import { gemmDigits } from "../kernels/lookup/index.ts";
 import * as loss from "../kernels/loss/index.ts";
 import * as norm from "../kernels/norm/index.ts";
 import * as updates from "../kernels/optimizer/index.ts";
@@ -67,7 +70,7 @@ describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
     ...[elementwise, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
-    ...[reduceSum, reduceFold],
+    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits],
   ];
 
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))(

@@ -169,11 +169,12 @@ function addHigh(to: usize, words: v128): void {
 }
 
 /**
- * The transform `output` of base + factor · counts (m, n), and with `sumX` the sum of row i of the codes. `count` weights a
+ * The transform `output`, its rows from `firstRow` on, of base + factor · counts (m, n), and with `sumX` the sum of row i of the codes. `count` weights a
  * step; codes are `shift` more than they say, then with `two` split in digits, the high one `high` more.
  */
 export function digitGemm(
   output: usize,
+  firstRow: i32,
   x: usize,
   ldx: i32,
   b: usize,
@@ -255,7 +256,7 @@ export function digitGemm(
       }
       for (let r = 0; r < rows; r++) {
         const start = load<i32>(scratch + startsAt + (r << 2));
-        emit(output, i0 + r, j0, columns, scratch + sumsAt + (r << 7), start, factor);
+        emit(output, firstRow + i0 + r, j0, columns, scratch + sumsAt + (r << 7), start, factor);
       }
     }
   }

@@ -61,11 +61,12 @@ function ones(row: usize, bytes: i32): i32 {
 }
 
 /**
- * The transform `output` of the sums (m, n) = base + factor · Σ over steps of what the nibbles of row i of A and row j of B
+ * The transform `output`, its rows from `firstRow` on, of the sums (m, n) = base + factor · Σ over steps of what the nibbles of row i of A and row j of B
  * add by `kind`; the base of kind `both` has the ones of row i added. A's rows are `lda` bytes apart.
  */
 export function pairGemm(
   output: usize,
+  firstRow: i32,
   a: usize,
   lda: i32,
   b: usize,
@@ -110,7 +111,7 @@ export function pairGemm(
           block(scratch, panel, columns, rows, steps, d, min(depth, room - d), pairBytes, rowBytes);
       for (let r = 0; r < rows; r++) {
         const sums = scratch + sumsAt + (r << 7);
-        emit(output, i0 + r, j0, columns, sums, load<i32>(scratch + startsAt + (r << 2)), factor);
+        emit(output, firstRow + i0 + r, j0, columns, sums, load<i32>(scratch + startsAt + (r << 2)), factor);
       }
     }
   }

@@ -8,6 +8,7 @@ import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { alloc, free, scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { inTasks, isWorthThreads } from "../wasm/parallel.ts";
 import { staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -18,6 +19,7 @@ export interface LookupExports {
   panels(to: number, rows: number, n: number, bytes: number): void;
   pairGemm(
     output: number,
+    firstRow: number,
     a: number,
     lda: number,
     b: number,
@@ -139,11 +141,42 @@ export function pairHeap(
   const plan = plans[kind];
   const steps = Math.ceil(k / plan.step);
   const tables = tablesOf(kind, code);
-  const space = scratch(code.scratchBytes(m, steps));
-  if (tables === 0 || space === 0) return false;
-  placeOutput(output, { out, step, scaleX });
   const rowA = lda ?? Math.ceil(k / plan.perByte);
-  code.pairGemm(output, a, rowA, panels, m, n, steps, kinds[kind], plan.base(k), plan.factor, tables, space);
+  if (tables === 0) return false;
+  placeOutput(output, { out, step, scaleX });
+  const [base, meeting] = [plan.base(k), kinds[kind]];
+  return inRowTasks(
+    code,
+    { m, n, nanoseconds: m * n * k * 0.003, bytes: (rows) => code.scratchBytes(rows, steps) },
+    ({ pairGemm }, first, rows, space) => {
+      const from = a + first * rowA;
+      pairGemm(output, first, from, rowA, panels, rows, n, steps, meeting, base, plan.factor, tables, space);
+    },
+  );
+}
+
+/**
+ * Runs `call` on all rows, in parts on the threads where that pays; false where the heap has no room. The ragged end of a row
+ * goes through one place on the heap, so only whole groups of 8 columns are shared out.
+ */
+export function inRowTasks(
+  code: LookupExports,
+  { m, n, nanoseconds, bytes }: { m: number; n: number; nanoseconds: number; bytes(rows: number): number },
+  call: (exports: LookupExports, first: number, rows: number, space: number) => void,
+): boolean {
+  const part = Math.ceil(m / 16) * 2;
+  if (n % 8 === 0 && m > part && isWorthThreads(nanoseconds))
+    return inTasks(nanoseconds, bytes(m), [code], (job) => {
+      const exports = job.of(code);
+      const rows = job.recorded ? part : m;
+      for (let first = 0; first < m; first += rows) {
+        call(exports, first, Math.min(rows, m - first), job.local);
+        job.next();
+      }
+    });
+  const space = scratch(bytes(m));
+  if (space === 0) return false;
+  call(code, 0, m, space);
   return true;
 }
 
