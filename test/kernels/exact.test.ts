@@ -4,6 +4,7 @@ import { type Activations, gemmInt as reference } from "../../kernels/gemm-i8/re
 import { intExports, gemmInt as simd } from "../../kernels/gemm-i8/simd.ts";
 import { writeOutput } from "../../kernels/output.ts";
 import { type Case, readSuite } from "../golden/case.ts";
+import { expectSummary } from "../golden/summary.ts";
 
 // Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -97,23 +98,6 @@ describe.each(products)("integer products, %s", (_, product) => {
     },
   );
 });
-
-/** The sums and samples that stand for a large result. */
-function expectSummary({ outputs }: Case, out: ArrayLike<number>, shape: readonly number[]): void {
-  const [rows, last] = [shape[0], shape[shape.length - 1]];
-  const sumRows = new Array<number>(rows).fill(0);
-  const sumLast = new Array<number>(last).fill(0);
-  let weighted = 0;
-  for (let i = 0; i < out.length; i++) {
-    sumRows[Math.floor(i / (out.length / rows))] += out[i];
-    sumLast[i % last] += out[i];
-    weighted += out[i] * ((i % 97) + 1);
-  }
-  expect(sumRows).toEqual(numbers(outputs.sum_rows.data));
-  expect(sumLast).toEqual(numbers(outputs.sum_last.data));
-  expect(numbers(outputs.sample_index.data).map((i) => out[i])).toEqual(numbers(outputs.sample.data));
-  expect([weighted]).toEqual(numbers(outputs.weighted.data));
-}
 
 describe("requantization", () => {
   it.each(cases.filter(({ op }) => op === "requantize").map((given) => ({ id: given.id, given })))(
