@@ -1,7 +1,8 @@
 /** Models to files and back. */
 
-import { isPlainObject, readOptions } from "../errors.ts";
+import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { loadStateDict, stateDict } from "../nn/state.ts";
+import { PackedModel } from "../packed/model.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
@@ -19,13 +20,22 @@ import {
 import { type Sink, type Source, writeSink } from "./source.ts";
 
 /**
- * Writes a model (its parameters and buffers, tied ones once) or tensors by name as safetensors. A path is replaced whole or
+ * Writes a model (its parameters and buffers, tied ones once), tensors by name, or a packed model, which `loadPacked` of
+ * bitgrad/packed reads and which takes no options, as safetensors. A path is replaced whole or
  * not at all; with null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity.
  */
 export async function save(sink: Sink, model: object, options?: WriteOptions): Promise<void>;
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;
 export async function save(sink: Sink | null, model: object, options?: WriteOptions): Promise<unknown> {
   const checked = readOptions("save", options, writeDefaults);
+  if (model instanceof PackedModel) {
+    if (Object.keys(options ?? {}).length > 0) {
+      throw new OptionError(`save: a packed model takes no options, got ${show(Object.keys(options!))}`);
+    }
+    const bytes = model.toBytes();
+    if (sink === null) return bytes;
+    return writeSink("save", sink, [bytes]);
+  }
   const draft = layOut("save", tensorsOf(model), checked);
   if (sink === null) return joinDraft(draft);
   await writeSink("save", sink, draft.chunks());

@@ -66,28 +66,37 @@ function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, z
   return (x, scale, zero) => roundBy(rounding, Math.fround(x / scale), draw?.next()) + zero;
 }
 
+/** Throws for NaN, and for infinity unless it is to be clamped. */
+function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: QuantSpec): void {
+  const odd = notFinite(data, 0, data.length);
+  if (odd < 0) return;
+  if (onNonFinite === "throw") throw nonFinite(data[odd]);
+  if (data.some(Number.isNaN)) throw nonFinite(Number.NaN);
+}
+
 /** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask); null for all. */
 function codesOf(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams, rng: Rng | null) {
   const { qmin, qmax, rounding } = spec;
   const codes = qmin < 0 ? new Int8Array(x.size) : new Uint8Array(x.size);
   const data = floatsOf(x);
-  const odd = notFinite(data, 0, data.length);
-  if (odd >= 0 && (spec.onNonFinite === "throw" || data.some(Number.isNaN))) {
-    throw nonFinite(spec.onNonFinite === "throw" ? data[odd] : Number.NaN);
-  }
   const scales = scale.data;
   const zeros = zeroPoint?.data;
   const uniform = rounding === "half-even" && spec.zeroPoint !== "float" && !spec.codebook;
   let inside: Uint8Array | null = null;
-  if (isSigns(spec)) encodeSigns(codes, data, 0, data.length);
-  else if (uniform) {
+  if (isSigns(spec)) {
+    checkFinite(data, spec);
+    encodeSigns(codes, data, 0, data.length);
+  } else if (uniform) {
     forRuns(spec, x.shape, (from, to, k) => {
       const [s, zero] = [scales[k], zeros ? zeros[k] : 0];
-      if (encode(codes, data, from, to, s, zero, qmin, qmax)) return;
+      const status = encode(codes, data, from, to, s, zero, qmin, qmax);
+      if (status === 0) return;
+      if (Number.isNaN(status)) checkFinite(data, spec);
       inside ??= new Uint8Array(x.size).fill(1);
       markInside(inside, data, from, to, s, zero, qmin, qmax);
     });
   } else {
+    checkFinite(data, spec);
     const code = rounder(spec, rng);
     inside = new Uint8Array(x.size);
     const marks = inside;

@@ -47,8 +47,8 @@ export function rangeOf(x: Numbers, from: number, to: number): Range {
 }
 
 /**
- * codes = clamp(roundEven(float32(x / scale)) + zero) to qmin … qmax; true if no element had to be clamped. The clamp makes
- * integers of quotients that are too large to be rounded so.
+ * codes = clamp(roundEven(float32(x / scale)) + zero) to qmin … qmax. Returns 0 if no element had to be clamped, 1 if one had, and
+ * NaN if one is not finite. The clamp makes integers of quotients that are too large to be rounded so.
  */
 export function encode(
   codes: Codes,
@@ -59,19 +59,21 @@ export function encode(
   zero: number,
   qmin: number,
   qmax: number,
-): boolean {
-  let clamped = 0;
+): number {
+  let status = 0;
+  let nothing = 0;
   for (let i = from; i < to; i++) {
+    nothing += x[i] * 0;
     const q = Math.fround(x[i] / scale) + magic - magic + zero;
     if (q < qmin) {
       codes[i] = qmin;
-      clamped = 1;
+      status = 1;
     } else if (q > qmax) {
       codes[i] = qmax;
-      clamped = 1;
+      status = 1;
     } else codes[i] = q;
   }
-  return clamped === 0;
+  return nothing === 0 ? status : Number.NaN;
 }
 
 /** inside = 1 where the code before clamping lies in qmin … qmax. */

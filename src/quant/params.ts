@@ -27,10 +27,14 @@ export function rangesOf(x: Tensor, spec: QuantSpec): Range[] {
   const count = sizeOf(scaleShape(spec, x.shape));
   const ranges: (Range | undefined)[] = new Array(count);
   const data = floatsOf(x);
-  const odd = notFinite(data, 0, data.length);
-  if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data[odd]);
   forRuns(spec, x.shape, (from, to, k) => {
-    const seen = odd < 0 ? rangeOf(data, from, to) : finiteRange(data, from, to);
+    let seen = rangeOf(data, from, to);
+    // A sum of magnitudes is finite if all are, unless doubles overflow.
+    if (!(seen.sum < Infinity)) {
+      const odd = notFinite(data, from, to);
+      if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data[odd]);
+      seen = finiteRange(data, from, to);
+    }
     const held = ranges[k];
     if (held === undefined) ranges[k] = seen;
     else widen(held, seen);

@@ -1,5 +1,8 @@
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Rng, tensor } from "bitgrad";
-import { readSafetensors, writeSafetensors } from "bitgrad/io";
+import { readSafetensors, save, writeSafetensors } from "bitgrad/io";
 import { Gpt } from "bitgrad/models";
 import { Conv2d, evaluate, Linear } from "bitgrad/nn";
 import { loadPacked, PackedLinear, PackedModel, PackedWeight } from "bitgrad/packed";
@@ -60,6 +63,16 @@ describe("a packed file", () => {
     expect(tensors["norm.weight"].dtype).toBe("float32");
     // F16 is what the reader refuses without being told to widen it.
     expect(() => readSafetensors(file)).toThrow(/float16/);
+  });
+
+  it("is what save writes of a packed model, which takes no options", async () => {
+    expect(await save(null, packed())).toEqual(file);
+    const path = join(mkdtempSync(join(tmpdir(), "packed-")), "model.safetensors");
+    await save(path, packed());
+    expect(loadPacked(readFileSync(path)).toBytes()).toEqual(file);
+    await expect(save(null, packed(), { dtype: "float16" })).rejects.toThrow(
+      /takes no options, got \("dtype"\)/,
+    );
   });
 
   it("stores tied weights once", () => {
