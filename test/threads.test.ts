@@ -21,6 +21,7 @@ import { trainStep } from "bitgrad/train";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../kernels/attention/index.ts";
 import { convForward, convInputGrad, convWeightGrad } from "../kernels/conv/index.ts";
+import { convBits } from "../kernels/conv-b1/index.ts";
 import * as elementwise from "../kernels/elementwise/index.ts";
 import { gemmSigns } from "../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../kernels/gemm-f32/index.ts";
@@ -70,7 +71,7 @@ describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
     ...[elementwise, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
-    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits],
+    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, convBits],
   ];
 
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))(

@@ -2,7 +2,7 @@
 
 import { packedBytes, unpackSigns } from "../bits.ts";
 import type { ConvGeometry } from "../conv/reference.ts";
-import { type LookupExports, lookupExports, panelBytes, tablesOf } from "../lookup/simd.ts";
+import { inRowTasks, type LookupExports, lookupExports, panelBytes, tablesOf } from "../lookup/simd.ts";
 import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { alloc, free, scratch, view } from "../wasm/heap.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
@@ -142,7 +142,7 @@ function correctionsOf(
 }
 
 /**
- * out = the layer's transform of the windows of x, both at heap addresses. False, with nothing done, where SIMD cannot run or
+ * out = the layer's transform of the windows of x, both at heap addresses. False, out being of no use, where SIMD cannot run or
  * the heap is exhausted.
  */
 export function bitConvHeap(
@@ -160,43 +160,37 @@ export function bitConvHeap(
   const runSteps = (g.dilationW === 1 ? g.kw : 1) * bytes * 2;
   const reach = (g.kh - 1) * g.dilationH + 1;
   const tables = tablesOf("differ", code);
-  const space = scratch(
-    code.convScratchBytes(runs, runSteps, g.oh, frameW, g.strideH, g.strideW, bytes, reach),
-  );
+  const scratchOf = (rows: number): number =>
+    code.convScratchBytes(runs, runSteps, rows, frameW, g.strideH, g.strideW, bytes, reach);
   const frame = alloc(frameH * frameW * bytes);
-  if (tables === 0 || space === 0 || frame === 0) {
+  if (tables === 0 || frame === 0 || scratch(scratchOf(g.oh)) === 0) {
     if (frame !== 0) free(frame);
     return false;
   }
   const fill = layer.padding < 0 ? 255 : 0;
   const tail = 255 >> (bytes * 8 - channels);
   const pixel = g.groups * bytes;
-  const size = [g.oh, g.ow, g.kh, g.kw, g.strideH, g.strideW, g.dilationH, g.dilationW] as const;
-  for (let i = 0; i < g.n; i++)
-    layer.groups.forEach(({ panels, output, corrections }, group) => {
+  const steps = [g.strideH, g.strideW, g.dilationH, g.dilationW] as const;
+  const k = g.kh * g.kw * channels;
+  const filters = g.o / g.groups;
+  const job = { m: g.oh, n: filters, nanoseconds: g.oh * g.ow * filters * k * 0.004, bytes: scratchOf };
+  let done = true;
+  for (let i = 0; i < g.n && done; i++)
+    done = layer.groups.every(({ panels, output, corrections }, group) => {
       const from = x + i * g.h * g.w * pixel + group * bytes;
       code.frameBits(frame, frameH, frameW, from, g.h, g.w, bytes, pixel, g.padTop, g.padLeft, fill, tail);
       placeOutput(output, { out: out + group * groupStep, step });
-      code.pairConv(
-        output,
-        i * g.oh * g.ow,
-        frame,
-        frameW,
-        bytes,
-        panels,
-        g.o / g.groups,
-        ...size,
-        g.kh * g.kw * channels,
-        corrections,
-        edges.rowClass,
-        edges.colClass,
-        edges.classes,
-        tables,
-        space,
-      );
+      const { rowClass, colClass, classes } = edges;
+      return inRowTasks(code, job, ({ pairConv }, first, rows, space) => {
+        const row = (i * g.oh + first) * g.ow;
+        const top = frame + first * g.strideH * frameW * bytes;
+        const sizes = [filters, rows, g.ow, g.kh, g.kw] as const;
+        const classAt = [corrections, rowClass + first, colClass, classes] as const;
+        pairConv(output, row, top, frameW, bytes, panels, ...sizes, ...steps, k, ...classAt, tables, space);
+      });
     });
   free(frame);
-  return true;
+  return done;
 }
 
 /** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */
