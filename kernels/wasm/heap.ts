@@ -308,8 +308,10 @@ const views = {
 export const heapFloats = (): Float32Array => heap.floats;
 
 /** Where an array lies on the heap, or 0 for one that does not. */
-export const addressOf = (array: TypedArray): number =>
-  heap.buffers.has(array.buffer) ? array.byteOffset : 0;
+export function addressOf(array: TypedArray): number {
+  const { buffer } = array;
+  return buffer === heap.words.buffer || heap.buffers.has(buffer) ? array.byteOffset : 0;
+}
 
 /** At least `bytes` of scratch, valid until the next call, or 0 where the heap is exhausted. */
 export function scratch(bytes: number): number {
