@@ -2,7 +2,6 @@
 
 import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { loadStateDict, stateDict } from "../nn/state.ts";
-import { PackedModel } from "../packed/model.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
@@ -28,7 +27,7 @@ export async function save(sink: Sink, model: object, options?: WriteOptions): P
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;
 export async function save(sink: Sink | null, model: object, options?: WriteOptions): Promise<unknown> {
   const checked = readOptions("save", options, writeDefaults);
-  if (model instanceof PackedModel) {
+  if (isPacked(model)) {
     if (Object.keys(options ?? {}).length > 0) {
       throw new OptionError(`save: a packed model takes no options, got ${show(Object.keys(options!))}`);
     }
@@ -40,6 +39,10 @@ export async function save(sink: Sink | null, model: object, options?: WriteOpti
   if (sink === null) return joinDraft(draft);
   await writeSink("save", sink, draft.chunks());
 }
+
+/** By its method, so that who saves tensors need not load the packed layers. */
+const isPacked = (model: object): model is { toBytes(): Uint8Array } =>
+  typeof (model as { toBytes?: unknown } | null)?.toBytes === "function";
 
 /** The tensors of a record as they are, and of a model by name, buffers too. */
 export const tensorsOf = (model: object): Readonly<Record<string, Tensor>> =>

@@ -8,11 +8,10 @@ import { Embedding } from "../nn/embedding.ts";
 import { normal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
-import type { Packer } from "../nn/packing.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
-import { PackedLanguage } from "../packed/language.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
@@ -139,15 +138,16 @@ export class Gpt {
     return this.head.forward(this.norm ? this.norm.forward(y) : y);
   }
 
-  toPacked(packer: Packer): PackedLanguage {
-    return new PackedLanguage({
+  toPacked(packer: Packer): PackedFields {
+    return {
+      kind: "language",
       context: this.context,
       token: packer.layer(this.token),
       position: packer.layer(this.position),
       blocks: this.blocks.map((block) => packer.layer(block)),
       norm: this.norm && packer.layer(this.norm),
       head: packer.layer(this.head),
-    });
+    };
   }
 
   /** An empty cache for every block. */

@@ -7,11 +7,10 @@ import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
-import type { Packer } from "../nn/packing.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
-import { PackedLanguage } from "../packed/language.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
@@ -133,15 +132,16 @@ export class Llama {
     return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
   }
 
-  toPacked(packer: Packer): PackedLanguage {
-    return new PackedLanguage({
+  toPacked(packer: Packer): PackedFields {
+    return {
+      kind: "language",
       context: this.context,
       token: packer.layer(this.token),
       position: null,
       blocks: this.blocks.map((block) => packer.layer(block)),
       norm: packer.layer(this.norm),
       head: packer.layer(this.head),
-    });
+    };
   }
 
   /** An empty cache for every block. */

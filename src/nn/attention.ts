@@ -11,13 +11,12 @@ import {
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
 import { softmax } from "../ops/softmax.ts";
-import { PackedAttention } from "../packed/attention.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
 
 /**
@@ -144,9 +143,10 @@ export class MultiHeadAttention {
     return this.out.forward(heads.transpose(1, 2).reshape(x.shape));
   }
 
-  toPacked(packer: Packer): PackedAttention {
+  toPacked(packer: Packer): PackedFields {
     const { heads, kvHeads, rotary } = this;
-    return new PackedAttention({
+    return {
+      kind: "attention",
       heads,
       kvHeads,
       rotary: rotary && { base: rotary.base ?? 10000, style: rotary.style ?? "interleaved" },
@@ -154,7 +154,7 @@ export class MultiHeadAttention {
       key: packer.layer(this.key),
       value: packer.layer(this.value),
       out: packer.layer(this.out),
-    });
+    };
   }
 
   private rotated(x: Tensor, offset: number): Tensor {

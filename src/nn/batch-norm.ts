@@ -1,11 +1,10 @@
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
-import { PackedBatchNorm } from "../packed/sequential.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { type NormOptions, unitAffine } from "./norm.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 import { writeBuffer } from "./state.ts";
@@ -78,14 +77,15 @@ class BatchNorm {
     return x.batchNorm(mean, variance, weight, bias, { eps });
   }
 
-  toPacked(packer: Packer): PackedBatchNorm {
+  toPacked(packer: Packer): PackedFields {
     const scale = this.runningVar.add(this.eps).rsqrt();
     const factor = this.weight ? scale.mul(this.weight.effective().detach()) : scale;
-    return new PackedBatchNorm({
+    return {
+      kind: "batchNorm",
       mean: packer.floats(this.runningMean),
       factor: packer.floats(factor),
       bias: packer.floats(this.bias),
-    });
+    };
   }
 
   private track(mean: FloatArray, variance: FloatArray, unbiased: number): void {

@@ -1,9 +1,8 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
-import { PackedConv2d } from "../packed/conv.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
-import type { InputQuantizer, Packer } from "./packing.ts";
+import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkGroups, checkSizes } from "./sizes.ts";
 
@@ -114,9 +113,10 @@ export class Conv2d {
     return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
   }
 
-  toPacked(packer: Packer): PackedConv2d {
+  toPacked(packer: Packer): PackedFields {
     const { stride, padding, dilation, groups } = this;
-    return new PackedConv2d({
+    return {
+      kind: "conv2d",
       weight: packer.weight(this.weight),
       bias: packer.floats(this.bias),
       input: this.inputQuantizer?.toPacked() ?? null,
@@ -125,6 +125,6 @@ export class Conv2d {
       padding,
       dilation,
       groups,
-    });
+    };
   }
 }

@@ -1,8 +1,8 @@
 import { OptionError, readOptions, show } from "../errors.ts";
-import { PackedFunction } from "../packed/sequential.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
+import type { PackedFields } from "./packing.ts";
 
 /** In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
 export class Dropout {
@@ -25,7 +25,7 @@ export class Dropout {
   }
 
   /** Nothing is dropped outside of training. */
-  toPacked(): PackedFunction {
-    return new PackedFunction({ name: "identity" });
+  toPacked(): PackedFields {
+    return { kind: "function", name: "identity" };
   }
 }

@@ -1,11 +1,10 @@
 import type { DType } from "../dtype.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { embedding } from "../ops/index-ops.ts";
-import { PackedEmbedding } from "../packed/linear.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { normal, type RngOption } from "./init.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 
@@ -46,7 +45,7 @@ export class Embedding {
     return embedding(this.weight.effective(), ids, paddingIndex === null ? {} : { paddingIndex });
   }
 
-  toPacked(packer: Packer): PackedEmbedding {
-    return new PackedEmbedding({ weight: packer.weight(this.weight) });
+  toPacked(packer: Packer): PackedFields {
+    return { kind: "embedding", weight: packer.weight(this.weight) };
   }
 }

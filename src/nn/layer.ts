@@ -1,8 +1,7 @@
 /** Layer: anything with a `forward`. There is no base class; models are plain classes whose properties are walked. */
 
-import type { PackedLayer } from "../packed/layer.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 
 export interface Layer {
   forward(x: Tensor, ...rest: never[]): unknown;
@@ -10,8 +9,8 @@ export interface Layer {
   training?: boolean;
   /** What the layer is, for predicates: "norm" for normalisation layers. */
   readonly kind?: string;
-  /** The layer's twin for inference on typed arrays, made by `pack` of bitgrad/quant. */
-  toPacked?(packer: Packer): PackedLayer;
+  /** What the layer's twin for inference on typed arrays is made of, for `pack` of bitgrad/quant. */
+  toPacked?(packer: Packer): PackedFields;
 }
 
 /** True for objects with a `forward` method. */

@@ -1,11 +1,10 @@
 import type { DType } from "../dtype.ts";
 import { readOptions } from "../errors.ts";
-import { PackedLinear } from "../packed/linear.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
-import type { InputQuantizer, Packer } from "./packing.ts";
+import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 
@@ -57,8 +56,8 @@ export class Linear {
     return x.linear(this.weight.effective(), this.bias?.effective());
   }
 
-  toPacked(packer: Packer): PackedLinear {
+  toPacked(packer: Packer): PackedFields {
     const input = this.inputQuantizer?.toPacked() ?? null;
-    return new PackedLinear({ weight: packer.weight(this.weight), bias: packer.floats(this.bias), input });
+    return { kind: "linear", weight: packer.weight(this.weight), bias: packer.floats(this.bias), input };
   }
 }

@@ -2,12 +2,11 @@
 
 import type { DType } from "../dtype.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
-import { PackedNorm } from "../packed/norm.ts";
 import { checkShape } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkGroups, checkSizes } from "./sizes.ts";
 
@@ -66,7 +65,7 @@ export class LayerNorm {
     return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
   }
 
-  toPacked(packer: Packer): PackedNorm {
+  toPacked(packer: Packer): PackedFields {
     return packedNorm("layer", this, this.bias, packer);
   }
 }
@@ -95,7 +94,7 @@ export class RMSNorm {
     return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
   }
 
-  toPacked(packer: Packer): PackedNorm {
+  toPacked(packer: Packer): PackedFields {
     return packedNorm("rms", this, null, packer);
   }
 }
@@ -105,12 +104,12 @@ function packedNorm(
   { normalizedShape, eps, weight }: LayerNorm | RMSNorm,
   bias: Parameter | null,
   packer: Packer,
-): PackedNorm {
+): PackedFields {
   if (normalizedShape.length !== 1) {
     throw new OptionError(`pack: a norm must be over one axis, got ${show(normalizedShape)}`);
   }
   const [size] = normalizedShape;
-  return new PackedNorm({ type, size, eps, weight: packer.floats(weight), bias: packer.floats(bias) });
+  return { kind: "norm", type, size, eps, weight: packer.floats(weight), bias: packer.floats(bias) };
 }
 
 /** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */

@@ -2,7 +2,6 @@
 
 import { OptionError, show } from "../errors.ts";
 import type { PackedInput } from "../packed/input.ts";
-import type { PackedLayer } from "../packed/layer.ts";
 import { PackedWeight } from "../packed/weight.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -18,6 +17,12 @@ export interface InputQuantizer {
   conv2d(x: Tensor, layer: Conv2d): Tensor;
   /** Throws StageError before its scales are fixed. */
   toPacked(): PackedInput;
+}
+
+/** What a layer's packed twin is made of: its kind, and fields of weights, numbers and further layers (docs/formats.md). */
+export interface PackedFields {
+  readonly kind: string;
+  readonly [field: string]: unknown;
 }
 
 /** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
@@ -41,8 +46,8 @@ export class Packer {
   }
 
   /** The packed twin of a layer. Throws OptionError where it has none. */
-  layer(layer: object): PackedLayer {
-    const { toPacked } = layer as { toPacked?: (packer: Packer) => PackedLayer };
+  layer(layer: object): PackedFields {
+    const { toPacked } = layer as { toPacked?: (packer: Packer) => PackedFields };
     if (typeof toPacked !== "function") {
       throw new OptionError(
         `pack: the layer has no packed form, got ${show(layer)}; give it a method toPacked, or pack the layers below it`,

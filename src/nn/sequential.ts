@@ -1,8 +1,8 @@
 import { OptionError, show } from "../errors.ts";
-import { isPackable, PackedFunction, PackedSequential } from "../packed/sequential.ts";
+import { functionNames } from "../packed/function-names.ts";
 import type { Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 
 export type Step = Layer | ((x: Tensor) => Tensor);
 
@@ -34,17 +34,17 @@ export class Sequential {
   }
 
   /** Functions are packed by name: relu, gelu, silu, sigmoid and tanh of `bitgrad`. Throws OptionError for any other. */
-  toPacked(packer: Packer): PackedSequential {
+  toPacked(packer: Packer): PackedFields {
     const steps = [...this].map((step) => {
       if (typeof step !== "function") return packer.layer(step);
       const name = (step as { row?: { name: string } }).row?.name ?? "";
-      if (!isPackable(name)) {
+      if (!functionNames.includes(name)) {
         throw new OptionError(
           `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
         );
       }
-      return new PackedFunction({ name });
+      return { kind: "function", name };
     });
-    return new PackedSequential({ steps });
+    return { kind: "sequential", steps };
   }
 }

@@ -2,7 +2,6 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
-import { PackedBlock, PackedFeedForward } from "../packed/transformer.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
@@ -15,7 +14,7 @@ import {
 import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
-import type { Packer } from "./packing.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 
 const activations = {
   relu: (x: Tensor) => x.relu(),
@@ -67,13 +66,14 @@ export class FeedForward {
     return this.down.forward(inner);
   }
 
-  toPacked(packer: Packer): PackedFeedForward {
-    return new PackedFeedForward({
+  toPacked(packer: Packer): PackedFields {
+    return {
+      kind: "feedForward",
       activation: this.activation,
       gate: this.gate && packer.layer(this.gate),
       up: packer.layer(this.up),
       down: packer.layer(this.down),
-    });
+    };
   }
 }
 
@@ -172,14 +172,15 @@ export class TransformerEncoderLayer {
     return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
   }
 
-  toPacked(packer: Packer): PackedBlock {
-    return new PackedBlock({
+  toPacked(packer: Packer): PackedFields {
+    return {
+      kind: "block",
       norm: this.norm,
       attention: packer.layer(this.attention),
       mlp: packer.layer(this.mlp),
       norm1: packer.layer(this.norm1),
       norm2: packer.layer(this.norm2),
-    });
+    };
   }
 }
 

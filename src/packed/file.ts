@@ -8,7 +8,7 @@ import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
 import { type Entry, headerLength, readHeader } from "../safetensors/header.ts";
 import { readJsonObject } from "../safetensors/json.ts";
 import { packedBytes } from "./codes.ts";
-import type { Fields, PackedLayer } from "./layer.ts";
+import type { PackedLayer } from "./layer.ts";
 import { PackedWeight } from "./weight.ts";
 
 export const version = 1;
@@ -102,19 +102,15 @@ export function writePacked(root: PackedLayer): Uint8Array {
   return file;
 }
 
-/** Makes a layer of a kind from its fields, which it checks. */
-export type Kinds = Readonly<Record<string, new (fields: Fields) => PackedLayer>>;
-
+/** Puts the numbers of a file in the place of their names. */
 class Reader {
   private readonly file: Uint8Array;
   private readonly entries: ReadonlyMap<string, Entry>;
-  private readonly kinds: Kinds;
   private readonly weights = new Map<string, PackedWeight>();
 
-  constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>, kinds: Kinds) {
+  constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>) {
     this.file = file;
     this.entries = entries;
-    this.kinds = kinds;
   }
 
   private bytes(name: unknown, format: string, size: number): Uint8Array {
@@ -144,11 +140,7 @@ class Reader {
       const entry = this.entries.get(String(value.tensor));
       return this.floats(value.tensor, entry ? (entry.to - entry.from) / 4 : 0);
     }
-    const fields = Object.fromEntries(Object.entries(value).map(([name, field]) => [name, this.read(field)]));
-    if (!Object.hasOwn(fields, "kind") || typeof fields.kind !== "string") return fields;
-    // An input is plain data with a kind of its own.
-    if (!Object.hasOwn(this.kinds, fields.kind)) return fields;
-    return new this.kinds[fields.kind](fields);
+    return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, this.read(field)]));
   }
 
   private weight(given: Record<string, unknown>): PackedWeight {
@@ -219,8 +211,8 @@ class Reader {
   }
 }
 
-/** The layer that a file holds. Throws FormatError for a file that is broken in any way, or of another version. */
-export function readPacked(bytes: Uint8Array | ArrayBuffer, kinds: Kinds): PackedLayer {
+/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version. */
+export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   if (!(bytes instanceof Uint8Array || bytes instanceof ArrayBuffer)) {
     throw new OptionError(`loadPacked: expected the bytes of a file, got ${show(bytes)}`);
   }
@@ -237,10 +229,5 @@ export function readPacked(bytes: Uint8Array | ArrayBuffer, kinds: Kinds): Packe
   if (described.version !== version) {
     throw new FormatError(`loadPacked: reads version ${version}, got ${show(described.version)}`);
   }
-  const root = new Reader(file.subarray(start), entries, kinds).read(described.model);
-  if (!isPlainObject(root) && typeof (root as PackedLayer | null)?.kind === "string")
-    return root as PackedLayer;
-  throw new FormatError(
-    `loadPacked: the file must hold a layer of a known kind, got ${show((root as PackedLayer | null)?.kind)}`,
-  );
+  return new Reader(file.subarray(start), entries).read(described.model);
 }

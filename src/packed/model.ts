@@ -1,6 +1,6 @@
 /** PackedModel: a model for inference alone. */
 
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, ShapeError, show } from "../errors.ts";
 import {
   type GenerateOptions,
   generateFrom,
@@ -10,9 +10,9 @@ import {
 } from "../generation.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv2d } from "./conv.ts";
-import { type Kinds, readPacked, writePacked } from "./file.ts";
+import { readPacked, writePacked } from "./file.ts";
 import { PackedLanguage } from "./language.ts";
-import type { PackedLayer } from "./layer.ts";
+import type { Fields, PackedLayer } from "./layer.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedBatchNorm, PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
@@ -20,7 +20,7 @@ import { PackedBlock, PackedFeedForward } from "./transformer.ts";
 import { checkValues, copied, inArena, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
-const kinds: Kinds = {
+const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   linear: PackedLinear,
   embedding: PackedEmbedding,
   conv2d: PackedConv2d,
@@ -34,15 +34,27 @@ const kinds: Kinds = {
   language: PackedLanguage,
 };
 
+/** Makes layers of their fields, those below first. */
+function assemble(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(assemble);
+  if (!isPlainObject(value)) return value;
+  const fields = Object.fromEntries(Object.entries(value).map(([name, field]) => [name, assemble(field)]));
+  // The input of a product has a kind, and is no layer.
+  const { kind } = fields;
+  return typeof kind === "string" && Object.hasOwn(kinds, kind) ? new kinds[kind](fields) : fields;
+}
+
 /** A packed layer and all below it: runs on typed arrays, on the SIMD heap where there is one, without autograd. */
 export class PackedModel {
   readonly root: PackedLayer;
 
-  constructor(root: PackedLayer) {
-    if (typeof root?.kind !== "string" || !(root instanceof (kinds[root.kind] ?? Array))) {
-      throw new OptionError(`PackedModel: needs a packed layer, got ${show(root)}`);
+  /** Takes a layer, or what it is made of. Throws FormatError for what is none. */
+  constructor(layer: PackedLayer) {
+    const root = assemble(layer) as PackedLayer | null;
+    if (isPlainObject(root) || !Object.hasOwn(kinds, String(root?.kind))) {
+      throw new FormatError(`PackedModel: needs a layer of a known kind, got ${show(root?.kind ?? root)}`);
     }
-    this.root = root;
+    this.root = root!;
   }
 
   /** Bytes of all codes, scales and float32 numbers, shared ones once: the size of a file but for its header. */
@@ -143,4 +155,4 @@ export interface Ids {
  * truncated, broken in any way, or of another version.
  */
 export const loadPacked = (bytes: Uint8Array | ArrayBuffer): PackedModel =>
-  new PackedModel(readPacked(bytes, kinds));
+  new PackedModel(readPacked(bytes) as PackedLayer);

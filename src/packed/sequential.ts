@@ -5,6 +5,7 @@ import { rectified, type Unary } from "../../kernels/elementwise/arithmetic.ts";
 import { sigmoid } from "../../kernels/elementwise/special.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
+import { functionNames } from "./function-names.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import { mapped } from "./transformer.ts";
 import { room, type Values } from "./values.ts";
@@ -18,16 +19,13 @@ const functions: Readonly<Record<string, Unary>> = {
   tanh: Math.tanh,
 };
 
-/** Whether a function of this name can be packed. */
-export const isPackable = (name: string): boolean => Object.hasOwn(functions, name);
-
 /** An elementwise function. */
 export class PackedFunction implements PackedLayer {
   readonly kind = "function";
   readonly name: string;
 
   constructor(fields: Fields) {
-    this.name = new FieldReader("function", fields).choice("name", Object.keys(functions));
+    this.name = new FieldReader("function", fields).choice("name", functionNames);
   }
 
   forward(x: Values): Values {

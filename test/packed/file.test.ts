@@ -1,13 +1,14 @@
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Rng, tensor } from "bitgrad";
+import { Rng, relu, tensor } from "bitgrad";
 import { readSafetensors, save, writeSafetensors } from "bitgrad/io";
 import { Gpt } from "bitgrad/models";
-import { Conv2d, evaluate, Linear } from "bitgrad/nn";
+import { BatchNorm2d, Conv2d, evaluate, LayerNorm, Linear, Sequential } from "bitgrad/nn";
 import { loadPacked, PackedLinear, PackedModel, PackedWeight } from "bitgrad/packed";
 import {
   binaryDynamic,
+  binarySigns,
   freeze,
   int4Dynamic,
   int8Dynamic,
@@ -34,6 +35,18 @@ const packed = (): PackedModel =>
     ),
   );
 const file = packed().toBytes();
+
+/** A network with every kind of layer that a sequence may hold but blocks. */
+function net(): PackedModel {
+  const model = new Sequential(
+    new Conv2d(2, 4, 3, { padding: 1, rng: new Rng(1) }),
+    new BatchNorm2d(4),
+    relu,
+    new LayerNorm(8),
+    new Linear(8, 4, { rng: new Rng(2) }),
+  );
+  return pack(evaluate(freeze(prepare(model, plan({ default: binarySigns() })))));
+}
 
 /** The file with its description changed. */
 function edited(bytes: Uint8Array, edit: (description: never) => unknown): Uint8Array {
@@ -140,23 +153,52 @@ describe("a file that is not right is refused", () => {
     }
   });
 
-  it("with any byte of its header changed, or it reads as a model all the same", () => {
-    const header = 8 + new DataView(file.buffer).getUint32(0, true);
+  it.each<[string, () => Uint8Array]>([
+    ["a GPT", () => file],
+    ["a network of convolutions", () => net().toBytes()],
+  ])("with any byte of its header changed, or it reads as a model all the same: %s", (_, make) => {
+    const bytes = make();
+    const header = 8 + new DataView(bytes.buffer).getUint32(0, true);
     fc.assert(
       fc.property(fc.nat(header - 1), fc.nat(255), (at, byte) => {
-        const changed = file.slice();
+        const changed = bytes.slice();
         changed[at] = byte;
         let model: PackedModel;
         try {
           model = loadPacked(changed);
         } catch (error) {
-          expect((error as { code?: string }).code).toBe("FORMAT");
+          expect((error as { code?: string }).code, `byte ${byte} at ${at}: ${error}`).toBe("FORMAT");
           return;
         }
         expect(model).toBeInstanceOf(PackedModel);
       }),
-      { numRuns: 500 },
+      { numRuns: 800 },
     );
+  });
+
+  it("with a field of any layer left out or of another type", () => {
+    const bytes = net().toBytes();
+    const steps = (d: object) => (d as { model: { steps: Record<string, unknown>[] } }).model.steps;
+    const { metadata } = readSafetensors(bytes, { widen: true });
+    const layers = steps(JSON.parse(metadata["bitgrad.packed"]));
+    for (const [i, layer] of layers.entries()) {
+      for (const field of Object.keys(layer)) {
+        for (const value of [undefined, 7, "x", [], {}, [[1]], -1]) {
+          const changed = edited(bytes, (d: object) => {
+            steps(d)[i][field] = value;
+            return d;
+          });
+          try {
+            loadPacked(changed);
+          } catch (error) {
+            expect(
+              (error as { code?: string }).code,
+              `${layer.kind}.${field} = ${JSON.stringify(value)}: ${error}`,
+            ).toBe("FORMAT");
+          }
+        }
+      }
+    }
   });
 
   it.each<[string, Uint8Array, RegExp]>([
