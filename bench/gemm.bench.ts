@@ -5,7 +5,8 @@
 
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { flops, operands, products, showProduct } from "./gemm-shapes.ts";
-import { pair, showRatio, writeResults } from "./pair.ts";
+import { pair, showRatio } from "./pair.ts";
+import { writeResults } from "./results.ts";
 
 const { build, reason } = wasmSupport();
 if (build === null) throw new Error(`bench: the SIMD kernels do not run here: ${reason}`);

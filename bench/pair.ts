@@ -3,8 +3,7 @@
  * swapped order, and the ratio of each round rather than of the totals.
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { Rng } from "../src/random.ts";
 
 export interface Side {
@@ -92,7 +91,7 @@ export async function pair(
   const repeats = once.map((each) => Math.max(1, Math.ceil(milliseconds / 1e3 / each)));
   expectSame(a, b, tolerance);
   const round = once[0] * repeats[0] + once[1] * repeats[1];
-  const count = Math.max(fewest, Math.min(rounds, Math.floor(seconds / round)));
+  const count = Math.min(rounds, Math.max(fewest, Math.floor(seconds / round)));
   const times: [a: number, b: number][] = [];
   for (let i = 0; i < count; i++)
     if (i % 2 === 0) {
@@ -123,15 +122,3 @@ export function summarize(
 /** "1.42x (1.40–1.45)" */
 export const showRatio = ({ ratio, interval: [low, high] }: PairResult): string =>
   `${ratio.toFixed(2)}x (${low.toFixed(2)}–${high.toFixed(2)})`;
-
-/** Stores bench/results/<name>.json, unless the machine was busy with something else. */
-export function writeResults(name: string, results: readonly { load: readonly number[] }[]): void {
-  // The benchmark itself is one running process.
-  const busiest = Math.max(...results.flatMap(({ load }) => load)) - 1;
-  if (busiest > 0.5)
-    throw new Error(`${name}: the machine was busy, got load ${(busiest + 1).toFixed(1)}; try again later`);
-  const folder = new URL("./results/", import.meta.url);
-  mkdirSync(folder, { recursive: true });
-  const machine = { cpu: cpus()[0]?.model, node: process.version };
-  writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify({ machine, results }, null, 2)}\n`);
-}

@@ -2,95 +2,84 @@
 
 import { spawnSync } from "node:child_process";
 import { Command } from "commander";
-import { backendInfo, scope, useBackend } from "../../src/index.ts";
-import { type PairOptions, pair, type Side, showRatio } from "../pair.ts";
-import { load as loadOurs } from "./libraries/bitgrad.ts";
-import type { Library } from "./library.ts";
-import { type Workload, workloads } from "./workloads.ts";
-
-const peers: Record<string, () => Promise<{ load(): Library | Promise<Library> }>> = {
-  "tfjs-wasm": () => import("./libraries/tfjs.ts"),
-  "jax-js": () => import("./libraries/jax.ts"),
-  "ort-web": () => import("./libraries/ort-web.ts"),
-  "ort-node": () => import("./libraries/ort-node.ts"),
-  "js-pytorch": () => import("./libraries/js-pytorch.ts"),
-  "gpu.js": () => import("./libraries/gpu.ts"),
-};
+import { backendInfo, useBackend } from "../../src/index.ts";
+import { resultsFolder, writeResults } from "../results.ts";
+import { type ComparedRow, type Section, writePage } from "../table.ts";
+import { compareAll, compareThreads } from "./compare.ts";
+import { adapters } from "./libraries/index.ts";
+import { freshRows, type Row, threadRows, workloads } from "./workloads.ts";
 
 interface Options {
   list?: true;
   quick?: true;
-  peers?: string[];
+  peers: string[];
+  plain?: true;
   relaxed?: true;
+  threads?: true;
+  write?: true;
+  into: string;
 }
 
+const known = Object.keys(adapters).filter((name) => name !== "bitgrad");
 const program = new Command("bench:peers")
-  .description("Compares bitgrad with other libraries, in one process, round by round, on one thread.")
+  .description(
+    "Compares bitgrad with other libraries, in one process, round by round, on one thread.\n" +
+      "One row takes about 10 s: npm run bench:peers -- softmax --quick",
+  )
   .argument("[words...]", "rows with a word that begins so: matmul, softmax, gelu, …; all by default")
   .option("--list", "show the names of the rows")
   .option("--quick", "fewer and shorter rounds, to steer by")
-  .option("--peers <names...>", `only these: ${Object.keys(peers).join(", ")}`)
-  .option("--relaxed", "with relaxed SIMD")
+  .option("--peers <names...>", `only these: ${known.join(", ")}`, known)
+  .option("--plain", "only without relaxed SIMD; this is what rows that are named run")
+  .option("--relaxed", "only with relaxed SIMD")
+  .option("--threads", "only ours on two threads beside ours on one")
+  .option("--write", "store the results and make the table of docs/performance.md new")
+  .option("--into <folder>", "store them there, and leave the table", resultsFolder)
   .parse();
 const options = program.opts<Options>();
+const fail = (message: string): never => program.error(`bench:peers: ${message}`);
 
-const rows = workloads.filter(
-  ({ name }) =>
-    program.args.length === 0 ||
-    program.args.some((start) => name.split(" ").some((word) => word.startsWith(start))),
-);
-if (rows.length === 0) program.error(`bench:peers: no row has such a name, got ${program.args.join(" ")}`);
-const unknown = options.peers?.filter((name) => !Object.hasOwn(peers, name)) ?? [];
-if (unknown.length > 0) program.error(`bench:peers: no such peer, got ${unknown.join(", ")}`);
-if (options.list) {
-  for (const { name } of rows) console.log(name);
-  process.exit();
+// Memory and loading are the same with relaxed SIMD.
+const single: readonly Row[] = options.relaxed ? workloads : [...workloads, ...freshRows];
+const rows = options.threads ? threadRows : single;
+const chosen = ({ name }: Row): boolean =>
+  program.args.length === 0 ||
+  program.args.some((start) => name.split(" ").some((word) => word.startsWith(start)));
+if (!rows.some(chosen)) fail(`no row has such a word, got ${program.args.join(" ")}; see --list`);
+const unknown = options.peers.filter((name) => !known.includes(name));
+if (unknown.length > 0) fail(`no such peer, got ${unknown.join(", ")}; known are ${known.join(", ")}`);
+
+/** The same command again, in a process of its own. */
+function again(nodeFlags: readonly string[], flags: readonly string[]): number {
+  const command = [...nodeFlags, ...process.execArgv, ...process.argv.slice(1), ...flags];
+  return spawnSync(process.execPath, command, { stdio: "inherit" }).status ?? 1;
 }
 
-useBackend("simd", { relaxed: options.relaxed ?? false });
-if (options.relaxed && !backendInfo().relaxed) {
-  const flag = "--experimental-wasm-relaxed-simd";
-  if (process.execArgv.includes(flag)) program.error("bench:peers: relaxed SIMD does not run here");
-  const again = spawnSync(process.execPath, [flag, ...process.execArgv, ...process.argv.slice(1)], {
-    stdio: "inherit",
-  });
-  process.exit(again.status ?? 1);
-}
-
-const rounds: Omit<PairOptions, "tolerance"> = options.quick
-  ? { rounds: 9, milliseconds: 8, seconds: 1.5, fewest: 3 }
-  : { rounds: 15, milliseconds: 15, seconds: 4 };
-
-const make = (library: Library, { operation, problem }: Workload): Promise<Side | null> | Side | null => {
-  const maker = library.sides[operation] as ((problem: unknown) => Promise<Side | null>) | undefined;
-  return maker === undefined ? null : maker(problem());
-};
-
-const speed = ({ unit, work }: Workload, seconds: number): string =>
-  `${Number((unit === "ms" ? seconds * 1e3 : work / seconds).toPrecision(3))} ${unit}`;
-
-const libraries = new Map<string, Library>();
-for (const name of options.peers ?? Object.keys(peers))
-  libraries.set(name, await (await peers[name]()).load());
-const ours = loadOurs();
-
-console.log(`${backendInfo().relaxed ? "relaxed" : "plain"} SIMD, one thread, Node ${process.version}`);
-for (const row of rows) {
-  console.log(`\n${row.name} (required ${row.required}x, reach for ${row.reach}x)`);
-  using _ = scope({ name: row.name });
-  const own = (await make(ours, row))!;
-  for (const library of libraries.values()) {
-    const show = (text: string) => console.log(`  ${library.name.padEnd(11)}${text}`);
-    try {
-      const theirs = await make(library, row);
-      if (theirs === null) continue;
-      const result = await pair(theirs, own, { ...rounds, tolerance: row.tolerance });
-      const [a, b] = [result.a, result.b].map((seconds) => speed(row, seconds).padStart(14));
-      show(`${a}   ours ${b}   ${showRatio(result)}`);
-    } catch (error) {
-      // Printed here, as tfjs shows all of its code with an error that nobody catches.
-      show(`FAILED: ${error instanceof Error ? error.message : error}`);
-      process.exitCode = 1;
-    }
+async function runSection(section: Section): Promise<void> {
+  useBackend("simd", { relaxed: section === "peers-relaxed" });
+  const { relaxed } = backendInfo();
+  if (section === "peers-relaxed" && !relaxed) {
+    const flag = "--experimental-wasm-relaxed-simd";
+    if (process.execArgv.includes(flag)) fail("relaxed SIMD does not run here");
+    process.exitCode = again([flag], []);
+    return;
   }
+  const threads = section === "peers-threads" ? 2 : 1;
+  console.log(`\n${relaxed ? "Relaxed" : "Plain"} SIMD, threads: ${threads}, Node ${process.version}`);
+  const pick = (row: Row) => rows.includes(row) && chosen(row);
+  const compare = { quick: options.quick ?? false, peers: options.peers };
+  const results: ComparedRow[] =
+    threads === 2 ? await compareThreads(pick, compare) : await compareAll(pick, compare);
+  if (!options.write) return;
+  if (process.exitCode) fail("a peer failed, so nothing is stored");
+  writeResults(section, results, { folder: options.into, threads, among: rows.map(({ name }) => name) });
+  if (options.into === resultsFolder) writePage();
 }
+
+if (options.list) for (const { name } of rows) console.log(name);
+else if (options.relaxed) await runSection("peers-relaxed");
+else if (options.threads) await runSection("peers-threads");
+else if (options.plain || program.args.length > 0) await runSection("peers");
+else for (const flag of ["--plain", "--relaxed", "--threads"]) process.exitCode ||= again([], [flag]);
+// Runtimes keep the process alive.
+process.exit();

@@ -6,7 +6,8 @@ import type { Side } from "../../pair.ts";
 import { type Block, FirstLosses, type GptProblem, type MlpProblem } from "../library.ts";
 
 // They are registered by the package that has everything; as CommonJS, since its modules name each other without extension.
-createRequire(import.meta.url)("@tensorflow/tfjs-core/dist/register_all_gradients.js");
+if (tf.getGradient("Neg") === undefined)
+  createRequire(import.meta.url)("@tensorflow/tfjs-core/dist/register_all_gradients.js");
 
 type Values = Record<string, tf.Variable>;
 

@@ -1,0 +1,55 @@
+/** The stored results: bench/results/<name>.json, of one machine each. */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const resultsFolder = fileURLToPath(new URL("./results", import.meta.url));
+
+export interface Result {
+  readonly name: string;
+  /** Mean number of running processes over the last minute, before and after. */
+  readonly load: readonly number[];
+}
+
+export interface Results<T extends Result = Result> {
+  readonly machine: { readonly cpu: string | undefined; readonly node: string };
+  readonly results: readonly T[];
+}
+
+/** Null where there are none. */
+export function readResults<T extends Result>(name: string, folder = resultsFolder): Results<T> | null {
+  const file = join(folder, `${name}.json`);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Results<T>) : null;
+}
+
+export interface WriteOptions {
+  readonly folder?: string;
+  /** Threads that the benchmark itself kept busy. */
+  readonly threads?: number;
+  /** Names in their order: results of the same machine that were not measured this time are kept. */
+  readonly among?: readonly string[];
+}
+
+/** Stores results, unless the machine was busy with something else. */
+export function writeResults(
+  name: string,
+  results: readonly Result[],
+  { folder = resultsFolder, threads = 1, among = [] }: WriteOptions = {},
+): void {
+  const busiest = Math.max(...results.flatMap(({ load }) => load));
+  if (busiest > threads + 0.5)
+    throw new Error(`${name}: the machine was busy, got load ${busiest.toFixed(1)}; try again later`);
+  const machine = { cpu: cpus()[0]?.model, node: process.version };
+  const before = among.length > 0 ? readResults(name, folder) : null;
+  const same = before?.machine.cpu === machine.cpu && before?.machine.node === machine.node;
+  const fresh = new Set(results.map((result) => result.name));
+  const kept = same
+    ? before.results.filter((each) => among.includes(each.name) && !fresh.has(each.name))
+    : [];
+  const all = [...kept, ...results];
+  if (among.length > 0) all.sort((a, b) => among.indexOf(a.name) - among.indexOf(b.name));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ machine, results: all }, null, 2)}\n`);
+}
