@@ -5,8 +5,7 @@
 
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { flops, operands, products, showProduct } from "./gemm-shapes.ts";
-import { pair, showRatio } from "./pair.ts";
-import { writeResults } from "./results.ts";
+import { pair, showRatio, writeResults } from "./pair.ts";
 
 const { build, reason } = wasmSupport();
 if (build === null) throw new Error(`bench: the SIMD kernels do not run here: ${reason}`);

@@ -6,6 +6,9 @@
 import { loadavg } from "node:os";
 import { Rng } from "../src/random.ts";
 
+// What a benchmark needs, from one file.
+export { writeResults } from "./results.ts";
+
 export interface Side {
   readonly name: string;
   /** Does the work once. */
