@@ -14,11 +14,12 @@
 
 import { writeEight } from "../wasm/output.as";
 import { packRow, spread, sumGroups, widen } from "./codes.as";
-import { tile8, tile16, tileRows } from "./tile.as";
-import { scaleQuads, sums4, sums4Relaxed, sums8Relaxed, sums16 } from "./vector.as";
+import { groups4, groups4Relaxed, groups8, groups16 } from "./groups.as";
+import { run8, tile8, tile16, tileRows } from "./tile.as";
+import { quads4, scaleQuads, sums4, sums4Relaxed, sums8Relaxed, sums16 } from "./vector.as";
 
 // Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
-export { tile8, tile16 };
+export { groups4, groups4Relaxed, run8, tile8, tile16 };
 
 // Up to so many rows, weights are read once a row and nothing is packed.
 const fewRows: i32 = 3;
@@ -39,7 +40,7 @@ function padded(k: i32): i32 {
 export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
   const depth = padded(k);
   // A row of a few takes 4 bytes a code, a row of many 2.
-  return 512 + rows * (groups * 4 + 32) + max(rows * 2, fewRows * 4) * depth + 24 * depth;
+  return 768 + rows * (groups * 4 + 32) + max(rows * 2, fewRows * 4) * depth + 24 * depth;
 }
 
 export function gemm(layer: usize): void {
@@ -78,32 +79,60 @@ function block(layer: usize, first: i32, rows: i32): void {
   if (few) packFew(xAt, x, step, rows, k, chunks, bits, run, flip);
   else packTiles(xAt, x, step, rows, whole, k, chunks, run > 0, flip);
 
+  const quads = chunks * 4;
+  const width = ((n + 7) & ~7) * 4;
+  const quick = isQuick(layer, few, run);
+  if (quick) {
+    // Σ x becomes what it adds to every sum of the row and group.
+    const beta = load<i32>(layer, 44);
+    for (let at = rowSums; at < rowSums + rows * groups * 4; at += 4) store<i32>(at, load<i32>(at) * beta);
+  }
   let from = load<usize>(layer, 36);
   for (let column = 0; column < n; column += 8, from += 16 * bits * chunks) {
     if (grouped || k === 0) memory.fill(sums, 0, whole * 32);
-    if (few) {
+    if (quick) {
+      const scale = load<usize>(layer, 56) + column * 4;
+      if (few)
+        for (let i = 0; i < rows; i++) {
+          const corrections = rowSums + i * groups * 4;
+          const xi = xAt + i * chunks * 64;
+          if (run > 0) groups4Relaxed(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale, width);
+          else groups4(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale, width);
+        }
+      else {
+        const codes = spread(codesAt, from, bits, chunks);
+        if (run === 0) widen(wideAt, codes, quads);
+        for (let i = 0; i < whole; i += tileRows) {
+          const corrections = rowSums + i * groups * 4;
+          const to = sums + i * 32;
+          const xi = xAt + i * chunks * (run > 0 ? 16 : 32);
+          if (run > 0) groups8(to, tile, xi, codes, quads, depth >> 2, corrections, groups * 4, scale, width);
+          else groups16(to, tile, xi, wideAt, quads * 2, depth >> 1, corrections, groups * 4, scale, width);
+        }
+      }
+    } else if (few) {
       const codes = bits === 4 ? from : spread(codesAt, from, bits, chunks);
       const quadBytes = bits === 4 ? 16 : 32;
       const xBytes = run > 0 ? 4 : bits === 4 ? 16 : 8;
       for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
-        const quads = min(depth >> 2, chunks * 4 - q);
+        const count = min(depth >> 2, quads - q);
         for (let i = 0; i < rows; i++) {
           const xq = xAt + i * chunks * 64 + q * xBytes;
-          vector(tile, xq, codes + q * quadBytes, quads, bits, run);
+          vector(tile, xq, codes + q * quadBytes, count, bits, run);
           finish(layer, g, column, load<i32>(rowSums + (i * groups + g) * 4), tile, sums + i * 32);
         }
       }
     } else {
       const codes = spread(codesAt, from, bits, chunks);
-      if (run === 0) widen(wideAt, codes, chunks * 4);
+      if (run === 0) widen(wideAt, codes, quads);
       for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
-        const quads = min(depth >> 2, chunks * 4 - q);
+        const count = min(depth >> 2, quads - q);
         tiles(
           layer,
           g,
           column,
           q,
-          quads,
+          count,
           whole,
           chunks,
           run,
@@ -119,6 +148,13 @@ function block(layer: usize, first: i32, rows: i32): void {
     }
     for (let i = 0; i < rows; i++) writeEight(output, first + i, column, sums + i * 32, grouped);
   }
+}
+
+/** Whether the loops of groups.as.ts serve the layer. */
+function isQuick(layer: usize, few: bool, run: i32): bool {
+  const plain = load<i32>(layer, 40) === 1 && !load<usize>(layer, 48) && !load<usize>(layer, 52);
+  if (!plain || !load<usize>(layer, 56) || (few && load<i32>(layer, 12) !== 4)) return false;
+  return load<i32>(layer, 16) >> 2 <= (run > 0 ? run : quads4);
 }
 
 /** Rows for `vector`: 4 bytes a quad of them, 8 as int16, 16 as sums4 takes them, in the room of the last. */

@@ -17,7 +17,7 @@ export function scaleQuads(to: usize, from: usize, quads: i32): void {
 }
 
 // Quads after which 256 times a sum of products of int8 and 4 bits would leave int32.
-const quads4: i32 = 1024;
+export const quads4: i32 = 1024;
 
 /**
  * 4-bit codes as they lie. A lane of 16 bits holds, from its lowest bits on, rows c and c + 4 at an even k and at the next
