@@ -66,8 +66,9 @@ export class PackedLanguage implements PackedLayer {
     this.blocks.forEach((block, i) => {
       x = block.forward(x, { causal: true, cache: cache?.[i] ?? null });
     });
-    if (last && t > 1) x = lastPositions(x);
-    return this.head.forward(this.norm ? this.norm.forward(x) : x);
+    // All positions, as the unpacked model: a norm of few numbers may take another kernel than one of many.
+    if (this.norm) x = this.norm.forward(x);
+    return this.head.forward(last && t > 1 ? lastPositions(x) : x);
   }
 }
 

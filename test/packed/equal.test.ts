@@ -1,7 +1,7 @@
 import { noGrad, Rng, randn, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
 import { Gpt, Llama } from "bitgrad/models";
 import { BatchNorm2d, Conv2d, clone, evaluate, Linear, MultiHeadAttention, Sequential } from "bitgrad/nn";
-import { loadPacked } from "bitgrad/packed";
+import { loadPacked, type PackedLanguage } from "bitgrad/packed";
 import {
   binaryDynamic,
   binarySigns,
@@ -21,6 +21,7 @@ import {
   ternaryWeightOnly,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
+import { copied, inArena } from "../../src/packed/values.ts";
 
 const configs: [name: string, config: QuantConfig][] = [
   ["int8 × int8", int8Dynamic()],
@@ -141,6 +142,26 @@ it("a packed GPT generates the tokens of the frozen one, past the end of its con
     const options = () => ({ maxTokens: 30, temperature, rng: new Rng(9) });
     expect(packed.generate([3, 1, 4], options())).toEqual(model.generate([3, 1, 4], options()));
     expect([...packed.stream([3, 1, 4], options())]).toEqual(model.generate([3, 1, 4], options()));
+  }
+});
+
+it("decoding with a cache is bitwise that of the frozen model, on SIMD kernels too", async () => {
+  const cached = async (dim: number) => {
+    const config = { vocabulary: 60, context: 32, dim, layers: 2, heads: 4, initStd: 0.2, rng: new Rng(5) };
+    const { model, fresh } = await twins(new Gpt(config), int8Dynamic(), tensor([[1]], { dtype: "int32" }));
+    const root = fresh.root as PackedLanguage;
+    const [caches, own] = [model.newCache(), root.newCache()];
+    for (const ids of [[1, 2, 3], [4], [5], [6, 7], [8]]) {
+      const given = tensor([ids], { dtype: "int32" });
+      const want = noGrad(() => scope(() => model.forward(given, { cache: caches })));
+      const got = inArena(() => root.forward(ids, [1, ids.length], own, true), copied);
+      const last = bits(want).slice(-60);
+      expect(bits(got)).toEqual(last);
+    }
+  };
+  for (const backend of ["simd", "reference"] as const) {
+    useBackend(backend);
+    for (const dim of [16, 64, 128, 256, 640]) await cached(dim);
   }
 });
 
