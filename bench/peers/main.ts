@@ -16,6 +16,7 @@ interface Options {
   plain?: true;
   relaxed?: true;
   threads?: true;
+  row?: string;
   write?: true;
   into: string;
 }
@@ -33,6 +34,10 @@ const program = new Command("bench:peers")
   .option("--plain", "only without relaxed SIMD; this is what rows that are named run")
   .option("--relaxed", "only with relaxed SIMD")
   .option("--threads", "only ours on two threads beside ours on one")
+  .option(
+    "--row <name>",
+    "one row by its whole name; several run in a process each, since they slow each other",
+  )
   .option("--write", "store the results and make the table of docs/performance.md new")
   .option("--into <folder>", "store them there, and leave the table", resultsFolder)
   .parse();
@@ -43,8 +48,10 @@ const fail = (message: string): never => program.error(`bench:peers: ${message}`
 const single: readonly Row[] = options.relaxed ? workloads : [...workloads, ...freshRows];
 const rows = options.threads ? threadRows : single;
 const chosen = ({ name }: Row): boolean =>
-  program.args.length === 0 ||
-  program.args.some((start) => name.split(" ").some((word) => word.startsWith(start)));
+  options.row !== undefined
+    ? name === options.row
+    : program.args.length === 0 ||
+      program.args.some((start) => name.split(" ").some((word) => word.startsWith(start)));
 if (!rows.some(chosen)) fail(`no row has such a word, got ${program.args.join(" ")}; see --list`);
 const unknown = options.peers.filter((name) => !known.includes(name));
 if (unknown.length > 0) fail(`no such peer, got ${unknown.join(", ")}; known are ${known.join(", ")}`);
@@ -64,6 +71,11 @@ async function runSection(section: Section): Promise<void> {
     process.exitCode = again([flag], []);
     return;
   }
+  const picked = rows.filter(chosen);
+  if (picked.length > 1) {
+    for (const { name } of picked) process.exitCode = again([], ["--row", name]) || process.exitCode;
+    return;
+  }
   const threads = section === "peers-threads" ? 2 : 1;
   console.log(`\n${relaxed ? "Relaxed" : "Plain"} SIMD, threads: ${threads}, Node ${process.version}`);
   const pick = (row: Row) => rows.includes(row) && chosen(row);
@@ -79,7 +91,7 @@ async function runSection(section: Section): Promise<void> {
 if (options.list) for (const { name } of rows) console.log(name);
 else if (options.relaxed) await runSection("peers-relaxed");
 else if (options.threads) await runSection("peers-threads");
-else if (options.plain || program.args.length > 0) await runSection("peers");
+else if (options.plain || options.row || program.args.length > 0) await runSection("peers");
 else for (const flag of ["--plain", "--relaxed", "--threads"]) process.exitCode ||= again([], [flag]);
 // Runtimes keep the process alive.
 process.exit();
