@@ -25,41 +25,55 @@ function spread4(to: usize, from: usize, chunks: i32): void {
 
 function spreadParts(to: usize, from: usize, bits: i32, chunks: i32): void {
   const mask4 = i8x16.splat(15);
-  const mask2 = i8x16.splat(3);
-  const mask1 = i8x16.splat(1);
-  const has4 = bits & 4;
-  const shift2 = has4;
-  const shift1 = bits & 6;
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    let at = to;
+  const has4 = (bits & 4) !== 0;
+  for (let chunk = 0; chunk < chunks; chunk++, to += 128) {
     if (has4)
-      for (let i = 0; i < 4; i++, from += 16, at += 32) {
+      for (let at: usize = 0; at < 128; at += 32, from += 16) {
         const v = v128.load(from);
-        v128.store(at, v128.and(v, mask4));
-        v128.store(at, v128.and(i16x8.shr_u(v, 4), mask4), 16);
+        v128.store(to + at, v128.and(v, mask4));
+        v128.store(to + at, v128.and(i16x8.shr_u(v, 4), mask4), 16);
       }
-    else memory.fill(to, 0, 128);
-    if (bits & 2) {
-      at = to;
-      for (let i = 0; i < 2; i++, from += 16) {
-        const v = v128.load(from);
-        for (let shift = 0; shift < 8; shift += 2, at += 16) {
-          const part = i8x16.shl(v128.and(i16x8.shr_u(v, shift), mask2), shift2);
-          v128.store(at, v128.or(v128.load(at), part));
-        }
+    // Where there is a part below, its codes are in place already; the first part of a width writes, the others add.
+    if (bits & 2)
+      for (let at: usize = 0; at < 128; at += 64, from += 16) {
+        if (has4) parts2(to + at, v128.load(from), 4, true);
+        else parts2(to + at, v128.load(from), 0, false);
       }
-    }
     if (bits & 1) {
-      at = to;
       const v = v128.load(from);
       from += 16;
-      for (let shift = 0; shift < 8; shift++, at += 16) {
-        const part = i8x16.shl(v128.and(i16x8.shr_u(v, shift), mask1), shift1);
-        v128.store(at, v128.or(v128.load(at), part));
+      if (bits === 1) {
+        parts1(to, v, 0, false);
+        parts1(to + 64, i16x8.shr_u(v, 4), 0, false);
+      } else {
+        parts1(to, v, bits & 6, true);
+        parts1(to + 64, i16x8.shr_u(v, 4), bits & 6, true);
       }
     }
-    to += 128;
   }
+}
+
+/** Writes 16 codes, or adds them as bits above those in place. */
+function put(to: usize, part: v128, shift: i32, add: bool): void {
+  v128.store(to, add ? v128.or(v128.load(to), i16x8.shl(part, shift)) : part);
+}
+
+/** The four parts of 2 bits of every byte. */
+function parts2(to: usize, v: v128, shift: i32, add: bool): void {
+  const mask = i8x16.splat(3);
+  put(to, v128.and(v, mask), shift, add);
+  put(to + 16, v128.and(i16x8.shr_u(v, 2), mask), shift, add);
+  put(to + 32, v128.and(i16x8.shr_u(v, 4), mask), shift, add);
+  put(to + 48, v128.and(i16x8.shr_u(v, 6), mask), shift, add);
+}
+
+/** The lowest four bits of every byte. */
+function parts1(to: usize, v: v128, shift: i32, add: bool): void {
+  const mask = i8x16.splat(1);
+  put(to, v128.and(v, mask), shift, add);
+  put(to + 16, v128.and(i16x8.shr_u(v, 1), mask), shift, add);
+  put(to + 32, v128.and(i16x8.shr_u(v, 2), mask), shift, add);
+  put(to + 48, v128.and(i16x8.shr_u(v, 3), mask), shift, add);
 }
 
 /** Spread codes as int16 in pairs along k: for each pair 8 rows. */
