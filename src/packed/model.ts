@@ -17,7 +17,7 @@ import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedBatchNorm, PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
 import { PackedBlock, PackedFeedForward } from "./transformer.ts";
-import { checkValues, copied, inArena, type Values } from "./values.ts";
+import { checkValues, copied, inArena, steady, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
@@ -87,7 +87,7 @@ export class PackedModel {
       }
       return inArena(() => root.forward(data, shape), copied);
     }
-    const given = checkValues("forward", x as Values);
+    const given = steady(checkValues("forward", x as Values));
     const run = () =>
       root instanceof PackedAttention
         ? root.forward(given, { causal: false, cache: null })

@@ -12,6 +12,7 @@ import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/si
 import { type DigitLayer, digitHeap, prepareDigits } from "../../kernels/lookup/digits.ts";
 import { type PairLayer, type PairWeights, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
 import type { Output } from "../../kernels/output.ts";
+import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
 import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
@@ -38,6 +39,10 @@ type Laid = IntLayer | FloatLayer | PairLayer | DigitLayer;
 
 /** Rows of activations up to which ternary weights are multiplied faster by lookup than as int8. */
 const fewRows = 12;
+
+/** Whether weights are to be laid out: not yet done, or refused by a heap that may have grown since. */
+const isMissing = (layer: Laid | null | undefined): boolean =>
+  layer === undefined || (layer === null && !memoryIsShared());
 
 /** Gives a product's heap back when nobody holds the product any more. */
 const freed = /* @__PURE__ */ new FinalizationRegistry<Laid>((layer) => layer.free());
@@ -82,8 +87,7 @@ export class Product {
   /** (m, rows) of codes (m, columns). */
   ofCodes(codes: Codes, m: number, out = room(m * this.weight.rows)): Float32Array {
     if (!this.bySimd(out, codes, m)) {
-      this.plain ??= this.intWeights();
-      gemmInt(out, codes.codes, this.plain, { m }, this.output(codes.scale));
+      gemmInt(out, codes.codes, this.keptWeights(), { m }, this.output(codes.scale));
     }
     return out;
   }
@@ -100,9 +104,9 @@ export class Product {
   /** Signs times signs or ternary digits, as bits. */
   private ofSigns(out: Float32Array, x: Float32Array, m: number): boolean {
     if (!usesSimd()) return false;
-    if (this.pairs === undefined) this.pairs = this.kept(this.laidPairs());
+    if (isMissing(this.pairs)) this.pairs = this.kept(this.laidPairs());
     const layer = this.pairs;
-    if (layer === null) return false;
+    if (!layer) return false;
     const { k, n } = layer;
     checkFinite(x, m * k);
     const stride = Math.ceil(k / 8);
@@ -136,7 +140,7 @@ export class Product {
     if (!usesSimd()) return false;
     const fixed = this.input!.kind === "static" ? scale : null;
     const lookup = this.lookup(m, fixed, codes);
-    if (lookup === null && this.integers === undefined) {
+    if (lookup === null && isMissing(this.integers)) {
       const unsigned = codes instanceof Uint8Array;
       this.integers = this.kept(prepareInt(this.intWeights(), this.output(fixed), unsigned));
     }
@@ -156,7 +160,7 @@ export class Product {
   private lookup(m: number, fixed: Float32Array | null, codes: Codes["codes"]): DigitLayer | null {
     const { bits, columns } = this.weight;
     if (bits > 2 || columns === 0 || (bits === 2 && m > fewRows)) return null;
-    if (this.digits === undefined) {
+    if (isMissing(this.digits)) {
       const rows = this.pairRows();
       const [lowest, highest] = codes instanceof Uint8Array ? [0, 255] : [-128, 127];
       const kind = {
@@ -167,18 +171,18 @@ export class Product {
       } as const;
       this.digits = rows && this.kept(prepareDigits(kind, rows, this.output(fixed)));
     }
-    return this.digits;
+    return this.digits ?? null;
   }
 
   private bySimdFloats(out: Float32Array, x: Float32Array, m: number): boolean {
     if (!usesSimd() || this.weight.coded!.codebook !== null) return false;
-    if (this.floats === undefined) {
+    if (isMissing(this.floats)) {
       const { rows, coded } = this.weight;
       const scale = scalesPerRow(coded!) === 0 ? new Float32Array(rows).fill(coded!.scale[0]) : coded!.scale;
       this.floats = this.kept(prepareFloat({ ...this.intWeights(), scale }, this.bias ?? undefined));
     }
     const layer = this.floats;
-    if (layer === null) return false;
+    if (!layer) return false;
     return staged((stage) => {
       const from = stage.input(x, 0, m * layer.k);
       const to = stage.output(out, 0, m * layer.n, false);
@@ -191,7 +195,14 @@ export class Product {
     return layer;
   }
 
+  /** The codes one by one, for products that cannot be laid out. */
+  private keptWeights(): IntWeights {
+    this.plain ??= this.intWeights();
+    return this.plain;
+  }
+
   private intWeights(): IntWeights {
+    if (this.plain) return this.plain;
     const { rows: n, columns: k, coded } = this.weight;
     const { bits, group } = coded!;
     return { n, k, bits, codes: this.weight.unpacked(), ...(group !== null && { group }) };

@@ -1,6 +1,6 @@
 /** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
 
-import { alloc, free, memoryIsShared, view } from "../../kernels/wasm/heap.ts";
+import { alloc, free, memoryIsShared, settle, view } from "../../kernels/wasm/heap.ts";
 import { usesSimd } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
@@ -38,6 +38,8 @@ export const scaleRoom = (size: number): Float32Array => block("float32", size, 
 /** Runs `fn`; what it took from the heap is given back, and its result copied out first where `takeOut` says how. */
 export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
   if (arena.blocks !== null) return fn();
+  // A memory that is not shared grows here, where nobody holds a view.
+  if (usesSimd() && !memoryIsShared()) settle();
   const blocks: number[] = [];
   arena.blocks = blocks;
   try {
@@ -47,6 +49,9 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
     for (const address of blocks) free(address);
   }
 }
+
+/** Values that lie on no memory that may grow under them. */
+export const steady = (values: Values): Values => (memoryIsShared() ? values : copied(values));
 
 export const copied = ({ data, shape }: Values): Values => ({ data: data.slice(), shape });
 

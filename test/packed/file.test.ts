@@ -334,7 +334,7 @@ describe("mistakes", () => {
     for (const quantized of [int8WeightOnly(), nf4WeightOnly({ group: 8 })]) {
       const layer = freeze(prepare(new Linear(64, 9, { rng: new Rng(4) }), plan({ default: quantized })));
       const data = Float32Array.from({ length: 3 * 64 }, (_, i) => Math.sin(i));
-      const want = layer.forward(tensor(data, { shape: [3, 64] })).data;
+      const want = layer.forward(tensor(data, { shape: [3, 64] })).data.slice();
       const got = pack(layer).forward({ data, shape: [3, 64] }).data;
       const size = layer.weight.effective().abs().max().item();
       got.forEach((v, i) => {
