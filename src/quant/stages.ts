@@ -1,6 +1,7 @@
 /** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
 
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { Embedding } from "../nn/embedding.ts";
 import { isLayer } from "../nn/layer.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
@@ -58,9 +59,16 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
       throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
     const { input } = config!;
     if (!input) continue;
-    const layers = owners.filter(({ item, owner }) => item === parameter && "inputQuantizer" in owner);
-    // A table of rows has ids for its input: nothing to quantize, unless a product is tied to it.
-    for (const { owner } of layers) inputs.push([owner as Quantizable, input]);
+    for (const { item, owner } of owners) {
+      if (item !== parameter) continue;
+      if ("inputQuantizer" in owner) inputs.push([owner as Quantizable, input]);
+      // A table of rows has ids for its input: nothing to quantize.
+      else if (!(owner instanceof Embedding)) {
+        throw new OptionError(
+          `prepare: the layer of ${show(path)} cannot quantize its input, got ${show(owner)}; give it a weight-only config`,
+        );
+      }
+    }
   }
   for (const { parameter, config } of planned)
     parameter.transforms.push(new QuantizedTransform(config!.weight));

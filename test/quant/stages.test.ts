@@ -1,5 +1,6 @@
 import { Rng, randn, type Tensor } from "bitgrad";
 import {
+  Conv1d,
   clone,
   Dropout,
   evaluate,
@@ -18,6 +19,7 @@ import {
   freeze,
   int8Dynamic,
   int8Static,
+  int8WeightOnly,
   pack,
   plan,
   prepare,
@@ -118,6 +120,15 @@ it("a mask before a quantizer is packed with it", () => {
   const row = new Float32Array(12);
   packed.weight.readRow(row, 3);
   expect(Array.from(row)).toEqual(Array.from(want.select(3).data as Float32Array));
+});
+
+it("an input config on a layer that cannot quantize its input is refused before anything is changed", () => {
+  const model = new Sequential(new Linear(4, 4), new Conv1d(2, 2, 3));
+  expect(() => prepare(model, plan({ default: int8Dynamic() }))).toThrow(
+    /the layer of "1.weight" cannot quantize its input, got Conv1d; give it a weight-only config/,
+  );
+  expect((model[0] as Linear).weight.transforms).toEqual([]);
+  prepare(model, plan({ default: int8Dynamic(), rules: [["1.weight", int8WeightOnly()]] }));
 });
 
 it("a layer without a packed form is named", () => {
