@@ -25,6 +25,8 @@ const memoryState = shared("memory", () => ({
   tensors: 0,
   bytes: 0,
   peak: 0,
+  /** Storages made so far. */
+  made: 0,
   /** Elements from which a tensor is placed on the heap: smaller ones cost more to place than to copy. */
   least: 64,
 }));
@@ -36,6 +38,8 @@ export class Storage {
   /** Tensors that use this block. */
   users = 0;
   frame: Frame | null = null;
+  /** Its number among all that were ever made. */
+  readonly sequence = memoryState.made++;
   /** On the heap until it is released or collected. */
   pinned = false;
   private array: TypedArray | null;
@@ -135,6 +139,16 @@ export function allocate<D extends DType>(dtype: D, size: number, zeroed = true)
     }
   }
   return new Storage(newArray(dtype, size), dtype);
+}
+
+/** Marks this moment: what is made from here on in the current scope can be released before it ends. */
+export function mark(): (storage: Storage) => void {
+  const { frame, made } = memoryState;
+  return (storage) => {
+    // What was kept, owned or returned meanwhile has left the scope.
+    if (frame !== null && storage.frame === frame && storage.sequence >= made)
+      storage.release("the backward pass, which had no more use for it");
+  };
 }
 
 type Holder = { readonly storage: Storage };

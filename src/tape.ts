@@ -7,7 +7,7 @@ import { isFloat } from "./dtype.ts";
 import { GradError, isPlainObject, readOptions, show } from "./errors.ts";
 import { broadcastsTo, sameShape } from "./shape.ts";
 import { shared } from "./state.ts";
-import { isThenable, own, type Storage } from "./storage.ts";
+import { isThenable, mark, own, type Storage } from "./storage.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
 
 type Inputs = readonly (Tensor | null)[];
@@ -154,9 +154,28 @@ function pass(
   emit: (tensor: Tensor, grad: Tensor) => void,
 ): void {
   const grads = new Map<Tensor, Tensor>();
+  // How many gradients in the map lie in each block, so that one can go as soon as none does.
+  const uses = new Map<Storage, number>();
+  const count = ({ storage }: Tensor, change: number) => uses.set(storage, (uses.get(storage) ?? 0) + change);
+  const release = mark();
+  // Gradients that have served: the pass holds no more than it still needs.
+  let served: (Tensor | null)[] = [];
+  const releaseServed = () => {
+    if (!createGraph) for (const grad of served) if (grad && !uses.get(grad.storage)) release(grad.storage);
+    served = [];
+  };
+  const take = (tensor: Tensor): Tensor | null => {
+    const grad = grads.get(tensor) ?? null;
+    grads.delete(tensor);
+    if (grad) count(grad, -1);
+    return grad;
+  };
   const add = (tensor: Tensor, grad: Tensor) => {
-    const before = grads.get(tensor);
-    grads.set(tensor, before ? before.add(grad) : grad);
+    const before = take(tensor);
+    const sum = before ? before.add(grad) : grad;
+    grads.set(tensor, sum);
+    count(sum, 1);
+    served.push(before);
   };
   withRecording(createGraph, () => {
     roots.forEach((root, i) => {
@@ -164,8 +183,7 @@ function pass(
     });
     for (const node of reachable(roots, floor)) {
       const { row, outputs, parents, needs } = node;
-      const incoming = outputs.map((output) => grads.get(output) ?? null);
-      for (const output of outputs) grads.delete(output);
+      const incoming = outputs.map(take);
       if (incoming.every((g) => g === null)) continue;
       if (node.freed) {
         throw new GradError(
@@ -184,6 +202,8 @@ function pass(
         if (grad && input && needs[i]) add(input, matched(row.name, grad, input));
       });
       if (!retainGraph) node.free();
+      served.push(...incoming, ...result);
+      releaseServed();
     }
     for (const [tensor, grad] of grads) emit(tensor, grad);
   });

@@ -25,7 +25,10 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   dtype?(inputs: I, options: O): DType;
   /** Writes the result into `out`, zeroed unless the row `writesAll`. The reference: plain loops, sums in double precision. */
   forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
-  /** The gradient for each input, written in ops; null for none. Omit it where there is no gradient. */
+  /**
+   * The gradient for each input, written in ops; null for none. Omit it where there is no gradient. Inside a scope `grad`
+   * is released when the rule has run: `keep` what is to be looked at later.
+   */
   vjp?(grad: Tensor, context: VjpContext<I>, options: O): Grads;
   /** A faster gradient for when nobody differentiates it again. */
   fusedVjp?(grad: Tensor, context: VjpContext<I>, options: O): Grads;
