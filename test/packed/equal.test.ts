@@ -7,6 +7,7 @@ import {
   binarySigns,
   binaryWeightOnly,
   calibrate,
+  dynamicInput,
   freeze,
   int4Dynamic,
   int8Dynamic,
@@ -17,10 +18,12 @@ import {
   type QuantConfig,
   signInput,
   staticInput,
+  ste,
   ternaryDynamic,
   ternaryWeightOnly,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
+import { heapUse } from "../../kernels/wasm/heap.ts";
 import { copied, inArena } from "../../src/packed/values.ts";
 
 const configs: [name: string, config: QuantConfig][] = [
@@ -238,4 +241,32 @@ it("products lie on the heap after a run where SIMD runs, so that the fast way w
   expect(signs._product.pairs).toMatchObject({ n: 16, k: 64 });
   const conv = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), binarySigns(), random([1, 8, 6, 6]));
   expect(conv._bits.laid).toMatchObject({ layer: { step: 32 } });
+});
+
+it("a row of codes takes at most 16 bytes more on the heap than in the file, beside the scales and biases of its row", () => {
+  useBackend("simd");
+  const configs: [number, QuantConfig][] = [
+    [8, int8Dynamic()],
+    [4, { weight: ste({ bits: 4 }), input: dynamicInput() }],
+    [3, { weight: ste({ bits: 3 }), input: dynamicInput() }],
+    [2, ternaryDynamic()],
+    [1, binaryDynamic()],
+    [1, binarySigns()],
+  ];
+  for (const [width, config] of configs) {
+    const [n, k] = [512, 1001];
+    const packed = pack(freeze(prepare(new Linear(k, n, { rng: new Rng(1) }), plan({ default: config }))));
+    const x = { data: Float32Array.from({ length: k }, (_, i) => Math.sin(i)), shape: [1, k] };
+    // Tables and scratch that all layers share are there after the first.
+    packed.forward(x);
+    packed.dispose();
+    const before = heapUse().bytes;
+    packed.forward(x);
+    const taken = heapUse().bytes - before;
+    packed.dispose();
+    expect(heapUse().bytes).toBe(before);
+    // A scale, a bias, and two words for sums and limits.
+    expect(taken).toBeLessThanOrEqual(n * (Math.ceil((k * width) / 8) + 16 + 16) + 4096);
+    expect(taken).toBeGreaterThan((n * k * width) / 8);
+  }
 });
