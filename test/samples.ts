@@ -386,6 +386,13 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [whole(0, 3)(6)] },
     { inputs: [any(3, 4)], options: { axis: 0, descending: true } },
   ],
+  linearRow: [
+    { inputs: [any(3, 5), any(2, 5), any(2)] },
+    { inputs: [any(2, 1, 4), any(3, 4), null] },
+    { inputs: [any(4), any(3, 4), any(3)] },
+    { inputs: [any(2, 0), any(3, 0), any(3)] },
+    { inputs: [any(0, 4), any(3, 4), any(3)] },
+  ],
   matmulRow: [
     { inputs: [any(3, 3), any(3, 3)] },
     { inputs: [any(3, 2), any(3, 4)], options: { transposeA: true } },

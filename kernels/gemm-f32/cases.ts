@@ -19,6 +19,7 @@ function args(m: number, n: number, k: number, form: number): Args {
     aOffset,
     bOffset,
     outOffset,
+    bias: form & 16 ? wave(n, 4) : null,
   };
   // One element more on each side shows a write outside.
   return [wave(outOffset + m * n + 1, 3), wave(aOffset + m * k + 1, 1), wave(bOffset + k * n + 1, 2), shape];
@@ -26,9 +27,11 @@ function args(m: number, n: number, k: number, form: number): Args {
 
 export function* gemmCases(): Generator<Args> {
   let turn = 0;
+  // Accumulation and a bias exclude each other.
+  const forms = Array.from({ length: 32 }, (_, form) => form).filter((form) => (form & 20) !== 20);
   for (const m of [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13])
     for (const n of [0, 1, 3, 4, 5, 7, 8, 9, 16, 17])
-      for (const k of [0, 1, 2, 3, 4, 5, 8, 13]) yield args(m, n, k, turn++ % 16);
+      for (const k of [0, 1, 2, 3, 4, 5, 8, 13]) yield args(m, n, k, forms[turn++ % forms.length]);
   const blocks = [
     [179, 9, 4],
     [181, 8, 257],
@@ -42,7 +45,7 @@ export function* gemmCases(): Generator<Args> {
     [70, 1, 300],
     [64, 64, 64],
   ];
-  for (const [m, n, k] of blocks) for (const form of [0, 5, 10, 15]) yield args(m, n, k, form);
+  for (const [m, n, k] of blocks) for (const form of [0, 5, 10, 15, 18]) yield args(m, n, k, form);
 }
 
 /** The dot-product bound k · 2⁻²⁴ · Σ|a||b| of each element, what it accumulates to counted as one product more. */
@@ -53,9 +56,10 @@ export function gemmTolerance(
   shape: GemmShape,
 ): Float64Array {
   const bound = Float64Array.from(out, Math.abs);
-  gemm(bound, Float64Array.from(a, Math.abs), Float64Array.from(b, Math.abs), shape);
+  const bias = shape.bias ? Float64Array.from(shape.bias, Math.abs) : null;
+  gemm(bound, Float64Array.from(a, Math.abs), Float64Array.from(b, Math.abs), { ...shape, bias });
   const first = shape.outOffset ?? 0;
-  const terms = shape.k + (shape.accumulate ? 2 : 0);
+  const terms = shape.k + (shape.accumulate || bias ? 2 : 0);
   // Outside of the product nothing may change.
   return bound.map((value, i) =>
     i >= first && i < first + shape.m * shape.n ? value * terms * 2 ** -24 : 0,

@@ -24,6 +24,8 @@ export interface GemmShape {
   outOffset?: number;
   /** Add the product to what out holds; the sum then starts from that value. */
   accumulate?: boolean;
+  /** Start every row of out from these n values; not with `accumulate`. */
+  bias?: FloatArray | null;
 }
 
 // A register tile of 2 x 4 sums leaves the 16 vector registers of x64 without spills. The blocks below keep one A block,
@@ -43,6 +45,12 @@ const sums = /* @__PURE__ */ new Float64Array(blockRows * blockCols);
 export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: GemmShape): void {
   const { m, n, k, transposeA = false, transposeB = false, accumulate = false } = shape;
   if (m === 0 || n === 0) return;
+  if (shape.bias) {
+    const first = shape.outOffset ?? 0;
+    for (let i = 0; i < m; i++) out.set(shape.bias, first + i * n);
+    gemm(out, a, b, { ...shape, bias: null, accumulate: true });
+    return;
+  }
   const outOffset = shape.outOffset ?? 0;
   if (!isFloatArray(a) || !isFloatArray(b) || !isFloatArray(out)) {
     const target = Float64Array.from(out.subarray(outOffset, outOffset + m * n));

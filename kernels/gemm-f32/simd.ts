@@ -139,14 +139,16 @@ export function gemm(
   exports = gemmExports(),
 ): boolean {
   if (!(out instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
-  const { m, n, k, transposeA, transposeB, accumulate = false } = shape;
-  if (exports === null) return false;
+  const { m, n, k, transposeA, transposeB, accumulate = false, bias = null } = shape;
+  if (exports === null || bias instanceof Float64Array) return false;
   if (m === 0 || n === 0) return true;
   return staged((stage) => {
     const left = stage.input(a, shape.aOffset ?? 0, m * k);
     const right = stage.input(b, shape.bOffset ?? 0, k * n);
     const to = stage.output(out, shape.outOffset ?? 0, m * n, accumulate);
-    if (left === 0 || right === 0 || to === 0) return false;
-    return gemmHeap(to, left, right, { m, n, k, transposeA, transposeB, accumulate }, exports);
+    const start = bias === null ? 0 : stage.input(bias, 0, n);
+    if (left === 0 || right === 0 || to === 0 || (bias !== null && start === 0)) return false;
+    const sizes = { m, n, k, transposeA, transposeB, accumulate, bias: start };
+    return gemmHeap(to, left, right, sizes, exports);
   });
 }

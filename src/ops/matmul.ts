@@ -1,7 +1,7 @@
 /** Matrix products. */
 
 import { gemm } from "../backend.ts";
-import { isFloat, promote } from "../dtype.ts";
+import { type FloatArray, isFloat, promote } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -113,6 +113,38 @@ export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptio
   return matmulRow(a, right, options);
 }
 
+/** The rows of a tensor along its last axis, as a matrix. */
+const matrix = (t: Tensor): Tensor =>
+  t.rank === 2 ? t : t.reshape([sizeOf(t.shape.slice(0, -1)), t.shape[t.rank - 1]]);
+
+const linearRow = defineOp<[x: Tensor, weight: Tensor, bias?: Tensor | null]>("linear", {
+  options: {},
+  arity: [2, 3],
+  writesAll: true,
+  shape: ([x, weight]) => [...x.shape.slice(0, -1), weight.shape[0]],
+  forward(out, [x, weight, bias]) {
+    const [n, k] = weight.shape;
+    const m = n === 0 ? 0 : out.length / n;
+    gemm(out, x.data, weight.data, {
+      m,
+      n,
+      k,
+      transposeB: true,
+      bias: bias ? (bias.data as FloatArray) : null,
+    });
+  },
+  vjp: (grad, { inputs: [x, weight], needs }): Grads => [
+    needs[0] ? matmulRow(matrix(grad), weight).reshape(x.shape) : null,
+    needs[1] ? matmulRow(matrix(grad), matrix(x), { transposeA: true }) : null,
+    // The tape sums it over the rows.
+    needs[2] ? grad : null,
+  ],
+  composed: ([x, weight, bias]) => {
+    const y = matmul(x, weight, { transposeB: true });
+    return bias ? y.add(bias) : y;
+  },
+});
+
 /** x·weightᵀ + bias: (…, in) with weight (out, in) and bias (out) -> (…, out). */
 export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Tensor {
   x = asTensor("linear", x);
@@ -122,6 +154,14 @@ export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Ten
       `linear: x must end in the ${weight.shape[1]} input features of the weight, got ${show(x.shape)} and ${show(weight.shape)}`,
     );
   }
+  const { dtype } = x;
+  const isFused =
+    isFloat(dtype) &&
+    x.rank > 0 &&
+    weight.rank === 2 &&
+    weight.dtype === dtype &&
+    (!bias || (bias.dtype === dtype && bias.rank === 1 && bias.shape[0] === weight.shape[0]));
+  if (isFused) return linearRow(x, weight, bias);
   const y = matmul(x, weight, { transposeB: true });
   return bias ? y.add(bias) : y;
 }
@@ -156,4 +196,4 @@ export function outer(a: TensorLike, b: TensorLike): Tensor {
   return a.unsqueeze(1).mul(right.unsqueeze(0));
 }
 
-export { matmulRow };
+export { linearRow, matmulRow };
