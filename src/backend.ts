@@ -94,6 +94,8 @@ export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
   movementSimd.scatterStrided,
 );
+export const moveWithin = /* @__PURE__ */ fastest(movementReference.moveWithin, movementSimd.moveWithin);
+export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
 export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
 export const attention = /* @__PURE__ */ fastest(attentionReference.attention, attentionSimd.attention);
 export const attentionGrad = /* @__PURE__ */ fastest(

@@ -7,7 +7,7 @@
 
 import { displace, place, view } from "../kernels/wasm/heap.ts";
 import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts";
-import { usesSimd } from "./backend.ts";
+import { clear, usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
 import { BitgradError, OptionError, readOptions, StageError, show } from "./errors.ts";
@@ -134,7 +134,7 @@ export function allocate<D extends DType>(dtype: D, size: number, zeroed = true)
     const address = place(size * bytesPerElement(dtype));
     if (address !== 0) {
       const array = view(dtype, address, size);
-      if (zeroed) array.fill(0);
+      if (zeroed) clear(array);
       return new Storage(array, dtype, address);
     }
   }
@@ -170,13 +170,15 @@ export function pin<T extends Holder>(tensor: T): T {
   return tensor;
 }
 
-/** The same for a plain array: its twin on the heap, or itself where there is no room. */
+/** The same for a plain array: its twin on the heap, or itself where there is no room. `unpinArray` releases it. */
 export function pinArray<A extends TypedArray>(array: A, dtype: DType): A {
   const storage = new Storage(array, dtype);
   leave(storage);
   storage.pin();
   return storage.data as A;
 }
+
+export { releasePin as unpinArray };
 
 /** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
 export function keep<T extends Holder>(tensor: T): T {

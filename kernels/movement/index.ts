@@ -5,7 +5,15 @@ import { dtypeOfArray } from "../../src/dtype.ts";
 import type { Kernel, KernelArgs } from "../kernel.ts";
 import { alloc, free, view } from "../wasm/heap.ts";
 import { wasmSupport } from "../wasm/load.ts";
-import { type ScatterArgs, type StridedArgs, scatterCases, stridedCases } from "./cases.ts";
+import {
+  clearCases,
+  type MoveArgs,
+  moveCases,
+  type ScatterArgs,
+  type StridedArgs,
+  scatterCases,
+  stridedCases,
+} from "./cases.ts";
 import * as reference from "./reference.ts";
 import * as simd from "./simd.ts";
 
@@ -49,5 +57,21 @@ export const movementScatter: Kernel<ScatterArgs> = {
   reference: reference.scatterStrided,
   implementations: builds<ScatterArgs>(simd.scatterStrided),
   cases: scatterCases,
+  tolerance: () => null,
+};
+
+export const movementMove: Kernel<MoveArgs> = {
+  name: "movement.moveWithin",
+  reference: reference.moveWithin,
+  implementations: builds<MoveArgs>(simd.moveWithin),
+  cases: moveCases,
+  tolerance: () => null,
+};
+
+export const movementClear: Kernel<[array: TypedArray]> = {
+  name: "movement.clear",
+  reference: reference.clear,
+  implementations: builds<[array: TypedArray]>(simd.clear),
+  cases: clearCases,
   tolerance: () => null,
 };

@@ -37,8 +37,7 @@ function unpin({ address, bytes }: Block): void {
   displace(address);
 }
 
-/** Releases the block of an array from `pin` now. */
+/** Releases the block of an array from `pin` now; leaves other arrays alone. */
 export function release(array: TypedArray): void {
-  pins.arrays.unregister(array);
-  unpin({ address: array.byteOffset, bytes: array.byteLength });
+  if (pins.arrays.unregister(array)) unpin({ address: array.byteOffset, bytes: array.byteLength });
 }

@@ -1,9 +1,11 @@
 /** KVCache: the keys and values of one attention layer for the positions read so far. */
 
+import { moveWithin } from "../backend.ts";
+import { newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
-import { own } from "../storage.ts";
-import type { Tensor } from "../tensor.ts";
+import { own, pinArray, Storage, unpinArray } from "../storage.ts";
+import { Tensor } from "../tensor.ts";
 
 /** What attention needs of a cache, so that others, such as a quantized one, can stand in. */
 export interface KeyValueCache {
@@ -18,27 +20,23 @@ export interface KeyValueCache {
  * it, unless a gradient may still need it.
  */
 export class KVCache implements KeyValueCache {
-  private keys: Tensor | null = null;
-  private values: Tensor | null = null;
+  private readonly keys = new Held();
+  private readonly values = new Held();
 
   get length(): number {
-    return this.keys?.shape[2] ?? 0;
+    return this.keys.tensor?.shape[2] ?? 0;
   }
 
   /** Throws ShapeError where batch, heads or head size differ from what is held. */
   append(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] {
-    const { keys: heldKeys, values: heldValues } = this;
-    const fits = (held: Tensor | null, t: Tensor) =>
-      t.rank === 4 && (held === null || [0, 1, 3].every((axis) => held.shape[axis] === t.shape[axis]));
-    if (!fits(heldKeys, keys) || !fits(heldValues, values) || keys.shape[2] !== values.shape[2]) {
+    if (!this.keys.takes(keys) || !this.values.takes(values) || keys.shape[2] !== values.shape[2]) {
+      const held = this.keys.tensor;
       throw new ShapeError(
         `KVCache: keys and values must be (B, H, T, D) like those held, got ${show(keys.shape)} and ${show(values.shape)}` +
-          (heldKeys ? ` after ${show(heldKeys.shape)}` : ""),
+          (held ? ` after ${show(held.shape)}` : ""),
       );
     }
-    const join = (held: Tensor | null, t: Tensor) => own(concat(held ? [held, t] : [t], { axis: 2 }));
-    this.replace(join(heldKeys, keys), join(heldValues, values));
-    return [this.keys!, this.values!];
+    return [this.keys.append(keys), this.values.append(values)];
   }
 
   /** Keeps the first `length` positions. Throws OptionError for more than are held. */
@@ -47,18 +45,72 @@ export class KVCache implements KeyValueCache {
       throw new OptionError(`KVCache: can be cut to 0…${this.length} positions, got ${show(length)}`);
     }
     if (length === this.length) return;
-    const cut = (held: Tensor | null) =>
-      held && length > 0 ? own(held.slice([null, null, [0, length]])) : null;
-    this.replace(cut(this.keys), cut(this.values));
+    this.keys.truncate(length);
+    this.values.truncate(length);
   }
 
   clear(): void {
-    this.replace(null, null);
-  }
-
-  private replace(keys: Tensor | null, values: Tensor | null): void {
-    for (const held of [this.keys, this.values]) if (held && !held.requiresGrad) held.dispose();
-    this.keys = keys;
-    this.values = values;
+    this.keys.replace(null);
+    this.values.replace(null);
   }
 }
+
+/** One of the two. Without gradients it grows in place, in a block with room to spare. */
+class Held {
+  tensor: Tensor | null = null;
+  private block: TypedArray | null = null;
+
+  takes(t: Tensor): boolean {
+    const { tensor } = this;
+    return (
+      t.rank === 4 && (tensor === null || [0, 1, 3].every((axis) => tensor.shape[axis] === t.shape[axis]))
+    );
+  }
+
+  append(t: Tensor): Tensor {
+    const { tensor } = this;
+    const isRecorded = t.requiresGrad || tensor?.requiresGrad || (tensor && tensor.dtype !== t.dtype);
+    if (isRecorded) return this.replace(own(concat(tensor ? [tensor, t] : [t], { axis: 2 })));
+    const [b, h, count, d] = t.shape;
+    const before = tensor === null ? 0 : tensor.shape[2] * d;
+    const row = before + count * d;
+    const block = this.roomFor(b * h * row, t);
+    const { data } = t;
+    for (let i = b * h - 1; i >= 0; i--) {
+      moveWithin(block, i * row, i * before, before);
+      const to = i * row + before;
+      for (let j = 0, from = i * count * d; j < count * d; j++) block[to + j] = data[from + j];
+    }
+    return this.replace(over(block, [b, h, before / d + count, d], t), block);
+  }
+
+  truncate(length: number): void {
+    const { tensor } = this;
+    const cut = tensor && length > 0 ? own(tensor.slice([null, null, [0, length]])) : null;
+    this.replace(cut);
+  }
+
+  replace<T extends Tensor | null>(tensor: T, block: TypedArray | null = null): T {
+    const before = this.tensor;
+    if (before && !before.requiresGrad) before.dispose();
+    if (this.block !== null && this.block !== block) unpinArray(this.block);
+    this.tensor = tensor;
+    this.block = block;
+    return tensor;
+  }
+
+  /** The block with what it holds, or a larger one. */
+  private roomFor(size: number, { dtype }: Tensor): TypedArray {
+    const { block, tensor } = this;
+    if (block !== null && block.length >= size) return block;
+    const larger = pinArray(newArray(dtype, Math.max(2 * size, 1024)), dtype);
+    if (tensor !== null) larger.set(tensor.data);
+    return larger;
+  }
+}
+
+/** The first elements of `block` as a tensor of `shape`, outside of every scope. */
+const over = (block: TypedArray, shape: readonly number[], { dtype }: Tensor): Tensor => {
+  const size = shape.reduce((product, n) => product * n, 1);
+  return own(new Tensor(new Storage(block.subarray(0, size), dtype), shape, dtype));
+};

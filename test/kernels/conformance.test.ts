@@ -17,7 +17,12 @@ import { gemmTernary, gemmTernarySigns } from "../../kernels/gemm-t2/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { gemmDigits } from "../../kernels/lookup/index.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
-import { movementScatter, movementStrided } from "../../kernels/movement/index.ts";
+import {
+  movementClear,
+  movementMove,
+  movementScatter,
+  movementStrided,
+} from "../../kernels/movement/index.ts";
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { packAbove, packSigns, quantizeBy, quantizeRows } from "../../kernels/pack/index.ts";
@@ -79,6 +84,8 @@ for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kerne
 conform(convBits);
 conform(movementStrided);
 conform(movementScatter);
+conform(movementMove);
+conform(movementClear);
 conform(packSigns);
 conform(packAbove);
 conform(quantizeRows);
