@@ -293,6 +293,13 @@ export function tensor<D extends DType = "float32">(data: TensorLike, options?: 
   return result as Tensor<D>;
 }
 
+/** A tensor with a copy of `values`: inside a scope it lies where kernels work in place. */
+function holding(values: TypedArray, shape: Shape, dtype: DType): Tensor {
+  const t = empty(shape, dtype, false);
+  t.data.set(values);
+  return t;
+}
+
 function make(data: TensorLike, dtype: DType | undefined): Tensor {
   if (typeof data === "number" || typeof data === "boolean") {
     const type = dtype ?? (typeof data === "boolean" ? "bool" : "float32");
@@ -300,8 +307,8 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
   }
   if (isTensor(data)) {
     const type = dtype ?? data.dtype;
-    return wrap(
-      type === data.dtype ? data.data.slice() : convertArray("tensor", data.data, type),
+    return holding(
+      type === data.dtype ? data.data : convertArray("tensor", data.data, type),
       data.shape,
       type,
     );
@@ -314,7 +321,7 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
       );
     }
     const type = dtype ?? own;
-    return wrap(type === own ? data.slice() : convertArray("tensor", data, type), [data.length], type);
+    return holding(type === own ? data : convertArray("tensor", data, type), [data.length], type);
   }
   if (Array.isArray(data)) {
     const { shape, values, array } = flatten("tensor", data);
@@ -323,7 +330,7 @@ function make(data: TensorLike, dtype: DType | undefined): Tensor {
       dtype ??
       inner ??
       (values.length > 0 && values.every((v) => typeof v === "boolean") ? "bool" : "float32");
-    return wrap(convertArray("tensor", values, type), shape, type);
+    return holding(convertArray("tensor", values, type), shape, type);
   }
   throw new OptionError(
     `tensor: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`,

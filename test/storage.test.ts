@@ -198,3 +198,24 @@ describe("what is pinned", () => {
     expect(parameter.value.data[2 ** 18 - 1]).toBe(0);
   });
 });
+
+describe("tensor() inside a scope", () => {
+  it.skipIf(backendInfo().name === "reference")("copies its numbers to where kernels work in place", () => {
+    const numbers = Float32Array.from({ length: 100 }, (_, i) => i);
+    scope(() => {
+      const made = [
+        tensor(numbers),
+        tensor(Array.from(numbers)),
+        tensor(tensor(numbers)),
+        tensor(Int8Array.from(numbers)),
+      ];
+      for (const t of made) {
+        expect(addressOf(t.data)).not.toBe(0);
+        expect(Array.from(t.data)).toEqual(Array.from(numbers));
+      }
+      numbers[0] = 7;
+      expect(made[0].data[0]).toBe(0);
+    });
+    expect(addressOf(tensor(numbers).data)).toBe(0);
+  });
+});

@@ -10,8 +10,7 @@ import { type Block, FirstLosses, type GptProblem, type Library } from "../libra
 
 export const name = "bitgrad";
 
-/** The result of an op, as operands mostly are: it lies on the heap. */
-const tensor = ({ data, shape }: Block): bg.Tensor => bg.tensor(data, { shape }).mul(1);
+const tensor = ({ data, shape }: Block): bg.Tensor => bg.tensor(data, { shape });
 
 /** The result is made and released in every run; the operands lie on the heap, in the scope that main.ts opens. */
 const inScope = (make: () => bg.Tensor): Side => ({
