@@ -20,7 +20,7 @@ export function expRow(out: usize, x: usize, n: i32, max: f32): f64 {
   const shift = f32x4.splat(max);
   let rest = f32x4.splat(0);
   for (; n > 0; n -= 4, x += 16) {
-    const e = Float4.expFalling(f32x4.sub(loadRow(x, n, -Infinity), shift));
+    const e = Float4.expOfDifference(f32x4.sub(loadRow(x, n, -Infinity), shift));
     rest = f32x4.add(rest, e);
     if (out) {
       Lanes.store(out, e, n);
@@ -36,10 +36,10 @@ function storedExps(out: usize, x: usize, count: i32, max: f32): f64 {
   let even = f32x4.splat(0);
   let odd = even;
   do {
-    const a = Float4.expFalling(f32x4.sub(v128.load(x), shift));
-    const b = Float4.expFalling(f32x4.sub(v128.load(x, 16), shift));
-    const c = Float4.expFalling(f32x4.sub(v128.load(x, 32), shift));
-    const d = Float4.expFalling(f32x4.sub(v128.load(x, 48), shift));
+    const a = Float4.expOfDifference(f32x4.sub(v128.load(x), shift));
+    const b = Float4.expOfDifference(f32x4.sub(v128.load(x, 16), shift));
+    const c = Float4.expOfDifference(f32x4.sub(v128.load(x, 32), shift));
+    const d = Float4.expOfDifference(f32x4.sub(v128.load(x, 48), shift));
     v128.store(out, a);
     v128.store(out, b, 16);
     v128.store(out, c, 32);
@@ -57,10 +57,10 @@ function exps(x: usize, count: i32, max: f32): f64 {
   let even = f32x4.splat(0);
   let odd = even;
   do {
-    const a = Float4.expFalling(f32x4.sub(v128.load(x), shift));
-    const b = Float4.expFalling(f32x4.sub(v128.load(x, 16), shift));
-    const c = Float4.expFalling(f32x4.sub(v128.load(x, 32), shift));
-    const d = Float4.expFalling(f32x4.sub(v128.load(x, 48), shift));
+    const a = Float4.expOfDifference(f32x4.sub(v128.load(x), shift));
+    const b = Float4.expOfDifference(f32x4.sub(v128.load(x, 16), shift));
+    const c = Float4.expOfDifference(f32x4.sub(v128.load(x, 32), shift));
+    const d = Float4.expOfDifference(f32x4.sub(v128.load(x, 48), shift));
     even = f32x4.add(even, f32x4.add(a, b));
     odd = f32x4.add(odd, f32x4.add(c, d));
     x += 64;

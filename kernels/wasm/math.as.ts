@@ -56,6 +56,24 @@ export class Float4 {
     return f32x4.mul(p, i32x4.shl(shifted, 23));
   }
 
+  /**
+   * exp(x) for x up to 88, from 2^(x log₂ e): fewer steps than `expFalling`, and an error that grows by 2⁻²⁴|x|, as that of a
+   * difference x does anyway.
+   */
+  @inline
+  static expOfDifference(x: v128): v128 {
+    const magic = f32x4.splat(roundAt + 127);
+    const y = f32x4.mul(f32x4.pmax(x, f32x4.splat(-88)), f32x4.splat(1.44269504));
+    const shifted = f32x4.add(y, magic);
+    const f = f32x4.sub(y, f32x4.sub(shifted, magic));
+    let p = madd(f, f32x4.splat(0.001330020352021738), f32x4.splat(0.0096697886941225688));
+    p = madd(p, f, f32x4.splat(0.05550560401763318));
+    p = madd(p, f, f32x4.splat(0.24022279843765695));
+    p = madd(p, f, f32x4.splat(0.69314718055994529));
+    p = madd(p, f, f32x4.splat(1));
+    return f32x4.mul(p, i32x4.shl(shifted, 23));
+  }
+
   /** The logarithm of fdlibm's e_logf.c (Sun, 1993). */
   @inline
   static log(x: v128): v128 {
