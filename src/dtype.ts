@@ -1,6 +1,6 @@
 /** The element types, their arrays and the promotion table. */
 
-import { ShapeError } from "./errors.ts";
+import { DTypeError, ShapeError } from "./errors.ts";
 
 export type DType = "float32" | "float64" | "int32" | "uint32" | "int8" | "uint8" | "bool";
 
@@ -71,4 +71,32 @@ export function promote(a: DType, b: DType): DType {
   if (b === "bool") return a;
   if (a === "uint32" || b === "uint32") return a === "uint8" || b === "uint8" ? "uint32" : "float64";
   return "int32";
+}
+
+const ranges: Partial<Record<DType, [number, number]>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+  int8: [-128, 127],
+  uint8: [0, 255],
+  bool: [0, 1],
+};
+
+/** Writes `values` into an array of `dtype`; a value that the integer type cannot hold is an error. */
+export function convertArray<D extends DType>(
+  op: string,
+  values: ArrayLike<number | boolean>,
+  dtype: D,
+): ArrayOf<D> {
+  const out = newArray(dtype, values.length);
+  const range = ranges[dtype];
+  for (let i = 0; i < values.length; i++) {
+    const value = Number(values[i]);
+    if (range && (!Number.isInteger(value) || value < range[0] || value > range[1])) {
+      throw new DTypeError(
+        `${op}: ${dtype} cannot hold the value, got ${value} at index ${i}; round, clip or choose another dtype`,
+      );
+    }
+    out[i] = value;
+  }
+  return out;
 }

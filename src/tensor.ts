@@ -5,11 +5,11 @@
 
 import {
   type ArrayOf,
+  convertArray,
   type DType,
   dtypeOfArray,
   isDType,
   isFloat,
-  newArray,
   type TypedArray,
 } from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
@@ -173,34 +173,6 @@ export function empty<D extends DType>(shape: Shape, dtype: D, zeroed = true): T
 /** A tensor over `array` itself, not a copy. The caller hands the array over. */
 export function wrap<D extends DType>(array: ArrayOf<D>, shape: Shape, dtype: D): Tensor<D> {
   return new Tensor(new Storage(array, dtype), shape, dtype);
-}
-
-const ranges: Partial<Record<DType, [number, number]>> = {
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-  uint32: [0, 2 ** 32 - 1],
-  int8: [-128, 127],
-  uint8: [0, 255],
-  bool: [0, 1],
-};
-
-/** Writes `values` into an array of `dtype`; a value that the integer type cannot hold is an error. */
-export function convertArray<D extends DType>(
-  op: string,
-  values: ArrayLike<number | boolean>,
-  dtype: D,
-): ArrayOf<D> {
-  const out = newArray(dtype, values.length);
-  const range = ranges[dtype];
-  for (let i = 0; i < values.length; i++) {
-    const value = Number(values[i]);
-    if (range && (!Number.isInteger(value) || value < range[0] || value > range[1])) {
-      throw new DTypeError(
-        `${op}: ${dtype} cannot hold the value, got ${value} at index ${i}; round, clip or choose another dtype`,
-      );
-    }
-    out[i] = value;
-  }
-  return out;
 }
 
 /** The shape of nested arrays and their elements in order. Ragged nesting is a ShapeError. */

@@ -1,8 +1,8 @@
 /** Comma-separated values, RFC 4180, and plain text. */
 
-import { type DType, isDType } from "../dtype.ts";
+import { convertArray, type DType, isDType } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../errors.ts";
-import { convertArray, type Tensor, wrap } from "../tensor.ts";
+import { type Tensor, wrap } from "../tensor.ts";
 import { decodeUtf8 } from "../utf8.ts";
 import { decodeLatin1 } from "./bytes.ts";
 import { platform } from "./platform.node.ts";

@@ -1,9 +1,9 @@
 /** The numbers of a model by name: taken out, put back, counted. */
 
-import { isFloat, type TypedArray } from "../dtype.ts";
+import { convertArray, isFloat, type TypedArray } from "../dtype.ts";
 import { DTypeError, FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { sameShape } from "../shape.ts";
-import { convertArray, isTensor, type Tensor } from "../tensor.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
 import { withoutData } from "./blank.ts";
 import { isParameter } from "./parameter.ts";
 import { parameters, walk } from "./tree.ts";

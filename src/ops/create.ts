@@ -1,11 +1,11 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
-import { type DType, isDType, isFloat, newArray } from "../dtype.ts";
+import { convertArray, type DType, isDType, isFloat, newArray } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import type { Rng } from "../random.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
-import { asTensor, convertArray, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 
 export interface CreateOptions {
   dtype: DType;

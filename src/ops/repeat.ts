@@ -1,9 +1,10 @@
 /** Padding, rolling and repeating, mostly composed of the movement ops. */
 
+import { convertArray } from "../dtype.ts";
 import { walkRows } from "../../kernels/elementwise/reference.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, stridesOf } from "../shape.ts";
-import { asTensor, convertArray, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { concat } from "./join.ts";
 import { reshape, slice } from "./movement.ts";
 import { defineOp } from "./op.ts";

@@ -4,9 +4,9 @@ import { tanhSlope } from "../../kernels/elementwise/activation.ts";
 import { negative, square as squareOf } from "../../kernels/elementwise/arithmetic.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { unaryGrad as gradLoop, unary as loop } from "../backend.ts";
-import { type DType, isDType, isFloat } from "../dtype.ts";
+import { convertArray, type DType, isDType, isFloat } from "../dtype.ts";
 import { DTypeError, show } from "../errors.ts";
-import { asTensor, convertArray, empty, type Tensor, type TensorLike } from "../tensor.ts";
+import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 
 type Value = (x: number) => number;
