@@ -17,8 +17,8 @@ export interface Compared {
 export interface ComparedRow extends Result {
   readonly unit: string;
   readonly work: number;
-  readonly required: number;
-  readonly reach: number;
+  readonly required: number | null;
+  readonly reach: number | null;
   /** The two are then figures that ours may have at most, no ratios. */
   readonly absolute?: true;
   readonly peers: readonly Compared[];
@@ -45,8 +45,10 @@ function line(row: ComparedRow): string {
   const native = least(row.peers.filter(({ native }) => native));
   if (best === undefined) return `| ${[row.name, ...Array(7).fill("–")].join(" | ")} |`;
   const got = absolute ? quantity(row, best.b) : best.ratio;
-  const meets = (bound: number): boolean => (absolute ? got <= bound : got >= bound);
-  const bound = (value: number): string => (absolute ? `at most ${value} ${unit}` : `${value}`);
+  const meets = (bound: number | null): boolean => bound !== null && (absolute ? got <= bound : got >= bound);
+  const bound = (value: number | null): string =>
+    value === null ? "–" : absolute ? `at most ${value} ${unit}` : `${value}`;
+  const met = meets(reach) ? "both" : meets(required) ? "yes" : required === null ? "–" : "no";
   return `| ${[
     row.name,
     figure(row, best.b),
@@ -54,7 +56,7 @@ function line(row: ComparedRow): string {
     ratioText(best),
     bound(required),
     bound(reach),
-    meets(reach) ? "both" : meets(required) ? "yes" : "no",
+    met,
     native ? `${native.peer}, ${figure(row, native.a)}` : "–",
   ].join(" | ")} |`;
 }

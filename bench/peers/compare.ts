@@ -1,12 +1,12 @@
 /** Measures rows of the table, against every library that has them. */
 
-import { scope, setThreads } from "../../src/index.ts";
 import { pool } from "../../kernels/wasm/threads.ts";
-import { pair, type PairOptions, type PairResult, type Side, showRatio } from "../pair.ts";
+import { scope, setThreads } from "../../src/index.ts";
+import { type PairOptions, type PairResult, pair, type Side, showRatio } from "../pair.ts";
 import { type Compared, type ComparedRow, figure } from "../table.ts";
 import { compareFresh, freshPeers } from "./fresh.ts";
-import type { Library } from "./library.ts";
 import { adapters } from "./libraries/index.ts";
+import type { Library } from "./library.ts";
 import { type FreshRow, freshRows, type Row, threadRows, type Workload, workloads } from "./workloads.ts";
 
 export interface CompareOptions {
@@ -40,8 +40,9 @@ async function compareRow(
   measure: (peer: string) => Promise<PairResult | null>,
 ): Promise<ComparedRow> {
   const { name, unit, work, required, reach, absolute } = row;
-  const wanted = absolute ? `at most ${required} ${unit}, ${reach}` : `required ${required}x, ${reach}x`;
-  console.log(`\n${name} (${wanted} to reach for)`);
+  const bounds = [required && `required ${required}x`, reach && `${reach}x to reach for`].filter(Boolean);
+  const wanted = absolute ? [`at most ${required} ${unit}, ${reach} to reach for`] : bounds;
+  console.log(`\n${[name, ...wanted].join(", ")}`);
   const load: number[] = [];
   const compared: Compared[] = [];
   for (const peer of peers) {

@@ -2,6 +2,7 @@
 
 import { Rng } from "../../src/random.ts";
 import type { Side } from "../pair.ts";
+import type { BlockProblem, IntProblem } from "./low-bit.ts";
 
 /** A float32 array, row-major. */
 export interface Block {
@@ -58,6 +59,8 @@ export interface Operations {
   conv2d: { x: Block; w: Block };
   /** Forward and both gradients from `grad`; the result is the output and those of x and w, one after the other. */
   conv2dTrain: { x: Block; w: Block; grad: Block };
+  intProduct: IntProblem;
+  blockProduct: BlockProblem;
   /** One step of training a run; the result is the losses of the first three. */
   mlpStep: MlpProblem;
   gptStep: GptProblem;

@@ -9,7 +9,7 @@ export interface Value {
   readonly name: string;
   /** A name stands for a length that varies. */
   readonly shape: readonly (number | string)[];
-  readonly type?: "float32" | "int64";
+  readonly type?: keyof typeof types;
 }
 
 type Attribute = number | string | readonly number[];
@@ -23,17 +23,29 @@ export interface Node {
   readonly domain?: string;
 }
 
+/** A Block, or codes. */
+export interface Constant {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | Int8Array<ArrayBuffer>;
+}
+
 export interface Graph {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly constants: Readonly<
-    Record<string, Block | { shape: readonly number[]; integers: readonly number[] }>
+    Record<string, Constant | { shape: readonly number[]; integers: readonly number[] }>
   >;
 }
 
 const floats = new Set(["epsilon", "alpha", "beta", "scale"]);
-const types = { float32: onnx.TensorProto.DataType.FLOAT, int64: onnx.TensorProto.DataType.INT64 };
+const { FLOAT, INT64, INT32, INT8, UINT8 } = onnx.TensorProto.DataType;
+const types = { float32: FLOAT, int64: INT64, int32: INT32, int8: INT8, uint8: UINT8 };
+
+function typeOf(data: Constant["data"]): number {
+  if (data instanceof Float32Array) return types.float32;
+  return data instanceof Int8Array ? types.int8 : types.uint8;
+}
 
 const dimension = (length: number | string) =>
   typeof length === "string" ? { dimParam: length } : { dimValue: length };
@@ -50,7 +62,7 @@ function attribute(name: string, value: Attribute) {
   return floats.has(name) ? { name, type: FLOAT, f: value } : { name, type: INT, i: value };
 }
 
-const bytesOf = (array: Float32Array | BigInt64Array): Uint8Array =>
+const bytesOf = (array: Constant["data"] | BigInt64Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 /** The bytes of a model: opset 20, with Microsoft's contributed operators. */
@@ -68,7 +80,7 @@ export function modelBytes({ nodes, inputs, outputs, constants }: Graph): Uint8A
       initializer: Object.entries(constants).map(([name, each]) => ({
         name,
         dims: [...each.shape],
-        dataType: "data" in each ? types.float32 : types.int64,
+        dataType: "data" in each ? typeOf(each.data) : types.int64,
         rawData: bytesOf("data" in each ? each.data : BigInt64Array.from(each.integers.map(BigInt))),
       })),
       node: nodes.map(({ op, inputs, outputs, attributes = {}, domain = "" }) => ({
@@ -105,7 +117,7 @@ export function single(
  * output without copying it out.
  */
 export function withProbe(graph: Graph): Graph {
-  const [{ name }] = graph.outputs;
+  const [{ name, type }] = graph.outputs;
   const shape = graph.outputs[0].shape as readonly number[];
   const rank = shape.length;
   const starts = { shape: [rank], integers: shape.map(() => 0) };
@@ -114,7 +126,7 @@ export function withProbe(graph: Graph): Graph {
   return {
     ...graph,
     nodes: [...graph.nodes, { op: "Slice", inputs: [name, "starts", "ends"], outputs: ["probe"] }],
-    outputs: [...graph.outputs, { name: "probe", shape: shape.map(() => 1) }],
+    outputs: [...graph.outputs, { name: "probe", shape: shape.map(() => 1), type }],
     constants: { ...graph.constants, starts, ends },
   };
 }

@@ -1,18 +1,19 @@
 /** What is timed, and what this library has to reach: the ratio to the best JavaScript peer. */
 
-import { gptProblem, mlpProblem } from "./models.ts";
 import { type Block, draw, type Operation, type Operations } from "./library.ts";
+import { blockProblem, blockTolerance, intProblem, type Sizes } from "./low-bit.ts";
+import { gptProblem, mlpProblem } from "./models.ts";
 
 /** What a row of the table says of itself. */
 export interface Row {
   /** Its words select it on the command line. */
   readonly name: string;
-  readonly unit: "GFLOP/s" | "Gelem/s" | "tokens/s" | "ms" | "MiB";
+  readonly unit: "GFLOP/s" | "Gop/s" | "Gelem/s" | "tokens/s" | "ms" | "MiB";
   /** What a run does in the unit's quantity, a speed being work/second; unused for "ms" and "MiB". */
   readonly work: number;
-  /** Times better than the best JavaScript peer; reach for the second with relaxed SIMD. */
-  readonly required: number;
-  readonly reach: number;
+  /** Times better than the best JavaScript peer, null where nothing is; reach for the second with relaxed SIMD. */
+  readonly required: number | null;
+  readonly reach: number | null;
   /** These are then no ratios but our own figure in the unit, at most. */
   readonly absolute?: true;
 }
@@ -51,6 +52,34 @@ function product(
     tolerance: 1e-6 * k,
     required,
     reach,
+  });
+}
+
+const operationsOf = ([m, k, n]: Sizes): number => (2 * m * k * n) / 1e9;
+
+function intProduct(name: string, sizes: Sizes, requantized: boolean): Workload {
+  return workload({
+    name,
+    operation: "intProduct",
+    problem: () => intProblem(sizes, requantized),
+    work: operationsOf(sizes),
+    unit: "Gop/s",
+    tolerance: 0,
+    required: 1,
+    reach: 1.1,
+  });
+}
+
+function blockProduct(name: string, sizes: Sizes, integers: boolean, required: number | null): Workload {
+  return workload({
+    name,
+    operation: "blockProduct",
+    problem: () => blockProblem(sizes, integers),
+    work: operationsOf(sizes),
+    unit: "Gop/s",
+    tolerance: blockTolerance(sizes[1], integers),
+    required,
+    reach: null,
   });
 }
 
@@ -151,6 +180,12 @@ export const workloads: readonly Workload[] = [
     required: 1.1,
     reach: 1.6,
   }),
+  intProduct("low-bit uint8 by int8 to int32, 128x1024x1024", [128, 1024, 1024], false),
+  intProduct("low-bit uint8 by int8 to uint8, 128x1024x1024", [128, 1024, 1024], true),
+  blockProduct("low-bit float32 by int4 in blocks of 32, 1x2048x2048", [1, 2048, 2048], false, 18),
+  blockProduct("low-bit float32 by int4 in blocks of 32, 64x2048x2048", [64, 2048, 2048], false, null),
+  blockProduct("low-bit int8 by int4 in blocks of 32, 1x2048x2048", [1, 2048, 2048], true, 45),
+  blockProduct("low-bit int8 by int4 in blocks of 32, 64x2048x2048", [64, 2048, 2048], true, null),
 ];
 
 export const freshRows: readonly FreshRow[] = [

@@ -39,6 +39,19 @@ describe("the tables of docs/performance.md", () => {
     expect(met).toEqual(["no", "yes", "both"]);
   });
 
+  it("leave out bounds that a row does not have", () => {
+    const bounds = lines(
+      row("a", { x: 2 }, { required: null, reach: null }),
+      row("b", { x: 2 }, { required: 18, reach: null }),
+      row("c", { x: 19 }, { required: 18, reach: null }),
+    ).map((line) => line.split(" | ").slice(4, 7));
+    expect(bounds).toEqual([
+      ["–", "–", "–"],
+      ["18", "–", "no"],
+      ["18", "–", "yes"],
+    ]);
+  });
+
   it("hold rows with absolute bounds to our own figure", () => {
     const bounds = { unit: "ms", required: 25, reach: 15, absolute: true } as const;
     const [slow, fast] = lines(

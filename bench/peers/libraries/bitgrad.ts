@@ -7,6 +7,7 @@ import { adamw, optimizer, sgd } from "../../../src/optim/index.ts";
 import { trainStep } from "../../../src/train/index.ts";
 import type { Side } from "../../pair.ts";
 import { type Block, FirstLosses, type GptProblem, type Library } from "../library.ts";
+import { blockProduct, intProduct } from "./bitgrad-low-bit.ts";
 
 export const name = "bitgrad";
 
@@ -103,6 +104,8 @@ export const load = (): Library => ({
       const [ids, labels] = [problem.ids, problem.labels].map((data) => bg.tensor(data, { shape }));
       return training(() => trainStep(model, update, (m) => crossEntropy(m.forward(ids), labels)));
     },
+    intProduct,
+    blockProduct,
     gptDecode(problem) {
       const model = gpt(problem);
       let made: number[] = [];

@@ -8,6 +8,7 @@ import type { Side } from "../../pair.ts";
 import type { Library } from "../library.ts";
 import { type Graph, modelBytes, single, transposed, withProbe } from "../onnx.ts";
 import { decoding, type MakeTensor } from "./ort-decode.ts";
+import { blockGraph, intGraph } from "./ort-low-bit.ts";
 
 /** What both packages export. */
 export interface Runtime {
@@ -24,7 +25,7 @@ export function library(runtime: Runtime): Library {
   const side = async (graph: Graph): Promise<Side> => {
     const probed = withProbe(graph);
     const session = await create(modelBytes(probed), { ...oneThread, graphOptimizationLevel: "disabled" });
-    const whole = (await session.run({}, ["out"]))["out"].data as Float32Array;
+    const whole = (await session.run({}, ["out"]))["out"].data as ArrayLike<number>;
     const asked = [probed.outputs.at(-1)!.name];
     return {
       name,
@@ -53,6 +54,8 @@ export function library(runtime: Runtime): Library {
         ),
       conv2d: ({ x, w }) =>
         side(single("Conv", [x, w], [x.shape[0], w.shape[0], ...x.shape.slice(2)], { pads: [1, 1, 1, 1] })),
+      intProduct: (problem) => side(intGraph(problem)),
+      blockProduct: (problem) => side(blockGraph(problem)),
       gptDecode: (problem) => decoding(name, problem, (model) => create(model, oneThread), tensor),
     },
   };
