@@ -32,3 +32,8 @@ export const siluSlope: Binary = (x) => {
 
 /** The gradient where x is positive, 0 elsewhere: a NaN there stays out. */
 export const gated: Binary = (grad, x) => (x > 0 ? grad : 0);
+
+/** clip(x/6 + 1/2, 0, 1). */
+export const hardSigmoid: Unary = (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 6 + 0.5);
+/** x · hardSigmoid(x). */
+export const hardSwish: Unary = (x) => (x <= -3 ? 0 : x >= 3 ? x : (x * (x + 3)) / 6);

@@ -4,6 +4,7 @@
  */
 
 import type { FloatArray } from "../../src/dtype.ts";
+import { softplus } from "./special.ts";
 
 export type Unary = (x: number) => number;
 export type Binary = (a: number, b: number) => number;
@@ -12,10 +13,40 @@ export const negative: Unary = (x) => -x;
 export const square: Unary = (x) => x * x;
 /** max(x, 0), NaN for NaN. */
 export const rectified: Unary = (x) => Math.max(x, 0);
+export const reciprocal: Unary = (x) => 1 / x;
+export const reciprocalSqrt: Unary = (x) => 1 / Math.sqrt(x);
+/** −1, 0 or 1; 0 for NaN. */
+export const signOf: Unary = (x) => Number(x > 0) - Number(x < 0);
 export const plus: Binary = (a, b) => a + b;
 export const minus: Binary = (a, b) => a - b;
 export const times: Binary = (a, b) => a * b;
 export const over: Binary = (a, b) => a / b;
+
+/** Comparisons, as 0 or 1. */
+export const equals: Binary = (a, b) => Number(a === b);
+export const differs: Binary = (a, b) => Number(a !== b);
+export const below: Binary = (a, b) => Number(a < b);
+export const atMost: Binary = (a, b) => Number(a <= b);
+export const above: Binary = (a, b) => Number(a > b);
+export const atLeast: Binary = (a, b) => Number(a >= b);
+
+/** A function with numbers of its own; `loop` is what its SIMD loop is called. */
+export interface Tuned extends Unary {
+  readonly loop: "clip" | "leaky" | "elu" | "softplus";
+  readonly numbers: readonly number[];
+}
+
+const tuned = (loop: Tuned["loop"], numbers: readonly number[], f: Unary): Tuned =>
+  Object.assign(f, { loop, numbers });
+
+export const held = (min: number, max: number): Tuned =>
+  tuned("clip", [min, max], (x) => Math.min(Math.max(x, min), max));
+export const leaky = (slope: number): Tuned => tuned("leaky", [slope], (x) => (x > 0 ? x : x * slope));
+export const exponentialLinear = (alpha: number): Tuned =>
+  tuned("elu", [alpha], (x) => (x > 0 ? x : alpha * Math.expm1(x)));
+/** log(1 + exp(x)), x itself above the threshold. */
+export const softplusTo = (threshold: number): Tuned =>
+  tuned("softplus", [threshold], (x) => (x > threshold ? x : softplus(x)));
 
 type UnaryLoop = (out: FloatArray, x: FloatArray) => void;
 

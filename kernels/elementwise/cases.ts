@@ -2,9 +2,10 @@
 
 import { type Shape, sizeOf } from "../../src/shape.ts";
 import { gelu, geluTanh, silu } from "./activation.ts";
-import type { Binary, Unary } from "./arithmetic.ts";
+import { type Binary, exponentialLinear, held, leaky, softplusTo, type Unary } from "./arithmetic.ts";
 import * as reference from "./reference.ts";
-import { simdBinary, simdSlopes, simdUnary } from "./simd.ts";
+import { roundEven } from "./special.ts";
+import { simdBinary, simdSlopes, simdTests, simdUnary } from "./simd-loops.ts";
 
 export type UnaryArgs = [out: Float32Array, x: Float32Array, f: Unary];
 export type GradArgs = [
@@ -15,7 +16,7 @@ export type GradArgs = [
   slope: Binary,
 ];
 export type BinaryArgs = [
-  out: Float32Array,
+  out: Float32Array | Uint8Array,
   shape: Shape,
   a: Float32Array,
   aShape: Shape,
@@ -65,9 +66,16 @@ function sweep(): Float32Array {
   return Float32Array.from(x);
 }
 
+const functions: readonly Unary[] = [
+  ...simdUnary.keys(),
+  ...[held(-1, 2), held(Number.NEGATIVE_INFINITY, 0.1), held(2, 1)],
+  ...[leaky(0.01), leaky(2), leaky(-0.5), exponentialLinear(1), exponentialLinear(0.3)],
+  ...[softplusTo(20), softplusTo(3)],
+];
+
 export function* unaryCases(): Generator<UnaryArgs> {
-  for (const f of simdUnary.keys()) yield [new Float32Array(sweep().length), sweep(), f];
-  for (const f of simdUnary.keys())
+  for (const f of functions) yield [new Float32Array(sweep().length), sweep(), f];
+  for (const f of functions)
     for (const n of raggedSizes)
       for (const scale of [1, 12]) {
         const x = wave(n, 1, scale);
@@ -135,6 +143,13 @@ export function* binaryCases(): Generator<BinaryArgs> {
   for (const f of simdBinary.keys())
     for (const [shape, a, b] of pairs)
       yield [wave(sizeOf(shape), 1), shape, wave(sizeOf(a), 2, 3), a, wave(sizeOf(b), 3, 2), b, f];
+  for (const f of simdTests.keys())
+    for (const [shape, a, b] of pairs) {
+      // Of few values, so that many are equal, and some are not a number.
+      const [x, y] = [wave(sizeOf(a), 2, 3), wave(sizeOf(b), 3, 3)].map((v) => v.map(roundEven));
+      for (let i = 5; i < x.length; i += 7) x[i] = Number.NaN;
+      yield [new Uint8Array(sizeOf(shape)), shape, x, a, y, b, f];
+    }
 }
 
 export function* selectCases(): Generator<SelectArgs> {
@@ -148,4 +163,20 @@ export function* selectCases(): Generator<SelectArgs> {
       const mask = Uint8Array.from(wave(n, 4), (x) => (x > 0 ? 1 : 0));
       yield [wave(n, 1), [n], mask, [n], wave(sizeOf(a), 2), a, wave(sizeOf(b), 3), b];
     }
+  // A mask of a matrix, of a column and of a row, and choices that are broadcast otherwise.
+  for (const [shape, c, a, b] of [
+    [[3, 17, 33], [17, 33], [3, 17, 33], []],
+    [[5, 9], [5, 1], [5, 9], [9]],
+    [[5, 9], [9], [5, 1], [5, 9]],
+    [
+      [2, 3, 4, 5],
+      [2, 1, 4, 1],
+      [3, 1, 5],
+      [2, 3, 4, 5],
+    ],
+    [[], [], [], []],
+  ] as Shape[][]) {
+    const mask = Uint8Array.from(wave(sizeOf(c), 4), (x) => (x > 0 ? 1 : 0));
+    yield [wave(sizeOf(shape), 1), shape, mask, c, wave(sizeOf(a), 2), a, wave(sizeOf(b), 3), b];
+  }
 }

@@ -5,93 +5,19 @@ import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/stage.ts";
-import * as activation from "./activation.ts";
-import {
-  type Binary,
-  minus,
-  negative,
-  over,
-  plus,
-  rectified,
-  square,
-  times,
-  type Unary,
-} from "./arithmetic.ts";
+import { type Binary, square, type Unary } from "./arithmetic.ts";
 import { walkRows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
-import { erf, sigmoid } from "./special.ts";
-
-type Map1 = (out: number, x: number, n: number) => void;
-type MapGrad = (out: number, grad: number, x: number, y: number, n: number) => void;
-/** Strides and steps in bytes; a step is 4, or 0 for an operand that every row repeats. */
-type Zip = (
-  out: number,
-  a: number,
-  b: number,
-  rows: number,
-  n: number,
-  aRow: number,
-  bRow: number,
-  aStep: number,
-  bStep: number,
-) => void;
-
-type Named<Names extends string, F> = { readonly [name in Names]: F };
-type Maps = "negate" | "square" | "sqrt" | "exp" | "log" | "tanh" | "sigmoid" | "erf" | "gelu" | "geluTanh";
-type MoreMaps = "silu" | "rectify";
-type Grads = "tanhGrad" | "sigmoidGrad" | "geluGrad" | "geluTanhGrad" | "siluGrad";
-type Zips = "add" | "subtract" | "multiply" | "divide" | "gate";
-
-/** What simd.as.ts exports. */
-export interface ElementwiseExports
-  extends Named<Maps | MoreMaps, Map1>,
-    Named<Grads, MapGrad>,
-    Named<Zips, Zip> {
-  select(out: number, c: number, a: number, b: number, n: number, aStep: number, bStep: number): void;
-}
+import { type ElementwiseExports, loopOf, simdBinary, simdSlopes, simdTests } from "./simd-loops.ts";
+import { power } from "./special.ts";
 
 export const elementwiseExports = /* @__PURE__ */ wasmKernel<ElementwiseExports>(bytes);
-
-/** The functions that have a loop, by the very function the reference takes. */
-export const simdUnary: ReadonlyMap<Unary, Maps | MoreMaps> = /* @__PURE__ */ new Map<Unary, Maps | MoreMaps>(
-  [
-    [negative, "negate"],
-    [square, "square"],
-    [rectified, "rectify"],
-    [Math.sqrt, "sqrt"],
-    [Math.exp, "exp"],
-    [Math.log, "log"],
-    [Math.tanh, "tanh"],
-    [sigmoid, "sigmoid"],
-    [erf, "erf"],
-    [activation.gelu, "gelu"],
-    [activation.geluTanh, "geluTanh"],
-    [activation.silu, "silu"],
-  ],
-);
-
-export const simdSlopes: ReadonlyMap<Binary, Grads> = /* @__PURE__ */ new Map<Binary, Grads>([
-  [activation.tanhSlope, "tanhGrad"],
-  [activation.sigmoidSlope, "sigmoidGrad"],
-  [activation.geluSlope, "geluGrad"],
-  [activation.geluTanhSlope, "geluTanhGrad"],
-  [activation.siluSlope, "siluGrad"],
-]);
-
-export const simdBinary: ReadonlyMap<Binary, Zips> = /* @__PURE__ */ new Map<Binary, Zips>([
-  [plus, "add"],
-  [minus, "subtract"],
-  [times, "multiply"],
-  [over, "divide"],
-  [activation.gated, "gate"],
-]);
 
 // Plain arrays below these sizes stay in JavaScript: measured, functions and arithmetic.
 const fewCalls = 128;
 const fewSums = 2048;
 
-const float32 = (...arrays: readonly TypedArray[]): boolean =>
-  arrays.every((array) => array instanceof Float32Array);
+const isFloat = (array: TypedArray): boolean => array instanceof Float32Array;
 
 // A thread's part begins at whole vectors; that of a function where simd.as.ts looks anew at what numbers there are.
 const whole = 64;
@@ -99,15 +25,16 @@ const chunk = 1024;
 
 /** out = f(x), element by element. */
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
-  const name = simdUnary.get(f);
-  if (exports === null || name === undefined || !float32(out, x) || !pays(out.length, fewCalls, out, x))
-    return false;
+  const loop = loopOf(f);
+  if (exports === null || loop === undefined || !isFloat(out) || !isFloat(x)) return false;
   const n = out.length;
+  if (!pays(n, fewCalls, out, x)) return false;
   return staged((stage) => {
     const from = stage.input(x, 0, n);
     const to = stage.output(out, 0, n, false);
     if (from === 0 || to === 0) return false;
-    inRows(exports, name, n, chunk, n, (i, count) => [to + i * 4, from + i * 4, count]);
+    const { name, numbers } = loop;
+    inRows(exports, name, n, chunk, n, (i, count) => [to + i * 4, from + i * 4, count, ...numbers]);
     return true;
   });
 }
@@ -123,10 +50,13 @@ export function unaryGrad(
 ): boolean {
   const name = simdSlopes.get(slope);
   if (exports === null || name === undefined) return false;
-  if (!float32(out, grad, x, y) || !pays(out.length, fewCalls, out, grad, x, y)) return false;
+  if (!isFloat(out) || !isFloat(grad) || !isFloat(x) || !isFloat(y)) return false;
   const n = out.length;
+  if (!pays(n, fewCalls, out, grad, x, y)) return false;
   return staged((stage) => {
-    const [g, input, output] = [grad, x, y].map((array) => stage.input(array, 0, n));
+    const g = stage.input(grad, 0, n);
+    const input = stage.input(x, 0, n);
+    const output = stage.input(y, 0, n);
     const to = stage.output(out, 0, n, false);
     if (g === 0 || input === 0 || output === 0 || to === 0) return false;
     inRows(exports, name, n, whole, n * 2, (i, count) => [
@@ -151,19 +81,25 @@ export function binary(
   f: Binary,
   exports = elementwiseExports(),
 ): boolean {
-  const name = simdBinary.get(f);
-  if (exports === null || name === undefined || !float32(out, a, b) || !pays(out.length, fewSums, out, a, b))
+  const test = simdTests.get(f);
+  const name = test ?? simdBinary.get(f);
+  if (exports === null || !isFloat(a) || !isFloat(b)) return false;
+  if (name === undefined)
+    return f === power && a.length === out.length && b.length === 1 && b[0] === 2 && unary(out, a, square);
+  if (!(test ? out instanceof Uint8Array : isFloat(out)) || !pays(out.length, fewSums, out, a, b))
     return false;
+  const width = out.BYTES_PER_ELEMENT;
   const size = out.length;
   return staged((stage) => {
     const left = stage.input(a, 0, a.length);
     const right = stage.input(b, 0, b.length);
     const to = stage.output(out, 0, size, false);
     if (left === 0 || right === 0 || to === 0) return false;
-    const [aStep, bStep] = [step(a, size), step(b, size)];
+    const aStep = step(a, size);
+    const bStep = step(b, size);
     if (aStep >= 0 && bStep >= 0)
       inRows(exports, name, size, whole, size * 0.2, (i, count) => [
-        to + i * 4,
+        to + i * width,
         left + i * aStep,
         right + i * bStep,
         1,
@@ -179,7 +115,7 @@ export function binary(
       const [aLast, bLast] = strides.map((s) => s.pop()! * 4);
       walkRows(sizes, strides, (at, rows, [i, j], [di, dj]) =>
         inRows(exports, name, rows, 1, rows * n * 0.2, (r, count) => [
-          to + (at + r) * n * 4,
+          to + (at + r) * n * width,
           left + (i + r * di) * 4,
           right + (j + r * dj) * 4,
           count,
@@ -215,37 +151,63 @@ function mergeAxes(shape: Shape, operands: readonly Shape[]): { sizes: number[];
   return { sizes, strides };
 }
 
-/** out = a where c is not zero, else b: c a mask of bytes of out's size, a and b of that size or single elements. */
+/** out (shape) = a where c is not zero, else b, each broadcast to shape; c is a mask of bytes. */
 export function select(
   out: TypedArray,
-  _shape: Shape,
+  shape: Shape,
   c: TypedArray,
-  _cShape: Shape,
+  cShape: Shape,
   a: TypedArray,
-  _aShape: Shape,
+  aShape: Shape,
   b: TypedArray,
-  _bShape: Shape,
+  bShape: Shape,
   exports = elementwiseExports(),
 ): boolean {
-  if (exports === null || !float32(out, a, b) || !(c instanceof Uint8Array)) return false;
-  const size = out.length;
-  const [aStep, bStep] = [step(a, size), step(b, size)];
-  if (c.length !== size || aStep < 0 || bStep < 0 || !pays(size, fewSums, out, c, a, b)) return false;
+  if (exports === null || !isFloat(out) || !isFloat(a) || !isFloat(b) || !(c instanceof Uint8Array))
+    return false;
+  if (!pays(out.length, fewSums, out, c, a, b)) return false;
   return staged((stage) => {
-    const mask = stage.input(c, 0, size);
+    const mask = stage.input(c, 0, c.length);
     const left = stage.input(a, 0, a.length);
     const right = stage.input(b, 0, b.length);
-    const to = stage.output(out, 0, size, false);
+    const to = stage.output(out, 0, out.length, false);
     if (mask === 0 || left === 0 || right === 0 || to === 0) return false;
-    inRows(exports, "select", size, whole, size * 0.3, (i, count) => [
-      to + i * 4,
-      mask + i,
-      left + i * aStep,
-      right + i * bStep,
-      count,
-      aStep,
-      bStep,
-    ]);
+    const { sizes, strides } = mergeAxes(shape, [cShape, aShape, bShape]);
+    const n = sizes.pop() ?? 1;
+    const [cLast, aLast, bLast] = strides.map((s) => s.pop() ?? 0);
+    // One row has whole vectors to part at; of many, each is a part.
+    if (sizes.length === 0)
+      inRows(exports, "select", n, whole, n * 0.3, (i, count) => [
+        to + i * 4,
+        mask + i * cLast,
+        left + i * aLast * 4,
+        right + i * bLast * 4,
+        1,
+        count,
+        0,
+        0,
+        0,
+        cLast,
+        aLast * 4,
+        bLast * 4,
+      ]);
+    else
+      walkRows(sizes, strides, (at, rows, [h, i, j], [dh, di, dj]) =>
+        inRows(exports, "select", rows, 1, rows * n * 0.3, (r, count) => [
+          to + (at + r) * n * 4,
+          mask + h + r * dh,
+          left + (i + r * di) * 4,
+          right + (j + r * dj) * 4,
+          count,
+          n,
+          dh,
+          di * 4,
+          dj * 4,
+          cLast,
+          aLast * 4,
+          bLast * 4,
+        ]),
+      );
     return true;
   });
 }

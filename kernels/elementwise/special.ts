@@ -111,3 +111,10 @@ export const sigmoid = (x: number): number => {
 /** log(1 + exp(x)) without overflow. */
 export const softplus = (x: number): number =>
   x > 0 ? x + Math.log1p(Math.exp(-x)) : Math.log1p(Math.exp(x));
+
+/** log σ(x). */
+export const logSigmoid = (x: number): number => -softplus(-x);
+
+/** IEEE pow where JavaScript differs: 1 to anything is 1. */
+export const power = (a: number, b: number): number =>
+  a === 1 ? 1 : a === -1 && (b === Number.POSITIVE_INFINITY || b === Number.NEGATIVE_INFINITY) ? 1 : a ** b;

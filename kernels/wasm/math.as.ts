@@ -99,6 +99,47 @@ export class Float4 {
     return v128.bitselect(atZero, beyond, f32x4.le(x, zero));
   }
 
+  /** exp(x) − 1. */
+  @inline
+  static expm1(x: v128): v128 {
+    const magic = f32x4.splat(roundAt + 126);
+    const within = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-30));
+    const shifted = madd(within, f32x4.splat(1.44269504), magic);
+    const r = Float4.lessLn2(within, f32x4.sub(shifted, magic));
+    let p = madd(r, f32x4.splat(0.0013814496342092752), f32x4.splat(0.00836876593530178));
+    p = madd(p, r, f32x4.splat(0.04166839271783829));
+    p = madd(p, r, f32x4.splat(0.1666651964187622));
+    p = madd(p, r, f32x4.splat(0.4999999403953552));
+    p = madd(f32x4.mul(p, r), r, r);
+    // With half of 2ⁿ, which does not overflow where the result is finite.
+    const half = i32x4.shl(shifted, 23);
+    const y = madd(half, p, f32x4.sub(half, f32x4.splat(0.5)));
+    return v128.bitselect(x, f32x4.add(y, y), i32x4.splat(signBit));
+  }
+
+  /** log(1 + x), by the logarithm of the rounded sum and a correction of it. */
+  @inline
+  static log1p(x: v128): v128 {
+    const one = f32x4.splat(1);
+    const sum = f32x4.add(x, one);
+    const log = Float4.log(sum);
+    const mended = f32x4.add(log, f32x4.div(f32x4.sub(x, f32x4.sub(sum, one)), sum));
+    const inside = v128.and(f32x4.gt(sum, f32x4.splat(0)), f32x4.lt(sum, f32x4.splat(Infinity)));
+    return v128.bitselect(x, v128.bitselect(mended, log, inside), f32x4.eq(sum, one));
+  }
+
+  /** log(1 + exp(−a)) of a ≥ 0, by 2 artanh(e/(2 + e)). */
+  @inline
+  static softplusBelow(a: v128): v128 {
+    const e = Float4.expFalling(f32x4.neg(a));
+    const s = f32x4.div(e, f32x4.add(e, f32x4.splat(2)));
+    const z = f32x4.mul(s, s);
+    let p = madd(z, f32x4.splat(0.2817833423614502), f32x4.splat(0.27960601449012756));
+    p = madd(p, z, f32x4.splat(0.40024909377098083));
+    p = madd(p, z, f32x4.splat(0.6666631698608398));
+    return f32x4.mul(madd(p, z, f32x4.splat(2)), s);
+  }
+
   @inline
   static tanh(x: v128): v128 {
     const a = f32x4.abs(x);

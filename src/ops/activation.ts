@@ -1,8 +1,18 @@
 /** Activation functions. */
 
 import * as plain from "../../kernels/elementwise/activation.ts";
-import { rectified } from "../../kernels/elementwise/arithmetic.ts";
-import { sigmoid as sigmoidOf, softplus as softplusOf } from "../../kernels/elementwise/special.ts";
+import {
+  exponentialLinear,
+  held,
+  leaky,
+  rectified,
+  softplusTo,
+} from "../../kernels/elementwise/arithmetic.ts";
+import {
+  logSigmoid as logSigmoidOf,
+  sigmoid as sigmoidOf,
+  softplus as softplusOf,
+} from "../../kernels/elementwise/special.ts";
 import { unary as loop, binary as pairs } from "../backend.ts";
 import { isFloat } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
@@ -44,11 +54,7 @@ export const sigmoid = smooth(
   plain.sigmoidSlope,
 );
 /** log σ(x). */
-export const logSigmoid = smooth(
-  "logSigmoid",
-  (x) => -softplusOf(-x),
-  (g, x) => g.mul(x.neg().sigmoid()),
-);
+export const logSigmoid = smooth("logSigmoid", logSigmoidOf, (g, x) => g.mul(x.neg().sigmoid()));
 /** max(x, 0), derivative 0 at 0. */
 export const relu = defineOp<[x: Tensor]>("relu", {
   writesAll: true,
@@ -69,11 +75,7 @@ const reluGrad = defineOp<[grad: Tensor, y: Tensor]>("reluGrad", {
   forward: (out, [grad, y]) => pairs(out, y.shape, grad.data, grad.shape, y.data, y.shape, plain.gated),
 });
 /** min(max(x, 0), 6). */
-export const relu6 = smooth(
-  "relu6",
-  (x) => Math.min(Math.max(x, 0), 6),
-  (g, x) => gate(inside(x, 0, 6), g),
-);
+export const relu6 = smooth("relu6", held(0, 6), (g, x) => gate(inside(x, 0, 6), g));
 /** x · σ(x), also called swish. */
 export const silu = smooth(
   "silu",
@@ -106,16 +108,12 @@ export const tanhShrink = smooth(
   (g, x) => g.mul(x.tanh().square()),
 );
 /** clip(x/6 + 1/2, 0, 1). */
-export const hardSigmoid = smooth(
-  "hardSigmoid",
-  (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 6 + 0.5),
-  (g, x) => gate(inside(x, -3, 3), g.div(6)),
+export const hardSigmoid = smooth("hardSigmoid", plain.hardSigmoid, (g, x) =>
+  gate(inside(x, -3, 3), g.div(6)),
 );
 /** x · hardSigmoid(x). Howard et al., 2019, arXiv:1905.02244. */
-export const hardSwish = smooth(
-  "hardSwish",
-  (x) => (x <= -3 ? 0 : x >= 3 ? x : (x * (x + 3)) / 6),
-  (g, x) => x.greaterEqual(3).where(g, gate(x.greater(-3), g.mul(x.div(3).add(0.5)))),
+export const hardSwish = smooth("hardSwish", plain.hardSwish, (g, x) =>
+  x.greaterEqual(3).where(g, gate(x.greater(-3), g.mul(x.div(3).add(0.5)))),
 );
 
 const seluAlpha = 1.6732632423543772;
@@ -133,18 +131,14 @@ const inside = (x: Tensor, low: number, high: number): Tensor => x.greater(low).
 export const leakyRelu = tuned(
   "leakyRelu",
   { slope: 0.01 },
-  ({ slope }) =>
-    (x) =>
-      x > 0 ? x : x * slope,
+  ({ slope }) => leaky(slope),
   (g, x, _, { slope }) => x.greater(0).where(g, g.mul(slope)),
 );
 /** x for x > 0, alpha · (exp(x) − 1) otherwise. Clevert et al., 2016, arXiv:1511.07289. */
 export const elu = tuned(
   "elu",
   { alpha: 1 },
-  ({ alpha }) =>
-    (x) =>
-      x > 0 ? x : alpha * Math.expm1(x),
+  ({ alpha }) => exponentialLinear(alpha),
   (g, x, y, { alpha }) => x.greater(0).where(g, g.mul(y.add(alpha))),
 );
 /** max(0, x) + min(0, alpha · (exp(x/alpha) − 1)). Barron, 2017, arXiv:1704.07483. */
@@ -161,8 +155,7 @@ export const softplus = tuned(
   "softplus",
   { beta: 1, threshold: 20 },
   ({ beta, threshold }) =>
-    (x) =>
-      x * beta > threshold ? x : softplusOf(x * beta) / beta,
+    beta === 1 ? softplusTo(threshold) : (x) => (x * beta > threshold ? x : softplusOf(x * beta) / beta),
   (g, x, _, { beta, threshold }) =>
     x
       .mul(beta)
@@ -173,9 +166,7 @@ export const softplus = tuned(
 export const hardTanh = tuned(
   "hardTanh",
   { min: -1, max: 1 },
-  ({ min, max }) =>
-    (x) =>
-      Math.min(Math.max(x, min), max),
+  ({ min, max }) => held(min, max),
   (g, x, _, { min, max }) => gate(inside(x, min, max), g),
 );
 /** x moved towards 0 by lambda, 0 within. */

@@ -1,7 +1,7 @@
 /** Elementwise functions of two tensors, with broadcasting. The tape sums broadcast gradients back. */
 
-import { minus, over, plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { softplus } from "../../kernels/elementwise/special.ts";
+import * as plain from "../../kernels/elementwise/arithmetic.ts";
+import { power, softplus } from "../../kernels/elementwise/special.ts";
 import { binary as loop, select } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError } from "../errors.ts";
@@ -47,9 +47,9 @@ export const counting = (a: DType, b: DType): DType =>
 const floating = (a: DType, b: DType): DType => (isFloat(promote(a, b)) ? promote(a, b) : "float32");
 
 /** a + b, broadcast, in the promoted dtype; two bools count, in int32. */
-export const add = binary("add", plus, [(g) => g, (g) => g], counting);
+export const add = binary("add", plain.plus, [(g) => g, (g) => g], counting);
 /** a − b, broadcast; dtypes as for add. */
-export const sub = binary("sub", minus, [(g) => g, (g) => g.neg()], counting);
+export const sub = binary("sub", plain.minus, [(g) => g, (g) => g.neg()], counting);
 
 /** The product; int32 and uint32 wrap around exactly. */
 export const mul = defineOp<Pair>("mul", {
@@ -59,7 +59,7 @@ export const mul = defineOp<Pair>("mul", {
   shape: ([a, b]) => broadcastShapes("mul", a.shape, b.shape),
   dtype: ([a, b]) => counting(a.dtype, b.dtype),
   forward: (out, inputs, _, output) =>
-    run(out, inputs, output, isFloat(output.dtype) ? times : (a, b) => Math.imul(a, b)),
+    run(out, inputs, output, isFloat(output.dtype) ? plain.times : (a, b) => Math.imul(a, b)),
   vjp: (grad, { inputs: [a, b], needs }) => [needs[0] ? grad.mul(b) : null, needs[1] ? grad.mul(a) : null],
 });
 
@@ -70,16 +70,12 @@ export const div = defineOp<Pair>("div", {
   arity: 2,
   shape: ([a, b]) => broadcastShapes("div", a.shape, b.shape),
   dtype: ([a, b]) => floating(a.dtype, b.dtype),
-  forward: (out, inputs, _, output) => run(out, inputs, output, over),
+  forward: (out, inputs, _, output) => run(out, inputs, output, plain.over),
   vjp: (grad, { inputs: [, b], output, needs }) => [
     needs[0] ? grad.div(b) : null,
     needs[1] ? grad.mul(output).div(b).neg() : null,
   ],
 });
-
-/** IEEE pow where JavaScript differs: 1 to anything is 1. */
-const power: Value = (a, b) =>
-  a === 1 ? 1 : a === -1 && (b === Number.POSITIVE_INFINITY || b === Number.NEGATIVE_INFINITY) ? 1 : a ** b;
 
 /** aᵇ. The gradient is 0 with respect to a where b = 0, and with respect to b where a = 0 and b ≥ 0. */
 export const pow = binary("pow", power, [
@@ -146,32 +142,26 @@ export const floorDivide = binary("floorDivide", (a, b) => Math.floor(a / b), nu
 /** trunc(a/b) in the promoted dtype. */
 export const truncDivide = binary("truncDivide", (a, b) => Math.trunc(a / b), null);
 
-const compare = (name: string, value: (a: number, b: number) => boolean) =>
-  binary(
-    name,
-    (a, b) => (value(a, b) ? 1 : 0),
-    null,
-    () => "bool",
-  );
+const compare = (name: string, value: Value) => binary(name, value, null, () => "bool");
 
 /** Whether a equals b, element by element, as bool. */
-export const equal = compare("equal", (a, b) => a === b);
+export const equal = compare("equal", plain.equals);
 /** Whether a differs from b, element by element, as bool; NaN differs from all. */
-export const notEqual = compare("notEqual", (a, b) => a !== b);
+export const notEqual = compare("notEqual", plain.differs);
 /** a < b, element by element, as bool. */
-export const less = compare("less", (a, b) => a < b);
+export const less = compare("less", plain.below);
 /** a ≤ b, element by element, as bool. */
-export const lessEqual = compare("lessEqual", (a, b) => a <= b);
+export const lessEqual = compare("lessEqual", plain.atMost);
 /** a > b, element by element, as bool. */
-export const greater = compare("greater", (a, b) => a > b);
+export const greater = compare("greater", plain.above);
 /** a ≥ b, element by element, as bool. */
-export const greaterEqual = compare("greaterEqual", (a, b) => a >= b);
+export const greaterEqual = compare("greaterEqual", plain.atLeast);
 /** Whether both are other than 0, as bool. */
-export const logicalAnd = compare("logicalAnd", (a, b) => a !== 0 && b !== 0);
+export const logicalAnd = compare("logicalAnd", (a, b) => Number(a !== 0 && b !== 0));
 /** Whether one or both are other than 0, as bool. */
-export const logicalOr = compare("logicalOr", (a, b) => a !== 0 || b !== 0);
+export const logicalOr = compare("logicalOr", (a, b) => Number(a !== 0 || b !== 0));
 /** Whether just one is other than 0, as bool. */
-export const logicalXor = compare("logicalXor", (a, b) => (a !== 0) !== (b !== 0));
+export const logicalXor = compare("logicalXor", (a, b) => Number((a !== 0) !== (b !== 0)));
 
 const bitwise = (name: string, value: Value, flags = true) =>
   binary(name, value, null, (a, b) => {

@@ -1,7 +1,7 @@
 /** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
 
 import { tanhSlope } from "../../kernels/elementwise/activation.ts";
-import { negative, square as squareOf } from "../../kernels/elementwise/arithmetic.ts";
+import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { unaryGrad as gradLoop, unary as loop } from "../backend.ts";
 import { convertArray, type DType, isDType, isFloat } from "../dtype.ts";
@@ -75,7 +75,7 @@ export const neg = defineOp<[x: Tensor]>("neg", {
     if (x.dtype === "bool") throw new DTypeError("neg: bool has no negative, got bool; use logicalNot");
     return x.dtype;
   },
-  forward: (out, [x]) => loop(out, x.data, negative),
+  forward: (out, [x]) => loop(out, x.data, plain.negative),
   vjp: (grad) => [grad.neg()],
 });
 /** |x|, with derivative 0 at 0. */
@@ -101,19 +101,11 @@ export const log1p = smooth("log1p", Math.log1p, (g, x) => g.div(x.add(1)));
 /** √x; NaN below 0. */
 export const sqrt = smooth("sqrt", Math.sqrt, (g, _, y) => g.div(y.mul(2)));
 /** 1/√x. */
-export const rsqrt = smooth(
-  "rsqrt",
-  (x) => 1 / Math.sqrt(x),
-  (g, _, y) => g.mul(y.mul(y).mul(y)).mul(-0.5),
-);
+export const rsqrt = smooth("rsqrt", plain.reciprocalSqrt, (g, _, y) => g.mul(y.mul(y).mul(y)).mul(-0.5));
 /** x². */
-export const square = same("square", squareOf, (g, x) => g.mul(x).mul(2));
+export const square = same("square", plain.square, (g, x) => g.mul(x).mul(2));
 /** 1/x. */
-export const reciprocal = smooth(
-  "reciprocal",
-  (x) => 1 / x,
-  (g, _, y) => g.mul(y.mul(y)).neg(),
-);
+export const reciprocal = smooth("reciprocal", plain.reciprocal, (g, _, y) => g.mul(y.mul(y)).neg());
 /** sin(x), of radians. */
 export const sin = smooth("sin", Math.sin, (g, x) => g.mul(x.cos()));
 /** cos(x), of radians. */
@@ -149,7 +141,7 @@ export const sinc = smooth(
 );
 
 /** −1, 0 or 1; 0 at 0 and for NaN, as in PyTorch. */
-export const sign = step("sign", (x) => Number(x > 0) - Number(x < 0));
+export const sign = step("sign", plain.signOf);
 /** Rounds half to even. */
 export const round = step("round", roundEven);
 /** The greatest integer that is not above x, in the dtype of x. */
@@ -175,7 +167,7 @@ export const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", 
   shape: ([x]) => x,
   forward(out, [x], { min, max }) {
     for (const bound of [min, max]) if (Number.isFinite(bound)) convertArray("clip", [bound], x.dtype);
-    loop(out, x.data, (v) => Math.min(Math.max(v, min), max));
+    loop(out, x.data, plain.held(min, max));
   },
   vjp: (grad, { inputs: [x] }, { min, max }) => [
     gate(x.greaterEqual(min).logicalAnd(x.lessEqual(max)), grad),

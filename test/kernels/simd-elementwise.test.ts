@@ -1,10 +1,23 @@
 import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { gated, gelu, geluTanh, silu } from "../../kernels/elementwise/activation.ts";
-import { negative, plus, rectified, square, type Unary } from "../../kernels/elementwise/arithmetic.ts";
+import {
+  exponentialLinear,
+  held,
+  leaky,
+  negative,
+  plus,
+  reciprocal,
+  reciprocalSqrt,
+  rectified,
+  signOf,
+  softplusTo,
+  square,
+  type Unary,
+} from "../../kernels/elementwise/arithmetic.ts";
 import * as reference from "../../kernels/elementwise/reference.ts";
 import { binary, elementwiseExports, select, unary } from "../../kernels/elementwise/simd.ts";
-import { erf, sigmoid } from "../../kernels/elementwise/special.ts";
+import { erf, logSigmoid, roundEven, sigmoid } from "../../kernels/elementwise/special.ts";
 import { alloc, free, view } from "../../kernels/wasm/heap.ts";
 
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -28,6 +41,21 @@ const functions: [name: string, f: Unary][] = [
   ["neg", negative],
   ["square", square],
   ["relu", rectified],
+  ["abs", Math.abs],
+  ["sign", signOf],
+  ["floor", Math.floor],
+  ["ceil", Math.ceil],
+  ["trunc", Math.trunc],
+  ["round", roundEven],
+  ["reciprocal", reciprocal],
+  ["rsqrt", reciprocalSqrt],
+  ["expm1", Math.expm1],
+  ["log1p", Math.log1p],
+  ["softplus", softplusTo(20)],
+  ["logSigmoid", logSigmoid],
+  ["leakyRelu", leaky(0.25)],
+  ["elu", exponentialLinear(1)],
+  ["clip", held(-1, 2)],
 ];
 
 describe.each(["plain", "relaxed"] as const)("the %s SIMD functions", (build) => {
@@ -98,14 +126,13 @@ describe("the SIMD elementwise loops", () => {
     free(held.byteOffset);
   });
 
-  it("decline other types, unknown functions, other masks and small plain arrays, and write nothing", () => {
+  it("decline other types, unknown functions, masks of floats and small plain arrays, and write nothing", () => {
     const out = new Float32Array(3000).fill(7);
     const doubles = new Float64Array(3000);
     expect(unary(out, doubles, square)).toBe(false);
     expect(unary(out, x, Math.sin)).toBe(false);
     expect(binary(out, [3000], x, [3000], x, [3000], Math.atan2)).toBe(false);
     expect(select(out, [3000], x, [3000], x, [3000], x, [3000])).toBe(false);
-    expect(select(out, [30, 100], new Uint8Array(100), [100], x, [30, 100], x, [30, 100])).toBe(false);
     expect(unary(out.subarray(0, 8), x.subarray(0, 8), square)).toBe(false);
     expect(out.every((v) => v === 7)).toBe(true);
   });
@@ -115,6 +142,20 @@ describe("the SIMD elementwise loops", () => {
     expect(binary(got, [30, 100], x, [30, 100], x.subarray(0, 100), [100], plus)).toBe(true);
     reference.binary(want, [30, 100], x, [30, 100], x.subarray(0, 100), [100], plus);
     expect(got).toEqual(want);
+  });
+
+  it("choose by a mask that rows or columns repeat, NaN and −0 among the choices", () => {
+    const mask = Uint8Array.from({ length: 100 }, (_, i) => ((i * 7) % 3 === 0 ? 1 : 0));
+    const a = x.map((v, i) => (i % 5 === 0 ? Number.NaN : i % 5 === 1 ? -0 : v));
+    for (const [c, cShape] of [
+      [mask, [100]],
+      [mask.subarray(0, 30), [30, 1]],
+    ] as const) {
+      const [got, want] = [new Float32Array(3000), new Float32Array(3000)];
+      expect(select(got, [30, 100], c, cShape, a, [30, 100], x.subarray(0, 1), [])).toBe(true);
+      reference.select(want, [30, 100], c, cShape, a, [30, 100], x.subarray(0, 1), []);
+      expect(got).toEqual(want);
+    }
   });
 
   it("keep a NaN out of the gradient of relu where its input is not positive", () => {

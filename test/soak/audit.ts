@@ -9,7 +9,7 @@ import { convTolerance } from "../../kernels/conv/cases.ts";
 import * as convReference from "../../kernels/conv/reference.ts";
 import * as elementwise from "../../kernels/elementwise/cases.ts";
 import * as elementwiseReference from "../../kernels/elementwise/reference.ts";
-import { simdSlopes, simdUnary } from "../../kernels/elementwise/simd.ts";
+import { loopOf, simdSlopes } from "../../kernels/elementwise/simd-loops.ts";
 import { gemmTolerance } from "../../kernels/gemm-f32/cases.ts";
 import { gemm } from "../../kernels/gemm-f32/reference.ts";
 import * as loss from "../../kernels/loss/cases.ts";
@@ -139,7 +139,7 @@ const pairs = [
   [
     "unary",
     bounded(elementwiseReference.unary, (out, x, f) =>
-      simdUnary.has(f) ? elementwise.unaryTolerance(out, x, f) : null,
+      loopOf(f) ? elementwise.unaryTolerance(out, x, f) : null,
     ),
   ],
   [
