@@ -4,7 +4,7 @@ import { attention } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
-import { doubles, room, type Values } from "./values.ts";
+import { doubles, giveBack, lasting, room, type Values } from "./values.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {
@@ -34,15 +34,19 @@ export class PackedCache {
 
   clear(): void {
     this.length = 0;
+    this.room = 0;
+    giveBack(this.keys);
+    giveBack(this.values);
   }
 
   private grow(positions: number, heads: number, d: number): void {
     const moved = (from: Float32Array): Float32Array => {
-      const to = new Float32Array(heads * positions * d);
+      const to = lasting(heads * positions * d);
       for (let h = 0; h < heads; h++) {
         const start = h * this.room * d;
         to.set(from.subarray(start, start + this.length * d), h * positions * d);
       }
+      giveBack(from);
       return to;
     };
     this.keys = moved(this.keys);

@@ -197,7 +197,7 @@ export class PackedConv2d implements PackedLayer {
     const { n, o, oh, ow } = geometry;
     const { weight, bias } = this;
     const out = room(n * o * oh * ow);
-    conv2d(out, x, weight.floats!, geometry);
+    conv2d(out, x, weight.operand, geometry);
     return bias ? added(out, [n, o, oh * ow], bias, [o, 1]) : out;
   }
 }

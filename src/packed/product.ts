@@ -17,7 +17,7 @@ import { staged } from "../../kernels/wasm/stage.ts";
 import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
-import { codeRoom, room } from "./values.ts";
+import { codeRoom, lasting, room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
@@ -58,6 +58,8 @@ export class Product {
   private pairs: PairLayer | null | undefined;
   private digits: DigitLayer | null | undefined;
   private plain: IntWeights | null = null;
+  /** The bias where products of floats start from it. */
+  private start: Float32Array | null = null;
 
   /** Throws what `checkSums` does. */
   constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
@@ -77,8 +79,12 @@ export class Product {
       return this.ofCodes(codesOf(x, m, k, input), m, out);
     }
     if (weight.floats) {
-      gemm(out, x, weight.floats, { m, k, n, transposeA: false, transposeB: true });
-      return bias ? added(out, [m, n], bias, [n]) : out;
+      if (bias && this.start === null) {
+        this.start = lasting(n);
+        this.start.set(bias);
+      }
+      gemm(out, x, weight.operand, { m, k, n, transposeA: false, transposeB: true, bias: this.start });
+      return out;
     }
     if (!this.bySimdFloats(out, x, m)) weightOnly(out, x, m, weight, bias);
     return out;

@@ -1,6 +1,7 @@
 /** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
 
-import { alloc, free, memoryIsShared, settle, view } from "../../kernels/wasm/heap.ts";
+import { alloc, displace, free, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
+import { pin, release } from "../../kernels/wasm/pins.ts";
 import { usesSimd } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
@@ -34,6 +35,16 @@ export const doubles = (size: number): Float64Array =>
 /** Codes, and the scales that only kernels of codes read: on the heap however few. */
 export const codeRoom = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
 export const scaleRoom = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
+
+/** `size` floats with any content that outlast runs: on the heap, where it has room, until they are collected or given back. */
+export function lasting(size: number): Float32Array {
+  const address = size < least || !usesSimd() ? 0 : place(size * 4);
+  const pinned = address === 0 ? null : pin("float32", address, size);
+  if (pinned === null && address !== 0) displace(address);
+  return pinned ?? new Float32Array(size);
+}
+
+export { release as giveBack };
 
 /** Runs `fn`; what it took from the heap is given back, and its result copied out first where `takeOut` says how. */
 export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {

@@ -2,6 +2,7 @@
 
 import { FormatError, OptionError, show } from "../errors.ts";
 import { type CodeType, packCodes, packedBytes, unpackCodes } from "./codes.ts";
+import { lasting } from "./values.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -35,6 +36,7 @@ export class PackedWeight {
   /** The matrix itself where it is not quantized. */
   readonly floats: Float32Array | null;
   readonly coded: CodedWeight | null;
+  private twin: Float32Array | null = null;
 
   private constructor(rows: number, columns: number, floats: Float32Array | null, coded: CodedWeight | null) {
     this.rows = rows;
@@ -69,6 +71,15 @@ export class PackedWeight {
       );
     }
     return new PackedWeight(rows, columns, null, coded);
+  }
+
+  /** `floats` where kernels read them in place: copied to the heap at first use. */
+  get operand(): Float32Array {
+    if (this.twin === null) {
+      this.twin = lasting(this.floats!.length);
+      this.twin.set(this.floats!);
+    }
+    return this.twin;
   }
 
   /** Bits of an element. */

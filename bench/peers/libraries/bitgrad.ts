@@ -4,6 +4,7 @@ import * as bg from "../../../src/index.ts";
 import { Gpt, mlp } from "../../../src/models/index.ts";
 import { crossEntropy, namedParameters } from "../../../src/nn/index.ts";
 import { adamw, optimizer, sgd } from "../../../src/optim/index.ts";
+import { pack } from "../../../src/quant/index.ts";
 import { trainStep } from "../../../src/train/index.ts";
 import type { Side } from "../../pair.ts";
 import { type Block, FirstLosses, type GptProblem, type Library } from "../library.ts";
@@ -107,7 +108,7 @@ export const load = (): Library => ({
     intProduct,
     blockProduct,
     gptDecode(problem) {
-      const model = gpt(problem);
+      const model = pack(gpt(problem));
       let made: number[] = [];
       return {
         name,
