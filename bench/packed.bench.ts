@@ -20,21 +20,35 @@ import {
   type QuantConfig,
   ternaryDynamic,
 } from "../src/quant/index.ts";
-import { pair, showRatio, writeResults } from "./pair.ts";
+import { type PairResult, pair, showRatio, writeResults } from "./pair.ts";
+import { type ComparedRow, writePage } from "./table.ts";
 
 const packedOf = (model: object, config: QuantConfig) =>
   pack(evaluate(freeze(prepare(clone(model), plan({ default: config })))));
 
-const configs: [name: string, config: QuantConfig][] = [
-  ["int8 x int8", int8Dynamic()],
-  ["int4, groups of 32 x int8", int4Dynamic()],
-  ["int4, groups of 32 x float32", int4WeightOnly()],
-  ["ternary x int8", ternaryDynamic()],
-  ["1 bit x int8", binaryDynamic()],
-  ["1 bit x 1 bit", binarySigns()],
+type Bounds = readonly [required: number | null, reach: number | null];
+const free: Bounds = [null, null];
+
+/** With how many times as fast as float32 decoding and convolution have to be. */
+const configs: [name: string, config: QuantConfig, decode: Bounds, conv?: Bounds][] = [
+  ["int8 x int8", int8Dynamic(), [1.8, 3], free],
+  ["int4, groups of 32 x int8", int4Dynamic(), [2.5, 5]],
+  ["int4, groups of 32 x float32", int4WeightOnly(), free],
+  ["ternary x int8", ternaryDynamic(), free],
+  ["1 bit x int8", binaryDynamic(), [3, 8]],
+  ["1 bit x 1 bit", binarySigns(), [3, 8], [4, 7]],
 ];
 const tokens = 24;
-const results = [];
+const results: ComparedRow[] = [];
+const compared = (
+  name: string,
+  { ratio, interval, a, b, load }: PairResult,
+  [required, reach]: Bounds,
+  speed: Pick<ComparedRow, "unit" | "work">,
+): ComparedRow => ({
+  ...{ name, ...speed, required, reach, load },
+  peers: [{ peer: "float32", native: false, ratio, interval, a, b }],
+});
 const none = () => [] as number[];
 
 const gpt = evaluate(
@@ -42,7 +56,7 @@ const gpt = evaluate(
 );
 const decode = (model: Pick<Gpt, "generate">) => () =>
   void model.generate([32], { maxTokens: tokens, temperature: 0 });
-for (const [name, config] of configs) {
+for (const [name, config, bounds] of configs) {
   const packed = packedOf(gpt, config);
   const result = await pair(
     { name: "float32", run: decode(gpt), result: none },
@@ -51,14 +65,16 @@ for (const [name, config] of configs) {
   );
   const speed = (seconds: number) => `${(tokens / seconds).toFixed(0)} tokens/s`;
   console.log(name.padEnd(30), `float32 ${speed(result.a)}, packed ${speed(result.b)}`, showRatio(result));
-  results.push({ name: `decode, ${name}`, bytes: packed.byteLength, ...result });
+  const title = `decode, ${name}, ${(packed.byteLength / 2 ** 20).toFixed(1)} MiB`;
+  results.push(compared(title, result, bounds, { unit: "tokens/s", work: tokens }));
   packed.dispose();
 }
 
 const x = randn([1, 64, 56, 56], { rng: new Rng("x") });
 const values = { data: x.data as Float32Array, shape: x.shape };
 const conv = evaluate(new Conv2d(64, 64, 3, { padding: 1, rng: new Rng("conv") }));
-for (const [name, config] of [configs[0], configs[5]]) {
+for (const [name, config, , bounds] of configs) {
+  if (bounds === undefined) continue;
   const packed = packedOf(conv, config);
   const result = await pair(
     { name: "float32", run: () => scope(() => void conv.forward(x)), result: none },
@@ -66,7 +82,10 @@ for (const [name, config] of [configs[0], configs[5]]) {
     { tolerance: 0, rounds: 9, milliseconds: 50 },
   );
   console.log(`conv2d 3 x 3, 64 channels, ${name}`.padEnd(44), showRatio(result));
-  results.push({ name: `conv2d 3 x 3 at 56 x 56, 64 channels, ${name}`, ...result });
+  results.push(compared(`conv2d 3 x 3, ${name}`, result, bounds, { unit: "ms", work: 1 }));
   packed.dispose();
 }
-if (process.argv.includes("--write")) writeResults("packed", results);
+if (process.argv.includes("--write")) {
+  writeResults("packed", results);
+  writePage();
+}

@@ -74,18 +74,20 @@ function table(results: Results<ComparedRow> | null, command: string): string {
 }
 
 /** The sections of the page, by the name in their marker. */
-export const sections = ["peers", "peers-relaxed", "peers-threads"] as const;
+export const sections = ["peers", "peers-relaxed", "peers-threads", "packed"] as const;
 
 export type Section = (typeof sections)[number];
+export type PeerSection = Exclude<Section, "packed">;
 
-const flags: Record<Section, string> = {
-  peers: "",
-  "peers-relaxed": " --relaxed",
-  "peers-threads": " --threads",
+const commands: Record<Section, string> = {
+  peers: "npm run bench:peers --",
+  "peers-relaxed": "npm run bench:peers -- --relaxed",
+  "peers-threads": "npm run bench:peers -- --threads",
+  packed: "npm run bench -- packed",
 };
 
 export const renderSection = (section: Section, results: Results<ComparedRow> | null): string =>
-  table(results, `npm run bench:peers --${flags[section]}`);
+  table(results, commands[section]);
 
 /** The page with what stands between `<!-- section -->` and `<!-- /section -->` made new. */
 export function renderPage(page: string, read: (section: Section) => Results<ComparedRow> | null): string {

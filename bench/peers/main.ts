@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { Command } from "commander";
 import { backendInfo, useBackend } from "../../src/index.ts";
 import { resultsFolder, writeResults } from "../results.ts";
-import { type ComparedRow, type Section, writePage } from "../table.ts";
+import { type ComparedRow, type PeerSection, writePage } from "../table.ts";
 import { compareAll, compareThreads } from "./compare.ts";
 import { adapters } from "./libraries/index.ts";
 import { freshRows, type Row, threadRows, workloads } from "./workloads.ts";
@@ -62,7 +62,7 @@ function again(nodeFlags: readonly string[], flags: readonly string[]): number {
   return spawnSync(process.execPath, command, { stdio: "inherit" }).status ?? 1;
 }
 
-async function runSection(section: Section): Promise<void> {
+async function runSection(section: PeerSection): Promise<void> {
   useBackend("simd", { relaxed: section === "peers-relaxed" });
   const { relaxed } = backendInfo();
   if (section === "peers-relaxed" && !relaxed) {
