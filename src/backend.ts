@@ -96,6 +96,8 @@ export const scatterStrided = /* @__PURE__ */ fastest(
 );
 export const moveWithin = /* @__PURE__ */ fastest(movementReference.moveWithin, movementSimd.moveWithin);
 export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
+export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
+export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);
 export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
 export const attention = /* @__PURE__ */ fastest(attentionReference.attention, attentionSimd.attention);
 export const attentionGrad = /* @__PURE__ */ fastest(

@@ -1,6 +1,7 @@
 /** What every copy is tried on: each order of axes with sizes around the vector, slices, flips and repeats. */
 
 import type { TypedArray } from "../../src/dtype.ts";
+import type { RowSizes } from "./reference.ts";
 import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
 
 export type StridedArgs = [
@@ -118,3 +119,31 @@ export function* clearCases(): Generator<[array: TypedArray]> {
     yield [new Uint8Array(length).fill(7)];
   }
 }
+
+export type RowArgs = [out: TypedArray, x: TypedArray, index: Int32Array, sizes: RowSizes];
+
+/** Rows around the vector's width, named out of order, twice and not at all. */
+function* rowCases(build: (rows: Float32Array, table: Float32Array) => [TypedArray, TypedArray]) {
+  for (const inner of [0, 1, 3, 4, 5, 8, 15, 17, 64])
+    for (const [outer, n, count] of [
+      [1, 7, 12],
+      [3, 5, 4],
+      [2, 1, 9],
+      [1, 4, 0],
+    ]) {
+      const rows = wave(outer * count * inner, 1);
+      const table = wave(outer * n * inner, 2);
+      [Number.NaN, -0, Number.NEGATIVE_INFINITY].forEach((v, i) => {
+        if (i < table.length) table[i] = v;
+      });
+      const index = Int32Array.from({ length: count }, (_, i) => (i * i + n - 1) % n);
+      yield [...build(rows, table), index, { outer, n, inner }] satisfies RowArgs;
+    }
+}
+
+export function* takeRowsCases(): Generator<RowArgs> {
+  yield* rowCases((rows, table) => [rows, table]);
+  yield* rowCases((rows, table) => [new Int32Array(rows.length), Int32Array.from(table, (v) => v * 1e6)]);
+}
+
+export const addRowsCases = (): Generator<RowArgs> => rowCases((rows, table) => [table, rows]);

@@ -7,12 +7,15 @@ import { alloc, free, view } from "../wasm/heap.ts";
 import { wasmSupport } from "../wasm/load.ts";
 import {
   clearCases,
+  addRowsCases,
   type MoveArgs,
   moveCases,
+  type RowArgs,
   type ScatterArgs,
   type StridedArgs,
   scatterCases,
   stridedCases,
+  takeRowsCases,
 } from "./cases.ts";
 import * as reference from "./reference.ts";
 import * as simd from "./simd.ts";
@@ -73,5 +76,22 @@ export const movementClear: Kernel<[array: TypedArray]> = {
   reference: reference.clear,
   implementations: builds<[array: TypedArray]>(simd.clear),
   cases: clearCases,
+  tolerance: () => null,
+};
+
+export const movementTakeRows: Kernel<RowArgs> = {
+  name: "movement.takeRows",
+  reference: reference.takeRows,
+  implementations: builds<RowArgs>(simd.takeRows),
+  cases: takeRowsCases,
+  tolerance: () => null,
+};
+
+/** Rows named twice are added in their order, so even these are equal. */
+export const movementAddRows: Kernel<RowArgs> = {
+  name: "movement.addRows",
+  reference: reference.addRows,
+  implementations: builds<RowArgs>(simd.addRows),
+  cases: addRowsCases,
   tolerance: () => null,
 };

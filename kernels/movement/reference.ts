@@ -68,3 +68,30 @@ export function moveWithin(array: TypedArray, to: number, from: number, length: 
 export function clear(array: TypedArray): void {
   array.fill(0);
 }
+
+/** (outer, n, inner): rows of `inner` elements, n in each of `outer` blocks. */
+export interface RowSizes {
+  outer: number;
+  n: number;
+  inner: number;
+}
+
+/** out (outer, index.length, inner) = the rows of x (outer, n, inner) that an index of integers in 0…n−1 names. */
+export function takeRows(out: TypedArray, x: TypedArray, index: TypedArray, sizes: RowSizes): void {
+  const { outer, n, inner } = sizes;
+  for (let o = 0, to = 0; o < outer; o++)
+    for (let i = 0; i < index.length; i++, to += inner) {
+      const from = (o * n + index[i]) * inner;
+      for (let j = 0; j < inner; j++) out[to + j] = x[from + j];
+    }
+}
+
+/** The adjoint of `takeRows`: adds the rows of g (outer, index.length, inner) into out (outer, n, inner), in their order. */
+export function addRows(out: TypedArray, g: TypedArray, index: TypedArray, sizes: RowSizes): void {
+  const { outer, n, inner } = sizes;
+  for (let o = 0, from = 0; o < outer; o++)
+    for (let i = 0; i < index.length; i++, from += inner) {
+      const to = (o * n + index[i]) * inner;
+      for (let j = 0; j < inner; j++) out[to + j] += g[from + j];
+    }
+}

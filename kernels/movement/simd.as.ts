@@ -115,3 +115,38 @@ export function move(to: usize, from: usize, bytes: i32): void {
 export function clear(at: usize, bytes: i32): void {
   memory.fill(at, 0, bytes);
 }
+
+/** Copies the rows of `inner` elements, of blocks of n, that `count` indices name. */
+export function takeRows(
+  to: usize,
+  x: usize,
+  index: usize,
+  outer: i32,
+  n: i32,
+  count: i32,
+  inner: i32,
+): void {
+  const row = inner * 4;
+  for (let o = 0; o < outer; o++, x += n * row)
+    for (let i = 0; i < count; i++, to += row) {
+      const from = x + load<i32>(index + i * 4) * row;
+      let k = 0;
+      for (; k + 16 <= row; k += 16) v128.store(to + k, v128.load(from + k));
+      for (; k < row; k += 4) store<u32>(to + k, load<u32>(from + k));
+    }
+}
+
+/** The adjoint of `takeRows` for floats. */
+export function addRows(
+  out: usize,
+  g: usize,
+  index: usize,
+  outer: i32,
+  n: i32,
+  count: i32,
+  inner: i32,
+): void {
+  const row = inner * 4;
+  for (let o = 0; o < outer; o++, out += n * row)
+    for (let i = 0; i < count; i++, g += row) addRow(out + load<i32>(index + i * 4) * row, 4, g, inner);
+}

@@ -6,6 +6,7 @@ import { walkRows } from "../elementwise/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { addressOf } from "../wasm/heap.ts";
 import { pays, staged } from "../wasm/stage.ts";
+import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 type Walk = (
@@ -21,10 +22,22 @@ type Walk = (
   s3: number,
 ) => void;
 
+type Rows = (
+  out: number,
+  x: number,
+  index: number,
+  outer: number,
+  n: number,
+  count: number,
+  inner: number,
+) => void;
+
 /** What simd.as.ts exports. */
 export interface MovementExports {
   gather: Walk;
   scatter: Walk;
+  takeRows: Rows;
+  addRows: Rows;
   move(to: number, from: number, bytes: number): void;
   clear(at: number, bytes: number): void;
 }
@@ -194,4 +207,43 @@ export function clear(array: TypedArray, exports = movementExports()): boolean {
   if (exports === null || address === 0) return false;
   exports.clear(address, array.byteLength);
   return true;
+}
+
+/** The contract of reference.ts on the heap for elements of four bytes. False, with nothing written, elsewhere. */
+export function takeRows(
+  out: TypedArray,
+  x: TypedArray,
+  index: TypedArray,
+  sizes: RowSizes,
+  exports = movementExports(),
+): boolean {
+  if (exports === null || !hasFourBytes(out) || out.constructor !== x.constructor) return false;
+  return walkIndexed(exports.takeRows, out, x, index, sizes);
+}
+
+/** The contract of reference.ts on the heap for float32. False, with nothing written, elsewhere. */
+export function addRows(
+  out: TypedArray,
+  g: TypedArray,
+  index: TypedArray,
+  sizes: RowSizes,
+  exports = movementExports(),
+): boolean {
+  if (exports === null || !(out instanceof Float32Array && g instanceof Float32Array)) return false;
+  return walkIndexed(exports.addRows, out, g, index, sizes);
+}
+
+/** A table is larger than what is taken of it, so that none is staged. */
+function walkIndexed(run: Rows, out: TypedArray, x: TypedArray, index: TypedArray, sizes: RowSizes): boolean {
+  const { outer, n, inner } = sizes;
+  const [to, from] = [addressOf(out), addressOf(x)];
+  if (to === 0 || from === 0 || !(index instanceof Int32Array)) return false;
+  // A program may have written to the index since its op checked it, and wasm would write anywhere on the heap.
+  for (let i = 0; i < index.length; i++) if (!(index[i] >= 0 && index[i] < n)) return false;
+  return staged((stage) => {
+    const at = stage.input(index, 0, index.length);
+    if (at === 0) return false;
+    run(to, from, at, outer, n, index.length, inner);
+    return true;
+  });
 }

@@ -1,5 +1,6 @@
 /** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
 
+import { addRows, takeRows } from "../backend.ts";
 import { isFloat, newArray, promote } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
@@ -158,14 +159,7 @@ const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("i
   dtype: ([x]) => x.dtype,
   forward(out, [x, index], { axis }) {
     const [outer, n, inner] = around(x.shape, axis);
-    const { data } = x;
-    const at = index.data;
-    for (let o = 0, to = 0; o < outer; o++) {
-      for (let i = 0; i < at.length; i++, to += inner) {
-        const from = (o * n + at[i]) * inner;
-        for (let j = 0; j < inner; j++) out[to + j] = data[from + j];
-      }
-    }
+    takeRows(out, x.data, index.data, { outer, n, inner });
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
     indexAddRow(index, grad, null, { axis, shape: x.shape }),
@@ -185,14 +179,7 @@ const indexAddRow = defineOp<
   forward(out, [index, source, x], { axis, shape }) {
     if (x) out.set(x.data);
     const [outer, n, inner] = around(shape, axis);
-    const { data } = source;
-    const at = index.data;
-    for (let o = 0, from = 0; o < outer; o++) {
-      for (let i = 0; i < at.length; i++, from += inner) {
-        const to = (o * n + at[i]) * inner;
-        for (let j = 0; j < inner; j++) out[to + j] += data[from + j];
-      }
-    }
+    addRows(out, source.data, index.data, { outer, n, inner });
   },
   vjp: (grad, { inputs: [index, , x] }, { axis }): Grads => [
     null,

@@ -18,10 +18,12 @@ import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { gemmDigits } from "../../kernels/lookup/index.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
 import {
+  movementAddRows,
   movementClear,
   movementMove,
   movementScatter,
   movementStrided,
+  movementTakeRows,
 } from "../../kernels/movement/index.ts";
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
@@ -86,6 +88,8 @@ conform(movementStrided);
 conform(movementScatter);
 conform(movementMove);
 conform(movementClear);
+conform(movementTakeRows);
+conform(movementAddRows);
 conform(packSigns);
 conform(packAbove);
 conform(quantizeRows);

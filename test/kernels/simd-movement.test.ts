@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { permute as reference } from "../../kernels/movement/reference.ts";
-import { broadcast, permute, strided } from "../../kernels/movement/simd.ts";
+import { addRows, broadcast, permute, strided, takeRows } from "../../kernels/movement/simd.ts";
+import { alloc, free, view } from "../../kernels/wasm/heap.ts";
 import { expectWithin, onHeap } from "./heap.ts";
 
 const product = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1);
@@ -40,6 +41,24 @@ describe("SIMD copies", () => {
     expect(permute(new Float64Array(6000), Float64Array.from(x), [60, 100], [1, 0])).toBe(false);
     expect(permute(new Int32Array(6000), x, [60, 100], [1, 0])).toBe(false);
     expect(strided(new Float32Array(5000), [5000], new Float32Array(500_000), [100])).toBe(false);
+  });
+
+  it("decline rows that are not there and tables elsewhere, and write nothing", () => {
+    const blocks = [alloc(80), alloc(80)];
+    const [table, rows] = blocks.map((at) => view("float32", at, 20).fill(7));
+    const sizes = { outer: 1, n: 4, inner: 5 };
+    for (const index of [
+      [0, 4],
+      [-1, 0],
+      [2 ** 30, 0],
+    ]) {
+      expect(takeRows(rows, table, Int32Array.from(index), sizes)).toBe(false);
+      expect(addRows(table, rows, Int32Array.from(index), sizes)).toBe(false);
+    }
+    expect(takeRows(rows, new Float32Array(20), Int32Array.of(0), sizes)).toBe(false);
+    expect([...table, ...rows].every((v) => v === 7)).toBe(true);
+    expect(takeRows(rows, table, Int32Array.of(0, 3), sizes)).toBe(true);
+    for (const at of blocks) free(at);
   });
 
   it("repeat a row", () => {

@@ -224,6 +224,8 @@ const pairs = [
   ],
   ["strided", exact(movementReference.strided)],
   ["scatterStrided", exact(movementReference.scatterStrided)],
+  ["takeRows", exact(movementReference.takeRows)],
+  ["addRows", exact(movementReference.addRows)],
   ["permute", exact(movementReference.permute)],
   ["clear", exact(movementReference.clear)],
   [
