@@ -16,7 +16,8 @@ import { shared } from "./state.ts";
 interface Frame {
   readonly name: string;
   readonly parent: Frame | null;
-  readonly storages: Set<Storage>;
+  /** What it holds, each with its number among all that ever entered a scope. */
+  readonly storages: Map<Storage, number>;
   open: boolean;
 }
 
@@ -25,8 +26,8 @@ const memoryState = shared("memory", () => ({
   tensors: 0,
   bytes: 0,
   peak: 0,
-  /** Storages made so far. */
-  made: 0,
+  /** How often a storage has entered a scope. */
+  entered: 0,
   /** Elements from which a tensor is placed on the heap: smaller ones cost more to place than to copy. */
   least: 64,
 }));
@@ -38,8 +39,6 @@ export class Storage {
   /** Tensors that use this block. */
   users = 0;
   frame: Frame | null = null;
-  /** Its number among all that were ever made. */
-  readonly sequence = memoryState.made++;
   /** On the heap until it is released or collected. */
   pinned = false;
   private array: TypedArray | null;
@@ -114,7 +113,7 @@ export class Storage {
 
 function enter(storage: Storage, frame: Frame): void {
   storage.frame = frame;
-  frame.storages.add(storage);
+  frame.storages.set(storage, memoryState.entered++);
   memoryState.tensors++;
   memoryState.bytes += storage.bytes;
   memoryState.peak = Math.max(memoryState.peak, memoryState.bytes);
@@ -141,12 +140,12 @@ export function allocate<D extends DType>(dtype: D, size: number, zeroed = true)
   return new Storage(newArray(dtype, size), dtype);
 }
 
-/** Marks this moment: what is made from here on in the current scope can be released before it ends. */
+/** Marks this moment: what enters the current scope from here on can be released before it ends. */
 export function mark(): (storage: Storage) => void {
-  const { frame, made } = memoryState;
+  const { frame, entered } = memoryState;
   return (storage) => {
     // What was kept, owned or returned meanwhile has left the scope.
-    if (frame !== null && storage.frame === frame && storage.sequence >= made)
+    if ((frame?.storages.get(storage) ?? -1) >= entered)
       storage.release("the backward pass, which had no more use for it");
   };
 }
@@ -216,7 +215,7 @@ const isHolder = (value: unknown): boolean => {
 };
 
 function open(name: string): Frame {
-  const frame: Frame = { name, parent: memoryState.frame, storages: new Set(), open: true };
+  const frame: Frame = { name, parent: memoryState.frame, storages: new Map(), open: true };
   memoryState.frame = frame;
   return frame;
 }
@@ -226,7 +225,7 @@ function close(frame: Frame, survivors: unknown): void {
   const found = holders(survivors, [], new Set());
   frame.open = false;
   for (const tensor of found) if (tensor.storage.frame === frame) keep(tensor);
-  for (const storage of frame.storages) storage.release(`the end of scope "${frame.name}"`);
+  for (const storage of frame.storages.keys()) storage.release(`the end of scope "${frame.name}"`);
   memoryState.frame = openFrom(memoryState.frame);
 }
 

@@ -155,8 +155,8 @@ describe("survives its scope:", () => {
           return cache;
         },
         (cache) => {
-          const { keys, values: held } = cache as unknown as { keys: Tensor; values: Tensor };
-          return values([keys, held]);
+          const { keys, values: held } = cache as unknown as Record<string, { tensor: Tensor }>;
+          return values([keys.tensor, held.tensor]);
         },
       );
   });
