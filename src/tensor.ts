@@ -60,7 +60,10 @@ export class Tensor<D extends DType = DType> {
     return this.shape.length;
   }
 
-  /** The elements in row-major order: the live array, not a copy. Do not keep it across ops, and do not write to it. */
+  /**
+   * The elements in row-major order: the live array, not a copy. Do not keep it across ops, and do not write to it: nothing
+   * sees such a write, also not the check that a backward pass makes of changed values.
+   */
   get data(): ArrayOf<D> {
     return this.storage.data as ArrayOf<D>;
   }

@@ -12,6 +12,9 @@ const isMissing = (error: unknown): boolean => {
   return code === "ENOENT" || code === "ENOTDIR";
 };
 
+const isFolder = (path: string | URL, cause?: unknown): FormatError =>
+  new FormatError(`open: a file is needed, got the folder ${show(String(path))}`, { cause });
+
 let written = 0;
 
 export const platform: Platform = {
@@ -25,7 +28,7 @@ export const platform: Platform = {
       return new Uint8Array(buffer, byteOffset, length);
     } catch (error) {
       if (isMissing(error)) return null;
-      throw error;
+      throw (error as NodeJS.ErrnoException).code === "EISDIR" ? isFolder(path, error) : error;
     }
   },
 
@@ -35,7 +38,12 @@ export const platform: Platform = {
         ? new FormatError(`open: there is no such file, got ${show(String(path))}`, { cause: error })
         : error;
     });
-    const { size } = await file.stat();
+    const about = await file.stat();
+    if (about.isDirectory()) {
+      await file.close();
+      throw isFolder(path);
+    }
+    const { size } = about;
     return {
       size,
       async read(offset, length) {

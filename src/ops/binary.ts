@@ -4,7 +4,7 @@ import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { power, softplus } from "../../kernels/elementwise/special.ts";
 import { binary as loop, select } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
-import { DTypeError } from "../errors.ts";
+import { BitgradError, DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";
 import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
@@ -24,7 +24,8 @@ const binary = (
   name: string,
   value: Value,
   rule: Rule | null,
-  dtype?: (a: DType, b: DType) => DType,
+  dtype?: ((a: DType, b: DType) => DType) | null,
+  check?: (inputs: Pair, output: Tensor) => void,
 ): BinaryOp =>
   defineOp<Pair>(name, {
     writesAll: true,
@@ -32,7 +33,10 @@ const binary = (
     arity: 2,
     shape: ([a, b]) => broadcastShapes(name, a.shape, b.shape),
     dtype: ([a, b]) => (dtype ?? promote)(a.dtype, b.dtype),
-    forward: (out, inputs, _, output) => run(out, inputs, output, value),
+    forward(out, inputs, _, output) {
+      check?.(inputs, output);
+      run(out, inputs, output, value);
+    },
     ...(rule && {
       vjp: (grad, { inputs: [a, b], output, needs }) => [
         needs[0] ? rule[0](grad, a, b, output) : null,
@@ -126,8 +130,20 @@ export const logAddExp = binary(
   [(g, a, _, y) => g.mul(a.sub(y).exp()), (g, _, b, y) => g.mul(b.sub(y).exp())],
   floating,
 );
-/** a − b · floor(a/b): the remainder with the sign of b. */
-export const remainder = binary(
+/** Division that stays in the dtype of its operands: integers by zero are an error, where floats give NaN and infinities. */
+const division = (name: string, value: Value, rule: Rule | null) =>
+  binary(name, value, rule, null, ([, b], { dtype, size }) => {
+    if (isFloat(dtype) || size === 0) return;
+    const at = b.data.indexOf(0);
+    if (at < 0) return;
+    throw new BitgradError(
+      `${name}: integers cannot be divided by zero, got 0 at element ${at} of the divisor; divide floats, for example after to("float32")`,
+      "DIVISION_BY_ZERO",
+    );
+  });
+
+/** a − b · floor(a/b): the remainder with the sign of b. Throws BitgradError for an integer divided by zero. */
+export const remainder = division(
   "remainder",
   (a, b) => {
     const r = a % b;
@@ -135,12 +151,12 @@ export const remainder = binary(
   },
   [(g) => g, (g, a, b) => g.mul(a.div(b).floor()).neg()],
 );
-/** a − b · trunc(a/b): the remainder with the sign of a. */
-export const fmod = binary("fmod", (a, b) => a % b, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
-/** floor(a/b) in the promoted dtype; integers divide exactly, and by zero is 0. */
-export const floorDivide = binary("floorDivide", (a, b) => Math.floor(a / b), null);
-/** trunc(a/b) in the promoted dtype. */
-export const truncDivide = binary("truncDivide", (a, b) => Math.trunc(a / b), null);
+/** a − b · trunc(a/b): the remainder with the sign of a. Throws BitgradError for an integer divided by zero. */
+export const fmod = division("fmod", (a, b) => a % b, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
+/** floor(a/b) in the promoted dtype; integers divide exactly. Throws BitgradError for an integer divided by zero. */
+export const floorDivide = division("floorDivide", (a, b) => Math.floor(a / b), null);
+/** trunc(a/b) in the promoted dtype. Throws BitgradError for an integer divided by zero. */
+export const truncDivide = division("truncDivide", (a, b) => Math.trunc(a / b), null);
 
 const compare = (name: string, value: Value) => binary(name, value, null, () => "bool");
 

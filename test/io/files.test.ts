@@ -130,6 +130,8 @@ describe("load", () => {
 
   it("says what is not there or is no source", async () => {
     await expect(load(join(dir, "none"))).rejects.toThrow("open: there is no such file");
+    await expect(load(dir)).rejects.toThrow(FormatError);
+    await expect(load(dir)).rejects.toThrow(`open: a file is needed, got the folder "${dir}"`);
     await expect(load(new Response("", { status: 404 }))).rejects.toThrow(
       "load: the server refused, got status 404",
     );
