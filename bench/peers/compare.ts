@@ -5,7 +5,7 @@ import { scope, setThreads } from "../../src/index.ts";
 import { type PairOptions, type PairResult, pair, type Side, showRatio } from "../pair.ts";
 import { type Compared, type ComparedRow, figure } from "../table.ts";
 import { compareFresh, freshPeers } from "./fresh.ts";
-import { adapters } from "./libraries/index.ts";
+import { adapters, bundledOurs } from "./libraries/index.ts";
 import type { Library } from "./library.ts";
 import { type FreshRow, freshRows, type Row, threadRows, type Workload, workloads } from "./workloads.ts";
 
@@ -22,7 +22,7 @@ const roundsFor = (quick: boolean): Omit<PairOptions, "tolerance"> =>
 const loaded = new Map<string, Promise<Library>>();
 
 function library(name: string): Promise<Library> {
-  const known = loaded.get(name) ?? adapters[name]();
+  const known = loaded.get(name) ?? (name === "bitgrad" ? bundledOurs() : adapters[name]());
   loaded.set(name, known);
   return known;
 }
@@ -66,7 +66,8 @@ async function compareRow(
 async function compareWorkload(row: Workload, { quick, peers }: CompareOptions): Promise<ComparedRow> {
   using _ = scope({ name: row.name });
   const ours = (await sideOf("bitgrad", row))!;
-  return await compareRow(row, peers, async (peer) => {
+  const asked = peers.filter((peer) => row.peers?.includes(peer) ?? true);
+  return await compareRow(row, asked, async (peer) => {
     const theirs = await sideOf(peer, row);
     return theirs && pair(theirs, ours, { ...roundsFor(quick), tolerance: row.tolerance });
   });

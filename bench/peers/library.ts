@@ -61,7 +61,7 @@ export interface Operations {
   conv2dTrain: { x: Block; w: Block; grad: Block };
   intProduct: IntProblem;
   blockProduct: BlockProblem;
-  /** One step of training a run; the result is the losses of the first three. */
+  /** One step of training a run; the result is the losses of the first two. */
   mlpStep: MlpProblem;
   gptStep: GptProblem;
   /** The likeliest continuation of the first id, as long as the context, over a cache; the result is its ids. */
@@ -88,11 +88,11 @@ export function draw(shape: readonly number[], seed: string, range = 1): Block {
   return { shape, data: Float32Array.from({ length: sizeOf(shape) }, () => (2 * rng.next() - 1) * range) };
 }
 
-/** Collects the losses of the first three runs. */
+/** Collects the losses of the first two runs. */
 export class FirstLosses {
   readonly losses: number[] = [];
 
   add(loss: number): void {
-    if (this.losses.length < 3) this.losses.push(loss);
+    if (this.losses.length < 2) this.losses.push(loss);
   }
 }

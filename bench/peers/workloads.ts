@@ -23,6 +23,8 @@ export interface Workload<O extends Operation = Operation> extends Row {
   problem(): Operations[O];
   /** Largest difference of two results. */
   readonly tolerance: number;
+  /** The only libraries to load for it: even one that takes no part slows the others in its process. */
+  readonly peers?: readonly string[];
 }
 
 /** Rows that need processes of their own; see fresh.ts. */
@@ -177,6 +179,7 @@ export const workloads: readonly Workload[] = [
     work: 128,
     unit: "tokens/s",
     tolerance: 0,
+    peers: ["ort-web", "ort-node"],
     required: 1.1,
     reach: 1.6,
   }),

@@ -7,7 +7,7 @@ import type { Library } from "../library.ts";
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 /** Ours in plain JavaScript, as users have it: what runs TypeScript here names every closure, which costs time. */
-async function ours(): Promise<Library> {
+export async function bundledOurs(): Promise<Library> {
   const outfile = path("../node_modules/.ours/bitgrad.mjs");
   buildSync({
     ...{ entryPoints: [path("./bitgrad.ts")], outfile, bundle: true, packages: "external" },
@@ -17,7 +17,7 @@ async function ours(): Promise<Library> {
 }
 
 export const adapters: Readonly<Record<string, () => Promise<Library>>> = {
-  bitgrad: ours,
+  bitgrad: async () => (await import("./bitgrad.ts")).load(),
   "tfjs-wasm": async () => (await import("./tfjs.ts")).load(),
   "jax-js": async () => (await import("./jax.ts")).load(),
   "ort-web": async () => (await import("./ort-web.ts")).load(),
