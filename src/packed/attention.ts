@@ -9,49 +9,41 @@ import { doubles, giveBack, lasting, room, type Values } from "./values.ts";
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {
   length = 0;
-  private room = 0;
   private keys: Float32Array = new Float32Array(0);
   private values: Float32Array = new Float32Array(0);
 
-  /** Adds (H, T, D) keys and values. */
-  append(keys: Float32Array, values: Float32Array, heads: number, t: number, d: number): void {
-    const wanted = this.length + t;
-    if (wanted > this.room) this.grow(Math.max(wanted, 2 * this.room, 16), heads, d);
-    for (let h = 0; h < heads; h++) {
-      const to = (h * this.room + this.length) * d;
-      this.keys.set(keys.subarray(h * t * d, (h + 1) * t * d), to);
-      this.values.set(values.subarray(h * t * d, (h + 1) * t * d), to);
-    }
-    this.length = wanted;
-  }
-
-  /** The keys and values of one head, (length, D) each. */
-  head(h: number, d: number): readonly [keys: Float32Array, values: Float32Array] {
-    const from = h * this.room * d;
-    const to = from + this.length * d;
-    return [this.keys.subarray(from, to), this.values.subarray(from, to)];
+  /** Adds keys and values (H, T, D); returns all of them, (H, length, D). */
+  append(
+    keys: Float32Array,
+    values: Float32Array,
+    heads: number,
+    t: number,
+    d: number,
+  ): readonly [keys: Float32Array, values: Float32Array] {
+    const [before, after] = [this.length * d, (this.length + t) * d];
+    const extended = (held: Float32Array, more: Float32Array): Float32Array => {
+      const to = held.length >= heads * after ? held : lasting(Math.max(2 * heads * after, 16 * heads * d));
+      // From the last head on, as each moves up.
+      for (let h = heads - 1; h >= 0; h--) {
+        if (to !== held) to.set(held.subarray(h * before, (h + 1) * before), h * after);
+        else if (h > 0) to.copyWithin(h * after, h * before, (h + 1) * before);
+        to.set(more.subarray(h * t * d, (h + 1) * t * d), h * after + before);
+      }
+      if (to !== held) giveBack(held);
+      return to;
+    };
+    this.keys = extended(this.keys, keys);
+    this.values = extended(this.values, values);
+    this.length += t;
+    return [this.keys.subarray(0, heads * after), this.values.subarray(0, heads * after)];
   }
 
   clear(): void {
     this.length = 0;
-    this.room = 0;
     giveBack(this.keys);
     giveBack(this.values);
-  }
-
-  private grow(positions: number, heads: number, d: number): void {
-    const moved = (from: Float32Array): Float32Array => {
-      const to = lasting(heads * positions * d);
-      for (let h = 0; h < heads; h++) {
-        const start = h * this.room * d;
-        to.set(from.subarray(start, start + this.length * d), h * positions * d);
-      }
-      giveBack(from);
-      return to;
-    };
-    this.keys = moved(this.keys);
-    this.values = moved(this.values);
-    this.room = positions;
+    this.keys = new Float32Array(0);
+    this.values = this.keys;
   }
 }
 
@@ -117,17 +109,9 @@ export class PackedAttention implements PackedLayer {
     const mixed = room(b * h * tq * d);
     const lse = doubles(b * h * tq);
     const options = { scale: 1 / Math.sqrt(d), causal, mask: null };
-    if (cache === null) attention(mixed, lse, q, k, v, { b, h, hkv, tq, tk: tq, d, dv: d }, options);
-    else {
-      cache.append(k, v, hkv, tq, d);
-      const group = h / hkv;
-      const sizes = { b: 1, h: group, hkv: 1, tq, tk: cache.length, d, dv: d };
-      for (let i = 0; i < hkv; i++) {
-        const [from, to] = [i * group * tq, (i + 1) * group * tq];
-        const rows = (all: Float32Array) => all.subarray(from * d, to * d);
-        attention(rows(mixed), lse.subarray(from, to), rows(q), ...cache.head(i, d), sizes, options);
-      }
-    }
+    const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, tq, d);
+    const tk = cache === null ? tq : cache.length;
+    attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
     return this.out.forward({ data: joined(mixed, b, h, tq, d), shape: [b, tq, h * d] });
   }
 
