@@ -42,12 +42,17 @@ export interface BackendInfo {
   readonly relaxed: boolean;
   /** Why nothing faster runs, or why threads that were asked for do not, or null. */
   readonly reason: string | null;
+  /** Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and size. */
+  readonly choices: readonly string[];
   /** Bytes that tensors of open scopes take on the SIMD heap, what the heap spans, and what it may span. */
   readonly heap: { readonly bytes: number; readonly reserved: number; readonly budget: number };
 }
 
 /** The choice; null until something runs, so that importing instantiates nothing. */
 const current = shared("backend", () => ({ name: null as BackendName | null }));
+
+/** By product, what `src/packed/choice.ts` chose. */
+export const choices = /* @__PURE__ */ shared("choices", () => new Map<string, string>());
 
 const active = (): BackendName => {
   current.name ??= wasmSupport().build === null ? "reference" : "simd";
@@ -139,6 +144,7 @@ export function backendInfo(): BackendInfo {
     threads: name === "simd" ? pool.threads.length + 1 : 1,
     relaxed: name === "simd" && build === "relaxed",
     reason: reasons.filter((text) => text !== null).join("; ") || null,
+    choices: Array.from(choices, ([product, way]) => `${product}: ${way}`),
     heap: { bytes, reserved, budget },
   };
 }

@@ -58,6 +58,7 @@ export class Linear {
 
   toPacked(packer: Packer): PackedFields {
     const input = this.inputQuantizer?.toPacked() ?? null;
-    return { kind: "linear", weight: packer.weight(this.weight), bias: packer.floats(this.bias), input };
+    const weight = packer.weight(this.weight, { ofFloats: input === null });
+    return { kind: "linear", weight, bias: packer.floats(this.bias), input };
   }
 }

@@ -25,15 +25,26 @@ export interface PackedFields {
   readonly [field: string]: unknown;
 }
 
+/** Whether a matrix of codes is to be packed as the float32 values they stand for. */
+export type StaysFloat = (codes: PackedWeight) => boolean;
+
 /** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
 export class Packer {
   private readonly weights = new Map<Parameter, PackedWeight>();
+  private readonly staysFloat: StaysFloat;
 
-  /** A weight as rows of axis 0, tied ones once. Throws StageError where its quantizer is not frozen. */
-  weight(parameter: Parameter): PackedWeight {
+  constructor(staysFloat: StaysFloat) {
+    this.staysFloat = staysFloat;
+  }
+
+  /**
+   * A weight as rows of axis 0, tied ones once; `ofFloats` where it multiplies float32, so that it may stay so. Throws StageError
+   * where its quantizer is not frozen.
+   */
+  weight(parameter: Parameter, { ofFloats = false } = {}): PackedWeight {
     const known = this.weights.get(parameter);
     if (known) return known;
-    const made = noGrad(() => packed(parameter));
+    const made = noGrad(() => packed(parameter, ofFloats ? this.staysFloat : () => false));
     this.weights.set(parameter, made);
     return made;
   }
@@ -57,7 +68,7 @@ export class Packer {
   }
 }
 
-function packed({ value, transforms, shape }: Parameter): PackedWeight {
+function packed({ value, transforms, shape }: Parameter, staysFloat: StaysFloat): PackedWeight {
   let weight = value;
   for (const [i, transform] of transforms.entries()) {
     if (transform.pack) {
@@ -66,7 +77,8 @@ function packed({ value, transforms, shape }: Parameter): PackedWeight {
           `pack: a quantizer must be the last transform of a weight, got ${i + 1} of ${transforms.length}`,
         );
       }
-      return transform.pack();
+      const codes = transform.pack();
+      if (!staysFloat(codes)) return codes;
     }
     weight = transform.apply(weight);
   }

@@ -17,6 +17,7 @@ import { staged } from "../../kernels/wasm/stage.ts";
 import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
+import { rowsByLookup } from "./choice.ts";
 import { codeRoom, lasting, room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 
@@ -37,9 +38,6 @@ export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight,
 /** Weights laid out on the heap. */
 type Laid = IntLayer | FloatLayer | PairLayer | DigitLayer;
 
-/** Rows of activations up to which ternary weights are multiplied faster by lookup than as int8. */
-const fewRows = 12;
-
 /** Whether weights are to be laid out: not yet done, or refused by a heap that may have grown since. */
 const isMissing = (layer: Laid | null | undefined): boolean =>
   layer === undefined || (layer === null && !memoryIsShared());
@@ -58,6 +56,8 @@ export class Product {
   private pairs: PairLayer | null | undefined;
   private digits: DigitLayer | null | undefined;
   private plain: IntWeights | null = null;
+  /** Rows up to which codes are multiplied by lookup, once known. */
+  private fewRows: number | null = null;
   /** The bias where products of floats start from it. */
   private start: Float32Array | null = null;
 
@@ -162,16 +162,18 @@ export class Product {
     });
   }
 
-  /** Weights of 1 bit, and ternary ones before few rows, are multiplied by table lookup; null where products do it. */
+  /** Weights of 1 bit and ternary ones where they are multiplied by table lookup; null where products do it. */
   private lookup(m: number, fixed: Float32Array | null, codes: Codes["codes"]): DigitLayer | null {
-    const { bits, columns } = this.weight;
-    if (bits > 2 || columns === 0 || (bits === 2 && m > fewRows)) return null;
+    const { bits, rows: n, columns: k } = this.weight;
+    if ((bits !== 1 && bits !== 2) || k === 0) return null;
+    this.fewRows ??= rowsByLookup(bits, n, k);
+    if (m > this.fewRows) return null;
     if (isMissing(this.digits)) {
       const rows = this.pairRows();
       const [lowest, highest] = codes instanceof Uint8Array ? [0, 255] : [-128, 127];
       const kind = {
         weights: bits === 1 ? "signs" : "ternary",
-        bits: bits as 1 | 2,
+        bits,
         lowest,
         highest,
       } as const;

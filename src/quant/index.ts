@@ -25,4 +25,4 @@ export {
 export { QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
 export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "./spec.ts";
-export { calibrate, freeze, pack, prepare } from "./stages.ts";
+export { calibrate, freeze, type PackOptions, pack, prepare } from "./stages.ts";

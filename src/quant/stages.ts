@@ -6,7 +6,9 @@ import { isLayer } from "../nn/layer.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
+import { floatIsFaster } from "../packed/choice.ts";
 import { PackedModel } from "../packed/model.ts";
+import type { PackedWeight } from "../packed/weight.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { InputStage } from "./inputs.ts";
@@ -134,13 +136,26 @@ export function freeze<M extends object>(model: M): M {
   return model;
 }
 
+export interface PackOptions {
+  /**
+   * "packed" stores every quantized weight as codes. "auto" keeps those that multiply float32 input, and are multiplied faster
+   * as float32 (small matrices, mostly), as float32 values; `backendInfo().choices` lists them. Default "packed".
+   */
+  weights: "packed" | "auto";
+}
+
 /**
  * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for the rest.
  * Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
  */
-export function pack(model: object): PackedModel {
+export function pack(model: object, options?: Partial<PackOptions>): PackedModel {
   if (typeof model !== "object" || model === null) {
     throw new OptionError(`pack: needs a model, got ${show(model)}`);
   }
-  return new PackedModel(new Packer().layer(model));
+  const { weights } = readOptions<PackOptions>("pack", options, { weights: "packed" });
+  if (weights !== "packed" && weights !== "auto") {
+    throw new OptionError(`pack: weights must be "packed" or "auto", got ${show(weights)}`);
+  }
+  const auto = ({ bits, rows, columns }: PackedWeight) => floatIsFaster(bits, rows, columns);
+  return new PackedModel(new Packer(weights === "auto" ? auto : () => false).layer(model));
 }
