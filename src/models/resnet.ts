@@ -5,7 +5,9 @@ import { BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { kaimingNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes } from "../nn/sizes.ts";
+import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -54,6 +56,14 @@ export class ResNetBlock {
     const y = this.bn1.forward(this.conv1.forward(x)).relu();
     const z = this.bn2.forward(this.conv2.forward(y));
     return z.add(shortcut(x, this.stride, z.shape[1])).relu();
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const { stride, conv1, conv2 } = this;
+    const fresh = conv2.weight.shape[0] - conv1.weight.shape[1];
+    if (stride === 1 && fresh === 0) return packedResidual(this, null, packer);
+    const before = Math.floor(fresh / 2);
+    return packedResidual(this, { kind: "subsample", stride, channels: [before, fresh - before] }, packer);
   }
 }
 
@@ -110,7 +120,24 @@ export class ResNet {
     for (const block of this.stack) y = block.forward(y);
     return this.linear.forward(y.mean({ axis: [2, 3] }));
   }
+
+  toPacked(packer: Packer): PackedFields {
+    return packer.sequence(this.conv1, this.bn1, relu, ...this.stack, ...packedMeans, this.linear);
+  }
 }
+
+/** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), without a shortcut + x. */
+function packedResidual(
+  { conv1, bn1, conv2, bn2 }: ResNetBlock | Stage,
+  shortcut: PackedFields | null,
+  packer: Packer,
+): PackedFields {
+  const body = packer.sequence(conv1, bn1, relu, conv2, bn2);
+  return packer.sequence({ kind: "branch", join: "sum", body, shortcut }, relu);
+}
+
+/** The average of every channel, (N, C, H, W) -> (N, C). */
+const packedMeans = ["average", "flatten"].map((name) => ({ kind: "function", name }));
 
 /** MLPerf Tiny's residual stage: two convolutions and, from the second stage on, a 1x1 convolution for the shortcut. */
 class Stage {
@@ -141,6 +168,10 @@ class Stage {
     const z = this.bn2.forward(this.conv2.forward(y));
     return z.add(this.short ? this.short.forward(x) : x).relu();
   }
+
+  toPacked(packer: Packer): PackedFields {
+    return packedResidual(this, this.short && packer.layer(this.short), packer);
+  }
 }
 
 /**
@@ -170,5 +201,9 @@ export class ResNet8 {
     const stem = this.bn.forward(this.stem.forward(x)).relu();
     const y = this.s3.forward(this.s2.forward(this.s1.forward(stem)));
     return this.fc.forward(y.mean({ axis: [2, 3] }));
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    return packer.sequence(this.stem, this.bn, relu, this.s1, this.s2, this.s3, ...packedMeans, this.fc);
   }
 }

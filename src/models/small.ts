@@ -4,16 +4,14 @@ import { OptionError, readOptions, show } from "../errors.ts";
 import { BatchNorm1d, BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Linear } from "../nn/linear.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
+import { gelu, leakyRelu, relu } from "../ops/activation.ts";
+import { tanh } from "../ops/unary.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
 
-const activations = {
-  relu: (x: Tensor) => x.relu(),
-  leakyRelu: (x: Tensor) => x.leakyRelu(),
-  tanh: (x: Tensor) => x.tanh(),
-  gelu: (x: Tensor) => x.gelu(),
-};
+const activations = { relu, leakyRelu, tanh, gelu } as const satisfies Record<string, Step>;
 
 export interface MlpOptions {
   /** Between the layers; default "relu". */
@@ -77,5 +75,11 @@ export class MnistCnn {
     for (const conv of [this.conv1, this.conv2, this.conv3]) y = conv.forward(y).relu();
     y = this.norm1.forward(y).flatten({ start: 1 });
     return this.norm2.forward(this.fc2.forward(this.fc1.forward(y).relu()));
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const convolutions = [this.conv1, this.conv2, this.conv3].flatMap((conv) => [conv, relu]);
+    const flatten = { kind: "function", name: "flatten" };
+    return packer.sequence(...convolutions, this.norm1, flatten, this.fc1, relu, this.fc2, this.norm2);
   }
 }

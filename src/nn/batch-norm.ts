@@ -1,6 +1,8 @@
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
+import { scope } from "../storage.ts";
+import { noGrad } from "../tape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { type NormOptions, unitAffine } from "./norm.ts";
@@ -78,12 +80,17 @@ class BatchNorm {
   }
 
   toPacked(packer: Packer): PackedFields {
-    const scale = this.runningVar.add(this.eps).rsqrt();
-    const factor = this.weight ? scale.mul(this.weight.effective().detach()) : scale;
+    // In a scope, as models run: the kernels that serve it may round otherwise.
+    const factor = noGrad(() =>
+      scope(() => {
+        const scale = this.runningVar.add(this.eps).rsqrt();
+        return packer.floats(this.weight ? scale.mul(this.weight.effective()) : scale);
+      }),
+    );
     return {
       kind: "batchNorm",
       mean: packer.floats(this.runningMean),
-      factor: packer.floats(factor),
+      factor,
       bias: packer.floats(this.bias),
     };
   }

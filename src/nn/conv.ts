@@ -29,9 +29,11 @@ export class Conv1d {
   weight: Parameter;
   bias: Parameter | null;
   readonly stride: number;
-  readonly padding: number | readonly [number, number];
+  readonly padding: readonly [before: number, after: number];
   readonly dilation: number;
   readonly groups: number;
+  /** Makes codes of the input, where it is quantized. */
+  inputQuantizer: InputQuantizer | null = null;
 
   constructor(inChannels: number, outChannels: number, kernelSize: number, options?: Partial<Conv1dOptions>) {
     const settings = readOptions<Conv1dOptions>("Conv1d", options, {
@@ -60,8 +62,19 @@ export class Conv1d {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Conv1d", x);
+    if (this.inputQuantizer) return this.inputQuantizer.conv(x, this);
     const { stride, padding, dilation, groups } = this;
     return x.conv1d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const { stride, padding, dilation } = this;
+    return packedConv("conv1d", this, packer, {
+      kernel: [1, this.weight.shape[2]],
+      stride: [1, stride],
+      padding: [[0, 0], padding],
+      dilation: [1, dilation],
+    });
   }
 }
 
@@ -108,23 +121,32 @@ export class Conv2d {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Conv2d", x);
-    if (this.inputQuantizer) return this.inputQuantizer.conv2d(x, this);
+    if (this.inputQuantizer) return this.inputQuantizer.conv(x, this);
     const { stride, padding, dilation, groups } = this;
     return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
   }
 
   toPacked(packer: Packer): PackedFields {
-    const { stride, padding, dilation, groups } = this;
-    return {
-      kind: "conv2d",
-      weight: packer.weight(this.weight),
-      bias: packer.floats(this.bias),
-      input: this.inputQuantizer?.toPacked() ?? null,
+    const { stride, padding, dilation } = this;
+    return packedConv("conv2d", this, packer, {
       kernel: this.weight.shape.slice(2),
       stride,
       padding,
       dilation,
-      groups,
-    };
+    });
   }
 }
+
+const packedConv = (
+  kind: string,
+  { weight, bias, inputQuantizer, groups }: Conv1d | Conv2d,
+  packer: Packer,
+  windows: object,
+): PackedFields => ({
+  kind,
+  weight: packer.weight(weight),
+  bias: packer.floats(bias),
+  input: inputQuantizer?.toPacked() ?? null,
+  ...windows,
+  groups,
+});

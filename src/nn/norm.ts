@@ -141,4 +141,10 @@ export class GroupNorm {
     const { groups, eps } = this;
     return x.groupNorm(this.weight?.effective(), this.bias?.effective(), { groups, eps });
   }
+
+  toPacked(packer: Packer): PackedFields {
+    const { groups, eps } = this;
+    const [weight, bias] = [packer.floats(this.weight), packer.floats(this.bias)];
+    return { kind: "groupNorm", groups, eps, weight, bias };
+  }
 }

@@ -1,11 +1,13 @@
 /** How layers become packed ones: each by its own `toPacked`, with what they share packed once. */
 
 import { OptionError, show } from "../errors.ts";
+import { functionNames } from "../packed/function-names.ts";
 import type { PackedInput } from "../packed/input.ts";
 import { PackedWeight } from "../packed/weight.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Conv2d } from "./conv.ts";
+import type { Conv1d, Conv2d } from "./conv.ts";
+import { isLayer, type Layer } from "./layer.ts";
 import type { Linear } from "./linear.ts";
 import type { Parameter } from "./parameter.ts";
 
@@ -14,7 +16,7 @@ export interface InputQuantizer {
   training: boolean;
   /** What `layer.forward(x)` is. */
   linear(x: Tensor, layer: Linear): Tensor;
-  conv2d(x: Tensor, layer: Conv2d): Tensor;
+  conv(x: Tensor, layer: Conv1d | Conv2d): Tensor;
   /** Throws StageError before its scales are fixed. */
   toPacked(): PackedInput;
 }
@@ -65,6 +67,22 @@ export class Packer {
       );
     }
     return toPacked.call(layer, this);
+  }
+
+  /**
+   * Layers, functions and packed fields one after another. Functions are packed by name: the activations of `bitgrad` without
+   * options. Throws OptionError for any other.
+   */
+  sequence(...steps: readonly (Layer | ((x: Tensor) => Tensor) | PackedFields)[]): PackedFields {
+    const fields = steps.map((step) => {
+      if (typeof step !== "function") return isLayer(step) ? this.layer(step) : step;
+      const name = (step as { row?: { name: string } }).row?.name ?? "";
+      if (functionNames.includes(name)) return { kind: "function", name };
+      throw new OptionError(
+        `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
+      );
+    });
+    return { kind: "sequential", steps: fields };
   }
 }
 

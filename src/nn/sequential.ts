@@ -1,5 +1,4 @@
 import { OptionError, show } from "../errors.ts";
-import { functionNames } from "../packed/function-names.ts";
 import type { Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { PackedFields, Packer } from "./packing.ts";
@@ -33,18 +32,8 @@ export class Sequential {
     return y;
   }
 
-  /** Functions are packed by name: relu, gelu, silu, sigmoid and tanh of `bitgrad`. Throws OptionError for any other. */
+  /** Functions are packed by name: the activations of `bitgrad`. Throws OptionError for any other. */
   toPacked(packer: Packer): PackedFields {
-    const steps = [...this].map((step) => {
-      if (typeof step !== "function") return packer.layer(step);
-      const name = (step as { row?: { name: string } }).row?.name ?? "";
-      if (!functionNames.includes(name)) {
-        throw new OptionError(
-          `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
-        );
-      }
-      return { kind: "function", name };
-    });
-    return { kind: "sequential", steps };
+    return packer.sequence(...this);
   }
 }

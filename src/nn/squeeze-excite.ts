@@ -3,6 +3,7 @@ import { relu, sigmoid } from "../ops/activation.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { Conv2d } from "./conv.ts";
 import type { RngOption } from "./init.ts";
+import type { PackedFields, Packer } from "./packing.ts";
 
 export interface SqueezeExciteOptions extends RngOption {
   activation: (x: Tensor) => Tensor;
@@ -36,5 +37,12 @@ export class SqueezeExcite {
     x = asTensor("SqueezeExcite", x);
     const average = x.adaptiveAvgPool2d(1);
     return x.mul(this.gate(this.fc2.forward(this.activation(this.fc1.forward(average)))));
+  }
+
+  /** Throws OptionError for an activation or a gate that is not one of `bitgrad`. */
+  toPacked(packer: Packer): PackedFields {
+    const average = { kind: "function", name: "average" };
+    const body = packer.sequence(average, this.fc1, this.activation, this.fc2, this.gate);
+    return { kind: "branch", join: "product", body, shortcut: null };
   }
 }

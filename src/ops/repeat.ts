@@ -1,7 +1,7 @@
 /** Padding, rolling and repeating, mostly composed of the movement ops. */
 
-import { convertArray } from "../dtype.ts";
 import { walkRows } from "../../kernels/elementwise/reference.ts";
+import { convertArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, stridesOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";

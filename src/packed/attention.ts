@@ -1,6 +1,6 @@
 /** Multi-head attention between packed projections, with a cache of keys and values. */
 
-import { attention } from "../backend.ts";
+import { attention, permute } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
@@ -94,7 +94,7 @@ export class PackedAttention implements PackedLayer {
   }
 
   /** Throws ShapeError unless x is (B, T, C), with a cache (1, T, C). */
-  forward(x: Values, { causal, cache }: PackedAttentionCall): Values {
+  forward(x: Values, { causal, cache }: PackedAttentionCall = { causal: false, cache: null }): Values {
     const { shape } = x;
     if (shape.length !== 3 || (cache && shape[0] !== 1)) {
       throw new ShapeError(`PackedAttention: needs ${cache ? "(1, T, C)" : "(B, T, C)"}, got ${show(shape)}`);
@@ -112,7 +112,7 @@ export class PackedAttention implements PackedLayer {
     const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, tq, d);
     const tk = cache === null ? tq : cache.length;
     attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
-    return this.out.forward({ data: joined(mixed, b, h, tq, d), shape: [b, tq, h * d] });
+    return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
   }
 
   /** Turns pairs of (…, T, D) by their positions, as the op `rotary` does. */
@@ -140,29 +140,12 @@ export class PackedAttention implements PackedLayer {
 }
 
 /** (B, T, H·D) -> (B, H, T, D). */
-function split({ data, shape }: Values, h: number): Float32Array {
-  const [b, t, c] = shape;
-  if (t === 1 || h === 1) return data;
-  const d = c / h;
-  const out = room(data.length);
-  for (let i = 0; i < b; i++)
-    for (let j = 0; j < h; j++)
-      for (let p = 0; p < t; p++) {
-        const from = (i * t + p) * c + j * d;
-        out.set(data.subarray(from, from + d), ((i * h + j) * t + p) * d);
-      }
-  return out;
-}
+const split = ({ data, shape: [b, t, c] }: Values, h: number): Float32Array => swapped(data, b, t, h, c / h);
 
-/** (B, H, T, D) -> (B, T, H·D). */
-function joined(x: Float32Array, b: number, h: number, t: number, d: number): Float32Array {
+/** (B, T, H, D) -> (B, H, T, D), or back. */
+function swapped(x: Float32Array, b: number, t: number, h: number, d: number): Float32Array {
   if (t === 1 || h === 1) return x;
   const out = room(x.length);
-  for (let i = 0; i < b; i++)
-    for (let j = 0; j < h; j++)
-      for (let p = 0; p < t; p++) {
-        const from = ((i * h + j) * t + p) * d;
-        out.set(x.subarray(from, from + d), ((i * t + p) * h + j) * d);
-      }
+  permute(out, x, [b, t, h, d], [0, 2, 1, 3]);
   return out;
 }

@@ -1,18 +1,20 @@
 import type { ConvGeometry } from "../../kernels/conv/reference.ts";
+import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { conv2d, permute } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { BitConv } from "./bit-conv.ts";
+import { perChannel } from "./elementwise.ts";
 import { checkInput, codesOf, type PackedInput } from "./input.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { added, checkSums, Product } from "./product.ts";
-import { codeRoom, room, scaleRoom, type Values } from "./values.ts";
+import { checkSums, Product } from "./product.ts";
+import { codeRoom, reshaped, room, scaleRoom, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
 
 /** Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs. */
 export class PackedConv2d implements PackedLayer {
-  readonly kind = "conv2d";
+  readonly kind: string = "conv2d";
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
   readonly input: PackedInput | null;
@@ -45,9 +47,6 @@ export class PackedConv2d implements PackedLayer {
       throw new FormatError(
         `conv2d: ${groups} groups and a kernel of ${show(kernel)} do not fit the weight, got (${weight.rows}, ${weight.columns})`,
       );
-    }
-    if (this.input === null && weight.coded !== null) {
-      throw new FormatError("conv2d: integer weights need an input that is quantized, got null");
     }
     if (this.input !== null) checkSums("conv2d", weight, this.input);
     const signs = this.input?.kind === "signs" && weight.bits === 1;
@@ -197,7 +196,20 @@ export class PackedConv2d implements PackedLayer {
     const { n, o, oh, ow } = geometry;
     const { weight, bias } = this;
     const out = room(n * o * oh * ow);
-    conv2d(out, x, weight.operand, geometry);
-    return bias ? added(out, [n, o, oh * ow], bias, [o, 1]) : out;
+    conv2d(out, x, weight.coded ? weight.dequantized() : weight.operand, geometry);
+    return bias ? perChannel("PackedConv2d", { data: out, shape: [n, o, oh * ow] }, bias, plus).data : out;
+  }
+}
+
+/** The same along one axis, (N, C, L), with kernels of height 1. */
+export class PackedConv1d extends PackedConv2d {
+  override readonly kind = "conv1d";
+
+  /** Throws ShapeError as PackedConv2d does. */
+  override forward(x: Values): Values {
+    const [n, c, l] = x.shape;
+    if (x.shape.length !== 3) throw new ShapeError(`PackedConv1d: needs (N, C, L), got ${show(x.shape)}`);
+    const y = super.forward(reshaped(x, [n, c, 1, l]));
+    return reshaped(y, [n, y.shape[1], y.shape[3]]);
   }
 }

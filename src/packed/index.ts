@@ -2,14 +2,21 @@
 
 export type { GenerateOptions, StreamOptions } from "../generation.ts";
 export { PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
-export { PackedConv2d } from "./conv.ts";
+export { PackedConv1d, PackedConv2d } from "./conv.ts";
+export {
+  PackedBatchNorm,
+  PackedBranch,
+  PackedGroupNorm,
+  PackedPReLU,
+  PackedSubsample,
+} from "./images.ts";
 export type { PackedInput } from "./input.ts";
 export { PackedLanguage } from "./language.ts";
 export type { PackedLayer } from "./layer.ts";
 export { PackedEmbedding, PackedLinear } from "./linear.ts";
 export { type Ids, loadPacked, PackedModel } from "./model.ts";
 export { PackedNorm } from "./norm.ts";
-export { PackedBatchNorm, PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
+export { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
 export { PackedBlock, PackedFeedForward } from "./transformer.ts";
 export type { Values } from "./values.ts";
 export { type CodedWeight, PackedWeight } from "./weight.ts";

@@ -1,11 +1,12 @@
 /** A packed causal language model. */
 
+import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { ShapeError, show } from "../errors.ts";
 import { PackedCache } from "./attention.ts";
+import { combined } from "./elementwise.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
-import { added } from "./product.ts";
 import type { PackedBlock } from "./transformer.ts";
 import { room, type Values } from "./values.ts";
 
@@ -61,7 +62,7 @@ export class PackedLanguage implements PackedLayer {
     let x = this.token.forward(ids, shape);
     if (this.position) {
       const places = this.position.forward(Int32Array.from({ length: t }, (_, i) => start + i));
-      x = { data: added(x.data, x.shape, places.data, places.shape), shape: x.shape };
+      x = combined("PackedLanguage", x, places, plus);
     }
     this.blocks.forEach((block, i) => {
       x = block.forward(x, { causal: true, cache: cache?.[i] ?? null });

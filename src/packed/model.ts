@@ -9,13 +9,14 @@ import {
   streamFrom,
 } from "../generation.ts";
 import { PackedAttention } from "./attention.ts";
-import { PackedConv2d } from "./conv.ts";
+import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { readPacked, writePacked } from "./file.ts";
+import { PackedBatchNorm, PackedBranch, PackedGroupNorm, PackedPReLU, PackedSubsample } from "./images.ts";
 import { PackedLanguage } from "./language.ts";
 import type { Fields, PackedLayer } from "./layer.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
-import { PackedBatchNorm, PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
+import { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
 import { PackedBlock, PackedFeedForward } from "./transformer.ts";
 import { checkValues, copied, inArena, steady, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
@@ -23,13 +24,18 @@ import { PackedWeight } from "./weight.ts";
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   linear: PackedLinear,
   embedding: PackedEmbedding,
+  conv1d: PackedConv1d,
   conv2d: PackedConv2d,
   norm: PackedNorm,
   batchNorm: PackedBatchNorm,
+  groupNorm: PackedGroupNorm,
+  prelu: PackedPReLU,
   attention: PackedAttention,
   feedForward: PackedFeedForward,
   block: PackedBlock,
   function: PackedFunction,
+  subsample: PackedSubsample,
+  branch: PackedBranch,
   sequential: PackedSequential,
   language: PackedLanguage,
 };
@@ -88,11 +94,7 @@ export class PackedModel {
       return inArena(() => root.forward(data, shape), copied);
     }
     const given = steady(checkValues("forward", x as Values));
-    const run = () =>
-      root instanceof PackedAttention
-        ? root.forward(given, { causal: false, cache: null })
-        : (root as PackedStep).forward(given);
-    return inArena(run, copied);
+    return inArena(() => (root as PackedStep).forward(given), copied);
   }
 
   /** The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values. Throws OptionError for other models. */

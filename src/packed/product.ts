@@ -5,7 +5,6 @@
  */
 
 import { packTernary } from "../../kernels/bits.ts";
-import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
 import { gemmInt, type IntWeights } from "../../kernels/gemm-i8/reference.ts";
 import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
@@ -14,7 +13,7 @@ import { type PairLayer, type PairWeights, pairHeap, preparePairs } from "../../
 import type { Output } from "../../kernels/output.ts";
 import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
-import { binary, gemm, packSigns, usesSimd } from "../backend.ts";
+import { gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
 import { rowsByLookup } from "./choice.ts";
@@ -247,16 +246,4 @@ function weightOnly(
       out[r * n + c] = sum;
     }
   }
-}
-
-/** x + y, broadcast to the shape of x. */
-export function added(
-  x: Float32Array,
-  shape: readonly number[],
-  y: Float32Array,
-  yShape: readonly number[],
-): Float32Array {
-  const out = room(x.length);
-  binary(out, shape, x, shape, y, yShape, plus);
-  return out;
 }

@@ -1,76 +1,44 @@
-/** Packed layers and elementwise functions one after another, and what they need beside products: batch norm, flattening. */
+/** Packed layers and functions one after another. */
 
-import { gelu, silu } from "../../kernels/elementwise/activation.ts";
-import { rectified, type Unary } from "../../kernels/elementwise/arithmetic.ts";
-import { sigmoid } from "../../kernels/elementwise/special.ts";
-import { FormatError, ShapeError, show } from "../errors.ts";
+import { sum } from "../backend.ts";
+import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
-import { functionNames } from "./function-names.ts";
+import { activations, mapped } from "./elementwise.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { mapped } from "./transformer.ts";
-import { room, type Values } from "./values.ts";
-
-const functions: Readonly<Record<string, Unary>> = {
-  identity: (x) => x,
-  relu: rectified,
-  gelu,
-  silu,
-  sigmoid,
-  tanh: Math.tanh,
-};
-
-/** An elementwise function. */
-export class PackedFunction implements PackedLayer {
-  readonly kind = "function";
-  readonly name: string;
-
-  constructor(fields: Fields) {
-    this.name = new FieldReader("function", fields).choice("name", functionNames);
-  }
-
-  forward(x: Values): Values {
-    return mapped(x, functions[this.name]);
-  }
-}
-
-/** A batch norm in evaluation: (x − mean) · factor + bias for every channel of (N, C, …). */
-export class PackedBatchNorm implements PackedLayer {
-  readonly kind = "batchNorm";
-  readonly mean: Float32Array;
-  readonly factor: Float32Array;
-  readonly bias: Float32Array | null;
-
-  constructor(fields: Fields) {
-    const read = new FieldReader("batchNorm", fields);
-    const channels = (fields.mean as Float32Array | null)?.length ?? 0;
-    const mean = read.floats("mean", channels);
-    const factor = read.floats("factor", channels);
-    if (!mean || !factor) throw new FormatError("batchNorm: needs mean and factor, got null");
-    this.mean = mean;
-    this.factor = factor;
-    this.bias = read.floats("bias", channels);
-  }
-
-  forward({ data, shape }: Values): Values {
-    const { mean, factor, bias } = this;
-    if (shape.length < 2 || shape[1] !== mean.length) {
-      throw new ShapeError(`PackedBatchNorm: needs (N, ${mean.length}, …), got ${show(shape)}`);
-    }
-    const inner = sizeOf(shape.slice(2));
-    const out = room(data.length);
-    for (let at = 0, c = 0; at < data.length; at += inner, c = (c + 1) % mean.length) {
-      for (let i = at; i < at + inner; i++) {
-        const y = Math.fround(Math.fround(data[i] - mean[c]) * factor[c]);
-        out[i] = bias ? y + bias[c] : y;
-      }
-    }
-    return { data: out, shape };
-  }
-}
+import { reshaped, room, type Values } from "./values.ts";
 
 /** A layer that takes one array and gives one. */
 export interface PackedStep extends PackedLayer {
   forward(x: Values): Values;
+}
+
+/** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
+const functions: Readonly<Record<string, (x: Values) => Values>> = {
+  identity: (x) => x,
+  average({ data, shape }) {
+    const [b, c, h, w] = shape;
+    if (shape.length !== 4) throw new ShapeError(`PackedFunction: needs (N, C, H, W), got ${show(shape)}`);
+    const out = room(b * c);
+    sum(out, data, { outer: b * c, n: h * w, inner: 1 }, 1 / (h * w));
+    return { data: out, shape: [b, c, 1, 1] };
+  },
+  flatten: (x) => reshaped(x, [x.shape[0], sizeOf(x.shape.slice(1))]),
+};
+
+/** An activation, "identity", "average" over the positions of (N, C, H, W) or "flatten" of all axes but the first. */
+export class PackedFunction implements PackedStep {
+  readonly kind = "function";
+  readonly name: string;
+
+  constructor(fields: Fields) {
+    const names = Object.keys({ ...functions, ...activations });
+    this.name = new FieldReader("function", fields).choice("name", names);
+  }
+
+  forward(x: Values): Values {
+    const f = activations[this.name];
+    return f ? mapped(x, f) : functions[this.name](x);
+  }
 }
 
 export class PackedSequential implements PackedStep {
@@ -86,4 +54,20 @@ export class PackedSequential implements PackedStep {
   }
 }
 
-const stepKinds = ["linear", "conv2d", "norm", "batchNorm", "feedForward", "block", "function", "sequential"];
+/** The kinds of layers that are steps. */
+export const stepKinds: readonly string[] = [
+  "linear",
+  "conv1d",
+  "conv2d",
+  "norm",
+  "batchNorm",
+  "groupNorm",
+  "prelu",
+  "attention",
+  "feedForward",
+  "block",
+  "function",
+  "subsample",
+  "branch",
+  "sequential",
+];

@@ -1,49 +1,36 @@
 /** The blocks of Transformers from packed layers. */
 
-import { gelu, geluTanh, silu } from "../../kernels/elementwise/activation.ts";
-import { rectified, times, type Unary } from "../../kernels/elementwise/arithmetic.ts";
-import { binary, unary } from "../backend.ts";
+import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
 import type { PackedAttention, PackedAttentionCall } from "./attention.ts";
+import { activations, combined, mapped } from "./elementwise.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
-import { added } from "./product.ts";
-import { room, type Values } from "./values.ts";
-
-const activations = { relu: rectified, gelu, geluTanh, silu, swiglu: silu } as const;
-type Activation = keyof typeof activations;
-const activationNames = Object.keys(activations) as Activation[];
-
-export function mapped(x: Values, f: Unary): Values {
-  const data = room(x.data.length);
-  unary(data, x.data, f);
-  return { data, shape: x.shape };
-}
+import type { Values } from "./values.ts";
 
 /** down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)). */
 export class PackedFeedForward implements PackedLayer {
   readonly kind = "feedForward";
-  readonly activation: Activation;
+  /** The name of one, or "swiglu". */
+  readonly activation: string;
   readonly gate: PackedLinear | null;
   readonly up: PackedLinear;
   readonly down: PackedLinear;
 
   constructor(fields: Fields) {
     const read = new FieldReader("feedForward", fields);
-    this.activation = read.choice("activation", activationNames);
+    this.activation = read.choice("activation", ["swiglu", ...Object.keys(activations)]);
     this.gate = read.optionalLayer("gate", "linear");
     this.up = read.layer("up", "linear");
     this.down = read.layer("down", "linear");
   }
 
   forward(x: Values): Values {
-    const act = activations[this.activation];
+    const act = activations[this.activation] ?? activations.silu;
     const up = this.up.forward(x);
     if (!this.gate) return this.down.forward(mapped(up, act));
     const gate = mapped(this.gate.forward(x), act);
-    const data = room(up.data.length);
-    binary(data, up.shape, gate.data, up.shape, up.data, up.shape, times);
-    return this.down.forward({ data, shape: up.shape });
+    return this.down.forward(combined("PackedFeedForward", gate, up, times));
   }
 }
 
@@ -71,7 +58,7 @@ export class PackedBlock implements PackedLayer {
   }
 
   private residual(x: Values, norm: PackedNorm, sublayer: (x: Values) => Values): Values {
-    const sum = (y: Values): Values => ({ data: added(x.data, x.shape, y.data, y.shape), shape: x.shape });
+    const sum = (y: Values): Values => combined("PackedBlock", x, y, plus);
     return this.norm === "pre" ? sum(sublayer(norm.forward(x))) : norm.forward(sum(sublayer(x)));
   }
 }

@@ -2,7 +2,7 @@
 
 import { FormatError, OptionError, show } from "../errors.ts";
 import { type CodeType, packCodes, packedBytes, unpackCodes } from "./codes.ts";
-import { lasting } from "./values.ts";
+import { lasting, room } from "./values.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -118,6 +118,14 @@ export class PackedWeight {
   unpacked(): Int8Array | Uint8Array {
     if (!this.coded) throw new OptionError("PackedWeight: a float32 weight has no codes, got none");
     return unpackCodes(this.coded.codes, this.rows, this.columns, this.coded);
+  }
+
+  /** The whole matrix as float32, until the run ends. */
+  dequantized(): Float32Array {
+    const { rows, columns } = this;
+    const out = room(rows * columns);
+    for (let r = 0; r < rows; r++) this.readRow(out.subarray(r * columns, (r + 1) * columns), r);
+    return out;
   }
 
   /** Writes row r as float32: (code · scale) rounded once, as `dequantize` gives it. */

@@ -1,14 +1,14 @@
 /** Quantizers of a layer's input: dynamic, static and signs. */
 
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
-import type { Conv2d } from "../nn/conv.ts";
+import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { InputQuantizer } from "../nn/packing.ts";
 import { straightThrough } from "../ops/binary.ts";
 import type { PackedInput } from "../packed/input.ts";
 import type { Tensor } from "../tensor.ts";
 import { fakeQuantize, quantize } from "./contract.ts";
-import { integerConv2d, integerLinear } from "./integer.ts";
+import { convolved, integerConv, integerLinear } from "./integer.ts";
 import { minMax, type Observer } from "./observers.ts";
 import type { QuantParams } from "./params.ts";
 import { frozenCodes } from "./quantizer.ts";
@@ -47,23 +47,21 @@ export class InputStage implements InputQuantizer {
     );
   }
 
-  conv2d(x: Tensor, layer: Conv2d): Tensor {
-    const { stride, padding, dilation, groups } = layer;
-    const options = { stride, padding, dilation, groups };
+  conv(x: Tensor, layer: Conv1d | Conv2d): Tensor {
     const whole = respec(this.spec, { granularity: "tensor" });
     return this.run(
       x,
       whole,
       layer,
-      (y) => y.conv2d(layer.weight.effective(), layer.bias?.effective(), options),
-      (q) => integerConv2d(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
+      (y) => convolved(y, layer.weight.effective(), layer.bias?.effective() ?? null, layer),
+      (q) => integerConv(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
     );
   }
 
   private run(
     x: Tensor,
     how: QuantSpec,
-    { weight }: Linear | Conv2d,
+    { weight }: Linear | Conv1d | Conv2d,
     float: (x: Tensor) => Tensor,
     integer: (how: QuantSpec) => Tensor,
   ): Tensor {

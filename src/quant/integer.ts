@@ -3,7 +3,7 @@
  * packed inference gives is equal to this, bit for bit.
  */
 
-import type { Conv2d } from "../nn/conv.ts";
+import { Conv1d, type Conv2d } from "../nn/conv.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import type { Tensor } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
@@ -38,11 +38,21 @@ export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | nul
   return y.add(bias?.effective() ?? 0);
 }
 
-/** (N, O, H', W') of (N, C, H, W) with one scale, and filters with one scale or one each. Padding counts as 0. */
-export function integerConv2d(x: QTensor, weight: QTensor, layer: Conv2d): Tensor {
-  const { stride, padding, dilation, groups, bias } = layer;
-  const options = { stride, padding, dilation, groups };
-  const sums = integers(x).conv2d(integers(weight), null, options).to("float32");
-  const y = inputScaled(sums.mul(weight.scale.reshape([-1, 1, 1])), x);
-  return y.add(bias?.effective().reshape([-1, 1, 1]) ?? 0);
+/** The convolution of a layer, along one axis or two, with other weights. */
+export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer: Conv1d | Conv2d): Tensor {
+  const { groups } = layer;
+  if (layer instanceof Conv1d) {
+    const { stride, padding, dilation } = layer;
+    return x.conv1d(weight, bias, { stride, padding, dilation, groups });
+  }
+  const { stride, padding, dilation } = layer;
+  return x.conv2d(weight, bias, { stride, padding, dilation, groups });
+}
+
+/** (N, O, …) of (N, C, …) with one scale, and filters with one scale or one each. Padding counts as 0. */
+export function integerConv(x: QTensor, weight: QTensor, layer: Conv1d | Conv2d): Tensor {
+  const filters = [-1, ...Array<number>(x.shape.length - 2).fill(1)];
+  const sums = convolved(integers(x), integers(weight), null, layer).to("float32");
+  const y = inputScaled(sums.mul(weight.scale.reshape(filters)), x);
+  return y.add(layer.bias?.effective().reshape(filters) ?? 0);
 }

@@ -1,7 +1,7 @@
-import { noGrad, Rng, randn, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
+import { noGrad, Rng, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
 import { Gpt, Llama } from "bitgrad/models";
 import { BatchNorm2d, Conv2d, clone, evaluate, Linear, MultiHeadAttention, Sequential } from "bitgrad/nn";
-import { loadPacked, type PackedLanguage } from "bitgrad/packed";
+import type { PackedLanguage } from "bitgrad/packed";
 import {
   binaryDynamic,
   binarySigns,
@@ -25,6 +25,7 @@ import {
 import { afterEach, describe, expect, it } from "vitest";
 import { heapUse } from "../../kernels/wasm/heap.ts";
 import { copied, inArena } from "../../src/packed/values.ts";
+import { bits, random, twins, values } from "./twins.ts";
 
 const configs: [name: string, config: QuantConfig][] = [
   ["int8 × int8", int8Dynamic()],
@@ -41,19 +42,6 @@ const configs: [name: string, config: QuantConfig][] = [
   ["1 bit × int8, static", { ...binaryWeightOnly(), input: staticInput({ scheme: "symmetric" }) }],
   ["1 bit, one scale × 1 bit", binarySigns({ granularity: "tensor" })],
 ];
-
-const bits = ({ data }: { data: ArrayLike<number> }): number[] =>
-  Array.from(new Uint32Array(Float32Array.from(data).buffer));
-const random = (shape: number[], seed = 3): Tensor => randn(shape, { rng: new Rng(seed) });
-const values = (x: Tensor) => ({ data: x.data as Float32Array, shape: x.shape });
-
-/** The frozen model and its packed twin, which went through a file. */
-async function twins<M extends object>(model: M, config: QuantConfig, x: Tensor) {
-  prepare(model, plan({ default: config }));
-  if (config.input?.().observer) await calibrate(model, [x]);
-  const packed = pack(evaluate(freeze(model)));
-  return { model, packed: loadPacked(packed.toBytes()), fresh: packed };
-}
 
 afterEach(() => useBackend("simd"));
 
