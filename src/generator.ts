@@ -1,18 +1,23 @@
 /** The process-wide random generator that draws fall back to when they are given none. */
 
 import { Rng } from "./random.ts";
-import { shared } from "./state.ts";
-
-const slot = shared("random", () => ({ rng: new Rng(0) }));
+import { defaultStream } from "./threefry.ts";
 
 /** The generator behind every draw that names no `rng`. */
-export const defaultRng = (): Rng => slot.rng;
+export function defaultRng(): Rng {
+  const { rng } = defaultStream;
+  if ("fillNormal" in rng) return rng as Rng;
+  const full = manualSeed(0);
+  full.counter = rng.counter;
+  return full;
+}
 
 /**
  * Restarts the default generator, which starts from seed 0, and returns it: the same seed gives the same draws, and a run
  * whose draws name no `rng` saves and restores its `state`.
  */
 export function manualSeed(seed: string | number): Rng {
-  slot.rng = new Rng(seed);
-  return slot.rng;
+  const rng = new Rng(seed);
+  defaultStream.rng = rng;
+  return rng;
 }

@@ -14,6 +14,7 @@ import seedrandom from "seedrandom/seedrandom.js";
 import type { FloatArray } from "./dtype.ts";
 import { isPlainObject, OptionError, show } from "./errors.ts";
 import { normalQuantile } from "./quantile.ts";
+import { block, drawBlock, RandomStream, TWO_32, threefry, unit53 } from "./threefry.ts";
 
 /** A generator's whole state, plain data that JSON keeps exactly. */
 export interface RngState {
@@ -25,72 +26,9 @@ export interface RngState {
 }
 
 const ALGORITHM = "threefry2x32-20";
-const TWO_32 = 2 ** 32;
-
-/** Threefry-2x32-20 of the counter (c0, c1) under the key (k0, k1), written to out[at] and out[at + 1]. */
-export function threefry(k0: number, k1: number, c0: number, c1: number, out: Uint32Array, at = 0): void {
-  const k2 = 0x1bd11bda ^ k0 ^ k1;
-  let x = (c0 + k0) | 0;
-  let y = (c1 + k1) | 0;
-  x = (x + y) | 0;
-  y = ((y << 13) | (y >>> 19)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 15) | (y >>> 17)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 26) | (y >>> 6)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 6) | (y >>> 26)) ^ x;
-  x = (x + k1) | 0;
-  y = (y + k2 + 1) | 0;
-  x = (x + y) | 0;
-  y = ((y << 17) | (y >>> 15)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 29) | (y >>> 3)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 16) | (y >>> 16)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 24) | (y >>> 8)) ^ x;
-  x = (x + k2) | 0;
-  y = (y + k0 + 2) | 0;
-  x = (x + y) | 0;
-  y = ((y << 13) | (y >>> 19)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 15) | (y >>> 17)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 26) | (y >>> 6)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 6) | (y >>> 26)) ^ x;
-  x = (x + k0) | 0;
-  y = (y + k1 + 3) | 0;
-  x = (x + y) | 0;
-  y = ((y << 17) | (y >>> 15)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 29) | (y >>> 3)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 16) | (y >>> 16)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 24) | (y >>> 8)) ^ x;
-  x = (x + k1) | 0;
-  y = (y + k2 + 4) | 0;
-  x = (x + y) | 0;
-  y = ((y << 13) | (y >>> 19)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 15) | (y >>> 17)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 26) | (y >>> 6)) ^ x;
-  x = (x + y) | 0;
-  y = ((y << 6) | (y >>> 26)) ^ x;
-  x = (x + k2) | 0;
-  y = (y + k0 + 5) | 0;
-  out[at] = x;
-  out[at + 1] = y;
-}
 
 /** A seeded stream of random numbers. Two generators of equal state produce equal bits in every engine. */
-export class Rng {
-  key: readonly [number, number];
-  counter: number;
-
+export class Rng extends RandomStream {
   /**
    * The stream of a seed: any string, or any finite number. As in seedrandom a number and its text are different seeds:
    * `new Rng(1)` is not `new Rng("1")`.
@@ -101,8 +39,7 @@ export class Rng {
     }
     // seedrandom itself marks every seed that is not a string by this suffix.
     const source = seedrandom(typeof seed === "string" ? seed : `${seed}\0`);
-    this.key = [source.int32() >>> 0, source.int32() >>> 0];
-    this.counter = 0;
+    super([source.int32() >>> 0, source.int32() >>> 0]);
   }
 
   /** A copy of the state; assigning one resumes the sequence exactly where it was read. */
@@ -114,18 +51,6 @@ export class Rng {
     const { key, counter } = checkState(state);
     this.key = [key[0], key[1]];
     this.counter = counter;
-  }
-
-  /** A float64 in [0, 1) with 53 random bits. Takes one counter. */
-  next(): number {
-    drawBlock(this, this.take("next", 1));
-    return unit53(block[0], block[1]);
-  }
-
-  /** An integer in [0, 2^32). Takes one counter. */
-  uint32(): number {
-    drawBlock(this, this.take("uint32", 1));
-    return block[0];
   }
 
   /** Fills `out` with uniform 32-bit words. */
@@ -255,16 +180,6 @@ export class Rng {
     child.state = { algorithm: ALGORITHM, key: [block[0], block[1]], counter: 0 };
     return child;
   }
-
-  /** Reserves `count` counters and returns the first. */
-  take(op: string, count: number): number {
-    const first = this.counter;
-    if (!Number.isSafeInteger(first + count)) {
-      throw new OptionError(`${op}: the generator has no counters left, got counter ${first}; fork it`);
-    }
-    this.counter = first + count;
-    return first;
-  }
 }
 
 function checkState(state: unknown): RngState {
@@ -280,13 +195,6 @@ function checkState(state: unknown): RngState {
       isPlainObject(state) ? JSON.stringify(state).slice(0, 120) : show(state)
     }`,
   );
-}
-
-const block = new Uint32Array(2);
-
-/** Both words of `counter`, into `block`. Counters stay below 2^53, so the top 11 bits are free to number the attempts. */
-function drawBlock({ key }: Rng, counter: number, attempt = 0): void {
-  threefry(key[0], key[1], counter >>> 0, Math.floor(counter / TWO_32) + attempt * 2 ** 21, block);
 }
 
 const chunk = new Uint32Array(2048);
@@ -321,9 +229,6 @@ function below(rng: Rng, start: number, i: number, word: number, range: number):
   }
   return word % range;
 }
-
-const unit53 = (first: number, second: number): number =>
-  ((first >>> 5) * 2 ** 26 + (second >>> 6)) * 2 ** -53;
 
 const bits = new Uint32Array(2);
 const doubles = new Float64Array(bits.buffer);

@@ -1,8 +1,8 @@
 /** Choosing the next token from logits. */
 
 import { OptionError, readOptions, show } from "./errors.ts";
-import { defaultRng } from "./generator.ts";
 import type { Rng } from "./random.ts";
+import { defaultStream } from "./threefry.ts";
 
 export interface SampleOptions {
   /** Divides the logits; 0 takes the likeliest token, the lowest id among equals. */
@@ -52,7 +52,7 @@ export function sampleToken(logits: ArrayLike<number>, options?: Partial<SampleO
     total = 0;
     for (count = 0; count < ids.length && (count === 0 || total < wanted); count++) total += weights[count];
   }
-  let left = (rng ?? defaultRng()).next() * total;
+  let left = (rng ?? defaultStream.rng).next() * total;
   for (let i = 0; i < count; i++) {
     left -= weights[i];
     if (left < 0) return ids[i];

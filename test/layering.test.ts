@@ -17,9 +17,10 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     utf8: { beside: ["errors"] },
     safetensors: { beside: ["errors", "shape", "utf8"] },
     quantile: {},
-    random: { beside: ["dtype", "errors", "quantile"] },
-    generator: { beside: ["random", "state"] },
-    sample: { beside: ["errors", "generator", "random"] },
+    threefry: { beside: ["errors", "state"] },
+    random: { beside: ["dtype", "errors", "quantile", "threefry"] },
+    generator: { beside: ["random", "threefry"] },
+    sample: { beside: ["errors", "threefry"], types: ["random"] },
     generation: { beside: ["errors", "sample"] },
   },
   {

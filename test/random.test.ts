@@ -3,8 +3,11 @@ import fc from "fast-check";
 import seedrandom from "seedrandom";
 import { describe, expect, it } from "vitest";
 import { OptionError } from "../src/errors.ts";
+import { defaultRng, manualSeed } from "../src/generator.ts";
 import { normalQuantile } from "../src/quantile.ts";
-import { Rng, type RngState, threefry } from "../src/random.ts";
+import { Rng, type RngState } from "../src/random.ts";
+import { sampleToken } from "../src/sample.ts";
+import { defaultStream, RandomStream, threefry } from "../src/threefry.ts";
 
 const hex = (words: ArrayLike<number>) => Array.from(words, (w) => w.toString(16).padStart(8, "0"));
 
@@ -365,5 +368,36 @@ describe("Rng fills", () => {
     expect(() => call(rng)).toThrow(OptionError);
     expect(() => call(rng)).toThrow(new RegExp(`^${name}: `));
     expect(rng.state.counter).toBe(0);
+  });
+});
+
+describe("the stream of draws that name none", () => {
+  it("begins as that of seed 0, and goes on where single draws left it", () => {
+    const before = defaultStream.rng;
+    try {
+      defaultStream.rng = new RandomStream([163575421, 4041460903]);
+      const drawn = [defaultStream.rng.next(), defaultStream.rng.next()];
+      const zero = new Rng(0);
+      expect(drawn).toEqual([zero.next(), zero.next()]);
+      const whole = defaultRng();
+      expect(whole.state).toEqual(zero.state);
+      expect(whole.fork().state.key).toEqual(zero.fork().state.key);
+      // From then on single draws and fills share one generator.
+      expect(defaultRng()).toBe(whole);
+      expect(defaultStream.rng).toBe(whole);
+    } finally {
+      defaultStream.rng = before;
+    }
+  });
+
+  it("is shared by sampling and manualSeed", () => {
+    const logits = Float32Array.from({ length: 100 }, (_, i) => Math.sin(i));
+    const sample = () => Array.from({ length: 20 }, () => sampleToken(logits));
+    manualSeed(7);
+    const first = sample();
+    manualSeed(7);
+    expect(sample()).toEqual(first);
+    const rng = new Rng(7);
+    expect(Array.from(first, () => sampleToken(logits, { rng }))).toEqual(first);
   });
 });

@@ -15,8 +15,8 @@ import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
 import { gemm, packSigns, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
-import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
 import { rowsByLookup } from "./choice.ts";
+import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
 import { codeRoom, lasting, room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 

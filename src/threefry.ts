@@ -1,0 +1,113 @@
+/**
+ * The words of the seeded generator (random.ts), and what alone needs no seed: single draws, and the stream that all draws
+ * without a generator of their own share.
+ */
+
+import { OptionError } from "./errors.ts";
+import { shared } from "./state.ts";
+
+export const TWO_32 = 2 ** 32;
+
+/** Threefry-2x32-20 of the counter (c0, c1) under the key (k0, k1), written to out[at] and out[at + 1]. */
+export function threefry(k0: number, k1: number, c0: number, c1: number, out: Uint32Array, at = 0): void {
+  const k2 = 0x1bd11bda ^ k0 ^ k1;
+  let x = (c0 + k0) | 0;
+  let y = (c1 + k1) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k1) | 0;
+  y = (y + k2 + 1) | 0;
+  x = (x + y) | 0;
+  y = ((y << 17) | (y >>> 15)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 29) | (y >>> 3)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 16) | (y >>> 16)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 24) | (y >>> 8)) ^ x;
+  x = (x + k2) | 0;
+  y = (y + k0 + 2) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k0) | 0;
+  y = (y + k1 + 3) | 0;
+  x = (x + y) | 0;
+  y = ((y << 17) | (y >>> 15)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 29) | (y >>> 3)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 16) | (y >>> 16)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 24) | (y >>> 8)) ^ x;
+  x = (x + k1) | 0;
+  y = (y + k2 + 4) | 0;
+  x = (x + y) | 0;
+  y = ((y << 13) | (y >>> 19)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 15) | (y >>> 17)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 26) | (y >>> 6)) ^ x;
+  x = (x + y) | 0;
+  y = ((y << 6) | (y >>> 26)) ^ x;
+  x = (x + k2) | 0;
+  y = (y + k0 + 5) | 0;
+  out[at] = x;
+  out[at + 1] = y;
+}
+
+/** Single draws of a stream, which its key and the next counter determine. */
+export class RandomStream {
+  key: readonly [number, number];
+  counter = 0;
+
+  constructor(key: readonly [number, number]) {
+    this.key = key;
+  }
+
+  /** A float64 in [0, 1) with 53 random bits. Takes one counter. */
+  next(): number {
+    drawBlock(this, this.take("next", 1));
+    return unit53(block[0], block[1]);
+  }
+
+  /** An integer in [0, 2^32). Takes one counter. */
+  uint32(): number {
+    drawBlock(this, this.take("uint32", 1));
+    return block[0];
+  }
+
+  /** Reserves `count` counters and returns the first. */
+  take(op: string, count: number): number {
+    const first = this.counter;
+    if (!Number.isSafeInteger(first + count)) {
+      throw new OptionError(`${op}: the generator has no counters left, got counter ${first}; fork it`);
+    }
+    this.counter = first + count;
+    return first;
+  }
+}
+
+export const block = new Uint32Array(2);
+
+/** Both words of `counter`, into `block`. Counters stay below 2^53, so the top 11 bits are free to number the attempts. */
+export function drawBlock({ key }: RandomStream, counter: number, attempt = 0): void {
+  threefry(key[0], key[1], counter >>> 0, Math.floor(counter / TWO_32) + attempt * 2 ** 21, block);
+}
+
+export const unit53 = (first: number, second: number): number =>
+  ((first >>> 5) * 2 ** 26 + (second >>> 6)) * 2 ** -53;
+
+/** The stream of draws that name none. It starts as that of seed 0, whose key is written out: seeding takes code of its own. */
+export const defaultStream = shared("random", () => ({ rng: new RandomStream([163575421, 4041460903]) }));
