@@ -57,7 +57,7 @@ function line(row: ComparedRow): string {
     bound(required),
     bound(reach),
     met,
-    native ? `${native.peer}, ${figure(row, native.a)}` : "–",
+    native ? `${native.peer}, ${figure(row, native.a)} (${native.ratio.toFixed(2)})` : "–",
   ].join(" | ")} |`;
 }
 

@@ -127,6 +127,8 @@ export const avgPool2dGrad = /* @__PURE__ */ fastest(poolReference.avgPool2dGrad
 export const packSigns = /* @__PURE__ */ fastest(packReference.packSigns, packSimd.packSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
+export const anyNonFinite = (x: Float32Array, length: number): boolean =>
+  (active() === "simd" ? packSimd.anyNonFinite(x, length) : null) ?? packReference.anyNonFinite(x, length);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam);
 export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd);
 export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion);

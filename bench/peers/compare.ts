@@ -29,7 +29,8 @@ function library(name: string): Promise<Library> {
 
 async function sideOf(name: string, { operation, problem }: Workload): Promise<Side | null> {
   const { sides } = await library(name);
-  const make = sides[operation] as ((problem: unknown) => Promise<Side | null> | Side | null) | undefined;
+  const found = sides[operation] ?? (operation === "levelProduct" ? sides.matmul : undefined);
+  const make = found as ((problem: unknown) => Promise<Side | null> | Side | null) | undefined;
   return make === undefined ? null : make(problem());
 }
 

@@ -2,7 +2,7 @@
 
 import { Rng } from "../../src/random.ts";
 import type { Side } from "../pair.ts";
-import type { BlockProblem, IntProblem } from "./low-bit.ts";
+import type { BlockProblem, IntProblem, LevelProblem } from "./low-bit.ts";
 
 /** A float32 array, row-major. */
 export interface Block {
@@ -60,6 +60,8 @@ export interface Operations {
   /** Forward and both gradients from `grad`; the result is the output and those of x and w, one after the other. */
   conv2dTrain: { x: Block; w: Block; grad: Block };
   intProduct: IntProblem;
+  /** Libraries without such products multiply the same numbers as float32. */
+  levelProduct: LevelProblem;
   blockProduct: BlockProblem;
   /** One step of training a run; the result is the losses of the first two. */
   mlpStep: MlpProblem;

@@ -27,6 +27,29 @@ export interface BlockProblem {
   readonly integers: boolean;
 }
 
+/** float32 rows (m, k) by weights (n, k) of a few levels: integers, of the bits that `weightBits` says. */
+export interface LevelProblem {
+  readonly a: Block;
+  readonly b: Block;
+  readonly transposeB: true;
+  readonly weightBits: 1 | 2;
+  /** Whether the rows are ±1; else they are int8 codes with 127 among them in every row, so that their scale is 1. */
+  readonly signs: boolean;
+}
+
+const levels = { 1: [-1, 1], 2: [-1, 0, 1] } as const;
+
+export function levelProblem([m, k, n]: Sizes, weightBits: 1 | 2, signs: boolean): LevelProblem {
+  const rng = new Rng("levels");
+  const block = (rows: number, of: readonly number[]): Block => ({
+    shape: [rows, k],
+    data: Float32Array.from({ length: rows * k }, () => of[Math.floor(rng.next() * of.length)]),
+  });
+  const a = block(m, signs ? levels[1] : Array.from({ length: 255 }, (_, i) => i - 127));
+  if (!signs) for (let r = 0; r < m; r++) a.data[r * k] = 127;
+  return { a, b: block(n, levels[weightBits]), transposeB: true, weightBits, signs };
+}
+
 export function intProblem(sizes: Sizes, requantized: boolean): IntProblem {
   const [m, k, n] = sizes;
   const rng = new Rng("codes");

@@ -1,7 +1,7 @@
 /** What is timed, and what this library has to reach: the ratio to the best JavaScript peer. */
 
 import { type Block, draw, type Operation, type Operations } from "./library.ts";
-import { blockProblem, blockTolerance, intProblem, type Sizes } from "./low-bit.ts";
+import { blockProblem, blockTolerance, intProblem, levelProblem, type Sizes } from "./low-bit.ts";
 import { gptProblem, mlpProblem } from "./models.ts";
 
 /** What a row of the table says of itself. */
@@ -82,6 +82,25 @@ function blockProduct(name: string, sizes: Sizes, integers: boolean, required: n
     tolerance: blockTolerance(sizes[1], integers),
     required,
     reach: null,
+  });
+}
+
+/** Beside float32 products of the same numbers, whose sums are below 2²⁴ and so exact. */
+function levelProduct(
+  name: string,
+  sizes: Sizes,
+  [weightBits, signs]: readonly [1 | 2, boolean],
+  [required, reach]: readonly [number, number],
+): Workload {
+  return workload({
+    name,
+    operation: "levelProduct",
+    problem: () => levelProblem(sizes, weightBits, signs),
+    work: operationsOf(sizes),
+    unit: "Gop/s",
+    tolerance: 0,
+    required,
+    reach,
   });
 }
 
@@ -183,6 +202,9 @@ export const workloads: readonly Workload[] = [
     required: 1.1,
     reach: 1.6,
   }),
+  levelProduct("low-bit 1-bit by 1-bit, 1024", [1024, 1024, 1024], [1, true], [6.5, 10]),
+  levelProduct("low-bit 1-bit by ternary, 1024", [1024, 1024, 1024], [2, true], [3.5, 5]),
+  levelProduct("low-bit int8 by ternary, 1024", [1024, 1024, 1024], [2, false], [1.6, 3]),
   intProduct("low-bit uint8 by int8 to int32, 128x1024x1024", [128, 1024, 1024], false),
   intProduct("low-bit uint8 by int8 to uint8, 128x1024x1024", [128, 1024, 1024], true),
   blockProduct("low-bit float32 by int4 in blocks of 32, 1x2048x2048", [1, 2048, 2048], false, 18),
@@ -205,6 +227,15 @@ export const threadRows: readonly (Row & { readonly of: string })[] = [
     ...{ name: "matmul 1024, two threads", of: "matmul 1024" },
     ...{ unit: "GFLOP/s", work: 2 * 1.024 ** 3, required: 1.8, reach: 1.8 },
   },
+  ...[
+    "low-bit 1-bit by 1-bit, 1024",
+    "low-bit int8 by ternary, 1024",
+    "low-bit uint8 by int8 to int32, 128x1024x1024",
+    "low-bit int8 by int4 in blocks of 32, 64x2048x2048",
+  ].map((of) => ({
+    ...{ name: `${of}, two threads`, of, required: 1.7, reach: 1.9 },
+    ...{ unit: "Gop/s" as const, work: workloads.find(({ name }) => name === of)!.work },
+  })),
   {
     ...{ name: "GPT step, two threads", of: "GPT step, AdamW, 8x128 tokens" },
     ...{ unit: "ms", work: 1, required: 1.4, reach: 1.4 },

@@ -6,7 +6,7 @@
  * packAbove writes 1 where x ≥ threshold: rows of {0, 1}.
  * quantizeRows writes round(x / scale), half to even, with scale = max|x| / 127 of the row in float32, 1 for a row of zeros.
  * quantizeBy writes clamp(round(x / scale) + zero), the quotient rounded to float32, to the range of the result's type.
- * NaN is for the caller to refuse (`anyNaN`): here it is positive, not above, and the lowest code.
+ * NaN is for the caller to refuse (`anyNonFinite`): here it is positive, not above, and the lowest code.
  */
 
 import { roundEven } from "../elementwise/special.ts";
@@ -91,8 +91,8 @@ export function quantizeBy(
   }
 }
 
-/** Whether any of the numbers is NaN. */
-export const anyNaN = (x: Float32Array): boolean => {
-  for (let i = 0; i < x.length; i++) if (Number.isNaN(x[i])) return true;
+/** Whether NaN or an infinity is among the first `length` numbers. */
+export function anyNonFinite(x: Float32Array, length: number): boolean {
+  for (let i = 0; i < length; i++) if (!(Math.abs(x[i]) < Infinity)) return true;
   return false;
-};
+}

@@ -144,20 +144,19 @@ export function quantizeBy(
 }
 
 /** 1 where any of `n` floats is NaN, else 0. */
-export function anyNaN(x: usize, n: i32): i32 {
+/** x − x is 0 for finite numbers alone. */
+function differs(x: v128): v128 {
+  const zero = f32x4.sub(x, x);
+  return f32x4.ne(zero, zero);
+}
+
+export function anyNonFinite(x: usize, n: i32): i32 {
   let seen = f32x4.splat(0);
   let more = seen;
   for (; n >= 16; n -= 16, x += 64) {
-    const a = v128.load(x);
-    const b = v128.load(x, 16);
-    const c = v128.load(x, 32);
-    const d = v128.load(x, 48);
-    seen = v128.or(seen, v128.or(f32x4.ne(a, a), f32x4.ne(b, b)));
-    more = v128.or(more, v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
+    seen = v128.or(seen, v128.or(differs(v128.load(x)), differs(v128.load(x, 16))));
+    more = v128.or(more, v128.or(differs(v128.load(x, 32)), differs(v128.load(x, 48))));
   }
-  for (; n > 0; n -= 4, x += 16) {
-    const a = loadPart(x, min(n, 4), 0);
-    seen = v128.or(seen, f32x4.ne(a, a));
-  }
+  for (; n > 0; n -= 4, x += 16) seen = v128.or(seen, differs(loadPart(x, min(n, 4), 0)));
   return v128.any_true(v128.or(seen, more)) ? 1 : 0;
 }

@@ -3,6 +3,7 @@
  * does not apply; `packExports` gives the same on heap addresses.
  */
 
+import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -29,7 +30,7 @@ export interface PackExports {
     zero: number,
     lowest: number,
   ): void;
-  anyNaN(x: number, n: number): number;
+  anyNonFinite(x: number, n: number): number;
 }
 
 export const packExports = /* @__PURE__ */ wasmKernel<PackExports>(bytes);
@@ -119,4 +120,10 @@ export function quantizeBy(
     code.quantizeBy(to, from, rows, n, stride, scale, zero, lowest);
     return true;
   });
+}
+
+/** Null where it does not apply, and for numbers that do not lie on the heap: copying them takes longer than to look. */
+export function anyNonFinite(x: Float32Array, length: number, code = packExports()): boolean | null {
+  const at = addressOf(x);
+  return code === null || at === 0 ? null : code.anyNonFinite(at, length) !== 0;
 }

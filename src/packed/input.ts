@@ -1,7 +1,7 @@
 /** How a packed layer makes codes of its float32 input. */
 
 import { roundEven } from "../../kernels/elementwise/special.ts";
-import { quantizeBy, quantizeRows } from "../backend.ts";
+import { anyNonFinite, quantizeBy, quantizeRows } from "../backend.ts";
 import { BitgradError, FormatError, show } from "../errors.ts";
 import { codeRoom, scaleRoom } from "./values.ts";
 
@@ -55,9 +55,7 @@ export function checkInput(input: unknown): PackedInput | null {
 
 /** Throws for NaN and infinity: a product with 0 is not 0 for them alone. */
 export function checkFinite(x: Float32Array, length: number): void {
-  let zero = 0;
-  for (let i = 0; i < length; i++) zero += x[i] * 0;
-  if (zero === 0) return;
+  if (!anyNonFinite(x, length)) return;
   throw nonFinite(x.subarray(0, length).find((v) => !(Math.abs(v) < Infinity))!);
 }
 

@@ -18,7 +18,7 @@ import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
 import { PackedBlock, PackedFeedForward } from "./transformer.ts";
-import { checkValues, copied, inArena, steady, type Values } from "./values.ts";
+import { checkValues, copied, inArena, inRoom, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
@@ -93,8 +93,8 @@ export class PackedModel {
       }
       return inArena(() => root.forward(data, shape), copied);
     }
-    const given = steady(checkValues("forward", x as Values));
-    return inArena(() => (root as PackedStep).forward(given), copied);
+    const given = checkValues("forward", x as Values);
+    return inArena(() => (root as PackedStep).forward(inRoom(given)), copied);
   }
 
   /** The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values. Throws OptionError for other models. */

@@ -1,6 +1,15 @@
 /** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
 
-import { alloc, displace, free, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
+import {
+  addressOf,
+  alloc,
+  displace,
+  free,
+  memoryIsShared,
+  place,
+  settle,
+  view,
+} from "../../kernels/wasm/heap.ts";
 import { pin, release } from "../../kernels/wasm/pins.ts";
 import { usesSimd } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
@@ -61,8 +70,15 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
   }
 }
 
-/** Values that lie on no memory that may grow under them. */
-export const steady = (values: Values): Values => (memoryIsShared() ? values : copied(values));
+/** The same values on the heap while a model runs, so that no layer has to bring them there. */
+export function inRoom(values: Values): Values {
+  const { data, shape } = values;
+  // Views of a memory that is not shared do not outlast its growth: they are copied, also from the heap.
+  if (memoryIsShared() && addressOf(data) !== 0) return values;
+  const held = room(data.length);
+  held.set(data);
+  return { data: held, shape };
+}
 
 export const copied = ({ data, shape }: Values): Values => ({ data: data.slice(), shape });
 

@@ -11,7 +11,7 @@ import {
 } from "../../kernels/bits.ts";
 import { rowCases } from "../../kernels/pack/cases.ts";
 import * as reference from "../../kernels/pack/reference.ts";
-import { packExports, quantizeRows, packSigns as simdSigns } from "../../kernels/pack/simd.ts";
+import { anyNonFinite, packExports, quantizeRows, packSigns as simdSigns } from "../../kernels/pack/simd.ts";
 import { alloc, free, view } from "../../kernels/wasm/heap.ts";
 import { DTypeError, OptionError, ShapeError } from "../../src/errors.ts";
 
@@ -119,18 +119,23 @@ describe("packing activations by SIMD", () => {
     );
   });
 
-  it("finds a NaN wherever it stands", () => {
+  it("finds what is not finite wherever it stands", () => {
     const n = 37;
     const at = alloc(n * 4);
     const x = view("float32", at, n);
-    x.fill(-1);
-    expect(packExports()?.anyNaN(at, n)).toBe(0);
-    for (let i = 0; i < n; i++) {
-      x.fill(Infinity);
-      x[i] = Number.NaN;
-      expect(packExports()?.anyNaN(at, n), `${i}`).toBe(1);
-      expect(packExports()?.anyNaN(at, i), `before ${i}`).toBe(0);
-    }
+    for (const build of [packExports("plain"), packExports("relaxed")].filter((code) => code !== null))
+      for (const value of [Number.NaN, Infinity, -Infinity]) {
+        x.fill(-3e38);
+        expect(anyNonFinite(x, n, build)).toBe(false);
+        for (let i = 0; i < n; i++) {
+          x.fill(1e-45);
+          x[i] = value;
+          expect(anyNonFinite(x, n, build), `${i}`).toBe(true);
+          expect(anyNonFinite(x, i, build), `before ${i}`).toBe(false);
+          expect(reference.anyNonFinite(x, n)).toBe(true);
+          expect(reference.anyNonFinite(x, i)).toBe(false);
+        }
+      }
     free(at);
   });
 });

@@ -5,8 +5,9 @@ import type { Output } from "../../../kernels/output.ts";
 import { alloc, view } from "../../../kernels/wasm/heap.ts";
 import { packCodes } from "../../../src/packed/codes.ts";
 import { PackedLinear, PackedWeight } from "../../../src/packed/index.ts";
+import { inArena, lasting } from "../../../src/packed/values.ts";
 import type { Side } from "../../pair.ts";
-import type { BlockProblem, IntProblem } from "../low-bit.ts";
+import type { BlockProblem, IntProblem, LevelProblem } from "../low-bit.ts";
 
 const name = "bitgrad";
 
@@ -42,4 +43,31 @@ export function blockProduct({ sizes: [, k, n], x, codes, block, scale, integers
     input: integers ? { kind: "dynamic", bits: 8 } : null,
   });
   return { name, run: () => void layer.forward(x), result: () => layer.forward(x).data };
+}
+
+/** As within a packed model: rows and result lie on the heap, and quantizing the rows is part of it. */
+export function levelProduct({ a, b, weightBits: bits, signs }: LevelProblem): Side {
+  const [rows, columns] = b.shape;
+  const type = { bits, signed: true };
+  const weight = PackedWeight.ofCodes({
+    ...{ ...type, rows, columns, codes: packCodes(Int8Array.from(b.data), rows, columns, type) },
+    ...{ scale: Float32Array.of(1), group: null, scaleType: "float32", codebook: null },
+  });
+  const input = signs ? { kind: "signs" } : { kind: "dynamic", bits: 8 };
+  const layer = new PackedLinear({ weight, bias: null, input });
+  const x = { data: lasting(a.data.length), shape: a.shape };
+  x.data.set(a.data);
+  return {
+    name,
+    run: () =>
+      inArena(
+        () => void layer.forward(x),
+        () => {},
+      ),
+    result: () =>
+      inArena(
+        () => layer.forward(x).data,
+        (data) => data.slice(),
+      ),
+  };
 }

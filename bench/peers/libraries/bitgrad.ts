@@ -8,7 +8,7 @@ import { pack } from "../../../src/quant/index.ts";
 import { trainStep } from "../../../src/train/index.ts";
 import type { Side } from "../../pair.ts";
 import { type Block, FirstLosses, type GptProblem, type Library } from "../library.ts";
-import { blockProduct, intProduct } from "./bitgrad-low-bit.ts";
+import { blockProduct, intProduct, levelProduct } from "./bitgrad-low-bit.ts";
 
 export const name = "bitgrad";
 
@@ -106,6 +106,7 @@ export const load = (): Library => ({
       return training(() => trainStep(model, update, (m) => crossEntropy(m.forward(ids), labels)));
     },
     intProduct,
+    levelProduct,
     blockProduct,
     gptDecode(problem) {
       const model = pack(gpt(problem));
