@@ -22,6 +22,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../kernels/attention/index.ts";
 import { convForward, convInputGrad, convWeightGrad } from "../kernels/conv/index.ts";
 import { convBits } from "../kernels/conv-b1/index.ts";
+import { convInt } from "../kernels/conv-i8/index.ts";
 import * as elementwise from "../kernels/elementwise/index.ts";
 import { gemmSigns } from "../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../kernels/gemm-f32/index.ts";
@@ -71,7 +72,7 @@ describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
     ...[elementwise, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
-    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, convBits],
+    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, convBits, convInt],
   ];
 
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))(

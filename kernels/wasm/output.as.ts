@@ -13,6 +13,21 @@ const kindFloat32: i32 = 1;
 const kindInt8: i32 = 2;
 const kindBits: i32 = 4;
 
+/** The steps that rows and planes share. */
+class Step {
+  @inline static scaled(f: v128, scaleX: v128, bias: v128, low: v128, high: v128): v128 {
+    return f32x4.pmin(f32x4.pmax(f32x4.add(f32x4.mul(f, scaleX), bias), low), high);
+  }
+
+  /** Eight codes, twice. */
+  @inline static codes(kind: i32, f0: v128, f1: v128, inverse: v128, shift: v128): v128 {
+    const c0 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(f0, inverse)), shift));
+    const c1 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(f1, inverse)), shift));
+    const words = i16x8.narrow_i32x4_s(c0, c1);
+    return kind === kindInt8 ? i8x16.narrow_i16x8_s(words, words) : i8x16.narrow_i16x8_u(words, words);
+  }
+}
+
 /** Columns from `column` on of a row, from eight int32 sums, or, `scaled`, from eight floats that have met scaleW. */
 export function writeEight(spec: usize, row: i32, column: i32, from: usize, scaled: bool): void {
   const kind = load<i32>(spec);
@@ -47,10 +62,8 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
   const bias = load<usize>(spec, 28) + at;
   const low = v128.load32_splat(spec, 32);
   const high = v128.load32_splat(spec, 36);
-  s0 = f32x4.add(f32x4.mul(s0, scaleX), v128.load(bias));
-  s1 = f32x4.add(f32x4.mul(s1, scaleX), v128.load(bias, 16));
-  s0 = f32x4.pmin(f32x4.pmax(s0, low), high);
-  s1 = f32x4.pmin(f32x4.pmax(s1, low), high);
+  s0 = Step.scaled(s0, scaleX, v128.load(bias), low, high);
+  s1 = Step.scaled(s1, scaleX, v128.load(bias, 16), low, high);
   if (kind === kindFloat32) writeWords(spec, to + at, s0, s1, count);
   else if (kind === kindBits) {
     const zero = f32x4.splat(0);
@@ -58,16 +71,71 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
   } else {
     const inverse = v128.load32_splat(spec, 40);
     const shift = v128.load32_splat(spec, 44);
-    const c0 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(s0, inverse)), shift));
-    const c1 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(s1, inverse)), shift));
-    const words = i16x8.narrow_i32x4_s(c0, c1);
-    const codes = kind === kindInt8 ? i8x16.narrow_i16x8_s(words, words) : i8x16.narrow_i16x8_u(words, words);
+    const codes = Step.codes(kind, s0, s1, inverse, shift);
     to += column;
     if (count === 8) v128.store64_lane(to, codes, 0);
     else {
       const edge = load<usize>(spec, 60);
       v128.store(edge, codes);
       for (let i = 0; i < count; i++) store<u8>(to + i, load<u8>(edge + i));
+    }
+  }
+}
+
+/**
+ * `count` rows of one column, which lie beside each other in the output, from its element `first` on, from int32 sums. One
+ * scaleX serves all; zeroX, bits and thresholds are not served. Sums are read up to a multiple of 8.
+ */
+export function writePlane(spec: usize, column: i32, first: i32, count: i32, sums: usize): void {
+  const kind = load<i32>(spec);
+  const wide = kind === kindInt32 || kind === kindFloat32;
+  const to = load<usize>(spec, 4) + (wide ? first << 2 : first);
+  const at = column << 2;
+  const scale = v128.load32_splat(load<usize>(spec, 16) + at);
+  const scaleX = v128.load32_splat(load<usize>(spec, 20));
+  const bias = v128.load32_splat(load<usize>(spec, 28) + at);
+  const low = v128.load32_splat(spec, 32);
+  const high = v128.load32_splat(spec, 36);
+  const inverse = v128.load32_splat(spec, 40);
+  const shift = v128.load32_splat(spec, 44);
+  let i = 0;
+  if (kind === kindFloat32)
+    for (let out = to; i + 8 <= count; i += 8, sums += 32, out += 32) {
+      const f0 = f32x4.mul(f32x4.convert_i32x4_s(v128.load(sums)), scale);
+      const f1 = f32x4.mul(f32x4.convert_i32x4_s(v128.load(sums, 16)), scale);
+      v128.store(out, Step.scaled(f0, scaleX, bias, low, high));
+      v128.store(out, Step.scaled(f1, scaleX, bias, low, high), 16);
+    }
+  for (; i < count; i += 8, sums += 32) {
+    let s0 = v128.load(sums);
+    let s1 = v128.load(sums, 16);
+    if (kind !== kindInt32) {
+      s0 = Step.scaled(f32x4.mul(f32x4.convert_i32x4_s(s0), scale), scaleX, bias, low, high);
+      s1 = Step.scaled(f32x4.mul(f32x4.convert_i32x4_s(s1), scale), scaleX, bias, low, high);
+    }
+    let left = count - i;
+    if (wide) {
+      let out = to + (i << 2);
+      if (left >= 8) {
+        v128.store(out, s0);
+        v128.store(out, s1, 16);
+        continue;
+      }
+      for (; left > 0; left--, out += 4) {
+        v128.store32_lane(out, s0, 0);
+        s0 = v128.shuffle<i32>(s0, s1, 1, 2, 3, 4);
+        s1 = v128.shuffle<i32>(s1, s1, 1, 2, 3, 3);
+      }
+    } else {
+      let codes = Step.codes(kind, s0, s1, inverse, shift);
+      if (left >= 8) {
+        v128.store64_lane(to + i, codes, 0);
+        continue;
+      }
+      for (let out = to + i; left > 0; left--, out++) {
+        v128.store8_lane(out, codes, 0);
+        codes = v128.shuffle<i8>(codes, codes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
+      }
     }
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { attentionBackward, attentionForward } from "../../kernels/attention/index.ts";
 import { convForward, convInputGrad, convWeightGrad } from "../../kernels/conv/index.ts";
 import { convBits } from "../../kernels/conv-b1/index.ts";
+import { convInt } from "../../kernels/conv-i8/index.ts";
 import {
   elementwiseBinary,
   elementwiseGrad,
@@ -84,6 +85,7 @@ conform(elementwiseBinary);
 conform(elementwiseSelect);
 for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kernel);
 conform(convBits);
+conform(convInt);
 conform(movementStrided);
 conform(movementScatter);
 conform(movementMove);

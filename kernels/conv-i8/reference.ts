@@ -1,0 +1,61 @@
+/**
+ * conv-i8: cross-correlation of images of codes with filters of codes, and the output transform of its exact sums, as plain loops.
+ *
+ * Layout: x (n, c, h, w), int8 or uint8; filters (o, c/groups, kh, kw); out (n, o, oh, ow); all contiguous. A sum is
+ * Σ (x − zeroX) · w over the taps inside of the image, so padding counts as 0, which is the code zeroX. Every size but those of
+ * the taps may be zero. The caller keeps |x − zeroX| · |w| · c/groups · kh · kw below 2³¹.
+ */
+
+import type { ConvGeometry } from "../conv/reference.ts";
+import type { Activations } from "../gemm-i8/reference.ts";
+import { type Output, type OutputArray, writeOutput } from "../output.ts";
+
+/** Codes of 1 to 8 bits, as those of IntWeights: int8 with their sign, or uint8 from 0 up. */
+export interface Filters {
+  readonly codes: Int8Array | Uint8Array;
+  readonly bits: number;
+}
+
+/** One zeroX and one scaleX for all of x; scaleW one or (o), bias (o). */
+export interface ConvOutput extends Output {
+  readonly to: Exclude<Output["to"], "bits">;
+}
+
+export function conv2d(
+  out: OutputArray,
+  x: Activations,
+  { codes }: Filters,
+  g: ConvGeometry,
+  output: ConvOutput,
+): void {
+  const { n, c, h, w, o, groups, kh, kw, oh, ow } = g;
+  const { zeroX = 0, scaleW, bias } = output;
+  const channels = c / groups;
+  const cell = out.slice(0, 1);
+  for (let f = 0; f < o; f++) {
+    const one = {
+      ...output,
+      scaleW: scaleW && scaleW.length > 1 ? scaleW.subarray(f, f + 1) : scaleW,
+      bias: bias?.subarray(f, f + 1),
+    };
+    const first = Math.floor(f / (o / groups)) * channels;
+    for (let i = 0; i < n; i++)
+      for (let y = 0; y < oh; y++)
+        for (let z = 0; z < ow; z++) {
+          const top = y * g.strideH - g.padTop;
+          const left = z * g.strideW - g.padLeft;
+          let sum = 0;
+          for (let q = 0; q < channels; q++)
+            for (let ty = 0; ty < kh; ty++)
+              for (let tx = 0; tx < kw; tx++) {
+                const row = top + ty * g.dilationH;
+                const column = left + tx * g.dilationW;
+                if (row < 0 || row >= h || column < 0 || column >= w) continue;
+                const pixel = ((i * c + first + q) * h + row) * w + column;
+                sum += (x[pixel] - zeroX) * codes[((f * channels + q) * kh + ty) * kw + tx];
+              }
+          writeOutput(cell, 0, 0, 1, [sum], one);
+          out[((i * o + f) * oh + y) * ow + z] = cell[0];
+        }
+  }
+}

@@ -1,0 +1,188 @@
+/** SIMD convolution of codes, on heap addresses and on typed arrays. A layer is made for one geometry of images. */
+
+import type { ConvGeometry } from "../conv/reference.ts";
+import { affine, layOut, panelBytes } from "../gemm-i8/layout.ts";
+import type { Activations } from "../gemm-i8/reference.ts";
+import type { Output, OutputArray } from "../output.ts";
+import { view } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
+import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { inTasks } from "../wasm/parallel.ts";
+import { staged } from "../wasm/stage.ts";
+import type { ConvOutput, Filters } from "./reference.ts";
+import { bytes } from "./simd.wasm.ts";
+
+/** What simd.as.ts exports. */
+export interface ConvIntExports {
+  denseScratch(layer: number, images: number, rows: number): number;
+  dense(layer: number, image: number, images: number, row: number, rows: number, scratch: number): void;
+  depthwiseScratch(layer: number): number;
+  depthwise(layer: number, first: number, count: number, scratch: number): void;
+}
+
+export const convIntExports = /* @__PURE__ */ wasmKernel<ConvIntExports>(bytes);
+
+/** Filters and an output transform, on the heap until `free`. */
+export interface ConvIntLayer {
+  readonly geometry: ConvGeometry;
+  readonly to: ConvOutput["to"];
+  readonly address: number;
+  readonly output: number;
+  free(): void;
+}
+
+const layerWords = 26;
+
+const isDepthwise = ({ groups, c }: ConvGeometry): boolean => groups > 1 && groups === c;
+
+/** The rows of each group (filters of a group, runs of taps), each run of an even length, as dense.as.ts reads them. */
+function runsOf(
+  { codes }: Filters,
+  g: ConvGeometry,
+  group: number,
+): { rows: Int8Array | Uint8Array; k: number } {
+  const { o, c, groups, kh, kw, dilationW } = g;
+  const [filters, channels] = [o / groups, c / groups];
+  const taps = dilationW === 1 ? kw : 1;
+  const run = Math.ceil((taps * channels) / 2) * 2;
+  const k = ((kh * kw) / taps) * run;
+  const rows = codes instanceof Int8Array ? new Int8Array(filters * k) : new Uint8Array(filters * k);
+  for (let f = 0; f < filters; f++)
+    for (let t = 0; t < kh * kw; t++)
+      for (let q = 0; q < channels; q++) {
+        const to = f * k + Math.floor(t / taps) * run + (t % taps) * channels + q;
+        rows[to] = codes[((group * filters + f) * channels + q) * kh * kw + t];
+      }
+  return { rows, k };
+}
+
+/** (o, kh, pairs of taps beside each other), as depthwise.as.ts reads them. */
+function pairsOf({ codes }: Filters, { o, kh, kw, dilationW }: ConvGeometry): Int16Array {
+  const beside = dilationW === 1 ? 2 : 1;
+  const width = Math.ceil(kw / beside) * 2;
+  const pairs = new Int16Array(o * kh * width);
+  for (let row = 0; row < o * kh; row++)
+    for (let j = 0; j < kw; j++) pairs[row * width + (j * 2) / beside] = codes[row * kw + j];
+  return pairs;
+}
+
+/**
+ * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD or with the heap
+ * exhausted.
+ */
+export function prepareConvInt(
+  filters: Filters,
+  g: ConvGeometry,
+  output: ConvOutput,
+  unsigned: boolean,
+): ConvIntLayer | null {
+  if (convIntExports() === null) return null;
+  return onHeap((blocks) => {
+    let [weights, each] = [0, 0];
+    if (isDepthwise(g)) {
+      const pairs = new Uint8Array(pairsOf(filters, g).buffer);
+      weights = blocks.take(Math.max(16, pairs.length));
+      view("uint8", weights, pairs.length).set(pairs);
+    } else
+      for (let group = 0; group < g.groups; group++) {
+        const { rows, k } = runsOf(filters, g, group);
+        const matrix = { n: g.o / g.groups, k, bits: filters.bits, codes: rows };
+        each = panelBytes(matrix);
+        if (group === 0) weights = blocks.take(Math.max(16, each * g.groups));
+        layOut(view("uint8", weights + group * each, each), matrix);
+      }
+    // The codes lose their zero point on the way into the frame.
+    const spec = layOutput(blocks, { ...output, zeroX: 0 } as Output, g.o, false, null);
+    const address = blocks.take(layerWords * 4);
+    const { alpha, beta } = affine({ n: 0, k: 0, ...filters });
+    const frameW = Math.max(0, (g.ow - 1) * g.strideW + (g.kw - 1) * g.dilationW + 1);
+    const words = view("int32", address, layerWords);
+    words.set([0, g.c * g.h * g.w, g.h, g.w, g.c / g.groups, g.groups, g.o / g.groups, frameW]);
+    words.set([g.padTop, g.padLeft, g.strideH, g.strideW, g.kh, g.kw, g.dilationH, g.dilationW], 8);
+    words.set([g.oh, g.ow, output.zeroX ?? 0, unsigned ? 1 : 0, filters.bits, alpha, beta], 16);
+    words.set([weights, each, spec], 23);
+    return { geometry: g, to: output.to, address, output: spec, free: () => blocks.free() };
+  });
+}
+
+// A frame of so many bytes leaves the weights their part of the second level cache.
+const frameBytes = 1 << 17;
+// Weights are widened once for so many windows, and more.
+const manyWindows = 512;
+// As many tasks keep the threads at even work.
+const fewTasks = 8;
+
+/** Rows of windows of an image, and images, that are done at once: a part of an image, or whole ones. */
+function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: number } {
+  const row = (g.ow * g.strideW + g.kw * g.dilationW) * (g.c / g.groups) * 2 * g.strideH;
+  const share = shared ? Math.ceil((g.n * g.oh) / fewTasks) : g.n * g.oh;
+  const fit = Math.max(Math.floor(frameBytes / row), Math.ceil(64 / g.ow));
+  const rows = Math.min(g.oh, share, fit);
+  if (rows < g.oh) return { rows, images: 1 };
+  const images = Math.min(fit, share, Math.ceil(manyWindows / g.ow)) / g.oh;
+  return { rows, images: Math.max(1, Math.floor(images)) };
+}
+
+/**
+ * out = the layer's transform of the windows of x, both at heap addresses; the one scale of x at `scaleX`, if it changes from
+ * call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
+ */
+export function convIntHeap(
+  layer: ConvIntLayer,
+  out: number,
+  x: number,
+  scaleX?: number,
+  code: ConvIntExports | null = convIntExports(),
+): boolean {
+  if (code === null) return false;
+  const { geometry: g, address } = layer;
+  const { n, c, o, groups, oh, ow } = g;
+  const sums = n * o * oh * ow;
+  if (sums === 0) return true;
+  placeOutput(layer.output, { out, step: 0, scaleX, scaleXStep: 0 });
+  view("int32", address, layerWords)[0] = x;
+  const terms = (c / groups) * g.kh * g.kw;
+  if (isDepthwise(g))
+    return inTasks(sums * (0.3 + terms * 0.03), code.depthwiseScratch(address), [code], (job) => {
+      const { depthwise } = job.of(code);
+      const planes = n * c;
+      const share = job.recorded ? Math.ceil(planes / fewTasks / 2) : planes;
+      for (let first = 0; first < planes; first += share) {
+        depthwise(address, first, Math.min(share, planes - first), job.local);
+        job.next();
+      }
+    });
+  const largest = blockOf(g, false);
+  const space = code.denseScratch(address, largest.images, largest.rows);
+  return inTasks(sums * (0.5 + terms * 0.025), space, [code], (job) => {
+    const { dense } = job.of(code);
+    const { rows, images } = blockOf(g, job.recorded);
+    for (let image = 0; image < n; image += images)
+      for (let row = 0; row < oh; row += rows) {
+        dense(address, image, Math.min(images, n - image), row, Math.min(rows, oh - row), job.local);
+        job.next();
+      }
+  });
+}
+
+/** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */
+export function conv2d(
+  out: OutputArray,
+  x: Activations,
+  filters: Filters,
+  g: ConvGeometry,
+  output: ConvOutput,
+  code = convIntExports(),
+): boolean {
+  const layer = prepareConvInt(filters, g, output, x instanceof Uint8Array);
+  if (layer === null) return false;
+  try {
+    return staged((stage) => {
+      const from = stage.input(x, 0, g.n * g.c * g.h * g.w);
+      const to = stage.output(out, 0, g.n * g.o * g.oh * g.ow, true);
+      return from !== 0 && to !== 0 && convIntHeap(layer, to, from, undefined, code);
+    });
+  } finally {
+    layer.free();
+  }
+}
