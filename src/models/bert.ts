@@ -6,9 +6,11 @@ import { withoutDraws } from "../nn/blank.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { checkSizes } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
+import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -74,6 +76,10 @@ export class MaskedLmHead {
 
   forward(x: Tensor): Tensor {
     return this.decoder.forward(this.norm.forward(this.dense.forward(x).gelu()));
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    return packer.sequence(this.dense, gelu, this.norm, this.decoder);
   }
 }
 
@@ -181,6 +187,23 @@ export class Bert {
       throw new OptionError('Bert: has no pooler with a masked-token head, got head "maskedLm"');
     }
     return this.pooler.forward(hidden.select(0, { axis: 1 })).tanh();
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const head = this.maskedLm ?? this.classifier;
+    return {
+      kind: "language",
+      causal: false,
+      context: this.context,
+      token: packer.layer(this.token),
+      position: packer.layer(this.position),
+      segment: packer.layer(this.segment),
+      inputNorm: packer.layer(this.norm),
+      blocks: this.blocks.map((block) => packer.layer(block)),
+      norm: null,
+      pooler: this.pooler && packer.layer(this.pooler),
+      head: head && packer.layer(head),
+    };
   }
 }
 

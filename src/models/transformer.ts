@@ -6,6 +6,7 @@ import { type KeyValueCache, KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
 import type { Linear } from "../nn/linear.ts";
+import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
@@ -173,6 +174,29 @@ export class Transformer {
   /** An empty cache for every block of the decoder. */
   newCache(): KVCache[] {
     return this.decoder.map(() => new KVCache());
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const stack = (
+      blocks: readonly object[],
+      position: "sinusoidal" | null,
+      head: PackedFields | null,
+    ): PackedFields => ({
+      kind: "language",
+      causal: head !== null,
+      context: null,
+      token: packer.layer(this.token),
+      scale: Math.fround(Math.sqrt(this.dim)),
+      position,
+      blocks: blocks.map((block) => packer.layer(block)),
+      norm: null,
+      head,
+    });
+    return {
+      kind: "seq2seq",
+      encoder: stack(this.encoder, this.sourcePositions ? "sinusoidal" : null, null),
+      decoder: stack(this.decoder, "sinusoidal", packer.layer(this.head)),
+    };
   }
 
   private embed(ids: TensorLike, start: number, positions: boolean, rng: Rng | null): Tensor {

@@ -248,4 +248,16 @@ export class TransformerDecoderLayer {
     const z = residual(this, y, this.norm2, (w) => this.crossAttention.forward(w, cross), rng);
     return residual(this, z, this.norm3, (w) => this.mlp.forward(w), rng);
   }
+  toPacked(packer: Packer): PackedFields {
+    return {
+      kind: "block",
+      norm: this.norm,
+      attention: packer.layer(this.attention),
+      crossAttention: packer.layer(this.crossAttention),
+      mlp: packer.layer(this.mlp),
+      norm1: packer.layer(this.norm1),
+      norm2: packer.layer(this.norm2),
+      norm3: packer.layer(this.norm3),
+    };
+  }
 }

@@ -1,8 +1,9 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
-import { convertArray, type DType, isDType, isFloat, newArray } from "../dtype.ts";
+import { convertArray, type DType, type FloatArray, isDType, isFloat, newArray } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
+import { writeSinusoids } from "../packed/positions.ts";
 import type { Rng } from "../random.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -190,11 +191,6 @@ export function sinusoidalPositions(length: number, size: number, options?: Part
   if (!isFloat(settings.dtype))
     throw new DTypeError(`sinusoidalPositions: needs a float dtype, got ${settings.dtype}`);
   const t = empty(shape, settings.dtype);
-  for (let p = 0; p < length; p++) {
-    for (let i = 0; i < size; i++) {
-      const angle = p / 10000 ** ((i - (i % 2)) / size);
-      t.data[p * size + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
-    }
-  }
+  writeSinusoids(t.data as FloatArray, size, 0);
   return finish(t, settings);
 }

@@ -1,14 +1,17 @@
 /** Multi-head attention between packed projections, with a cache of keys and values. */
 
+import type { AttentionMask } from "../../kernels/attention/reference.ts";
 import { attention, permute } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
-import { doubles, giveBack, lasting, room, type Values } from "./values.ts";
+import { doubles, giveBack, type Ids, lasting, room, type Values } from "./values.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {
   length = 0;
+  /** Those of an encoder's states, which are the same at every position. */
+  context: PackedCache | null = null;
   private keys: Float32Array = new Float32Array(0);
   private values: Float32Array = new Float32Array(0);
 
@@ -44,16 +47,21 @@ export class PackedCache {
     giveBack(this.values);
     this.keys = new Float32Array(0);
     this.values = this.keys;
+    this.context?.clear();
   }
 }
 
 export interface PackedAttentionCall {
   /** Hide keys after the query. */
-  readonly causal: boolean;
-  readonly cache: PackedCache | null;
+  readonly causal?: boolean;
+  /** (B, S): 1 at keys that may be read, 0 at those that are hidden. */
+  readonly mask?: Ids | null;
+  /** Where keys and values come from, (B, S, C); default: x itself. A cache keeps those of its first call. */
+  readonly context?: Values | null;
+  readonly cache?: PackedCache | null;
 }
 
-/** Self-attention, (B, T, C) -> (B, T, C); a cache serves one batch. */
+/** Multi-head attention, (B, T, C) -> (B, T, C); a cache serves one batch. */
 export class PackedAttention implements PackedLayer {
   readonly kind = "attention";
   readonly heads: number;
@@ -93,8 +101,11 @@ export class PackedAttention implements PackedLayer {
     }
   }
 
-  /** Throws ShapeError unless x is (B, T, C), with a cache (1, T, C). */
-  forward(x: Values, { causal, cache }: PackedAttentionCall = { causal: false, cache: null }): Values {
+  /** Throws ShapeError unless x is (B, T, C), with a cache (1, T, C), and where context or mask do not fit it. */
+  forward(
+    x: Values,
+    { causal = false, mask = null, context = null, cache = null }: PackedAttentionCall = {},
+  ): Values {
     const { shape } = x;
     if (shape.length !== 3 || (cache && shape[0] !== 1)) {
       throw new ShapeError(`PackedAttention: needs ${cache ? "(1, T, C)" : "(B, T, C)"}, got ${show(shape)}`);
@@ -104,15 +115,33 @@ export class PackedAttention implements PackedLayer {
     const d = this.query.weight.rows / h;
     const offset = cache?.length ?? 0;
     const q = this.rotated(split(this.query.forward(x), h), tq, d, offset);
-    const k = this.rotated(split(this.key.forward(x), hkv), tq, d, offset);
-    const v = split(this.value.forward(x), hkv);
+    const [keys, values, tk] = this.keysAndValues(context ?? x, b, offset, cache, context === null);
     const mixed = room(b * h * tq * d);
     const lse = doubles(b * h * tq);
-    const options = { scale: 1 / Math.sqrt(d), causal, mask: null };
-    const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, tq, d);
-    const tk = cache === null ? tq : cache.length;
+    const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
     attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
     return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
+  }
+
+  /** (B, H, S, D) each, of the positions of `from` after those cached, or with `fixed` instead of them, and S. */
+  private keysAndValues(
+    from: Values,
+    b: number,
+    offset: number,
+    cache: PackedCache | null,
+    grows: boolean,
+  ): readonly [keys: Float32Array, values: Float32Array, count: number] {
+    const { kvHeads: h } = this;
+    const [, t] = from.shape;
+    const d = this.key.weight.rows / h;
+    const none = new Float32Array(0);
+    if (cache && !grows && offset > 0) return [...cache.append(none, none, h, 0, d), offset];
+    if (from.shape.length !== 3 || from.shape[0] !== b) {
+      throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
+    }
+    const k = this.rotated(split(this.key.forward(from), h), t, d, offset);
+    const v = split(this.value.forward(from), h);
+    return cache ? [...cache.append(k, v, h, t, d), cache.length] : [k, v, t];
   }
 
   /** Turns pairs of (…, T, D) by their positions, as the op `rotary` does. */
@@ -137,6 +166,16 @@ export class PackedAttention implements PackedLayer {
     }
     return out;
   }
+}
+
+/** What is added to the scores of hidden keys. */
+function additive({ data, shape }: Ids, b: number, s: number): AttentionMask {
+  if (shape.length !== 2 || shape[0] !== b || shape[1] !== s || data.length !== b * s) {
+    throw new ShapeError(`PackedAttention: a mask must be (${b}, ${s}), got ${show(shape)}`);
+  }
+  const out = room(b * s);
+  for (let i = 0; i < out.length; i++) out[i] = data[i] ? 0 : -Infinity;
+  return { data: out, strides: [s, 0, 0, 1] };
 }
 
 /** (B, T, H·D) -> (B, H, T, D). */

@@ -11,12 +11,17 @@ export {
   PackedSubsample,
 } from "./images.ts";
 export type { PackedInput } from "./input.ts";
-export { PackedLanguage } from "./language.ts";
+export {
+  PackedLanguage,
+  type PackedLanguageCall,
+  PackedSeq2Seq,
+  type PackedSeq2SeqCall,
+} from "./language.ts";
 export type { PackedLayer } from "./layer.ts";
 export { PackedEmbedding, PackedLinear } from "./linear.ts";
-export { type Ids, loadPacked, PackedModel } from "./model.ts";
+export { loadPacked, type PackedCall, PackedModel, type PackedSource } from "./model.ts";
 export { PackedNorm } from "./norm.ts";
 export { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
-export { PackedBlock, PackedFeedForward } from "./transformer.ts";
-export type { Values } from "./values.ts";
+export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
+export type { Ids, Values } from "./values.ts";
 export { type CodedWeight, PackedWeight } from "./weight.ts";

@@ -1,33 +1,71 @@
-/** A packed causal language model. */
+/** Packed models of text: encoders, causal models, and the two together. */
 
-import { plus } from "../../kernels/elementwise/arithmetic.ts";
-import { ShapeError, show } from "../errors.ts";
+import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
+import { OptionError, ShapeError, show } from "../errors.ts";
 import { PackedCache } from "./attention.ts";
-import { combined } from "./elementwise.ts";
+import { activations, combined, mapped } from "./elementwise.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
+import { writeSinusoids } from "./positions.ts";
+import { type PackedStep, stepKinds } from "./sequential.ts";
 import type { PackedBlock } from "./transformer.ts";
-import { room, type Values } from "./values.ts";
+import { type Ids, room, type Values } from "./values.ts";
 
-/** Token and, where learned, position embeddings, causal blocks and a head: ids (B, T) -> logits (B, T, V). */
+export interface PackedLanguageCall {
+  /** (B, T): 1 at positions that may be read, 0 at padding. */
+  readonly mask?: Ids | null;
+  /** The segment of every id, (B, T); default: all of the first. */
+  readonly segments?: Ids | null;
+  /** The states that a decoder attends to, (B, S, C), and (B, S): 1 at those that may be read. */
+  readonly memory?: Values | null;
+  readonly memoryMask?: Ids | null;
+  /** One a block: the ids, (1, T), are then those after the cached ones. */
+  readonly cache?: readonly PackedCache[] | null;
+  /** Give what follows the last position alone. */
+  readonly last?: boolean;
+}
+
+/** What a file of version 1 need not have. */
+const defaults = { causal: true, scale: 1, segment: null, inputNorm: null, pooler: null };
+
+/**
+ * Token embeddings with learned, sinusoidal or no positions and with segments where there are any, blocks and a head: ids
+ * (B, T) -> logits (B, T, V), with a pooler (B, classes), and without a head hidden states (B, T, C).
+ */
 export class PackedLanguage implements PackedLayer {
   readonly kind = "language";
-  readonly context: number;
+  readonly causal: boolean;
+  /** Positions that can be read at once; null for any number. */
+  readonly context: number | null;
   readonly token: PackedEmbedding;
-  readonly position: PackedEmbedding | null;
+  /** What rows of the table are multiplied by. */
+  readonly scale: number;
+  readonly position: PackedEmbedding | "sinusoidal" | null;
+  readonly segment: PackedEmbedding | null;
+  readonly inputNorm: PackedNorm | null;
   readonly blocks: readonly PackedBlock[];
   readonly norm: PackedNorm | null;
-  readonly head: PackedLinear;
+  /** A projection of the first position, before the head. */
+  readonly pooler: PackedLinear | null;
+  readonly head: PackedStep | null;
 
   constructor(fields: Fields) {
-    const read = new FieldReader("language", fields);
-    this.context = read.count("context");
+    const read = new FieldReader("language", { ...defaults, ...fields });
+    this.causal = read.flag("causal");
+    this.context = fields.context === null ? null : read.count("context");
     this.token = read.layer("token", "embedding");
-    this.position = read.optionalLayer("position", "embedding");
+    this.scale = read.number("scale");
+    this.position =
+      fields.position === "sinusoidal"
+        ? "sinusoidal"
+        : read.optionalLayer<PackedEmbedding>("position", "embedding");
+    this.segment = read.optionalLayer("segment", "embedding");
+    this.inputNorm = read.optionalLayer("inputNorm", "norm");
     this.blocks = read.layers("blocks", "block");
     this.norm = read.optionalLayer("norm", "norm");
-    this.head = read.layer("head", "linear");
+    this.pooler = read.optionalLayer("pooler", "linear");
+    this.head = read.optionalLayer("head", ...stepKinds);
   }
 
   newCache(): PackedCache[] {
@@ -35,47 +73,103 @@ export class PackedLanguage implements PackedLayer {
   }
 
   /**
-   * Logits of ids (B, T); with caches (1, T), the positions after those cached. `last` gives those of the last position alone.
-   * Throws ShapeError for another rank, for ids that are not in the table, and beyond the context.
+   * Throws ShapeError for another rank, for ids that are not in the table, for masks and segments of another shape, and beyond
+   * the context.
    */
-  forward(
-    ids: ArrayLike<number>,
-    shape: readonly number[],
-    cache: readonly PackedCache[] | null = null,
-    last = false,
-  ): Values {
-    if (shape.length !== 2 || shape[0] * shape[1] !== ids.length) {
-      throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(shape)} for ${ids.length} ids`);
-    }
-    if (cache && cache.length !== this.blocks.length) {
+  forward(ids: Ids, call: PackedLanguageCall = {}): Values {
+    const { head, pooler } = this;
+    const x = this.encode(ids, call);
+    if (!head) return x;
+    if (pooler) return head.forward(this.pool(x));
+    return head.forward(call.last && x.shape[1] > 1 ? positionOf(x, x.shape[1] - 1) : x);
+  }
+
+  /** tanh of a projection of the first position: hidden states (B, T, C) -> (B, C). */
+  pool(hidden: Values): Values {
+    if (!this.pooler) throw new OptionError("PackedLanguage: has no pooler, got none");
+    const { data, shape } = positionOf(hidden, 0);
+    return mapped(this.pooler.forward({ data, shape: [shape[0], shape[2]] }), activations.tanh);
+  }
+
+  /** The last hidden states (B, T, C), whatever the head; those of all positions. */
+  encode(ids: Ids, { segments = null, cache = null, ...call }: PackedLanguageCall = {}): Values {
+    const { blocks, causal, inputNorm, norm } = this;
+    if (ids.shape.length !== 2)
+      throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
+    if (cache && cache.length !== blocks.length) {
       throw new ShapeError(
-        `PackedLanguage: needs a cache for each of ${this.blocks.length} blocks, got ${cache.length}`,
+        `PackedLanguage: needs a cache for each of ${blocks.length} blocks, got ${cache.length}`,
       );
     }
-    const t = shape[1];
-    const start = cache?.[0]?.length ?? 0;
-    if (start + t > this.context) {
-      throw new ShapeError(
-        `PackedLanguage: the context holds ${this.context} positions, got ${start + t}; shorten the text or clear the cache`,
-      );
-    }
-    let x = this.token.forward(ids, shape);
-    if (this.position) {
-      const places = this.position.forward(Int32Array.from({ length: t }, (_, i) => start + i));
-      x = combined("PackedLanguage", x, places, plus);
-    }
-    this.blocks.forEach((block, i) => {
-      x = block.forward(x, { causal: true, cache: cache?.[i] ?? null });
+    let x = this.embedded(ids, cache?.[0]?.length ?? 0, segments);
+    if (inputNorm) x = inputNorm.forward(x);
+    const { mask, memory, memoryMask } = call;
+    blocks.forEach((block, i) => {
+      x = block.forward(x, { causal, mask, memory, memoryMask, cache: cache?.[i] });
     });
     // All positions, as the unpacked model: a norm of few numbers may take another kernel than one of many.
-    if (this.norm) x = this.norm.forward(x);
-    return this.head.forward(last && t > 1 ? lastPositions(x) : x);
+    return norm ? norm.forward(x) : x;
+  }
+
+  private embedded(ids: Ids, start: number, segments: Ids | null): Values {
+    const { context, token, scale, position, segment } = this;
+    const t = ids.shape[1];
+    if (context !== null && start + t > context) {
+      throw new ShapeError(
+        `PackedLanguage: the context holds ${context} positions, got ${start + t}; shorten the text or clear the cache`,
+      );
+    }
+    const add = (y: Values): Values => combined("PackedLanguage", x, y, plus);
+    let x = token.forward(ids);
+    if (scale !== 1) x = combined("PackedLanguage", x, { data: Float32Array.of(scale), shape: [1] }, times);
+    if (position === "sinusoidal") {
+      const c = x.shape[2];
+      const places = { data: room(t * c), shape: [t, c] };
+      writeSinusoids(places.data, c, start);
+      x = add(places);
+    } else if (position) {
+      const places = Int32Array.from({ length: t }, (_, i) => start + i);
+      x = add(position.forward({ data: places, shape: [t] }));
+    }
+    if (segments && (!segment || segments.shape.join() !== ids.shape.join())) {
+      throw new ShapeError(
+        `PackedLanguage: ${segment ? "segments must have the shape of the ids" : "the model has no segments"}, got ${show(segments.shape)} for ${show(ids.shape)}`,
+      );
+    }
+    return segment ? add(segment.forward(segments ?? { data: [0], shape: [1] })) : x;
   }
 }
 
-/** (B, T, C) -> (B, 1, C). */
-function lastPositions({ data, shape: [b, t, c] }: Values): Values {
+/** Position `at` of (B, T, C), (B, 1, C). */
+function positionOf({ data, shape: [b, t, c] }: Values, at: number): Values {
   const out = room(b * c);
-  for (let i = 0; i < b; i++) out.set(data.subarray((i * t + t - 1) * c, (i + 1) * t * c), i * c);
+  for (let i = 0; i < b; i++) out.set(data.subarray((i * t + at) * c, (i * t + at + 1) * c), i * c);
   return { data: out, shape: [b, 1, c] };
+}
+
+export interface PackedSeq2SeqCall {
+  /** Ids (B, T) of the target. */
+  readonly target?: Ids | null;
+  /** (B, S): 1 at positions of the source that may be read, 0 at padding. */
+  readonly sourceMask?: Ids | null;
+}
+
+/** An encoder, and a decoder that attends to its states. */
+export class PackedSeq2Seq implements PackedLayer {
+  readonly kind = "seq2seq";
+  readonly encoder: PackedLanguage;
+  readonly decoder: PackedLanguage;
+
+  constructor(fields: Fields) {
+    const read = new FieldReader("seq2seq", fields);
+    this.encoder = read.layer("encoder", "language");
+    this.decoder = read.layer("decoder", "language");
+  }
+
+  /** Logits (B, T, V) of what follows each target position, for a source (B, S). Throws OptionError without a target. */
+  forward(source: Ids, { target = null, sourceMask = null }: PackedSeq2SeqCall = {}): Values {
+    if (!target) throw new OptionError("PackedSeq2Seq: needs target ids, got none");
+    const memory = this.encoder.forward(source, { mask: sourceMask });
+    return this.decoder.forward(target, { memory, memoryMask: sourceMask });
+  }
 }

@@ -80,7 +80,7 @@ export class FieldReader {
   }
 
   optionalLayer<T extends PackedLayer>(name: string, ...kinds: string[]): T | null {
-    return this.fields[name] === null ? null : this.layer<T>(name, ...kinds);
+    return (this.fields[name] ?? null) === null ? null : this.layer<T>(name, ...kinds);
   }
 }
 

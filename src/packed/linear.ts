@@ -3,7 +3,7 @@ import { sizeOf } from "../shape.ts";
 import { checkInput, type PackedInput } from "./input.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import { Product } from "./product.ts";
-import { room, type Values } from "./values.ts";
+import { type Ids, room, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 export interface LinearFields {
@@ -54,8 +54,11 @@ export class PackedEmbedding implements PackedLayer {
   }
 
   /** (…) ids -> (…, C). Throws ShapeError for an id that is not in the table. */
-  forward(ids: ArrayLike<number>, shape: readonly number[] = [ids.length]): Values {
+  forward({ data: ids, shape }: Ids): Values {
     const { rows, columns } = this.weight;
+    if (ids.length !== sizeOf(shape)) {
+      throw new ShapeError(`PackedEmbedding: ids must fill ${show(shape)}, got ${ids.length}`);
+    }
     const data = room(ids.length * columns);
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i];

@@ -1,6 +1,6 @@
 /** PackedModel: a model for inference alone. */
 
-import { FormatError, isPlainObject, OptionError, ShapeError, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import {
   type GenerateOptions,
   generateFrom,
@@ -8,17 +8,22 @@ import {
   type StreamOptions,
   streamFrom,
 } from "../generation.ts";
-import { PackedAttention } from "./attention.ts";
+import { PackedAttention, type PackedAttentionCall } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { readPacked, writePacked } from "./file.ts";
 import { PackedBatchNorm, PackedBranch, PackedGroupNorm, PackedPReLU, PackedSubsample } from "./images.ts";
-import { PackedLanguage } from "./language.ts";
+import {
+  PackedLanguage,
+  type PackedLanguageCall,
+  PackedSeq2Seq,
+  type PackedSeq2SeqCall,
+} from "./language.ts";
 import type { Fields, PackedLayer } from "./layer.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
-import { PackedBlock, PackedFeedForward } from "./transformer.ts";
-import { checkValues, copied, inArena, inRoom, type Values } from "./values.ts";
+import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
+import { checkValues, copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
@@ -38,7 +43,27 @@ const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   branch: PackedBranch,
   sequential: PackedSequential,
   language: PackedLanguage,
+  seq2seq: PackedSeq2Seq,
 };
+
+/** What a model can be told beside its input, by the names of the model that was packed. */
+export interface PackedCall
+  extends Omit<PackedAttentionCall & PackedBlockCall & PackedSeq2SeqCall, "cache">,
+    Pick<PackedLanguageCall, "segments"> {}
+
+/** What is told, by kind. */
+const calls: Readonly<Record<string, Partial<PackedCall>>> = {
+  attention: { causal: false, mask: null, context: null },
+  block: { causal: undefined, mask: null, memory: null, memoryMask: null },
+  language: { mask: null, segments: null },
+  seq2seq: { target: null, sourceMask: null },
+};
+
+/** What a model with an encoder generates from: ids (1, S), and (1, S): 1 where they may be read. */
+export interface PackedSource {
+  readonly source?: Ids | null;
+  readonly sourceMask?: Ids | null;
+}
 
 /** Makes layers of their fields, those below first. */
 function assemble(value: unknown): unknown {
@@ -81,36 +106,46 @@ export class PackedModel {
   }
 
   /**
-   * Runs the model on float32 values, or on ids: for a language model ids (B, T) give logits (B, T, V). Throws ShapeError for
-   * shapes that do not fit, BitgradError for numbers that are not finite.
+   * Runs the model on float32 values, or on ids (B, T) for models of text, whose result is as of the model that was packed. Takes
+   * what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit, BitgradError for numbers that are not
+   * finite, OptionError for what this model cannot be told.
    */
-  forward(x: Values | Ids): Values {
-    const { root } = this;
-    if (root instanceof PackedLanguage || root instanceof PackedEmbedding) {
-      const { data, shape } = (x ?? {}) as Ids;
-      if (!Array.isArray(shape) || typeof data?.length !== "number") {
-        throw new ShapeError(`forward: needs ids as { data, shape }, got ${show(x)}`);
-      }
-      return inArena(() => root.forward(data, shape), copied);
-    }
-    const given = checkValues("forward", x as Values);
-    return inArena(() => (root as PackedStep).forward(inRoom(given)), copied);
+  forward(x: Values | Ids, options?: Partial<PackedCall>): Values {
+    const root = this.root as PackedStep;
+    const call: Partial<PackedCall> = readOptions<object>("forward", options, calls[root.kind] ?? {});
+    for (const name of ["mask", "memoryMask", "segments", "sourceMask", "target"] as const)
+      if (call[name]) checkValues(`forward: ${name}`, call[name], true);
+    for (const name of ["context", "memory"] as const)
+      if (call[name]) checkValues(`forward: ${name}`, call[name]);
+    const ids = takesIds(root);
+    checkValues("forward", x, ids);
+    const brought = (values?: Values | null) => values && inRoom(values);
+    const run = (): Values => {
+      const told = { ...call, context: brought(call.context), memory: brought(call.memory) };
+      return root.forward(ids ? (x as Values) : inRoom(x as Values), told);
+    };
+    return inArena(run, copied);
   }
 
-  /** The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values. Throws OptionError for other models. */
+  /**
+   * The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values; those of a target that begins with
+   * the prompt, where the model reads a source. Throws OptionError for other models, and without a source there.
+   */
   stream(
     prompt: ArrayLike<number>,
-    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens"> & PackedSource,
   ): Generator<number, void, undefined> {
-    return streamFrom(this.reader(), prompt, options);
+    const { source, sourceMask, ...rest } = { ...options };
+    return streamFrom(this.reader({ source, sourceMask }), prompt, rest);
   }
 
   /** The tokens after the prompt, all at once. */
   generate(
     prompt: ArrayLike<number>,
-    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): number[] {
-    return generateFrom(this.reader(), prompt, options);
+    const { source, sourceMask, ...rest } = { ...options };
+    return generateFrom(this.reader({ source, sourceMask }), prompt, rest);
   }
 
   /** The file of this model, which `loadPacked` reads: docs/formats.md. */
@@ -118,24 +153,48 @@ export class PackedModel {
     return writePacked(this.root);
   }
 
-  private reader(): Reader {
+  private reader({ source = null, sourceMask = null }: PackedSource): Reader {
     const { root } = this;
-    if (!(root instanceof PackedLanguage)) {
-      throw new OptionError(`generate: needs a language model, got ${show(root.kind)}`);
+    const model = root instanceof PackedSeq2Seq ? root.decoder : root;
+    const isText = model instanceof PackedLanguage;
+    if (!isText || !model.causal) {
+      throw new OptionError(
+        `generate: needs a ${isText ? "causal " : ""}language model, got ${show(root.kind)}`,
+      );
     }
-    const caches = root.newCache();
+    if ((model !== root) !== (source !== null)) {
+      throw new OptionError(
+        `generate: a source goes with an encoder, got ${source ? "one" : "none"} for ${show(root.kind)}`,
+      );
+    }
+    const memory =
+      root instanceof PackedSeq2Seq && source
+        ? inArena(
+            () => root.encoder.forward(checkValues("generate", source, true), { mask: sourceMask }),
+            copied,
+          )
+        : null;
+    const caches = model.newCache();
+    const call = { cache: caches, last: true, memory, memoryMask: sourceMask };
     return {
-      context: root.context,
+      context: model.context ?? Infinity,
       get length() {
         return caches[0]?.length ?? 0;
       },
-      read: (ids) => inArena(() => root.forward(ids, [1, ids.length], caches, true), copied).data,
+      read: (ids) => inArena(() => model.forward({ data: ids, shape: [1, ids.length] }, call), copied).data,
       clear() {
         for (const cache of caches) cache.clear();
       },
     };
   }
 }
+
+/** Whether a layer reads ids: a model of text, a table, or a sequence that begins with one. */
+const takesIds = (layer: PackedLayer | undefined): boolean =>
+  layer instanceof PackedLanguage ||
+  layer instanceof PackedSeq2Seq ||
+  layer instanceof PackedEmbedding ||
+  (layer instanceof PackedSequential && takesIds(layer.steps[0]));
 
 /** Calls `visit` once for every object that is part of a layer. */
 function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {
@@ -144,12 +203,6 @@ function walk(value: unknown, visit: (item: object) => void, seen = new Set<obje
   visit(value);
   if (value instanceof PackedWeight || ArrayBuffer.isView(value)) return;
   for (const [name, child] of Object.entries(value)) if (!name.startsWith("_")) walk(child, visit, seen);
-}
-
-/** Integers with a shape. */
-export interface Ids {
-  readonly data: ArrayLike<number>;
-  readonly shape: readonly number[];
 }
 
 /**

@@ -9,7 +9,7 @@ import { reshaped, room, type Values } from "./values.ts";
 
 /** A layer that takes one array and gives one. */
 export interface PackedStep extends PackedLayer {
-  forward(x: Values): Values;
+  forward(x: Values, call?: object): Values;
 }
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
@@ -56,6 +56,7 @@ export class PackedSequential implements PackedStep {
 
 /** The kinds of layers that are steps. */
 export const stepKinds: readonly string[] = [
+  "embedding",
   "linear",
   "conv1d",
   "conv2d",

@@ -1,12 +1,13 @@
 /** The blocks of Transformers from packed layers. */
 
 import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import type { PackedAttention, PackedAttentionCall } from "./attention.ts";
+import { OptionError } from "../errors.ts";
+import { type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
-import type { Values } from "./values.ts";
+import type { Ids, Values } from "./values.ts";
 
 /** down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)). */
 export class PackedFeedForward implements PackedLayer {
@@ -34,27 +35,50 @@ export class PackedFeedForward implements PackedLayer {
   }
 }
 
-/** Self-attention and a position-wise network, each with a residual sum and a normalisation. */
+export interface PackedBlockCall extends Omit<PackedAttentionCall, "context"> {
+  /** What a decoder's block attends to, (B, S, C), and (B, S): 1 where that may be read. */
+  readonly memory?: Values | null;
+  readonly memoryMask?: Ids | null;
+}
+
+/**
+ * Self-attention, in a decoder attention to an encoder's states, and a position-wise network, each with a residual sum and a
+ * normalisation.
+ */
 export class PackedBlock implements PackedLayer {
   readonly kind = "block";
   readonly norm: "pre" | "post";
   readonly attention: PackedAttention;
+  readonly crossAttention: PackedAttention | null;
   readonly mlp: PackedFeedForward;
   readonly norm1: PackedNorm;
   readonly norm2: PackedNorm;
+  /** Of the position-wise network, where norm2 is that of the attention to the encoder. */
+  readonly norm3: PackedNorm | null;
 
   constructor(fields: Fields) {
     const read = new FieldReader("block", fields);
     this.norm = read.choice("norm", ["pre", "post"]);
     this.attention = read.layer("attention", "attention");
+    this.crossAttention = read.optionalLayer("crossAttention", "attention");
     this.mlp = read.layer("mlp", "feedForward");
     this.norm1 = read.layer("norm1", "norm");
     this.norm2 = read.layer("norm2", "norm");
+    this.norm3 = this.crossAttention ? read.layer<PackedNorm>("norm3", "norm") : null;
   }
 
-  forward(x: Values, call: PackedAttentionCall = { causal: false, cache: null }): Values {
-    const y = this.residual(x, this.norm1, (z) => this.attention.forward(z, call));
-    return this.residual(y, this.norm2, (z) => this.mlp.forward(z));
+  /** Causal unless told otherwise where it is a decoder's. Throws OptionError for a decoder's block without memory. */
+  forward(x: Values, { memory = null, memoryMask = null, ...call }: PackedBlockCall = {}): Values {
+    const { crossAttention: cross, norm1, norm2, norm3 } = this;
+    const { causal = cross !== null, mask, cache = null } = call;
+    let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
+    if (cross) {
+      if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");
+      if (cache) cache.context ??= new PackedCache();
+      const there = { mask: memoryMask, context: memory, cache: cache?.context };
+      y = this.residual(y, norm2, (z) => cross.forward(z, there));
+    }
+    return this.residual(y, norm3 ?? norm2, (z) => this.mlp.forward(z));
   }
 
   private residual(x: Values, norm: PackedNorm, sublayer: (x: Values) => Values): Values {

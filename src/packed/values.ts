@@ -22,6 +22,12 @@ export interface Values {
   readonly shape: readonly number[];
 }
 
+/** Integers, or flags of 0 and 1, with a shape. */
+export interface Ids {
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly number[];
+}
+
 /** The blocks of the run that is going on, or null. */
 const arena = shared("packed.arena", () => ({ blocks: null as number[] | null }));
 
@@ -85,17 +91,19 @@ export const copied = ({ data, shape }: Values): Values => ({ data: data.slice()
 /** Values of another shape over the same numbers. */
 export const reshaped = ({ data }: Values, shape: readonly number[]): Values => ({ data, shape });
 
-/** Throws ShapeError unless there are as many numbers as the shape says. */
-export function checkValues(op: string, values: Values): Values {
+/** Throws ShapeError unless there are as many numbers as the shape says, of float32 unless they are ids. */
+export function checkValues<V extends Values | Ids>(op: string, values: V, ids = false): V {
   const { data, shape } = values ?? {};
   const fits =
-    data instanceof Float32Array &&
+    (ids ? typeof data?.length === "number" : data instanceof Float32Array) &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);
-  if (!fits)
+  if (!fits) {
+    const kind = ids ? "ids" : "float32";
     throw new ShapeError(
-      `${op}: needs { data, shape } of float32, got ${show(shape)} with ${show(data?.length)} numbers`,
+      `${op}: needs { data, shape } of ${kind}, got ${show(shape)} with ${show(data?.length)} numbers`,
     );
+  }
   return values;
 }

@@ -145,7 +145,10 @@ it("decoding with a cache is bitwise that of the frozen model, on SIMD kernels t
     for (const ids of [[1, 2, 3], [4], [5], [6, 7], [8]]) {
       const given = tensor([ids], { dtype: "int32" });
       const want = noGrad(() => scope(() => model.forward(given, { cache: caches })));
-      const got = inArena(() => root.forward(ids, [1, ids.length], own, true), copied);
+      const got = inArena(
+        () => root.forward({ data: ids, shape: [1, ids.length] }, { cache: own, last: true }),
+        copied,
+      );
       const last = bits(want).slice(-60);
       expect(bits(got)).toEqual(last);
     }

@@ -1,0 +1,369 @@
+import { noGrad, Rng, scope, type Tensor, tensor, useBackend } from "bitgrad";
+import { Bert, Gpt, Transformer } from "bitgrad/models";
+import {
+  Embedding,
+  init,
+  Linear,
+  MultiHeadAttention,
+  Sequential,
+  TransformerDecoderLayer,
+  TransformerEncoderLayer,
+} from "bitgrad/nn";
+import { type PackedLanguage, PackedModel, type PackedSeq2Seq } from "bitgrad/packed";
+import {
+  binarySigns,
+  freeze,
+  int4Dynamic,
+  int8Dynamic,
+  int8WeightOnly,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  ternaryDynamic,
+} from "bitgrad/quant";
+import { afterEach, describe, expect, it } from "vitest";
+import { bits, random, twins, values } from "./twins.ts";
+
+const configs: [name: string, config: QuantConfig][] = [
+  ["int8 × int8", int8Dynamic()],
+  ["int4 in groups × int8", int4Dynamic({ group: 16 })],
+  ["ternary × int8", ternaryDynamic()],
+  ["1 bit × 1 bit", binarySigns()],
+];
+
+const run = <T>(fn: () => T): T => noGrad(() => scope(fn));
+const int = (rows: number[][]): Tensor => tensor(rows, { dtype: "int32" });
+const ids = (x: Tensor) => ({ data: x.data as Int32Array, shape: x.shape });
+/** Ids below 30 in (b, t), other ones for every seed. */
+const text = (b: number, t: number, seed = 1): Tensor =>
+  int(
+    Array.from({ length: b }, (_, i) => Array.from({ length: t }, (_, j) => ((i + seed) * 7 + j * 11) % 30)),
+  );
+/** (b, t) with the first row whole and the others cut. */
+const cut = (b: number, t: number) => {
+  const rows = Array.from({ length: b }, (_, i) =>
+    Array.from({ length: t }, (_, j) => i === 0 || j < t - 2 * i),
+  );
+  const data = rows.flat().map(Number);
+  return { float: tensor(rows), packed: { data, shape: [b, t] } };
+};
+
+const bert = (head: "none" | "maskedLm" | "classifier", dim = 32) =>
+  new Bert({
+    vocabulary: 30,
+    context: 24,
+    segments: 3,
+    dim,
+    layers: 2,
+    heads: 4,
+    head,
+    classes: 5,
+    initStd: 0.2,
+    rng: new Rng(3),
+  });
+/** With weights so wide that the source matters, and states leave the tokens they came from, which the tied head would repeat. */
+function transformer(sourcePositions = true): Transformer {
+  const rng = new Rng(5);
+  const model = new Transformer({ vocabulary: 30, dim: 32, layers: 2, heads: 4, sourcePositions, rng });
+  for (const { mlp, crossAttention } of model.decoder) {
+    for (const { weight } of [mlp.up, mlp.down]) init.normal(weight, { std: 0.3, rng });
+    for (const { weight } of [crossAttention.query, crossAttention.key]) init.normal(weight, { rng });
+  }
+  return model;
+}
+
+afterEach(() => useBackend("simd"));
+
+describe.each(["simd", "reference"] as const)(
+  "on %s kernels the packed twin is bitwise the frozen one",
+  (backend) => {
+    describe.each(configs)("%s", (_, config) => {
+      it.each(["none", "maskedLm", "classifier"] as const)(
+        "a Bert, head %s, with masks and segments",
+        async (head) => {
+          useBackend(backend);
+          const x = text(3, 12);
+          const { model, packed } = await twins(bert(head), config, x);
+          const mask = cut(3, 12);
+          const segments = int(
+            Array.from({ length: 3 }, (_, i) => Array.from({ length: 12 }, (_, j) => (i + j) % 3)),
+          );
+          const want = run(() => model.forward(x, { mask: mask.float, segments }));
+          const got = packed.forward(ids(x), { mask: mask.packed, segments: ids(segments) });
+          expect(got.shape).toEqual(want.shape);
+          expect(bits(got)).toEqual(bits(want));
+          expect(bits(packed.forward(ids(x)))).toEqual(bits(run(() => model.forward(x))));
+          expect(bits(packed.forward(ids(x)))).not.toEqual(bits(want));
+        },
+      );
+
+      it("a Transformer, with a mask of the source", async () => {
+        useBackend(backend);
+        const [source, target] = [text(2, 9), text(2, 7, 5)];
+        const { model, packed } = await twins(transformer(), config, source);
+        const mask = cut(2, 9);
+        const want = run(() => model.forward(source, target, { sourceMask: mask.float }));
+        const got = packed.forward(ids(source), { target: ids(target), sourceMask: mask.packed });
+        expect(got.shape).toEqual([2, 7, 30]);
+        expect(bits(got)).toEqual(bits(want));
+        const open = packed.forward(ids(source), { target: ids(target) });
+        expect(bits(open)).toEqual(bits(run(() => model.forward(source, target))));
+        expect(bits(open)).not.toEqual(bits(got));
+      });
+
+      it("layers by themselves, with what they can be told", async () => {
+        useBackend(backend);
+        const [x, memory] = [random([2, 6, 32]), random([2, 9, 32], 9)];
+        const [mask, memoryMask] = [cut(2, 6), cut(2, 9)];
+        const own = (m: { float: Tensor }) => m.float.reshape([2, 1, 1, -1]);
+        const layer = <M extends object>(model: M) => twins(model, config, x);
+        const attention = await layer(new MultiHeadAttention(32, 4, { rng: new Rng(1) }));
+        expect(
+          bits(attention.packed.forward(values(x), { context: values(memory), mask: memoryMask.packed })),
+        ).toEqual(bits(run(() => attention.model.forward(x, { context: memory, mask: own(memoryMask) }))));
+        expect(bits(attention.packed.forward(values(x), { causal: true }))).toEqual(
+          bits(run(() => attention.model.forward(x, { causal: true }))),
+        );
+        const encoder = await layer(new TransformerEncoderLayer(32, 4, 48, { rng: new Rng(2) }));
+        expect(bits(encoder.packed.forward(values(x), { mask: mask.packed }))).toEqual(
+          bits(run(() => encoder.model.forward(x, { mask: own(mask) }))),
+        );
+        const decoder = await layer(new TransformerDecoderLayer(32, 4, 48, { norm: "pre", rng: new Rng(3) }));
+        const told = { mask: mask.packed, memory: values(memory), memoryMask: memoryMask.packed };
+        const wanted = { mask: own(mask), memoryMask: own(memoryMask) };
+        for (const causal of [true, false])
+          expect(bits(decoder.packed.forward(values(x), { ...told, causal }))).toEqual(
+            bits(run(() => decoder.model.forward(x, memory, { ...wanted, causal }))),
+          );
+        expect(bits(decoder.packed.forward(values(x), told))).toEqual(
+          bits(run(() => decoder.model.forward(x, memory, wanted))),
+        );
+        const table = await layer(
+          new Sequential(new Embedding(30, 32, { rng: new Rng(1) }), new Linear(32, 3)),
+        );
+        const words = text(2, 5);
+        expect(bits(table.packed.forward(ids(words)))).toEqual(bits(run(() => table.model.forward(words))));
+      });
+    });
+  },
+);
+
+/** What the frozen model gives when it takes the likeliest token every time. */
+function greedy(
+  model: Transformer,
+  source: Tensor,
+  sourceMask: Tensor | null,
+  start: number,
+  count: number,
+): number[] {
+  return run(() => {
+    const memory = model.encode(source, { mask: sourceMask });
+    const cache = model.newCache();
+    const made: number[] = [];
+    for (let id = start; made.length < count; made.push(id)) {
+      const logits = model.decode(int([[id]]), memory, { memoryMask: sourceMask, cache });
+      id = logits.argmax({ axis: -1 }).item();
+    }
+    return made;
+  });
+}
+
+it("a packed Transformer generates the target that the frozen one does, with caches of both attentions", async () => {
+  for (const backend of ["simd", "reference"] as const) {
+    useBackend(backend);
+    for (const positions of [true, false]) {
+      const source = text(1, 9);
+      const { model, packed } = await twins(transformer(positions), int8Dynamic(), source);
+      const mask = tensor([[true, true, true, true, true, true, false, true, false]]);
+      const sourceMask = { data: mask.data, shape: [1, 9] };
+      const options = { maxTokens: 12, temperature: 0, source: ids(source) };
+      const want = greedy(model, source, null, 2, 12);
+      expect(packed.generate([2], options)).toEqual(want);
+      expect([...packed.stream([2], options)]).toEqual(want);
+      const masked = greedy(model, source, mask, 2, 12);
+      expect(packed.generate([2], { ...options, sourceMask })).toEqual(masked);
+      expect(new Set(want).size).toBeGreaterThan(2);
+      expect(masked).not.toEqual(want);
+    }
+  }
+});
+
+it("decoding step by step is bitwise that of the frozen model, and reads the source's keys once", async () => {
+  const source = text(1, 9);
+  const { model, fresh } = await twins(transformer(), int8Dynamic(), source);
+  const { encoder, decoder } = fresh.root as PackedSeq2Seq;
+  const memory = run(() => model.encode(source).data.slice());
+  const encoded = encoder.forward(ids(source));
+  expect(bits(encoded)).toEqual(bits({ data: memory }));
+  const [own, cache] = [model.newCache(), decoder.newCache()];
+  for (const step of [[2, 5], [7], [1, 1, 4], [9]]) {
+    const want = run(() => model.decode(int([step]), tensor(memory, { shape: [1, 9, 32] }), { cache: own }));
+    const got = decoder.forward({ data: step, shape: [1, step.length] }, { memory: encoded, cache });
+    expect(bits(got)).toEqual(bits(want));
+  }
+  expect(cache.map(({ length, context }) => [length, context?.length])).toEqual([
+    [7, 9],
+    [7, 9],
+  ]);
+  for (const each of cache) each.clear();
+  expect(cache.map(({ length, context }) => [length, context?.length])).toEqual([
+    [0, 0],
+    [0, 0],
+  ]);
+});
+
+it("a Bert without a head gives hidden states, and pools them", async () => {
+  const x = text(2, 8);
+  const { model, fresh } = await twins(bert("none", 64), int8Dynamic(), x);
+  const root = fresh.root as PackedLanguage;
+  const want = run(() => model.pool(model.encode(x)).data.slice());
+  expect(bits(root.pool(root.encode(ids(x))))).toEqual(bits({ data: want }));
+});
+
+it("weights alone that are quantized give logits near those of the frozen model", async () => {
+  const x = text(2, 8);
+  for (const make of [() => bert("classifier"), transformer]) {
+    const { model, packed } = await twins(make() as Bert, int8WeightOnly(), x);
+    const [want, got] =
+      model instanceof Bert
+        ? [run(() => model.forward(x)), packed.forward(ids(x))]
+        : [run(() => (model as Transformer).forward(x, x)), packed.forward(ids(x), { target: ids(x) })];
+    const wanted = Array.from(want.data);
+    const most = Math.max(...wanted.map(Math.abs));
+    got.data.forEach((v, i) => {
+      expect(Math.abs(v - wanted[i])).toBeLessThanOrEqual(1e-4 * most);
+    });
+  }
+});
+
+it("models that share a table store it once, and files come back the same", async () => {
+  const { fresh } = await twins(transformer(), int8Dynamic(), text(1, 2));
+  const back = new PackedModel(fresh.root);
+  const { encoder, decoder } = back.root as PackedSeq2Seq;
+  expect(encoder.token.weight).toBe(decoder.token.weight);
+  const { loadPacked } = await import("bitgrad/packed");
+  expect(loadPacked(fresh.toBytes()).toBytes()).toEqual(fresh.toBytes());
+});
+
+describe("mistakes", () => {
+  const packed = (model: object) => pack(freeze(prepare(model, plan({ default: int8Dynamic() }))));
+  const flags = (...shape: number[]) => ({ data: Array(shape.reduce((a, b) => a * b, 1)).fill(1), shape });
+  const words = ids(text(2, 8));
+  const encoder = packed(bert("classifier"));
+  const both = packed(transformer());
+  const block = packed(new TransformerDecoderLayer(16, 2, 16));
+  const x = { data: new Float32Array(2 * 3 * 16), shape: [2, 3, 16] };
+
+  it.each<[name: string, code: string, fn: () => unknown, message: RegExp]>([
+    [
+      "a mask of another length",
+      "SHAPE",
+      () => encoder.forward(words, { mask: flags(2, 7) }),
+      /a mask must be \(2, 8\), got \(2, 7\)/,
+    ],
+    [
+      "a mask that is none",
+      "SHAPE",
+      () => encoder.forward(words, { mask: 7 as never }),
+      /forward: mask: needs { data, shape } of ids/,
+    ],
+    [
+      "segments of another shape",
+      "SHAPE",
+      () => encoder.forward(words, { segments: flags(1, 8) }),
+      /segments must have the shape of the ids, got \(1, 8\) for \(2, 8\)/,
+    ],
+    [
+      "a segment that is not there",
+      "SHAPE",
+      () => encoder.forward(words, { segments: { data: Array(16).fill(3), shape: [2, 8] } }),
+      /ids lie in 0 … 2, got 3/,
+    ],
+    [
+      "segments where there are none",
+      "SHAPE",
+      () =>
+        packed(new Gpt({ vocabulary: 30, context: 8, dim: 16, layers: 1, heads: 2 })).forward(words, {
+          segments: flags(2, 8),
+        }),
+      /the model has no segments/,
+    ],
+    [
+      "an option of another model",
+      "BITGRAD",
+      () => encoder.forward(words, { target: words }),
+      /forward: unknown option, got "target"; known options are mask, segments/,
+    ],
+    [
+      "an option of a layer without any",
+      "BITGRAD",
+      () => packed(new Linear(4, 4)).forward(x, { mask: words }),
+      /it takes none/,
+    ],
+    ["no target", "BITGRAD", () => both.forward(words), /PackedSeq2Seq: needs target ids, got none/],
+    [
+      "a target of another batch",
+      "SHAPE",
+      () => both.forward(words, { target: flags(3, 2) }),
+      /the context must be \(3, S, C\), got \(2, 8, 32\)/,
+    ],
+    [
+      "ids that are not there",
+      "SHAPE",
+      () => both.forward(words, { target: { data: [30], shape: [1, 1] } }),
+      /ids lie in 0 … 29, got 30/,
+    ],
+    [
+      "ids in one row",
+      "SHAPE",
+      () => both.forward({ data: [1], shape: [1] }, { target: words }),
+      /ids must be \(B, T\), got \(1\)/,
+    ],
+    [
+      "a source's mask of another length",
+      "SHAPE",
+      () => both.forward(words, { target: words, sourceMask: flags(2, 9) }),
+      /a mask must be \(2, 8\), got \(2, 9\)/,
+    ],
+    [
+      "a decoder without memory",
+      "BITGRAD",
+      () => block.forward(x),
+      /PackedBlock: a decoder needs memory, got none/,
+    ],
+    [
+      "memory without a shape",
+      "SHAPE",
+      () => block.forward(x, { memory: [1] as never }),
+      /forward: memory: needs { data, shape } of float32/,
+    ],
+    [
+      "generation by an encoder",
+      "BITGRAD",
+      () => encoder.generate([1], { maxTokens: 1 }),
+      /needs a causal language model/,
+    ],
+    [
+      "generation without a source",
+      "BITGRAD",
+      () => both.generate([1], { maxTokens: 1 }),
+      /a source goes with an encoder, got none for "seq2seq"/,
+    ],
+    [
+      "generation of two at once",
+      "SHAPE",
+      () => both.generate([1], { maxTokens: 1, source: words }),
+      /the context must be \(1, S, C\), got \(2, 8, 32\)/,
+    ],
+    [
+      "pooling after a masked-token head",
+      "BITGRAD",
+      () => (packed(bert("maskedLm")).root as PackedLanguage).pool(x),
+      /has no pooler/,
+    ],
+  ])("%s", (_, code, fn, message) => {
+    expect(fn).toThrow(message);
+    expect(fn).toThrow(expect.objectContaining(code === "BITGRAD" ? {} : { code }));
+  });
+});
