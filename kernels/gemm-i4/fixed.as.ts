@@ -71,7 +71,7 @@ function runValue(h: v128, l: v128, beta: v128, run: usize): v128 {
   );
 }
 
-/** to (8 floats) = the row · 4-bit codes as they lie. `beta`, `scale`: of the panel's rows, with the bytes between groups. */
+/** to (8 floats) = the row · 4-bit codes as they lie. `beta`, `scale`: of the panel's rows in every group, `betaStep` 0 where all have one beta. */
 export function fixed4(
   to: usize,
   x: usize,
@@ -82,7 +82,6 @@ export function fixed4(
   beta: usize,
   betaStep: i32,
   scale: usize,
-  scaleStep: i32,
 ): void {
   const mask = i16x8.splat(15);
   let run = x + quads * 16;
@@ -125,7 +124,7 @@ export function fixed4(
     out0 = f32x4.add(out0, f32x4.mul(sum0, v128.load(scale)));
     out1 = f32x4.add(out1, f32x4.mul(sum1, v128.load(scale, 16)));
     beta += betaStep;
-    scale += scaleStep;
+    scale += 32;
   }
   v128.store(to, out0);
   v128.store(to, out1, 16);
@@ -147,7 +146,6 @@ export function fixedSpread(
   beta: usize,
   betaStep: i32,
   scale: usize,
-  scaleStep: i32,
 ): void {
   const factor = i32x4.splat(alpha);
   let run = x + quads * 16;
@@ -195,7 +193,7 @@ export function fixedSpread(
     out0 = f32x4.add(out0, f32x4.mul(sum0, v128.load(scale)));
     out1 = f32x4.add(out1, f32x4.mul(sum1, v128.load(scale, 16)));
     beta += betaStep;
-    scale += scaleStep;
+    scale += 32;
   }
   v128.store(to, out0);
   v128.store(to, out1, 16);

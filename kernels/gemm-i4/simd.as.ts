@@ -3,11 +3,10 @@
  * contract and simd.ts writes the words of a layer:
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
- *     8 weights   9 alpha   10 beta, eight of it   11 betas (groups, n) or 0   12 scale (groups, n)   13 bias, or 0
- *     14 out   15 scratch
+ *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out   15 scratch
  *
- * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale. Arrays over n are padded to
- * a multiple of 8. Few rows go one by one, by integers where they can; more rows meet panels of weights that are made floats
+ * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale. Words 11
+ * and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels of weights that are made floats
  * in scratch, in the order of kernels/gemm-f32.
  */
 
@@ -70,8 +69,8 @@ function row(layer: usize, out: usize, x: usize): void {
   const betas = load<usize>(layer, 44);
   const bias = load<usize>(layer, 52);
   const scratch = load<usize>(layer, 60);
-  const width = ((n + 7) & ~7) * 4;
-  const betaStep = betas ? width : 0;
+  const groups = load<i32>(layer, 20);
+  const betaStep = betas ? 32 : 0;
   const chunks = padded(k) >> 4;
   const quads = chunks * 4;
   const sums = scratch + sumsAt;
@@ -82,13 +81,13 @@ function row(layer: usize, out: usize, x: usize): void {
   const byIntegers = toFixed(fixed, x, k, quads, depth, whole);
   let weights = load<usize>(layer, 32);
   for (let column = 0; column < n; column += 8, weights += 16 * bits * chunks) {
-    const beta = betas ? betas + column * 4 : load<usize>(layer, 40);
-    const scale = load<usize>(layer, 48) + column * 4;
+    const beta = betas ? betas + column * groups * 4 : load<usize>(layer, 40);
+    const scale = load<usize>(layer, 48) + column * groups * 4;
     if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
-    else if (whole) fixed4(sums, fixed, weights, k, quads, depth, beta, betaStep, scale, width);
+    else if (whole) fixed4(sums, fixed, weights, k, quads, depth, beta, betaStep, scale);
     else {
       const codes = spread(spreadAt, weights, bits, chunks);
-      fixedSpread(sums, fixed, codes, k, quads, depth, alpha, beta, betaStep, scale, width);
+      fixedSpread(sums, fixed, codes, k, quads, depth, alpha, beta, betaStep, scale);
     }
     for (let j = 0; j < min(8, n - column); j++) {
       const at = (column + j) * 4;
@@ -145,19 +144,19 @@ function block(layer: usize, out: usize, x: usize, rows: i32): void {
 
 /** Codes k0 … k0 + count − 1 of a panel as floats, 8 rows for each; k0 is a multiple of 16. Writes up to 3 more. */
 function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i32, count: i32): void {
-  const n = load<i32>(layer, 4);
   const bits = load<i32>(layer, 12);
   const depth = load<i32>(layer, 16);
+  const groups = load<i32>(layer, 20);
   const alpha = load<i32>(layer, 36);
   const betas = load<usize>(layer, 44);
-  const width = ((n + 7) & ~7) * 4;
   let codes = load<usize>(layer, 60) + codesAt;
   codes = spread(codes, weights + k0 * bits, bits, (count + 15) >> 4);
   for (let done = 0; done < count; ) {
     const g = (k0 + done) / depth;
     const stop = min(count, (g + 1) * depth - k0);
-    const beta = betas ? betas + g * width + column * 4 : load<usize>(layer, 40);
-    const scale = load<usize>(layer, 48) + g * width + column * 4;
+    const at: usize = (column * groups + g * 8) << 2;
+    const beta = betas ? betas + at : load<usize>(layer, 40);
+    const scale = load<usize>(layer, 48) + at;
     const beta0 = v128.load(beta);
     const beta1 = v128.load(beta, 16);
     const scale0 = v128.load(scale);

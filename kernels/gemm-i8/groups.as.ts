@@ -26,14 +26,13 @@ export function groups16(
   corrections: usize,
   correctionStep: i32,
   scale: usize,
-  scaleStep: i32,
 ): void {
   memory.fill(to, 0, 160);
   for (; pairs > 0; pairs -= depth, a += depth * 20, b += depth * 32) {
     tile16(tile, a, b, min(pairs, depth), false);
     addTile(to, tile, false, corrections, correctionStep, scale);
     corrections += 4;
-    scale += scaleStep;
+    scale += 32;
   }
 }
 
@@ -48,14 +47,13 @@ export function groups8(
   corrections: usize,
   correctionStep: i32,
   scale: usize,
-  scaleStep: i32,
 ): void {
   memory.fill(to, 0, 160);
   for (; quads > 0; quads -= depth, a += depth * 20, b += depth * 32) {
     run8(tile, a, b, min(quads, depth));
     addTile(to, tile, true, corrections, correctionStep, scale);
     corrections += 4;
-    scale += scaleStep;
+    scale += 32;
   }
 }
 
@@ -92,7 +90,6 @@ export function groups4(
   depth: i32,
   corrections: usize,
   scale: usize,
-  scaleStep: i32,
 ): void {
   const m0 = i16x8.splat(0x000f);
   const m1 = i16x8.splat(0x00f0);
@@ -116,7 +113,7 @@ export function groups4(
     out0 = add(out0, i32x4.shr_s(i32x4.add(s0, s2), 8), correction, v128.load(scale));
     out1 = add(out1, i32x4.shr_s(i32x4.add(s1, s3), 8), correction, v128.load(scale, 16));
     corrections += 4;
-    scale += scaleStep;
+    scale += 32;
   }
   v128.store(to, out0);
   v128.store(to, out1, 16);
@@ -131,7 +128,6 @@ export function groups4Relaxed(
   depth: i32,
   corrections: usize,
   scale: usize,
-  scaleStep: i32,
 ): void {
   const mask = i8x16.splat(15);
   let out0 = f32x4.splat(0);
@@ -150,7 +146,7 @@ export function groups4Relaxed(
     out0 = add(out0, i32x4.extadd_pairwise_i16x8_s(s0), correction, v128.load(scale));
     out1 = add(out1, i32x4.extadd_pairwise_i16x8_s(s1), correction, v128.load(scale, 16));
     corrections += 4;
-    scale += scaleStep;
+    scale += 32;
   }
   v128.store(to, out0);
   v128.store(to, out1, 16);

@@ -3,12 +3,11 @@
  * contract and simd.ts writes the words of a layer:
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
- *     8 0x80808080 where they are uint8   9 weights   10 alpha   11 beta   12 betas (groups, n) or 0
- *     13 shifts (groups, n) or 0   14 scaleW (groups, n), or 0 where there are no groups   15 output   16 scratch
- *     17 rows of a block
+ *     8 0x80808080 where they are uint8   9 weights   10 alpha   11 beta   12 betas or 0
+ *     13 shifts or 0   14 scaleW, or 0 where there are no groups   15 output   16 scratch   17 rows of a block
  *
  * Weights are stored as codes c from 0 up: a sum over a group is alpha · Σ x c + beta · Σ x + shift, where all of it may
- * wrap, since the result does not. Arrays over n are padded to a multiple of 8. uint8 activations are read as int8, 128
+ * wrap, since the result does not. Words 12 to 14 are arrays (panels, groups, 8 rows). uint8 activations are read as int8, 128
  * less; the zero point that simd.ts writes says so too.
  */
 
@@ -80,7 +79,6 @@ function block(layer: usize, first: i32, rows: i32): void {
   else packTiles(xAt, x, step, rows, whole, k, chunks, run > 0, flip);
 
   const quads = chunks * 4;
-  const width = ((n + 7) & ~7) * 4;
   const quick = isQuick(layer, few, run);
   if (quick) {
     // Σ x becomes what it adds to every sum of the row and group.
@@ -91,13 +89,13 @@ function block(layer: usize, first: i32, rows: i32): void {
   for (let column = 0; column < n; column += 8, from += 16 * bits * chunks) {
     if (grouped || k === 0) memory.fill(sums, 0, whole * 32);
     if (quick) {
-      const scale = load<usize>(layer, 56) + column * 4;
+      const scale = load<usize>(layer, 56) + column * groups * 4;
       if (few)
         for (let i = 0; i < rows; i++) {
           const corrections = rowSums + i * groups * 4;
           const xi = xAt + i * chunks * 64;
-          if (run > 0) groups4Relaxed(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale, width);
-          else groups4(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale, width);
+          if (run > 0) groups4Relaxed(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale);
+          else groups4(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale);
         }
       else {
         const codes = spread(codesAt, from, bits, chunks);
@@ -106,8 +104,8 @@ function block(layer: usize, first: i32, rows: i32): void {
           const corrections = rowSums + i * groups * 4;
           const to = sums + i * 32;
           const xi = xAt + i * chunks * (run > 0 ? 16 : 32);
-          if (run > 0) groups8(to, tile, xi, codes, quads, depth >> 2, corrections, groups * 4, scale, width);
-          else groups16(to, tile, xi, wideAt, quads * 2, depth >> 1, corrections, groups * 4, scale, width);
+          if (run > 0) groups8(to, tile, xi, codes, quads, depth >> 2, corrections, groups * 4, scale);
+          else groups16(to, tile, xi, wideAt, quads * 2, depth >> 1, corrections, groups * 4, scale);
         }
       }
     } else if (few) {
@@ -269,7 +267,7 @@ function tiles(
 
 /** Corrects eight sums over group g, and, with groups, scales them and adds them to what `to` holds. */
 function finish(layer: usize, g: i32, column: i32, sumX: i32, from: usize, to: usize): void {
-  const at: usize = (g * ((load<i32>(layer, 4) + 7) & ~7) + column) << 2;
+  const at: usize = (column * load<i32>(layer, 20) + g * 8) << 2;
   let s0 = v128.load(from);
   let s1 = v128.load(from, 16);
   const alpha = load<i32>(layer, 40);

@@ -6,7 +6,7 @@ import { scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { staged } from "../wasm/stage.ts";
-import { affine, codesOfChunk, layOut, paddedDepth, panelBytes } from "./layout.ts";
+import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, rowsOfPanel } from "./layout.ts";
 import {
   type Activations,
   groupCount,
@@ -44,7 +44,7 @@ export interface IntLayer {
 
 const elementBytes = (to: Output["to"]): number => (to === "int32" || to === "float32" ? 4 : 1);
 
-/** Values (n, groups) on the heap as (groups, n), n padded to a multiple of 8, from that of each row and group. */
+/** Values (n, groups) on the heap as (panels, groups, 8 rows), in the order that a panel reads them; 0 beyond n. */
 export function byGroup(
   blocks: Blocks,
   dtype: "int32" | "float32",
@@ -52,10 +52,11 @@ export function byGroup(
   groups: number,
   value: (r: number, g: number) => number,
 ): number {
-  const width = Math.ceil(n / 8) * 8;
-  const address = blocks.take(width * groups * 4);
-  const to = view(dtype, address, width * groups).fill(0);
-  for (let g = 0; g < groups; g++) for (let r = 0; r < n; r++) to[g * width + r] = value(r, g);
+  const length = Math.ceil(n / rowsOfPanel) * rowsOfPanel * groups;
+  const address = blocks.take(length * 4);
+  const to = view(dtype, address, length).fill(0);
+  for (let r = 0; r < n; r++)
+    for (let g = 0; g < groups; g++) to[((r >> 3) * groups + g) * rowsOfPanel + (r & 7)] = value(r, g);
   return address;
 }
 
