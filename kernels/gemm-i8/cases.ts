@@ -118,6 +118,19 @@ export function* intCases(): Generator<Args> {
     yield intArgs({ m, n: 1, k: 65_793, bits: 4, extreme: true, unsigned: true, unsignedWeights: true });
     yield intArgs({ m, n: 1, k: 33_025, bits: 8, extreme: true, unsigned: true, unsignedWeights: true });
   }
+  // Past what sums of whole bytes may add up to, and far below the bound.
+  yield intArgs({ m: 1, n: 8, k: 140_000, bits: 4, extreme: true, unsignedWeights: true });
+  // Groups that begin and end anywhere.
+  for (const group of [1, 2, 3, 4, 5, 8, 12, 14, 24, 27, 33, 40])
+    for (const m of [1, 2, 6])
+      for (const k of [group + 1, 67, 96]) {
+        turn++;
+        const bits = (turn % 8) + 1;
+        const scaled = turn % 2 === 0;
+        const form = { m, n: [3, 8, 11][turn % 3], k, group, to: "float32", scaled } as const;
+        yield intArgs({ ...form, bits });
+        yield intArgs({ ...form, bits: 9 - bits, unsigned: true, zeroX: turn % 3, zeros: turn % 4 === 0 });
+      }
   for (const bits of [4, 8]) {
     yield intArgs({ m: 70, n: 40, k: 260, bits, to: "float32", scaled: true });
     yield intArgs({ m: 131, n: 24, k: 2100, bits, unsigned: true, zeroX: 3 });

@@ -6,11 +6,71 @@
  * Spread codes are what the products read: for every four codes along k, 32 bytes, row by row, four codes a row.
  */
 
+/** The parts of 2 and 1 bits of four codes of each of 8 rows, quad q of the chunk at `from`, as 4 bits lie. */
+class Parts {
+  @inline static of(bits: i32, from: usize, q: i32): v128 {
+    if (bits === 1) return v128.and(i16x8.shr_u(v128.load(from), q), i8x16.splat(0x11));
+    const two = v128.and(i16x8.shr_u(v128.load(from + 16 * (q >> 1)), 2 * (q & 1)), i8x16.splat(0x33));
+    if (bits === 2) return two;
+    const v = v128.load(from + 32);
+    const one = q < 2 ? i16x8.shl(v, 2 - q) : i16x8.shr_u(v, q - 2);
+    return v128.or(two, v128.and(one, i8x16.splat(0x44)));
+  }
+
+  /** Less than 4 bits as 4 bits lie. */
+  @inline static widened(to: usize, from: usize, bits: i32, chunks: i32): void {
+    for (const end = to + chunks * 64; to < end; to += 64, from += bits * 16) {
+      v128.store(to, Parts.of(bits, from, 0));
+      v128.store(to, Parts.of(bits, from, 1), 16);
+      v128.store(to, Parts.of(bits, from, 2), 32);
+      v128.store(to, Parts.of(bits, from, 3), 48);
+    }
+  }
+
+  @inline static quad(to: usize, bits: i32, from: usize, q: i32): void {
+    const mask = i8x16.splat(15);
+    if (bits < 4) {
+      const v = Parts.of(bits, from, q);
+      v128.store(to, v128.and(v, mask));
+      v128.store(to, v128.and(i16x8.shr_u(v, 4), mask), 16);
+      return;
+    }
+    const low = v128.load(from + 16 * q);
+    const high = Parts.of(bits & 3, from + 64, q);
+    v128.store(to, v128.or(v128.and(low, mask), v128.andnot(i16x8.shl(high, 4), mask)));
+    v128.store(to, v128.or(v128.and(i16x8.shr_u(low, 4), mask), v128.andnot(high, mask)), 16);
+  }
+
+  /** Spread codes of any width but 4 and 8. */
+  @inline static spread(to: usize, from: usize, bits: i32, chunks: i32): void {
+    for (const end = to + chunks * 128; to < end; to += 128, from += bits * 16) {
+      Parts.quad(to, bits, from, 0);
+      Parts.quad(to + 32, bits, from, 1);
+      Parts.quad(to + 64, bits, from, 2);
+      Parts.quad(to + 96, bits, from, 3);
+    }
+  }
+}
+
+/** The codes of `chunks` chunks of a panel of 1 to 4 bits, as 4 bits lie: in place for 4 bits, else written to `to`. */
+export function fours(to: usize, from: usize, bits: i32, chunks: i32): usize {
+  if (bits === 4) return from;
+  if (bits === 1) Parts.widened(to, from, 1, chunks);
+  else if (bits === 2) Parts.widened(to, from, 2, chunks);
+  else Parts.widened(to, from, 3, chunks);
+  return to;
+}
+
 /** The spread codes of `chunks` chunks of a panel: in place for 8 bits, else written to `to`. */
 export function spread(to: usize, from: usize, bits: i32, chunks: i32): usize {
   if (bits === 8) return from;
-  if (bits === 4) spread4(to, from, chunks);
-  else spreadParts(to, from, bits, chunks);
+  if (bits === 1) Parts.spread(to, from, 1, chunks);
+  else if (bits === 2) Parts.spread(to, from, 2, chunks);
+  else if (bits === 3) Parts.spread(to, from, 3, chunks);
+  else if (bits === 4) spread4(to, from, chunks);
+  else if (bits === 5) Parts.spread(to, from, 5, chunks);
+  else if (bits === 6) Parts.spread(to, from, 6, chunks);
+  else Parts.spread(to, from, 7, chunks);
   return to;
 }
 
@@ -21,59 +81,6 @@ function spread4(to: usize, from: usize, chunks: i32): void {
     v128.store(to, v128.and(v, mask));
     v128.store(to, v128.and(i16x8.shr_u(v, 4), mask), 16);
   }
-}
-
-function spreadParts(to: usize, from: usize, bits: i32, chunks: i32): void {
-  const mask4 = i8x16.splat(15);
-  const has4 = (bits & 4) !== 0;
-  for (let chunk = 0; chunk < chunks; chunk++, to += 128) {
-    if (has4)
-      for (let at: usize = 0; at < 128; at += 32, from += 16) {
-        const v = v128.load(from);
-        v128.store(to + at, v128.and(v, mask4));
-        v128.store(to + at, v128.and(i16x8.shr_u(v, 4), mask4), 16);
-      }
-    // Where there is a part below, its codes are in place already; the first part of a width writes, the others add.
-    if (bits & 2)
-      for (let at: usize = 0; at < 128; at += 64, from += 16) {
-        if (has4) parts2(to + at, v128.load(from), 4, true);
-        else parts2(to + at, v128.load(from), 0, false);
-      }
-    if (bits & 1) {
-      const v = v128.load(from);
-      from += 16;
-      if (bits === 1) {
-        parts1(to, v, 0, false);
-        parts1(to + 64, i16x8.shr_u(v, 4), 0, false);
-      } else {
-        parts1(to, v, bits & 6, true);
-        parts1(to + 64, i16x8.shr_u(v, 4), bits & 6, true);
-      }
-    }
-  }
-}
-
-/** Writes 16 codes, or adds them as bits above those in place. */
-function put(to: usize, part: v128, shift: i32, add: bool): void {
-  v128.store(to, add ? v128.or(v128.load(to), i16x8.shl(part, shift)) : part);
-}
-
-/** The four parts of 2 bits of every byte. */
-function parts2(to: usize, v: v128, shift: i32, add: bool): void {
-  const mask = i8x16.splat(3);
-  put(to, v128.and(v, mask), shift, add);
-  put(to + 16, v128.and(i16x8.shr_u(v, 2), mask), shift, add);
-  put(to + 32, v128.and(i16x8.shr_u(v, 4), mask), shift, add);
-  put(to + 48, v128.and(i16x8.shr_u(v, 6), mask), shift, add);
-}
-
-/** The lowest four bits of every byte. */
-function parts1(to: usize, v: v128, shift: i32, add: bool): void {
-  const mask = i8x16.splat(1);
-  put(to, v128.and(v, mask), shift, add);
-  put(to + 16, v128.and(i16x8.shr_u(v, 1), mask), shift, add);
-  put(to + 32, v128.and(i16x8.shr_u(v, 2), mask), shift, add);
-  put(to + 48, v128.and(i16x8.shr_u(v, 3), mask), shift, add);
 }
 
 /** Spread codes as int16 in pairs along k: for each pair 8 rows. */
@@ -92,37 +99,69 @@ export function widen(to: usize, from: usize, quads: i32): void {
   }
 }
 
-/** Four activations from `from`, as int8: of uint8 ones 128 is taken, which `flip`, 0x80 in every byte, does. */
-function four(from: usize, left: i32, flip: u32): u32 {
-  if (left >= 4) return load<u32>(from) ^ flip;
+/**
+ * Quads in which a group of `depth` codes is multiplied, wherever it begins: an even number, since loops take two at once.
+ * Where a group begins or ends within a quad, or before an even one, its activations are 0 in the rest.
+ */
+export function quadsOf(depth: i32): i32 {
+  const touched = (depth & 3 ? depth + 6 : depth) >> 2;
+  return (touched + 1) & ~1;
+}
+
+/** Those of the group that begins at code `begin` of k; the last one may have fewer. */
+export function quadsAt(begin: i32, depth: i32, k: i32): i32 {
+  if (begin + depth < k) return quadsOf(depth);
+  return (((k + 3) >> 2) - (begin >> 2) + 1) & ~1;
+}
+
+/** Activations i … i + 3 as int8, 0 outside of begin … end − 1: of uint8 ones 128 is taken, which `flip`, 0x80 in every byte, does. */
+function four(from: usize, i: i32, begin: i32, end: i32, flip: u32): u32 {
+  if (i >= begin && i + 4 <= end) return load<u32>(from + i) ^ flip;
   let word: u32 = 0;
-  for (let i = 0; i < left; i++) word |= ((load<u8>(from + i) as u32) ^ (flip & 0xff)) << (8 * i);
+  for (let l = max(i, begin); l < min(i + 4, end); l++)
+    word |= ((load<u8>(from + l) as u32) ^ (flip & 0xff)) << (8 * (l - i));
   return word;
 }
 
 /**
- * Activations of `rows` rows, `between` bytes from quad to quad and `stepRow` from row to row: as int8 quads, or, `wide`,
- * as int16 in pairs, the second pair of a quad `between` bytes behind the first. Codes beyond k are 0.
+ * Activations of a row, a group behind the other, `between` bytes from quad to quad: as int8 quads, or, `wide`, as int16 in
+ * pairs, the second pair of a quad `between` bytes behind the first.
  */
 export function packRow(
   to: usize,
   between: i32,
   from: usize,
   k: i32,
-  quads: i32,
+  depth: i32,
   flip: u32,
   wide: bool,
 ): void {
-  for (let q = 0; q < quads; q++) {
-    const word = four(from + 4 * q, max(0, k - 4 * q), flip);
-    if (wide) {
-      const v = i16x8.extend_low_i8x16_s(i32x4.splat(word));
-      store<i32>(to, i32x4.extract_lane(v, 0));
-      store<i32>(to + between, i32x4.extract_lane(v, 1));
-      to += 2 * between;
-    } else {
-      store<u32>(to, word);
-      to += between;
+  for (let begin = 0; begin < k; begin += depth) {
+    const end = min(k, begin + depth);
+    const first = begin & ~3;
+    for (let i = first; i < first + 4 * quadsAt(begin, depth, k); i += 4) {
+      const word = four(from, i, begin, end, flip);
+      if (wide) {
+        const v = i16x8.extend_low_i8x16_s(i32x4.splat(word));
+        store<i32>(to, i32x4.extract_lane(v, 0));
+        store<i32>(to + between, i32x4.extract_lane(v, 1));
+        to += 2 * between;
+      } else {
+        store<u32>(to, word);
+        to += between;
+      }
+    }
+  }
+}
+
+/** The same for codes as 4 bits lie: int16, 8 bytes a quad x0, x2, x1, x3. */
+export function packSplit(to: usize, from: usize, k: i32, depth: i32, flip: u32): void {
+  for (let begin = 0; begin < k; begin += depth) {
+    const end = min(k, begin + depth);
+    const first = begin & ~3;
+    for (let i = first; i < first + 4 * quadsAt(begin, depth, k); i += 4, to += 8) {
+      const v = i16x8.extend_low_i8x16_s(i32x4.splat(four(from, i, begin, end, flip)));
+      v128.store64_lane(to, v128.shuffle<i16>(v, v, 0, 2, 1, 3, 4, 5, 6, 7), 0);
     }
   }
 }

@@ -5,7 +5,9 @@
  */
 
 import { dot8 } from "../wasm/dot8.as";
+import { quadsAt } from "./codes.as";
 import { run8, tile16 } from "./tile.as";
+import { Nested, Pairs } from "./vector.as";
 
 /** sums + value · scale, of four sums over a group. */
 function add(sums: v128, group: v128, correction: v128, scale: v128): v128 {
@@ -13,24 +15,25 @@ function add(sums: v128, group: v128, correction: v128, scale: v128): v128 {
 }
 
 /**
- * Five rows of activations: to (5, 8 floats), through `tile`, the sums of one group. Pairs are int16, `pairs` of them in
- * groups of `depth`.
+ * Five rows of activations: to (5, 8 floats), through `tile`, the sums of one group. Pairs are int16, two of them a quad.
  */
 export function groups16(
   to: usize,
   tile: usize,
   a: usize,
   b: usize,
-  pairs: i32,
+  k: i32,
   depth: i32,
   corrections: usize,
   correctionStep: i32,
   scale: usize,
 ): void {
   memory.fill(to, 0, 160);
-  for (; pairs > 0; pairs -= depth, a += depth * 20, b += depth * 32) {
-    tile16(tile, a, b, min(pairs, depth), false);
+  for (let begin = 0; begin < k; begin += depth) {
+    const quads = quadsAt(begin, depth, k);
+    tile16(tile, a, b + (begin >> 2) * 64, quads * 2, false);
     addTile(to, tile, false, corrections, correctionStep, scale);
+    a += quads * 40;
     corrections += 4;
     scale += 32;
   }
@@ -42,16 +45,18 @@ export function groups8(
   tile: usize,
   a: usize,
   b: usize,
-  quads: i32,
+  k: i32,
   depth: i32,
   corrections: usize,
   correctionStep: i32,
   scale: usize,
 ): void {
   memory.fill(to, 0, 160);
-  for (; quads > 0; quads -= depth, a += depth * 20, b += depth * 32) {
-    run8(tile, a, b, min(quads, depth));
+  for (let begin = 0; begin < k; begin += depth) {
+    const quads = quadsAt(begin, depth, k);
+    run8(tile, a, b + (begin >> 2) * 32, quads);
     addTile(to, tile, true, corrections, correctionStep, scale);
+    a += quads * 20;
     corrections += 4;
     scale += 32;
   }
@@ -86,32 +91,84 @@ export function groups4(
   to: usize,
   x: usize,
   codes: usize,
-  quads: i32,
+  k: i32,
   depth: i32,
   corrections: usize,
   scale: usize,
 ): void {
-  const m0 = i16x8.splat(0x000f);
-  const m1 = i16x8.splat(0x00f0);
-  const m2 = i16x8.splat(0x0f00);
+  const low = i16x8.splat(0x000f);
+  const byte = i16x8.splat(0x00ff);
   let out0 = f32x4.splat(0);
   let out1 = out0;
-  const end = codes + quads * 16;
-  while (codes < end) {
+  for (let begin = 0; begin < k; begin += depth) {
     let s0 = i32x4.splat(0);
     let s1 = s0;
     let s2 = s0;
     let s3 = s0;
-    for (const stop = min(end, codes + depth * 16); codes < stop; codes += 16, x += 16) {
-      const v = v128.load(codes);
-      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(v, m0), v128.load32_splat(x)));
-      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(v, m1), v128.load32_splat(x, 8)));
-      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(v128.and(v, m2), v128.load32_splat(x, 12)));
-      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(v, 12), v128.load32_splat(x, 4)));
+    let at = codes + (begin >> 2) * 16;
+    for (const end = at + quadsAt(begin, depth, k) * 16; at < end; at += 32, x += 16) {
+      const v = v128.load(at);
+      const a = v128.load32_splat(x);
+      const b = v128.load32_splat(x, 4);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(v, low), a));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(v, byte), a));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), b));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(v, 12), b));
+      const w = v128.load(at, 16);
+      const c = v128.load32_splat(x, 8);
+      const d = v128.load32_splat(x, 12);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(w, low), c));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(w, byte), c));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(i16x8.shr_u(w, 8), d));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(w, 12), d));
     }
     const correction = v128.load32_splat(corrections);
-    out0 = add(out0, i32x4.shr_s(i32x4.add(s0, s2), 8), correction, v128.load(scale));
-    out1 = add(out1, i32x4.shr_s(i32x4.add(s1, s3), 8), correction, v128.load(scale, 16));
+    out0 = add(out0, Nested.first(s0, s2, s3), correction, v128.load(scale));
+    out1 = add(out1, Nested.second(s0, s1, s3), correction, v128.load(scale, 16));
+    corrections += 4;
+    scale += 32;
+  }
+  v128.store(to, out0);
+  v128.store(to, out1, 16);
+}
+
+/** One row, spread codes; see sumsSpread. */
+export function groupsSpread(
+  to: usize,
+  x: usize,
+  codes: usize,
+  k: i32,
+  depth: i32,
+  corrections: usize,
+  scale: usize,
+): void {
+  let out0 = f32x4.splat(0);
+  let out1 = out0;
+  for (let begin = 0; begin < k; begin += depth) {
+    let s0 = i32x4.splat(0);
+    let s1 = s0;
+    let s2 = s0;
+    let s3 = s0;
+    let at = codes + (begin >> 2) * 32;
+    for (const end = at + quadsAt(begin, depth, k) * 32; at < end; at += 64, x += 16) {
+      const v0 = v128.load(at);
+      const v1 = v128.load(at, 16);
+      const a = v128.load64_splat(x);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(a, i16x8.extend_low_i8x16_u(v0)));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(a, i16x8.extend_high_i8x16_u(v0)));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(a, i16x8.extend_low_i8x16_u(v1)));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(a, i16x8.extend_high_i8x16_u(v1)));
+      const w0 = v128.load(at, 32);
+      const w1 = v128.load(at, 48);
+      const b = v128.load64_splat(x, 8);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(b, i16x8.extend_low_i8x16_u(w0)));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(b, i16x8.extend_high_i8x16_u(w0)));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(b, i16x8.extend_low_i8x16_u(w1)));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(b, i16x8.extend_high_i8x16_u(w1)));
+    }
+    const correction = v128.load32_splat(corrections);
+    out0 = add(out0, Pairs.fold(s0, s1), correction, v128.load(scale));
+    out1 = add(out1, Pairs.fold(s2, s3), correction, v128.load(scale, 16));
     corrections += 4;
     scale += 32;
   }
@@ -124,7 +181,7 @@ export function groups4Relaxed(
   to: usize,
   x: usize,
   codes: usize,
-  quads: i32,
+  k: i32,
   depth: i32,
   corrections: usize,
   scale: usize,
@@ -132,12 +189,12 @@ export function groups4Relaxed(
   const mask = i8x16.splat(15);
   let out0 = f32x4.splat(0);
   let out1 = out0;
-  const end = codes + quads * 16;
-  while (codes < end) {
+  for (let begin = 0; begin < k; begin += depth) {
     let s0 = i32x4.splat(0);
     let s1 = s0;
-    for (const stop = min(end, codes + depth * 16); codes < stop; codes += 16, x += 4) {
-      const v = v128.load(codes);
+    let at = codes + (begin >> 2) * 16;
+    for (const end = at + quadsAt(begin, depth, k) * 16; at < end; at += 16, x += 4) {
+      const v = v128.load(at);
       const a = v128.load32_splat(x);
       s0 = dot8(s0, a, v128.and(v, mask));
       s1 = dot8(s1, a, v128.and(i16x8.shr_u(v, 4), mask));

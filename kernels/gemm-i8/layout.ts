@@ -7,8 +7,8 @@
  * + 1, 6 = 4 + 2, 5 = 4 + 1, 3 = 2 + 1. With c the row in the panel (0 … 7) and i the code in the chunk (0 … 15), q = i >> 2:
  *
  *     4 bits   byte 16 q + 4 (c & 3) + (i & 3), the low half for rows 0 … 3 and the high half for rows 4 … 7
- *     2 bits   byte 16 (q >> 1) + 4 (c & 3) + (i & 3), from bit 4 (q & 1) + 2 (c >> 2) on
- *     1 bit    byte 4 (c & 3) + (i & 3), bit 2 q + (c >> 2)
+ *     2 bits   byte 16 (q >> 1) + 4 (c & 3) + (i & 3), from bit 4 (c >> 2) + 2 (q & 1) on
+ *     1 bit    byte 4 (c & 3) + (i & 3), bit 4 (c >> 2) + q
  *     8 bits   byte 32 q + 16 (c >> 2) + 4 (c & 3) + (i & 3)
  */
 
@@ -22,6 +22,9 @@ export const paddedDepth = (k: number): number => Math.ceil(k / codesOfChunk) * 
 /** Bytes of the panels. */
 export const panelBytes = ({ n, k, bits }: IntWeights): number =>
   Math.ceil(n / rowsOfPanel) * paddedDepth(k) * bits;
+
+/** What kernels may read behind the panels: a quad of the last one, times zeros. */
+export const readBehind = 32;
 
 /** What is added to a value to make its code, which signs have not. */
 const offsetOf = ({ codes, bits }: IntWeights): number => (codes instanceof Int8Array ? 2 ** (bits - 1) : 0);
@@ -55,8 +58,8 @@ export function layOut(to: Uint8Array, weights: IntWeights): void {
       else {
         if (bits & 4) to[chunk + 16 * q + byte] |= (code & 15) << (4 * high);
         if (bits & 2)
-          to[chunk + at2 + 16 * (q >> 1) + byte] |= ((code >> mask2) & 3) << (4 * (q & 1) + 2 * high);
-        if (bits & 1) to[chunk + at1 + byte] |= (code >> (bits & 6)) << (2 * q + high);
+          to[chunk + at2 + 16 * (q >> 1) + byte] |= ((code >> mask2) & 3) << (4 * high + 2 * (q & 1));
+        if (bits & 1) to[chunk + at1 + byte] |= (code >> (bits & 6)) << (4 * high + q);
       }
     }
   }

@@ -12,13 +12,13 @@
  */
 
 import { writeEight } from "../wasm/output.as";
-import { packRow, spread, sumGroups, widen } from "./codes.as";
-import { groups4, groups4Relaxed, groups8, groups16 } from "./groups.as";
+import { fours, packRow, packSplit, quadsAt, quadsOf, spread, sumGroups, widen } from "./codes.as";
+import { groups4, groups4Relaxed, groups8, groups16, groupsSpread } from "./groups.as";
 import { run8, tile8, tile16, tileRows } from "./tile.as";
-import { quads4, scaleQuads, sums4, sums4Relaxed, sums8Relaxed, sums16 } from "./vector.as";
+import { quads4, sums4, sums4Relaxed, sums8Relaxed, sumsSpread } from "./vector.as";
 
 // Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
-export { groups4, groups4Relaxed, run8, tile8, tile16 };
+export { groups4, groups4Relaxed, groupsSpread, run8, sums4, sumsSpread, tile8, tile16 };
 
 // Up to so many rows, weights are read once a row and nothing is packed.
 const fewRows: i32 = 3;
@@ -38,8 +38,8 @@ function padded(k: i32): i32 {
 /** Bytes of scratch for a block of `rows` rows of depth k in `groups` groups. */
 export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
   const depth = padded(k);
-  // A row of a few takes 4 bytes a code, a row of many 2.
-  return 768 + rows * (groups * 4 + 32) + max(rows * 2, fewRows * 4) * depth + 24 * depth;
+  // A group takes up to 12 codes more than it has, a row as int16 2 bytes a code, and codes 8 and 16 for the 8 rows of a panel.
+  return 832 + rows * (groups * 4 + 32) + (max(rows, fewRows) + 4) * (depth + groups * 12) * 2 + 24 * depth;
 }
 
 export function gemm(layer: usize): void {
@@ -64,21 +64,28 @@ function block(layer: usize, first: i32, rows: i32): void {
   const few = rows <= fewRows;
   const whole = few ? rows : ((rows + tileRows - 1) / tileRows) * tileRows;
 
-  // Sums of activations, sums of the panel, one tile, spread codes, wide codes, activations.
+  // Sums of activations, sums of the panel, one tile, spread codes, wide codes and what is read behind them, activations.
   const rowSums = (load<usize>(layer, 64) + 63) & ~63;
   const sums = (rowSums + rows * groups * 4 + 63) & ~63;
   const tile = sums + whole * 32;
   const codesAt = (tile + tileRows * 32 + 63) & ~63;
   const wideAt = codesAt + chunks * 128;
-  const xAt = wideAt + chunks * 256;
+  const xAt = wideAt + chunks * 256 + 64;
 
   let x = load<usize>(layer, 24) + first * step;
   for (let i = 0; i < rows; i++, x += step) sumGroups(rowSums + i * groups * 4, x, k, depth, flip);
   x = load<usize>(layer, 24) + first * step;
-  if (few) packFew(xAt, x, step, rows, k, chunks, bits, run, flip);
-  else packTiles(xAt, x, step, rows, whole, k, chunks, run > 0, flip);
+  const xQuads = groups * quadsOf(depth);
+  const xBytes = run > 0 ? 4 : 8;
+  if (few)
+    for (let i = 0; i < rows; i++) {
+      const to = xAt + i * xQuads * xBytes;
+      if (run > 0) packRow(to, 4, x + i * step, k, depth, flip, false);
+      else if (bits <= 4) packSplit(to, x + i * step, k, depth, flip);
+      else packRow(to, 4, x + i * step, k, depth, flip, true);
+    }
+  else packTiles(xAt, x, step, rows, whole, k, depth, xQuads * xBytes, run > 0, flip);
 
-  const quads = chunks * 4;
   const quick = isQuick(layer, few, run);
   if (quick) {
     // Σ x becomes what it adds to every sum of the row and group.
@@ -88,61 +95,42 @@ function block(layer: usize, first: i32, rows: i32): void {
   let from = load<usize>(layer, 36);
   for (let column = 0; column < n; column += 8, from += 16 * bits * chunks) {
     if (grouped || k === 0) memory.fill(sums, 0, whole * 32);
-    if (quick) {
-      const scale = load<usize>(layer, 56) + column * groups * 4;
-      if (few)
+    const scale = load<usize>(layer, 56) + column * groups * 4;
+    if (few) {
+      const codes = bits <= 4 ? fours(codesAt, from, bits, chunks) : spread(codesAt, from, bits, chunks);
+      if (quick)
         for (let i = 0; i < rows; i++) {
           const corrections = rowSums + i * groups * 4;
-          const xi = xAt + i * chunks * 64;
-          if (run > 0) groups4Relaxed(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale);
-          else groups4(sums + i * 32, xi, from, quads, depth >> 2, corrections, scale);
+          const to = sums + i * 32;
+          const xi = xAt + i * xQuads * xBytes;
+          if (run > 0) groups4Relaxed(to, xi, codes, k, depth, corrections, scale);
+          else if (bits <= 4) groups4(to, xi, codes, k, depth, corrections, scale);
+          else groupsSpread(to, xi, codes, k, depth, corrections, scale);
         }
-      else {
-        const codes = spread(codesAt, from, bits, chunks);
-        if (run === 0) widen(wideAt, codes, quads);
+      else
+        for (let g = 0; g < groups; g++) {
+          const count = quadsAt(g * depth, depth, k);
+          const at = codes + ((g * depth) >> 2) * (bits <= 4 ? 16 : 32);
+          for (let i = 0; i < rows; i++) {
+            const xq = xAt + (i * xQuads + g * quadsOf(depth)) * xBytes;
+            vector(tile, xq, at, count, bits, run);
+            finish(layer, g, column, load<i32>(rowSums + (i * groups + g) * 4), tile, sums + i * 32);
+          }
+        }
+    } else {
+      const codes = spread(codesAt, from, bits, chunks);
+      if (run === 0) widen(wideAt, codes, chunks * 4);
+      if (quick)
         for (let i = 0; i < whole; i += tileRows) {
           const corrections = rowSums + i * groups * 4;
           const to = sums + i * 32;
-          const xi = xAt + i * chunks * (run > 0 ? 16 : 32);
-          if (run > 0) groups8(to, tile, xi, codes, quads, depth >> 2, corrections, groups * 4, scale);
-          else groups16(to, tile, xi, wideAt, quads * 2, depth >> 1, corrections, groups * 4, scale);
+          const xi = xAt + i * xQuads * xBytes;
+          if (run > 0) groups8(to, tile, xi, codes, k, depth, corrections, groups * 4, scale);
+          else groups16(to, tile, xi, wideAt, k, depth, corrections, groups * 4, scale);
         }
-      }
-    } else if (few) {
-      const codes = bits === 4 ? from : spread(codesAt, from, bits, chunks);
-      const quadBytes = bits === 4 ? 16 : 32;
-      const xBytes = run > 0 ? 4 : bits === 4 ? 16 : 8;
-      for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
-        const count = min(depth >> 2, quads - q);
-        for (let i = 0; i < rows; i++) {
-          const xq = xAt + i * chunks * 64 + q * xBytes;
-          vector(tile, xq, codes + q * quadBytes, count, bits, run);
-          finish(layer, g, column, load<i32>(rowSums + (i * groups + g) * 4), tile, sums + i * 32);
-        }
-      }
-    } else {
-      const codes = spread(codesAt, from, bits, chunks);
-      if (run === 0) widen(wideAt, codes, quads);
-      for (let g = 0, q = 0; g < groups; g++, q += depth >> 2) {
-        const count = min(depth >> 2, quads - q);
-        tiles(
-          layer,
-          g,
-          column,
-          q,
-          count,
-          whole,
-          chunks,
-          run,
-          xAt,
-          codes,
-          wideAt,
-          rowSums,
-          sums,
-          tile,
-          grouped,
-        );
-      }
+      else
+        for (let g = 0; g < groups; g++)
+          tiles(layer, g, column, whole, xQuads, run, xAt, codes, wideAt, rowSums, sums, tile, grouped);
     }
     for (let i = 0; i < rows; i++) writeEight(output, first + i, column, sums + i * 32, grouped);
   }
@@ -151,34 +139,14 @@ function block(layer: usize, first: i32, rows: i32): void {
 /** Whether the loops of groups.as.ts serve the layer. */
 function isQuick(layer: usize, few: bool, run: i32): bool {
   const plain = load<i32>(layer, 40) === 1 && !load<usize>(layer, 48) && !load<usize>(layer, 52);
-  if (!plain || !load<usize>(layer, 56) || (few && load<i32>(layer, 12) !== 4)) return false;
-  return load<i32>(layer, 16) >> 2 <= (run > 0 ? run : quads4);
+  if (!plain || !load<usize>(layer, 56)) return false;
+  const wide = load<i32>(layer, 12) > 4;
+  const quads = quadsOf(load<i32>(layer, 16));
+  if (run > 0) return quads <= run && !(few && wide);
+  return !few || wide || quads <= quads4;
 }
 
-/** Rows for `vector`: 4 bytes a quad of them, 8 as int16, 16 as sums4 takes them, in the room of the last. */
-function packFew(
-  to: usize,
-  x: usize,
-  step: i32,
-  rows: i32,
-  k: i32,
-  chunks: i32,
-  bits: i32,
-  run: i32,
-  flip: u32,
-): void {
-  const quads = chunks * 4;
-  for (let i = 0; i < rows; i++, x += step, to += quads * 16) {
-    if (run > 0) packRow(to, 4, x, k, quads, flip, false);
-    else if (bits === 4) {
-      // The quads in the last quarter are read before they are written over.
-      packRow(to + quads * 12, 4, x, k, quads, flip, false);
-      scaleQuads(to, to + quads * 12, quads);
-    } else packRow(to, 4, x, k, quads, flip, true);
-  }
-}
-
-/** Panels of 5 rows, the last one padded by rows of zeros. */
+/** Panels of 5 rows, `bytes` a row, the last one padded by rows of zeros. */
 function packTiles(
   to: usize,
   x: usize,
@@ -186,15 +154,15 @@ function packTiles(
   rows: i32,
   whole: i32,
   k: i32,
-  chunks: i32,
-  bytes: bool,
+  depth: i32,
+  bytes: i32,
+  narrow: bool,
   flip: u32,
 ): void {
-  const quads = chunks * 4;
-  const panel = quads * (bytes ? 20 : 40);
+  const panel = bytes * tileRows;
   for (let i = 0; i < whole; i += tileRows, to += panel)
     for (let r = 0; r < tileRows; r++, x += step) {
-      if (i + r < rows) packRow(to + r * 4, 20, x, k, quads, flip, !bytes);
+      if (i + r < rows) packRow(to + r * 4, 20, x, k, depth, flip, !narrow);
       else for (let at = r * 4; at < panel; at += 20) store<u32>(to + at, 0);
     }
 }
@@ -202,21 +170,19 @@ function packTiles(
 /** The sums of one row of activations over one group. */
 function vector(to: usize, x: usize, codes: usize, quads: i32, bits: i32, run: i32): void {
   if (run > 0) {
-    if (bits === 4) sums4Relaxed(to, x, codes, quads, run);
+    if (bits <= 4) sums4Relaxed(to, x, codes, quads, run);
     else sums8Relaxed(to, x, codes, quads, run);
-  } else if (bits === 4) sums4(to, x, codes, quads);
-  else sums16(to, x, codes, quads);
+  } else if (bits <= 4) sums4(to, x, codes, quads);
+  else sumsSpread(to, x, codes, quads);
 }
 
-/** The sums of all rows over one group of quads from q on. */
+/** The sums of all rows over group g. */
 function tiles(
   layer: usize,
   g: i32,
   column: i32,
-  q: i32,
-  quads: i32,
   whole: i32,
-  chunks: i32,
+  xQuads: i32,
   run: i32,
   xAt: usize,
   codes: usize,
@@ -227,40 +193,25 @@ function tiles(
   grouped: bool,
 ): void {
   const groups = load<i32>(layer, 20);
-  const panel = chunks * (run > 0 ? 80 : 160);
-  if (run > 0) {
+  const depth = load<i32>(layer, 16);
+  const quads = quadsAt(g * depth, depth, load<i32>(layer, 8));
+  const q = (g * depth) >> 2;
+  const first = g * quadsOf(depth);
+  const bytes = tileRows * (run > 0 ? 4 : 8);
+  // One tile of sums serves all rows where there are groups, and then nothing can be left for later.
+  const step = grouped || run > 0 ? quads : blockDepth >> 2;
+  for (let done = 0; done < quads; done += step) {
+    const count = min(step, quads - done);
     for (let i = 0; i < whole; i += tileRows) {
       const to = grouped ? tile : sums + i * 32;
-      tile8(to, xAt + (i / tileRows) * panel + q * 20, codes + q * 32, quads, run);
-      for (let r = 0; r < tileRows; r++)
-        finish(
-          layer,
-          g,
-          column,
-          load<i32>(rowSums + ((i + r) * groups + g) * 4),
-          to + r * 32,
-          sums + (i + r) * 32,
-        );
-    }
-    return;
-  }
-  for (let done = 0; done < quads; done += blockDepth >> 2) {
-    // One tile of sums serves all rows where there are groups.
-    const count = grouped ? quads : min(blockDepth >> 2, quads - done);
-    const last = done + count === quads;
-    for (let i = 0; i < whole; i += tileRows) {
-      const to = grouped ? tile : sums + i * 32;
-      tile16(to, xAt + (i / tileRows) * panel + (q + done) * 40, wide + (q + done) * 64, count * 2, done > 0);
-      if (!last) continue;
-      for (let r = 0; r < tileRows; r++)
-        finish(
-          layer,
-          g,
-          column,
-          load<i32>(rowSums + ((i + r) * groups + g) * 4),
-          to + r * 32,
-          sums + (i + r) * 32,
-        );
+      const a = xAt + (i / tileRows) * xQuads * bytes + (first + done) * bytes;
+      if (run > 0) tile8(to, a, codes + q * 32, quads, run);
+      else tile16(to, a, wide + (q + done) * 64, count * 2, done > 0);
+      if (done + count < quads) continue;
+      for (let r = 0; r < tileRows; r++) {
+        const sumX = load<i32>(rowSums + ((i + r) * groups + g) * 4);
+        finish(layer, g, column, sumX, to + r * 32, sums + (i + r) * 32);
+      }
     }
   }
 }

@@ -6,7 +6,7 @@ import { scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { staged } from "../wasm/stage.ts";
-import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, rowsOfPanel } from "./layout.ts";
+import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, readBehind, rowsOfPanel } from "./layout.ts";
 import {
   type Activations,
   groupCount,
@@ -61,19 +61,18 @@ export function byGroup(
 }
 
 /**
- * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD, with the heap
- * exhausted, or for groups that are no multiple of 16 codes.
+ * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD or with the
+ * heap exhausted.
  */
 export function prepareInt(weights: IntWeights, output: Output, unsigned: boolean): IntLayer | null {
   if (intExports() === null) return null;
-  const { n, k, bits, zeros, group } = weights;
+  const { n, k, bits, zeros } = weights;
   const apart = output.to !== "int32" && (output.scaleW?.length ?? 0) > n;
   const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
-  if (groups > 1 && (group ?? 0) % codesOfChunk !== 0) return null;
   // Groups that differ in their zero points alone get a scale each too, so that float sums have one order.
   if (groups > 1 && !apart) return null;
   return onHeap((blocks) => {
-    const codes = blocks.take(Math.max(16, panelBytes(weights)));
+    const codes = blocks.take(panelBytes(weights) + readBehind);
     layOut(view("uint8", codes, panelBytes(weights)), weights);
     const zeroX = (output.zeroX ?? 0) - (unsigned ? 128 : 0);
     const sums = zeroX === 0 ? null : weightSums(weights);

@@ -1,32 +1,29 @@
-/** One row of activations: sums over the 8 rows of a panel, written as 8 int32. */
+/** One row of activations: sums over the 8 rows of a panel, written as 8 int32. An even number of quads. */
 
 import { dot8 } from "../wasm/dot8.as";
 
-/** Activations of a row for `sums4`, 16 bytes a quad x0 … x3: 256·(x0, x2), 256·(x1, x3), 16·(x0, x2), (x1, x3). */
-export function scaleQuads(to: usize, from: usize, quads: i32): void {
-  for (const end = to + quads * 16; to < end; to += 16, from += 4) {
-    const x0 = load<i8>(from) as i32;
-    const x1 = load<i8>(from, 1) as i32;
-    const x2 = load<i8>(from, 2) as i32;
-    const x3 = load<i8>(from, 3) as i32;
-    store<i32>(to, ((x0 << 8) & 0xffff) | (x2 << 24));
-    store<i32>(to, ((x1 << 8) & 0xffff) | (x3 << 24), 4);
-    store<i32>(to, ((x0 << 4) & 0xffff) | (x2 << 20), 8);
-    store<i32>(to, (x1 & 0xffff) | (x3 << 16), 12);
+// Quads after which a sum of products of int8 and a byte would leave int32.
+export const quads4: i32 = 32768;
+
+/**
+ * 4-bit codes as they lie, and activations of `packSplit`. A lane of 16 bits holds, from its lowest bits on, rows c and
+ * c + 4 at an even k and at the next one. A mask for each would take another activation for each; bytes and what is in
+ * their low half serve as well, and the rows are told apart in their sums: a of r and b of r + 16 r' at even k, c of
+ * r + 16 r' and d of r' at odd ones.
+ */
+export class Nested {
+  @inline static first(a: v128, c: v128, d: v128): v128 {
+    return i32x4.sub(i32x4.add(a, c), i32x4.shl(d, 4));
+  }
+
+  @inline static second(a: v128, b: v128, d: v128): v128 {
+    return i32x4.add(i32x4.shr_s(i32x4.sub(b, a), 4), d);
   }
 }
 
-// Quads after which 256 times a sum of products of int8 and 4 bits would leave int32.
-export const quads4: i32 = 1024;
-
-/**
- * 4-bit codes as they lie. A lane of 16 bits holds, from its lowest bits on, rows c and c + 4 at an even k and at the next
- * one; a code that is masked but not shifted is a multiple of 16 or 256, and meets an activation that makes up for it.
- */
 export function sums4(to: usize, x: usize, codes: usize, quads: i32): void {
-  const m0 = i16x8.splat(0x000f);
-  const m1 = i16x8.splat(0x00f0);
-  const m2 = i16x8.splat(0x0f00);
+  const low = i16x8.splat(0x000f);
+  const byte = i16x8.splat(0x00ff);
   let t0 = i32x4.splat(0);
   let t1 = t0;
   while (quads > 0) {
@@ -36,27 +33,43 @@ export function sums4(to: usize, x: usize, codes: usize, quads: i32): void {
     let s1 = s0;
     let s2 = s0;
     let s3 = s0;
-    for (const end = codes + count * 16; codes < end; codes += 16, x += 16) {
+    for (const end = codes + count * 16; codes < end; codes += 32, x += 16) {
       const v = v128.load(codes);
-      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(v, m0), v128.load32_splat(x)));
-      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(v, m1), v128.load32_splat(x, 8)));
-      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(v128.and(v, m2), v128.load32_splat(x, 12)));
-      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(v, 12), v128.load32_splat(x, 4)));
+      const a = v128.load32_splat(x);
+      const b = v128.load32_splat(x, 4);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(v, low), a));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(v, byte), a));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(i16x8.shr_u(v, 8), b));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(v, 12), b));
+      const w = v128.load(codes, 16);
+      const c = v128.load32_splat(x, 8);
+      const d = v128.load32_splat(x, 12);
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.and(w, low), c));
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.and(w, byte), c));
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(i16x8.shr_u(w, 8), d));
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(i16x8.shr_u(w, 12), d));
     }
-    t0 = i32x4.add(t0, i32x4.shr_s(i32x4.add(s0, s2), 8));
-    t1 = i32x4.add(t1, i32x4.shr_s(i32x4.add(s1, s3), 8));
+    t0 = i32x4.add(t0, Nested.first(s0, s2, s3));
+    t1 = i32x4.add(t1, Nested.second(s0, s1, s3));
   }
   v128.store(to, t0);
   v128.store(to, t1, 16);
 }
 
+/** Adds neighbouring sums of two vectors. */
+export class Pairs {
+  @inline static fold(a: v128, b: v128): v128 {
+    return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7));
+  }
+}
+
 /** Spread codes, and activations as int16. */
-export function sums16(to: usize, x: usize, codes: usize, quads: i32): void {
+export function sumsSpread(to: usize, x: usize, codes: usize, quads: i32): void {
   let s0 = i32x4.splat(0);
   let s1 = s0;
   let s2 = s0;
   let s3 = s0;
-  for (const end = codes + quads * 32; codes < end; codes += 32, x += 8) {
+  for (const end = codes + quads * 32; codes < end; codes += 64, x += 16) {
     const v0 = v128.load(codes);
     const v1 = v128.load(codes, 16);
     const a = v128.load64_splat(x);
@@ -64,9 +77,16 @@ export function sums16(to: usize, x: usize, codes: usize, quads: i32): void {
     s1 = i32x4.add(s1, i32x4.dot_i16x8_s(a, i16x8.extend_high_i8x16_u(v0)));
     s2 = i32x4.add(s2, i32x4.dot_i16x8_s(a, i16x8.extend_low_i8x16_u(v1)));
     s3 = i32x4.add(s3, i32x4.dot_i16x8_s(a, i16x8.extend_high_i8x16_u(v1)));
+    const w0 = v128.load(codes, 32);
+    const w1 = v128.load(codes, 48);
+    const b = v128.load64_splat(x, 8);
+    s0 = i32x4.add(s0, i32x4.dot_i16x8_s(b, i16x8.extend_low_i8x16_u(w0)));
+    s1 = i32x4.add(s1, i32x4.dot_i16x8_s(b, i16x8.extend_high_i8x16_u(w0)));
+    s2 = i32x4.add(s2, i32x4.dot_i16x8_s(b, i16x8.extend_low_i8x16_u(w1)));
+    s3 = i32x4.add(s3, i32x4.dot_i16x8_s(b, i16x8.extend_high_i8x16_u(w1)));
   }
-  v128.store(to, i32x4.add(v128.shuffle<i32>(s0, s1, 0, 2, 4, 6), v128.shuffle<i32>(s0, s1, 1, 3, 5, 7)));
-  v128.store(to, i32x4.add(v128.shuffle<i32>(s2, s3, 0, 2, 4, 6), v128.shuffle<i32>(s2, s3, 1, 3, 5, 7)), 16);
+  v128.store(to, Pairs.fold(s0, s1));
+  v128.store(to, Pairs.fold(s2, s3), 16);
 }
 
 /** The relaxed form of `sums4`: int8 quads, and int16 sums for `run` quads at a time. */
@@ -91,7 +111,7 @@ export function sums4Relaxed(to: usize, x: usize, codes: usize, quads: i32, run:
   v128.store(to, t1, 16);
 }
 
-/** The relaxed form of `sums16`, for codes up to 127. */
+/** The relaxed form of `sumsSpread`, for codes up to 127. */
 export function sums8Relaxed(to: usize, x: usize, codes: usize, quads: i32, run: i32): void {
   let t0 = i32x4.splat(0);
   let t1 = t0;

@@ -69,9 +69,13 @@ describe("weights on the heap", () => {
     }
   });
 
-  it("decline groups that a panel cannot hold", () => {
-    const args = intArgs({ m: 2, n: 3, k: 40, bits: 4, group: 10, to: "float32" });
-    expect(prepareInt(args[2], args[4], false)).toBeNull();
+  it("take groups of any length", () => {
+    for (const group of [1, 8, 10, 24]) {
+      const [, , weights, , output] = intArgs({ m: 2, n: 3, k: 40, bits: 4, group, to: "float32" });
+      const layer = prepareInt(weights, output, false);
+      expect(layer).toMatchObject({ groups: Math.ceil(40 / group) });
+      layer?.free();
+    }
   });
 
   it("are all given back, also where the heap has no room", () => {
