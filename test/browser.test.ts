@@ -10,7 +10,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
+import { backendInfo } from "bitgrad";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { type PackedReport, packedReport } from "./browser/packed.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -61,6 +64,7 @@ interface Report {
   backend: { name: string; reason: string | null };
   /** Of work that asked for two threads. */
   shared: { threads: number; reason: string | null; jobs: number; sameBits: boolean };
+  packed: PackedReport;
   losses: number[];
   accuracy: number;
   restored: boolean;
@@ -151,6 +155,15 @@ describe.skipIf(chromium === null)("in a browser", () => {
     expect(report.shared.sameBits).toBe(true);
   }
 
+  /** Packed models compute what they do in Node, to the last bit, and are faster than float32. */
+  function expectPacked({ packed }: Report): void {
+    expect(packed.digests).toEqual(packedReport().digests);
+    expect(packed.equalsFrozen).toEqual(
+      Object.fromEntries(Object.keys(packed.digests).map((of) => [of, true])),
+    );
+    expect(packed.timesFaster).toBeGreaterThan(1);
+  }
+
   it("trains, saves and samples on the SIMD kernels in a page that shares no memory", async () => {
     const report = await visit("/plain");
     expectWork(report);
@@ -159,6 +172,7 @@ describe.skipIf(chromium === null)("in a browser", () => {
       threads: 1,
       reason: expect.stringMatching(/a page that is not cross-origin isolated/),
     });
+    if (backendInfo().name === "simd") expectPacked(report);
   });
 
   it("shares the heap and work with a thread in a page that is cross-origin isolated", async () => {
@@ -167,6 +181,7 @@ describe.skipIf(chromium === null)("in a browser", () => {
     expect(report).toMatchObject({ isolated: true, sharedMemory: true, backend: { name: "simd" } });
     expect(report.shared.threads).toBe(2);
     expect(report.shared.jobs).toBeGreaterThan(2);
+    if (backendInfo().name === "simd") expectPacked(report);
   });
 
   it("runs on one thread, and says why, where a content-security policy forbids workers of a blob", async () => {

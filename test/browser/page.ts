@@ -1,4 +1,7 @@
-/** What the page does: trains a small classifier, saves and loads it, samples from a GPT, shares work with a thread, and posts it. */
+/**
+ * What the page does: trains a small classifier, saves and loads it, samples from a GPT, runs packed models,
+ * shares work with a thread, and posts it.
+ */
 
 import { backendInfo, manualSeed, Rng, randn, scope, setThreads, type Tensor } from "bitgrad";
 import { glyphs, loader } from "bitgrad/data";
@@ -10,6 +13,7 @@ import * as training from "bitgrad/train";
 import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { pool } from "../../kernels/wasm/threads.ts";
 import { word } from "../../kernels/wasm/worker.ts";
+import { packedReport } from "./packed.ts";
 
 /** The same numbers on one thread and on as many of two as there are. */
 async function share() {
@@ -51,7 +55,8 @@ async function work() {
 
   const gpt = new Gpt({ vocabulary: 11, context: 16, dim: 16, layers: 1, heads: 2 });
   const tokens = generate(gpt, [1, 2, 3], { maxTokens: 4 });
-  return { losses, accuracy: training.accuracy(scores, test.y), restored, tokens };
+  const accuracy = training.accuracy(scores, test.y);
+  return { losses, accuracy, restored, tokens, packed: packedReport() };
 }
 
 const failure = (error: unknown) => ({ error: String((error as Error).stack ?? error) });
