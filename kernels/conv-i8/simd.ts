@@ -1,4 +1,4 @@
-/** SIMD convolution of codes, on heap addresses and on typed arrays. A layer is made for one geometry of images. */
+/** SIMD convolution of codes, on heap addresses and on typed arrays. */
 
 import type { ConvGeometry } from "../conv/reference.ts";
 import { affine, layOut, panelBytes } from "../gemm-i8/layout.ts";
@@ -22,10 +22,11 @@ export interface ConvIntExports {
 
 export const convIntExports = /* @__PURE__ */ wasmKernel<ConvIntExports>(bytes);
 
+/** What filters are laid out for. */
+export type FilterShape = Pick<ConvGeometry, "c" | "o" | "groups" | "kh" | "kw" | "dilationW">;
+
 /** Filters and an output transform, on the heap until `free`. */
 export interface ConvIntLayer {
-  readonly geometry: ConvGeometry;
-  readonly to: ConvOutput["to"];
   readonly address: number;
   readonly output: number;
   free(): void;
@@ -33,12 +34,12 @@ export interface ConvIntLayer {
 
 const layerWords = 26;
 
-const isDepthwise = ({ groups, c }: ConvGeometry): boolean => groups > 1 && groups === c;
+const isDepthwise = ({ groups, c }: FilterShape): boolean => groups > 1 && groups === c;
 
 /** The rows of each group (filters of a group, runs of taps), each run of an even length, as dense.as.ts reads them. */
 function runsOf(
   { codes }: Filters,
-  g: ConvGeometry,
+  g: FilterShape,
   group: number,
 ): { rows: Int8Array | Uint8Array; k: number } {
   const { o, c, groups, kh, kw, dilationW } = g;
@@ -57,7 +58,7 @@ function runsOf(
 }
 
 /** (o, kh, pairs of taps beside each other), as depthwise.as.ts reads them. */
-function pairsOf({ codes }: Filters, { o, kh, kw, dilationW }: ConvGeometry): Int16Array {
+function pairsOf({ codes }: Filters, { o, kh, kw, dilationW }: FilterShape): Int16Array {
   const beside = dilationW === 1 ? 2 : 1;
   const width = Math.ceil(kw / beside) * 2;
   const pairs = new Int16Array(o * kh * width);
@@ -72,7 +73,7 @@ function pairsOf({ codes }: Filters, { o, kh, kw, dilationW }: ConvGeometry): In
  */
 export function prepareConvInt(
   filters: Filters,
-  g: ConvGeometry,
+  g: FilterShape,
   output: ConvOutput,
   unsigned: boolean,
 ): ConvIntLayer | null {
@@ -95,13 +96,9 @@ export function prepareConvInt(
     const spec = layOutput(blocks, { ...output, zeroX: 0 } as Output, g.o, false, null);
     const address = blocks.take(layerWords * 4);
     const { alpha, beta } = affine({ n: 0, k: 0, ...filters });
-    const frameW = Math.max(0, (g.ow - 1) * g.strideW + (g.kw - 1) * g.dilationW + 1);
     const words = view("int32", address, layerWords);
-    words.set([0, g.c * g.h * g.w, g.h, g.w, g.c / g.groups, g.groups, g.o / g.groups, frameW]);
-    words.set([g.padTop, g.padLeft, g.strideH, g.strideW, g.kh, g.kw, g.dilationH, g.dilationW], 8);
-    words.set([g.oh, g.ow, output.zeroX ?? 0, unsigned ? 1 : 0, filters.bits, alpha, beta], 16);
-    words.set([weights, each, spec], 23);
-    return { geometry: g, to: output.to, address, output: spec, free: () => blocks.free() };
+    words.set([output.zeroX ?? 0, unsigned ? 1 : 0, filters.bits, alpha, beta, weights, each, spec], 18);
+    return { address, output: spec, free: () => blocks.free() };
   });
 }
 
@@ -124,23 +121,26 @@ function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: numb
 }
 
 /**
- * out = the layer's transform of the windows of x, both at heap addresses; the one scale of x at `scaleX`, if it changes from
+ * out = the layer's transform of the windows of x, both at heap addresses, where g has the sizes of the filters; the one scale of x at `scaleX`, if it changes from
  * call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
  */
 export function convIntHeap(
-  layer: ConvIntLayer,
+  { address, output }: ConvIntLayer,
+  g: ConvGeometry,
   out: number,
   x: number,
   scaleX?: number,
   code: ConvIntExports | null = convIntExports(),
 ): boolean {
   if (code === null) return false;
-  const { geometry: g, address } = layer;
-  const { n, c, o, groups, oh, ow } = g;
+  const { n, c, h, w, o, groups, oh, ow } = g;
   const sums = n * o * oh * ow;
   if (sums === 0) return true;
-  placeOutput(layer.output, { out, step: 0, scaleX, scaleXStep: 0 });
-  view("int32", address, layerWords)[0] = x;
+  placeOutput(output, { out, step: 0, scaleX, scaleXStep: 0 });
+  const frameW = (ow - 1) * g.strideW + (g.kw - 1) * g.dilationW + 1;
+  const words = view("int32", address, layerWords);
+  words.set([x, c * h * w, h, w, c / groups, groups, o / groups, frameW, g.padTop, g.padLeft]);
+  words.set([g.strideH, g.strideW, g.kh, g.kw, g.dilationH, g.dilationW, oh, ow], 10);
   const terms = (c / groups) * g.kh * g.kw;
   if (isDepthwise(g))
     return inTasks(sums * (0.3 + terms * 0.03), code.depthwiseScratch(address), [code], (job) => {
@@ -180,7 +180,7 @@ export function conv2d(
     return staged((stage) => {
       const from = stage.input(x, 0, g.n * g.c * g.h * g.w);
       const to = stage.output(out, 0, g.n * g.o * g.oh * g.ow, true);
-      return from !== 0 && to !== 0 && convIntHeap(layer, to, from, undefined, code);
+      return from !== 0 && to !== 0 && convIntHeap(layer, g, to, from, undefined, code);
     });
   } finally {
     layer.free();

@@ -1,13 +1,13 @@
 import type { ConvGeometry } from "../../kernels/conv/reference.ts";
 import { plus } from "../../kernels/elementwise/arithmetic.ts";
-import { conv2d, permute } from "../backend.ts";
+import { conv2d } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { BitConv } from "./bit-conv.ts";
 import { perChannel } from "./elementwise.ts";
-import { checkInput, codesOf, type PackedInput } from "./input.ts";
+import { checkInput, type PackedInput } from "./input.ts";
+import { IntConv } from "./int-conv.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { checkSums, Product } from "./product.ts";
-import { codeRoom, reshaped, room, scaleRoom, type Values } from "./values.ts";
+import { reshaped, room, type Values } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
@@ -24,8 +24,8 @@ export class PackedConv2d implements PackedLayer {
   readonly padding: readonly [Pair, Pair];
   readonly dilation: Pair;
   readonly groups: number;
-  /** One a group, made at first use; not a field of the file. */
-  _products: readonly Product[] | null = null;
+  /** Where the input is quantized; not fields of the file. */
+  readonly _integers: IntConv | null;
   /** Where input and weights are signs. */
   readonly _bits: BitConv | null;
 
@@ -48,9 +48,9 @@ export class PackedConv2d implements PackedLayer {
         `conv2d: ${groups} groups and a kernel of ${show(kernel)} do not fit the weight, got (${weight.rows}, ${weight.columns})`,
       );
     }
-    if (this.input !== null) checkSums("conv2d", weight, this.input);
-    const signs = this.input?.kind === "signs" && weight.bits === 1;
-    this._bits = signs ? new BitConv(weight, this.bias) : null;
+    const { input, bias } = this;
+    this._integers = input && new IntConv(weight, input, bias);
+    this._bits = input?.kind === "signs" && weight.bits === 1 ? new BitConv(weight, bias) : null;
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
@@ -87,109 +87,15 @@ export class PackedConv2d implements PackedLayer {
       padTop: padding[0][0],
       padLeft: padding[1][0],
     };
-    const result = this.input
-      ? (this._bits?.run(data, geometry) ?? this.integer(data, geometry))
-      : this.float(data, geometry);
+    const result =
+      this._bits?.run(data, geometry) ?? this._integers?.run(data, geometry) ?? this.float(data, geometry);
     return { data: result, shape: [n, weight.rows, oh, ow] };
   }
 
   /** Gives back what it holds of the SIMD heap. */
   dispose(): void {
-    for (const product of this._products ?? []) product.dispose();
+    this._integers?.dispose();
     this._bits?.dispose();
-  }
-
-  /** The products of the groups, with the columns of a filter in the order (height, width, channel). */
-  private products(): readonly Product[] {
-    if (this._products) return this._products;
-    const { weight, kernel, groups, input, bias } = this;
-    const each = weight.rows / groups;
-    const taps = kernel[0] * kernel[1];
-    const channels = weight.columns / taps;
-    const given = weight.unpacked();
-    const codes = given.slice();
-    for (let r = 0; r < weight.rows; r++)
-      for (let c = 0; c < channels; c++)
-        for (let t = 0; t < taps; t++)
-          codes[r * weight.columns + t * channels + c] = given[r * weight.columns + c * taps + t];
-    const reordered = weight.withCodes(codes);
-    this._products = Array.from({ length: groups }, (_, g) => {
-      const [from, to] = [g * each, (g + 1) * each];
-      return new Product("conv2d", reordered.slice(from, to), input, bias?.subarray(from, to) ?? null);
-    });
-    return this._products;
-  }
-
-  /** Image by image: its codes channel by channel last, the columns of all windows, and their product with the filters. */
-  private integer(x: Float32Array, { n, c: channels, h, w, oh, ow }: ConvGeometry): Float32Array {
-    const { weight, groups } = this;
-    const { codes, zeroPoint, scale } = codesOf(x, 1, x.length, this.input!);
-    const [k, windows, pixels, filters] = [weight.columns, oh * ow, h * w, weight.rows];
-    const out = room(n * filters * windows);
-    // One array for both, so that a stretch of bytes can be copied from one to the other by copyWithin.
-    const bytes = codeRoom(channels * pixels + windows * k);
-    const [image, columns] = [bytes.subarray(0, channels * pixels), bytes.subarray(channels * pixels)];
-    const typed =
-      codes instanceof Int8Array
-        ? columns
-        : new Uint8Array(columns.buffer, columns.byteOffset, columns.length);
-    // One scale for all of the input, where the product has one a row.
-    const scales = this.input!.kind === "dynamic" ? scaleRoom(windows).fill(scale![0]) : scale;
-    const each = filters / groups;
-    const product = room(windows * each);
-    for (let i = 0; i < n; i++) {
-      const first = i * channels * pixels;
-      for (let c = 0; c < channels; c++)
-        for (let p = 0; p < pixels; p++) image[p * channels + c] = codes[first + c * pixels + p];
-      for (const [g, part] of this.products().entries()) {
-        this.windows(bytes, columns, zeroPoint, g, [channels, h, w], oh, ow);
-        part.ofCodes({ codes: typed, zeroPoint, scale: scales }, windows, product);
-        const to = (i * filters + g * each) * windows;
-        permute(out.subarray(to, to + each * windows), product, [windows, each], [1, 0]);
-      }
-    }
-    return out;
-  }
-
-  /** Writes the columns (windows, height · width · channels) of one group of an image (H, W, C) at the start of `bytes`. */
-  private windows(
-    bytes: Int8Array,
-    columns: Int8Array,
-    padding: number,
-    g: number,
-    [channels, h, w]: readonly number[],
-    oh: number,
-    ow: number,
-  ): void {
-    const { kernel, stride, dilation, groups } = this;
-    const [[top], [left]] = this.padding;
-    const c = channels / groups;
-    const k = this.weight.columns;
-    const start = h * w * channels;
-    // Taps of a row lie side by side where nothing is left out between them.
-    const joined = groups === 1 && dilation[1] === 1;
-    if (this.padding.some((side) => side.some((size) => size > 0))) columns.fill(padding);
-    for (let oy = 0; oy < oh; oy++)
-      for (let ky = 0; ky < kernel[0]; ky++) {
-        const y = oy * stride[0] - top + ky * dilation[0];
-        if (y < 0 || y >= h) continue;
-        for (let ox = 0; ox < ow; ox++) {
-          const at = ox * stride[1] - left;
-          const to = start + (oy * ow + ox) * k + ky * kernel[1] * c;
-          if (joined) {
-            const first = Math.max(0, -at);
-            const from = (y * w + at + first) * c;
-            bytes.copyWithin(to + first * c, from, from + (Math.min(kernel[1], w - at) - first) * c);
-            continue;
-          }
-          for (let kx = 0; kx < kernel[1]; kx++) {
-            const column = at + kx * dilation[1];
-            if (column < 0 || column >= w) continue;
-            const from = (y * w + column) * channels + g * c;
-            bytes.copyWithin(to + kx * c, from, from + c);
-          }
-        }
-      }
   }
 
   private float(x: Float32Array, geometry: ConvGeometry): Float32Array {

@@ -38,7 +38,7 @@ export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight,
 type Laid = IntLayer | FloatLayer | PairLayer | DigitLayer;
 
 /** Whether weights are to be laid out: not yet done, or refused by a heap that may have grown since. */
-const isMissing = (layer: Laid | null | undefined): boolean =>
+export const isMissing = (layer: object | null | undefined): boolean =>
   layer === undefined || (layer === null && !memoryIsShared());
 
 /** Gives a product's heap back when nobody holds the product any more. */
@@ -75,7 +75,11 @@ export class Product {
     const out = room(m * n);
     if (input !== null) {
       if (input.kind === "signs" && this.ofSigns(out, x, m)) return out;
-      return this.ofCodes(codesOf(x, m, k, input), m, out);
+      const codes = codesOf(x, m, k, input);
+      if (!this.bySimd(out, codes, m)) {
+        gemmInt(out, codes.codes, this.keptWeights(), { m }, this.output(codes.scale));
+      }
+      return out;
     }
     if (weight.floats) {
       if (bias && this.start === null) {
@@ -86,14 +90,6 @@ export class Product {
       return out;
     }
     if (!this.bySimdFloats(out, x, m)) weightOnly(out, x, m, weight, bias);
-    return out;
-  }
-
-  /** (m, rows) of codes (m, columns). */
-  ofCodes(codes: Codes, m: number, out = room(m * this.weight.rows)): Float32Array {
-    if (!this.bySimd(out, codes, m)) {
-      gemmInt(out, codes.codes, this.keptWeights(), { m }, this.output(codes.scale));
-    }
     return out;
   }
 

@@ -1,7 +1,7 @@
 /** PackedWeight: a weight matrix as codes of 1 to 8 bits and scales, or as float32 where it is not quantized. */
 
 import { FormatError, OptionError, show } from "../errors.ts";
-import { type CodeType, packCodes, packedBytes, unpackCodes } from "./codes.ts";
+import { type CodeType, packedBytes, unpackCodes } from "./codes.ts";
 import { lasting, room } from "./values.ts";
 
 export interface CodedWeight extends CodeType {
@@ -92,26 +92,6 @@ export class PackedWeight {
     if (this.floats) return this.floats.byteLength;
     const { codes, scale, scaleType } = this.coded!;
     return codes.length + scale.length * (scaleType === "float16" ? 2 : 4);
-  }
-
-  /** Rows from … to − 1 of a coded weight. */
-  slice(from: number, to: number): PackedWeight {
-    const coded = this.coded!;
-    const stride = packedBytes(this.columns, coded.bits);
-    const perRow = scalesPerRow(coded);
-    return PackedWeight.ofCodes({
-      ...coded,
-      rows: to - from,
-      codes: coded.codes.subarray(from * stride, to * stride),
-      scale: perRow === 0 ? coded.scale : coded.scale.subarray(from * perRow, to * perRow),
-    });
-  }
-
-  /** The same weight with other codes. */
-  withCodes(codes: Int8Array | Uint8Array): PackedWeight {
-    const { rows, columns } = this;
-    const coded = this.coded!;
-    return PackedWeight.ofCodes({ ...coded, codes: packCodes(codes, rows, columns, coded) });
   }
 
   /** The codes of all rows, int8, or uint8 where they have no sign. */

@@ -75,7 +75,7 @@ it("a scale of the images that changes from call to call is read at each", () =>
   view("int8", from, x.length).set(x);
   for (const scale of [0.5, 3]) {
     view("float32", at, 1)[0] = scale;
-    expect(convIntHeap(layer, to, from, at)).toBe(true);
+    expect(convIntHeap(layer, g, to, from, at)).toBe(true);
     const want = out.slice();
     reference(want, x, filters, g, { ...output, scaleX: Float32Array.of(scale) });
     const got = view("float32", to, out.length - 1);
@@ -120,6 +120,6 @@ it("where the heap has no room nothing is written and nothing stays behind", () 
 it("where SIMD cannot run a call declines", () => {
   const args = convIntArgs(geometry, {});
   const layer = prepareConvInt(args[2], geometry, args[4], false)!;
-  expect(convIntHeap(layer, 0, 0, undefined, null)).toBe(false);
+  expect(convIntHeap(layer, geometry, 0, 0, undefined, null)).toBe(false);
   layer.free();
 });

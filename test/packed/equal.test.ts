@@ -1,6 +1,15 @@
 import { noGrad, Rng, relu, scope, type Tensor, tensor, useBackend } from "bitgrad";
 import { Gpt, Llama } from "bitgrad/models";
-import { BatchNorm2d, Conv2d, clone, evaluate, Linear, MultiHeadAttention, Sequential } from "bitgrad/nn";
+import {
+  BatchNorm2d,
+  Conv2d,
+  type Conv2dOptions,
+  clone,
+  evaluate,
+  Linear,
+  MultiHeadAttention,
+  Sequential,
+} from "bitgrad/nn";
 import type { PackedLanguage } from "bitgrad/packed";
 import {
   binaryDynamic,
@@ -31,6 +40,7 @@ const configs: [name: string, config: QuantConfig][] = [
   ["int8 × int8", int8Dynamic()],
   ["int8 × uint8, static", int8Static()],
   ["int8 × int8, static", int8Static({ scheme: "symmetric" })],
+  ["int4 × int8", { weight: ste({ bits: 4 }), input: dynamicInput() }],
   ["int4 in groups of 32 × int8", int4Dynamic()],
   ["int4 in groups of 24 × int8", int4Dynamic({ group: 24 })],
   ["ternary × int8", ternaryDynamic()],
@@ -76,13 +86,16 @@ describe.each(["simd", "reference"] as const)(
 
     it.each(configs.filter(([name]) => !name.includes("groups")))("convolution, %s", async (_, config) => {
       useBackend(backend);
-      for (const options of [
+      for (const { c = 4, o = 8, kernel = 3, ...options } of [
         { padding: 1 },
         { stride: 2, groups: 2, padding: 1 },
         { dilation: 2, groups: 4, bias: false },
-      ]) {
-        const x = random([2, 4, 9, 8]);
-        const conv = new Conv2d(4, 8, 3, { ...options, rng: new Rng(2) });
+        { c: 17, o: 17, groups: 17, padding: 1 },
+        { c: 33, o: 9, kernel: 1, stride: 2 },
+        { c: 3, o: 16, kernel: 5, padding: 2, dilation: 1 },
+      ] as ({ c?: number; o?: number; kernel?: number } & Partial<Conv2dOptions>)[]) {
+        const x = random([2, c, 9, 8]);
+        const conv = new Conv2d(c, o, kernel, { ...options, rng: new Rng(2) });
         const { model, packed } = await twins(conv, config, x);
         const want = noGrad(() => scope(() => model.forward(x)));
         const got = packed.forward(values(x));
@@ -232,6 +245,8 @@ it("products lie on the heap after a run where SIMD runs, so that the fast way w
   expect(signs._product.pairs).toMatchObject({ n: 16, k: 64 });
   const conv = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), binarySigns(), random([1, 8, 6, 6]));
   expect(conv._bits.laid).toMatchObject({ layer: { step: 32 } });
+  const codes = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), int8Static(), random([1, 8, 6, 6]));
+  expect(codes._integers.laid).toMatchObject({ address: expect.any(Number) });
 });
 
 it("a row of codes takes at most 16 bytes more on the heap than in the file, beside the scales and biases of its row", () => {

@@ -107,3 +107,29 @@ describe.each(["simd", "reference"] as const)("packed convolution on %s", (backe
     },
   );
 });
+
+it("scales of groups of codes are refused, which a filter has no order for", () => {
+  const weight = PackedWeight.ofCodes({
+    rows: 1,
+    columns: 18,
+    bits: 8,
+    signed: true,
+    codes: new Uint8Array(18),
+    scale: Float32Array.of(1, 2),
+    group: 9,
+    scaleType: "float32",
+    codebook: null,
+  });
+  const [kernel, stride, padding] = [
+    [3, 3],
+    [1, 1],
+    [
+      [0, 0],
+      [0, 0],
+    ],
+  ];
+  const fields = { weight, bias: null, kernel, stride, padding, dilation: stride, groups: 1 };
+  expect(() => new PackedConv2d({ ...fields, input: { kind: "dynamic", bits: 8 } })).toThrow(
+    /^conv2d: needs one scale, or one a filter, got groups of 9/,
+  );
+});
