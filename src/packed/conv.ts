@@ -12,6 +12,9 @@ import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
 
+/** How many more outputs than inputs a side may have: a file of few bytes asks for no huge image. */
+const most = 1024;
+
 /** Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs. */
 export class PackedConv2d implements PackedLayer {
   readonly kind: string = "conv2d";
@@ -46,6 +49,12 @@ export class PackedConv2d implements PackedLayer {
     if (weight.rows % groups !== 0 || weight.columns % (kernel[0] * kernel[1]) !== 0) {
       throw new FormatError(
         `conv2d: ${groups} groups and a kernel of ${show(kernel)} do not fit the weight, got (${weight.rows}, ${weight.columns})`,
+      );
+    }
+    const added = this.padding.map(([a, b], axis) => a + b - this.dilation[axis] * (kernel[axis] - 1));
+    if (Math.max(...added) > most) {
+      throw new FormatError(
+        `conv2d: padding must add at most ${most} outputs a side, got ${show(this.padding)}`,
       );
     }
     const { input, bias } = this;

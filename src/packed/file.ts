@@ -107,6 +107,7 @@ class Reader {
   private readonly file: Uint8Array;
   private readonly entries: ReadonlyMap<string, Entry>;
   private readonly weights = new Map<string, PackedWeight>();
+  private readonly numbers = new Map<unknown, Float32Array>();
 
   constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>) {
     this.file = file;
@@ -127,8 +128,13 @@ class Reader {
     return this.file.slice(entry.from, entry.to);
   }
 
+  /** However many layers name it, in memory once. */
   private floats(name: unknown, length: number): Float32Array {
-    return new Float32Array(this.bytes(name, "F32", length * 4).buffer);
+    const known = this.numbers.get(name);
+    if (known?.length === length) return known;
+    const made = new Float32Array(this.bytes(name, "F32", length * 4).buffer);
+    this.numbers.set(name, made);
+    return made;
   }
 
   /** What a description stands for. */
@@ -148,19 +154,25 @@ class Reader {
     const known = this.weights.get(name as string);
     if (known) return known;
     const isCount = (n: unknown): n is number =>
-      Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) < 2 ** 31;
+      Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 31;
     const levels = (c: unknown): c is number[] | null =>
-      c === null || (Array.isArray(c) && c.length <= 256 && c.every((level) => Number.isFinite(level)));
+      c === null ||
+      (Array.isArray(c) &&
+        c.length <= 256 &&
+        c.every((level) => Number.isFinite(level) && Number.isFinite(Math.fround(level))));
     if (
       !isCount(rows) ||
       !isCount(columns) ||
       !isCount(bits) ||
       !levels(codebook) ||
-      (group !== null && !(isCount(group) && group > 0))
+      (group !== null && !isCount(group))
     ) {
       throw new FormatError(
         `loadPacked: a weight's sizes must be counts, got ${show([rows, columns, bits, group])}`,
       );
+    }
+    if (bits !== 32 && typeof signed !== "boolean") {
+      throw new FormatError(`loadPacked: signed must be true or false, got ${show(signed)}`);
     }
     const made =
       bits === 32

@@ -47,11 +47,11 @@ export class FieldReader {
     return this.take(name, `one of ${known.join(", ")}`, (v): v is T => known.includes(v as T));
   }
 
-  /** A pair of integers. */
+  /** A pair of integers, which stay far from where products of them overflow. */
   pair(name: string, least: number): readonly [number, number] {
     const is = (v: unknown): v is [number, number] =>
-      Array.isArray(v) && v.length === 2 && v.every((n) => Number.isSafeInteger(n) && n >= least);
-    return this.take(name, `two integers of at least ${least}`, is);
+      Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= least && n < 65536);
+    return this.take(name, `two integers of ${least} … 65535`, is);
   }
 
   weight(name: string): PackedWeight {

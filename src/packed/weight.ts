@@ -60,6 +60,7 @@ export class PackedWeight {
       throw new FormatError(`PackedWeight: group must be a positive integer, got ${show(group)}`);
     }
     checkCount("bytes of codes", codes.length, rows * packedBytes(columns, bits));
+    checkPadding(coded);
     const scales = group === null ? (scale.length === 1 ? 1 : rows) : rows * Math.ceil(columns / group);
     checkCount("scales", scale.length, rows * columns === 0 ? scale.length : scales);
     if (scale.some((s) => !(Math.abs(s) < Infinity))) {
@@ -123,6 +124,17 @@ export class PackedWeight {
     for (let i = 0; i < columns; i++) {
       const s = scale[perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step))];
       out[i] = (codebook ? Math.fround(codebook[row[i]]) : row[i]) * s + 0;
+    }
+  }
+}
+
+/** Products of whole bytes read what lies behind the last code of a row: it is 0. */
+function checkPadding({ rows, columns, bits, codes }: CodedWeight): void {
+  const stride = packedBytes(columns, bits);
+  const used = 8 - (stride * 8 - columns * bits);
+  for (let r = 0; r < rows && used < 8; r++) {
+    if (codes[(r + 1) * stride - 1] >> used !== 0) {
+      throw new FormatError(`PackedWeight: bits behind the last code must be 0, got row ${r} with others`);
     }
   }
 }

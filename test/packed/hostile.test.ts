@@ -1,0 +1,164 @@
+import { loadPacked, PackedWeight } from "bitgrad/packed";
+import { describe, expect, it } from "vitest";
+
+type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+
+/** A file of tensors laid one after another, and a description that need not fit them. */
+function file(model: unknown, tensors: Record<string, Float32Array | Uint8Array> = {}): Uint8Array {
+  const header: Header = {};
+  let at = 0;
+  for (const [name, data] of Object.entries(tensors)) {
+    const dtype = data instanceof Float32Array ? "F32" : "U8";
+    header[name] = { dtype, shape: [data.length], data_offsets: [at, at + data.byteLength] };
+    at += data.byteLength;
+  }
+  const metadata = { "bitgrad.packed": JSON.stringify({ version: 1, model }) };
+  const json = new TextEncoder().encode(JSON.stringify({ __metadata__: metadata, ...header }));
+  const out = new Uint8Array(8 + json.length + at);
+  new DataView(out.buffer).setUint32(0, json.length, true);
+  out.set(json, 8);
+  at = 8 + json.length;
+  for (const { buffer } of Object.values(tensors)) {
+    out.set(new Uint8Array(buffer), at);
+    at += buffer.byteLength;
+  }
+  return out;
+}
+
+const linear = (weight: object, codes: Uint8Array, scale = Float32Array.of(1)): Uint8Array =>
+  file(
+    { kind: "linear", bias: null, input: { kind: "dynamic", bits: 8 }, weight: { weight: "w", ...weight } },
+    { "w.scale": scale, "w.codes": codes },
+  );
+const eight = { rows: 1, columns: 5, bits: 8, signed: true, group: null, codebook: null };
+const codes = Uint8Array.of(1, 2, 3, 4, 5);
+
+const refused = (bytes: Uint8Array, message: RegExp): void => {
+  expect(() => loadPacked(bytes)).toThrow(message);
+  expect(() => loadPacked(bytes)).toThrow(expect.objectContaining({ code: "FORMAT" }));
+};
+
+describe("a packed file is refused", () => {
+  it("not when it is right", () => {
+    const x = { data: Float32Array.of(127, 0, 0, 0, 1), shape: [1, 5] };
+    expect([...loadPacked(linear(eight, codes)).forward(x).data]).toEqual([132]);
+  });
+
+  it("with bits behind the last code of a row, which no product may read", () => {
+    for (const [bits, row, odd] of [
+      [1, [0b00010], [0b100010]],
+      [2, [0x55, 0x01], [0x55, 0x05]],
+      [3, [0x49, 0x12], [0x49, 0x92]],
+      [4, [0x11, 0x11, 0x01], [0x11, 0x11, 0x81]],
+    ] as const) {
+      const weight = { ...eight, bits, rows: 2 };
+      expect(() => loadPacked(linear(weight, Uint8Array.of(...row, ...row)))).not.toThrow();
+      refused(
+        linear(weight, Uint8Array.of(...row, ...odd)),
+        /bits behind the last code must be 0, got row 1/,
+      );
+    }
+  });
+
+  it("with weights of no columns, whose outputs no bytes bound", () => {
+    const none = { ...eight, rows: 2 ** 31 - 1, columns: 0 };
+    refused(linear(none, new Uint8Array(0)), /sizes must be counts/);
+    const floats = { kind: "linear", bias: null, input: null, weight: { ...none, weight: "w", bits: 32 } };
+    refused(file(floats, { w: new Float32Array(0) }), /sizes must be counts/);
+  });
+
+  it("with a sign that is neither true nor false", () => {
+    refused(linear({ ...eight, signed: "yes" }, codes), /signed must be true or false, got "yes"/);
+    refused(linear({ ...eight, signed: undefined }, codes), /signed must be true or false, got undefined/);
+  });
+
+  it("with levels beyond float32", () => {
+    const levels = { ...eight, bits: 1, signed: false, codebook: [0, 1e300] };
+    refused(linear(levels, Uint8Array.of(3)), /sizes must be counts/);
+  });
+
+  it("with scales that are not finite", () => {
+    for (const scale of [Number.NaN, Infinity, -Infinity]) {
+      refused(linear(eight, codes, Float32Array.of(scale)), /scales must be finite/);
+    }
+  });
+
+  it("with a convolution whose padding makes an image much larger, or whose steps are huge", () => {
+    const conv = {
+      kind: "conv2d",
+      weight: { ...eight, weight: "w", rows: 3, columns: 8 },
+      bias: null,
+      input: { kind: "signs" },
+      kernel: [2, 2],
+      stride: [1, 1],
+      padding: [
+        [0, 0],
+        [0, 0],
+      ],
+      dilation: [1, 1],
+      groups: 1,
+    };
+    const changed = (change: object): Uint8Array =>
+      file({ ...conv, ...change }, { "w.scale": Float32Array.of(1), "w.codes": new Uint8Array(24) });
+    expect(() =>
+      loadPacked(
+        changed({
+          padding: [
+            [1, 1],
+            [500, 500],
+          ],
+        }),
+      ),
+    ).not.toThrow();
+    expect(() =>
+      loadPacked(
+        changed({
+          padding: [
+            [900, 900],
+            [0, 0],
+          ],
+          dilation: [1800, 1],
+        }),
+      ),
+    ).not.toThrow();
+    refused(
+      changed({
+        padding: [
+          [1, 1],
+          [10_000, 10_000],
+        ],
+      }),
+      /padding must add at most 1024/,
+    );
+    refused(
+      changed({
+        padding: [
+          [2 ** 40, 0],
+          [0, 0],
+        ],
+      }),
+      /padding must be two integers of 0 … 65535/,
+    );
+    refused(changed({ dilation: [2 ** 31, 1] }), /dilation must be two integers of 1 … 65535/);
+    refused(changed({ stride: [1, 0] }), /stride must be two integers of 1 … 65535/);
+  });
+});
+
+describe("a packed file is read once over", () => {
+  it("and numbers that many layers name are in memory once", () => {
+    const norm = { kind: "batchNorm", mean: { tensor: "a" }, factor: { tensor: "a" }, bias: { tensor: "a" } };
+    const { root } = loadPacked(
+      file({ kind: "sequential", steps: [norm, norm] }, { a: new Float32Array(64) }),
+    ) as unknown as { root: { steps: Record<string, Float32Array>[] } };
+    expect(root.steps[1].bias.buffer).toBe(root.steps[0].mean.buffer);
+  });
+});
+
+describe("a weight made by hand", () => {
+  it("is held to the same", () => {
+    const given = { ...eight, bits: 4, codes: Uint8Array.of(1, 1, 0x11), scale: Float32Array.of(1) };
+    expect(() => PackedWeight.ofCodes({ ...given, scaleType: "float32" })).toThrow(
+      /bits behind the last code must be 0, got row 0/,
+    );
+  });
+});
