@@ -8,11 +8,20 @@ import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
 import { type Entry, headerLength, readHeader } from "../safetensors/header.ts";
 import { readJsonObject } from "../safetensors/json.ts";
 import { packedBytes } from "./codes.ts";
+import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";
 import { PackedWeight } from "./weight.ts";
 
 export const version = 1;
 const key = "bitgrad.packed";
+const checksum = "bitgrad.crc32";
+
+/** Of the description and of the tensors' bytes. */
+const checksumOf = (description: string, tensors: readonly Uint8Array[]): string =>
+  tensors
+    .reduce((crc, bytes) => crc32(bytes, crc), crc32(new TextEncoder().encode(description)))
+    .toString(16)
+    .padStart(8, "0");
 
 interface Stored {
   readonly dtype: "U8" | "F16" | "F32";
@@ -81,9 +90,12 @@ export function writePacked(root: PackedLayer): Uint8Array {
   const width = { F32: 4, F16: 2, U8: 1 };
   // Wide elements first: with the header padded to eight bytes every tensor is then aligned.
   const stored = [...writer.tensors].sort(([, a], [, b]) => width[b.dtype] - width[a.dtype]);
-  const header: Record<string, unknown> = {
-    __metadata__: { [key]: JSON.stringify({ version, model }) },
-  };
+  const description = JSON.stringify({ version, model });
+  const sum = checksumOf(
+    description,
+    stored.map(([, { bytes }]) => bytes),
+  );
+  const header: Record<string, unknown> = { __metadata__: { [key]: description, [checksum]: sum } };
   let at = 0;
   for (const [name, { dtype, shape, bytes }] of stored) {
     header[name] = { dtype, shape, data_offsets: [at, at + bytes.length] };
@@ -237,9 +249,19 @@ export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   if (!Object.hasOwn(metadata, key)) {
     throw new FormatError(`loadPacked: not a packed model, got metadata ${show(Object.keys(metadata))}`);
   }
+  const tensors = file.subarray(start);
+  const sum = metadata[checksum];
+  if (sum !== undefined) {
+    const found = checksumOf(metadata[key], [tensors]);
+    if (sum !== found) {
+      throw new FormatError(
+        `loadPacked: the file is damaged: its CRC-32 is ${found}, got ${show(sum)} in its header`,
+      );
+    }
+  }
   const described = readJsonObject("loadPacked", new TextEncoder().encode(metadata[key]));
   if (described.version !== version) {
     throw new FormatError(`loadPacked: reads version ${version}, got ${show(described.version)}`);
   }
-  return new Reader(file.subarray(start), entries).read(described.model);
+  return new Reader(tensors, entries).read(described.model);
 }

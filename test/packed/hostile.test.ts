@@ -1,4 +1,8 @@
-import { loadPacked, PackedWeight } from "bitgrad/packed";
+import { Rng } from "bitgrad";
+import { readSafetensors, writeSafetensors } from "bitgrad/io";
+import { Linear } from "bitgrad/nn";
+import { loadPacked, PackedModel, PackedWeight } from "bitgrad/packed";
+import { binaryDynamic, freeze, pack, plan, prepare } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
@@ -141,6 +145,48 @@ describe("a packed file is refused", () => {
     );
     refused(changed({ dilation: [2 ** 31, 1] }), /dilation must be two integers of 1 … 65535/);
     refused(changed({ stride: [1, 0] }), /stride must be two integers of 1 … 65535/);
+  });
+});
+
+describe("a checksum", () => {
+  const model = new Linear(9, 5, { rng: new Rng(1) });
+  const bytes = pack(freeze(prepare(model, plan({ default: binaryDynamic() })))).toBytes();
+  const start = 8 + new DataView(bytes.buffer).getUint32(0, true);
+  const { metadata } = readSafetensors(bytes, { widen: true });
+
+  it("is the CRC-32 of the description and then of all tensors", () => {
+    const covered = Buffer.concat([Buffer.from(metadata["bitgrad.packed"]), bytes.subarray(start)]);
+    let crc = ~0;
+    for (const byte of covered) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    expect(metadata["bitgrad.crc32"]).toBe((~crc >>> 0).toString(16).padStart(8, "0"));
+  });
+
+  it("finds every bit that is not what was written", () => {
+    for (let at = 0; at < bytes.length; at++) {
+      const changed = bytes.slice();
+      changed[at] ^= 1 << (at % 8);
+      if (at >= start) refused(changed, /the file is damaged: its CRC-32 is [0-9a-f]{8}, got "[0-9a-f]{8}"/);
+      else {
+        let model: PackedModel;
+        try {
+          model = loadPacked(changed);
+        } catch (error) {
+          expect((error as { code?: string }).code).toBe("FORMAT");
+          continue;
+        }
+        // Another space, or another name for the checksum.
+        expect(model.toBytes()).toEqual(bytes);
+      }
+    }
+  });
+
+  it("may be missing: other programs write none", () => {
+    const { tensors } = readSafetensors(bytes, { widen: true });
+    const { "bitgrad.crc32": _, ...rest } = metadata;
+    expect(loadPacked(writeSafetensors(tensors, { metadata: rest }))).toBeInstanceOf(PackedModel);
   });
 });
 
