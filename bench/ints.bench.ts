@@ -61,6 +61,14 @@ const one: Shape = [1, 2048, 2048];
 const many: Shape = [64, 2048, 2048];
 const int4 = { bits: 4, group: 32 };
 
+const widths = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/** Every width of weights, with a scale a row. */
+const byWidth = (shape: Shape): Row[] => [
+  ...widths.map((bits) => integers(`int8 x ${bits}-bit`, shape, { bits, to: "float32", scaled: true })),
+  ...widths.map((bits) => floats(`float32 x ${bits}-bit`, shape, { bits })),
+];
+
 const rows: readonly Row[] = [
   integers("uint8 x int8 to int32", [128, 1024, 1024], { bits: 8, unsigned: true }),
   integers("uint8 x int8 to int8", [128, 1024, 1024], { bits: 8, unsigned: true, to: "int8", scaled: true }),
@@ -69,7 +77,10 @@ const rows: readonly Row[] = [
   integers("int8 x int4, block 32", one, { ...int4, to: "float32" }),
   floats("float32 x int4, block 32", many, int4),
   integers("int8 x int4, block 32", many, { ...int4, to: "float32" }),
-  integers("int8 x int4, one scale a row", many, { bits: 4, to: "float32", scaled: true }),
+  integers("int8 x int4, groups of 40", one, { bits: 4, group: 40, to: "float32" }),
+  integers("int8 x int4, groups of 40", many, { bits: 4, group: 40, to: "float32" }),
+  ...byWidth(one),
+  ...byWidth(many),
 ];
 
 const results = [];

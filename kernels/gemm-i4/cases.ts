@@ -61,6 +61,15 @@ export function* floatCases(): Generator<Args> {
         yield floatArgs({ m: 11, n: 9, ...form, group: [32, 64, 16][turn % 3] });
       }
     }
+  // Groups that begin and end anywhere.
+  for (const group of [1, 2, 3, 4, 5, 8, 12, 14, 24, 27, 33, 40])
+    for (const m of [1, 6])
+      for (const k of [group + 1, 67, 300]) {
+        turn++;
+        const n = [3, 8, 11][turn % 3];
+        const zeros = turn % 4 === 0;
+        yield floatArgs({ m, n, k, group, bits: (turn % 8) + 1, zeros, spread: spreads[turn % 7] });
+      }
   for (const bits of [1, 4, 8]) {
     yield floatArgs({ m: 70, n: 40, k: 260, bits, bias: true });
     yield floatArgs({ m: 185, n: 11, k: 513, bits, group: 48 });

@@ -5,11 +5,18 @@
  * of the product allows.
  */
 
+import { Pairs } from "../gemm-i8/vector.as";
+
 export const runCodes: i32 = 128;
+
+/** Quads that the runs of a row may take: one that two runs share is written for both. */
+export function roomOf(quads: i32, runs: i32): i32 {
+  return quads + 2 * runs;
+}
 
 /** Bytes of what `toFixed` writes for a row: 16 a quad, and behind them 16 a run: Σh, Σl, 2^(e − 15), 2^(e − 30). */
 export function fixedBytes(quads: i32, runs: i32): i32 {
-  return (quads + runs) * 16;
+  return (roomOf(quads, runs) + runs) * 16;
 }
 
 function power(exponent: i32): f32 {
@@ -23,11 +30,14 @@ export function runsOf(k: i32, depth: i32, groups: i32): i32 {
   return (groups - 1) * each + (last + runCodes - 1) / runCodes;
 }
 
-/** Whether the row could be written; `split`, a quad is h0 h2 h1 h3 l0 l2 l1 l3, else h0 … h3 l0 … l3. */
-export function toFixed(to: usize, x: usize, k: i32, quads: i32, depth: i32, split: bool): bool {
-  let tail = to + quads * 16;
+/**
+ * Whether the row could be written, from the quad of its first code a run behind the other, with zeros in the place of other
+ * runs' codes. `split`: a quad is h0 h2 h1 h3 l0 l2 l1 l3, else h0 … h3 l0 … l3.
+ */
+export function toFixed(to: usize, x: usize, k: i32, depth: i32, room: i32, split: bool): bool {
+  let tail = to + room * 16;
   const least = 16777216 / k;
-  memory.fill(to, 0, quads * 16);
+  memory.fill(to, 0, room * 16);
   for (let g0 = 0; g0 < k; g0 += depth)
     for (let k0 = g0; k0 < min(k, g0 + depth); k0 += runCodes, tail += 16) {
       const end = min(min(k, g0 + depth), k0 + runCodes);
@@ -48,17 +58,23 @@ export function toFixed(to: usize, x: usize, k: i32, quads: i32, depth: i32, spl
           sumH += h;
           sumL += l;
           const place = split ? ((i & 1) << 1) | ((i & 2) >> 1) : i & 3;
-          const at = to + (i >> 2) * 16 + place * 2;
+          const at = to + ((i >> 2) - (k0 >> 2)) * 16 + place * 2;
           store<i16>(at, h as i16);
           store<i16>(at, l as i16, 8);
         }
       }
+      to += quadsIn(k0, end) * 16;
       store<i32>(tail, sumH);
       store<i32>(tail, sumL, 4);
       store<f32>(tail, top === 0 ? 0 : power(e - 15), 8);
       store<f32>(tail, top === 0 ? 0 : power(e - 30), 12);
     }
   return true;
+}
+
+/** Quads that codes k0 … end − 1 lie in. */
+function quadsIn(k0: i32, end: i32): i32 {
+  return ((end + 3) >> 2) - (k0 >> 2);
 }
 
 /** What a run adds to four outputs, before their scale: h and l are sums of alpha · code, beta what is added to a code. */
@@ -71,36 +87,38 @@ function runValue(h: v128, l: v128, beta: v128, run: usize): v128 {
   );
 }
 
-/** to (8 floats) = the row · 4-bit codes as they lie. `beta`, `scale`: of the panel's rows in every group, `betaStep` 0 where all have one beta. */
+/**
+ * to (8 floats) = the row · codes as 4 bits lie, which `alpha` multiplies. `beta`, `scale`: of the panel's rows in every
+ * group, `betaStep` 0 where all have one beta.
+ */
 export function fixed4(
   to: usize,
   x: usize,
   codes: usize,
   k: i32,
-  quads: i32,
+  room: i32,
   depth: i32,
+  alpha: i32,
   beta: usize,
   betaStep: i32,
   scale: usize,
 ): void {
   const mask = i16x8.splat(15);
-  let run = x + quads * 16;
+  let run = x + room * 16;
   let out0 = f32x4.splat(0);
   let out1 = out0;
   for (let g0 = 0; g0 < k; g0 += depth) {
     let sum0 = f32x4.splat(0);
     let sum1 = sum0;
-    const beta0 = v128.load(beta);
-    const beta1 = v128.load(beta, 16);
     const stop = min(k, g0 + depth);
     for (let k0 = g0; k0 < stop; k0 += runCodes, run += 16) {
       let h0 = i32x4.splat(0);
       let h1 = h0;
       let l0 = h0;
       let l1 = h0;
-      const count = (min(stop, k0 + runCodes) - k0 + 3) >> 2;
-      for (const end = codes + count * 16; codes < end; codes += 16, x += 16) {
-        const v = v128.load(codes);
+      let at = codes + (k0 >> 2) * 16;
+      for (const end = at + quadsIn(k0, min(stop, k0 + runCodes)) * 16; at < end; at += 16, x += 16) {
+        const v = v128.load(at);
         const n0 = v128.and(v, mask);
         const n1 = v128.and(i16x8.shr_u(v, 4), mask);
         const n2 = v128.and(i16x8.shr_u(v, 8), mask);
@@ -118,8 +136,15 @@ export function fixed4(
         h1 = i32x4.add(h1, i32x4.dot_i16x8_s(n3, ho));
         l1 = i32x4.add(l1, i32x4.dot_i16x8_s(n3, lo));
       }
-      sum0 = f32x4.add(sum0, runValue(h0, l0, beta0, run));
-      sum1 = f32x4.add(sum1, runValue(h1, l1, beta1, run));
+      if (alpha !== 1) {
+        const factor = i32x4.splat(alpha);
+        h0 = i32x4.mul(h0, factor);
+        h1 = i32x4.mul(h1, factor);
+        l0 = i32x4.mul(l0, factor);
+        l1 = i32x4.mul(l1, factor);
+      }
+      sum0 = f32x4.add(sum0, runValue(h0, l0, v128.load(beta), run));
+      sum1 = f32x4.add(sum1, runValue(h1, l1, v128.load(beta, 16), run));
     }
     out0 = f32x4.add(out0, f32x4.mul(sum0, v128.load(scale)));
     out1 = f32x4.add(out1, f32x4.mul(sum1, v128.load(scale, 16)));
@@ -130,25 +155,19 @@ export function fixed4(
   v128.store(to, out1, 16);
 }
 
-function fold(a: v128, b: v128): v128 {
-  return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7));
-}
-
-/** The same from spread codes of any width, which `alpha` multiplies. */
+/** The same from spread codes of any width above 4, which need no `alpha`. */
 export function fixedSpread(
   to: usize,
   x: usize,
   codes: usize,
   k: i32,
-  quads: i32,
+  room: i32,
   depth: i32,
-  alpha: i32,
   beta: usize,
   betaStep: i32,
   scale: usize,
 ): void {
-  const factor = i32x4.splat(alpha);
-  let run = x + quads * 16;
+  let run = x + room * 16;
   let out0 = f32x4.splat(0);
   let out1 = out0;
   for (let g0 = 0; g0 < k; g0 += depth) {
@@ -164,10 +183,10 @@ export function fixedSpread(
       let l1 = h0;
       let l2 = h0;
       let l3 = h0;
-      const count = (min(stop, k0 + runCodes) - k0 + 3) >> 2;
-      for (const end = codes + count * 32; codes < end; codes += 32, x += 16) {
-        const v0 = v128.load(codes);
-        const v1 = v128.load(codes, 16);
+      let at = codes + (k0 >> 2) * 32;
+      for (const end = at + quadsIn(k0, min(stop, k0 + runCodes)) * 32; at < end; at += 32, x += 16) {
+        const v0 = v128.load(at);
+        const v1 = v128.load(at, 16);
         const h = v128.load64_splat(x);
         const l = v128.load64_splat(x, 8);
         const a = i16x8.extend_low_i8x16_u(v0);
@@ -183,10 +202,10 @@ export function fixedSpread(
         h3 = i32x4.add(h3, i32x4.dot_i16x8_s(h, d));
         l3 = i32x4.add(l3, i32x4.dot_i16x8_s(l, d));
       }
-      const high0 = i32x4.mul(fold(h0, h1), factor);
-      const high1 = i32x4.mul(fold(h2, h3), factor);
-      const low0 = i32x4.mul(fold(l0, l1), factor);
-      const low1 = i32x4.mul(fold(l2, l3), factor);
+      const high0 = Pairs.fold(h0, h1);
+      const high1 = Pairs.fold(h2, h3);
+      const low0 = Pairs.fold(l0, l1);
+      const low1 = Pairs.fold(l2, l3);
       sum0 = f32x4.add(sum0, runValue(high0, low0, v128.load(beta), run));
       sum1 = f32x4.add(sum1, runValue(high1, low1, v128.load(beta, 16), run));
     }

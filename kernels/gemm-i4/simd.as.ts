@@ -12,8 +12,8 @@
 
 import { packRows } from "../gemm-f32/pack.as";
 import { tiles } from "../gemm-f32/simd.as";
-import { spread } from "../gemm-i8/codes.as";
-import { fixed4, fixedBytes, fixedSpread, runsOf, toFixed } from "./fixed.as";
+import { fours, spread } from "../gemm-i8/codes.as";
+import { fixed4, fixedBytes, fixedSpread, roomOf, runsOf, toFixed } from "./fixed.as";
 
 // Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
 export { fixed4, fixedSpread };
@@ -24,10 +24,11 @@ const blockDepth: i32 = 256;
 // Up to so many rows.
 const fewRows: i32 = 5;
 
-// The scratch: what `tiles` needs, eight sums, a panel of floats, codes, activations.
+// The scratch: what `tiles` needs, eight sums, a panel of floats, a quad of it, codes, activations.
 const sumsAt: usize = 256;
 const panelAt: usize = 320;
-const codesAt: usize = panelAt + blockDepth * 32;
+const quadAt: usize = panelAt + blockDepth * 32;
+const codesAt: usize = quadAt + 128;
 
 function padded(k: i32): i32 {
   return (k + 15) & ~15;
@@ -76,18 +77,20 @@ function row(layer: usize, out: usize, x: usize): void {
   const sums = scratch + sumsAt;
   const spreadAt = scratch + codesAt;
   const fixed = spreadAt + chunks * 128;
-  // Codes of 4 bits are read as they lie; alpha is 1 there.
-  const whole = bits === 4;
-  const byIntegers = toFixed(fixed, x, k, quads, depth, whole);
+  const room = roomOf(quads, runsOf(k, depth, groups));
+  const whole = bits <= 4;
+  const byIntegers = toFixed(fixed, x, k, depth, room, whole);
   let weights = load<usize>(layer, 32);
   for (let column = 0; column < n; column += 8, weights += 16 * bits * chunks) {
     const beta = betas ? betas + column * groups * 4 : load<usize>(layer, 40);
     const scale = load<usize>(layer, 48) + column * groups * 4;
     if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
-    else if (whole) fixed4(sums, fixed, weights, k, quads, depth, beta, betaStep, scale);
-    else {
+    else if (whole) {
+      const codes = fours(spreadAt, weights, bits, chunks);
+      fixed4(sums, fixed, codes, k, room, depth, alpha, beta, betaStep, scale);
+    } else {
       const codes = spread(spreadAt, weights, bits, chunks);
-      fixedSpread(sums, fixed, codes, k, quads, depth, alpha, beta, betaStep, scale);
+      fixedSpread(sums, fixed, codes, k, room, depth, beta, betaStep, scale);
     }
     for (let j = 0; j < min(8, n - column); j++) {
       const at = (column + j) * 4;
@@ -161,9 +164,18 @@ function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i3
     const beta1 = v128.load(beta, 16);
     const scale0 = v128.load(scale);
     const scale1 = v128.load(scale, 16);
-    for (; done < stop; done += 4, codes += 32, to += 128) {
-      four(to, v128.load(codes), alpha, beta0, scale0);
-      four(to + 16, v128.load(codes, 16), alpha, beta1, scale1);
+    if (done & 3) {
+      // The quad's first codes are of the group before.
+      const at = load<usize>(layer, 60) + quadAt;
+      four(at, v128.load(codes + (done >> 2) * 32), alpha, beta0, scale0);
+      four(at + 16, v128.load(codes + (done >> 2) * 32, 16), alpha, beta1, scale1);
+      const end = min(stop, (done + 3) & ~3);
+      memory.copy(to + done * 32, at + (done & 3) * 32, (end - done) * 32);
+      done = end;
+    }
+    for (; done < stop; done = min(stop, done + 4)) {
+      four(to + done * 32, v128.load(codes + done * 8), alpha, beta0, scale0);
+      four(to + done * 32 + 16, v128.load(codes + done * 8, 16), alpha, beta1, scale1);
     }
   }
 }

@@ -30,16 +30,12 @@ export interface FloatLayer {
   free(): void;
 }
 
-/**
- * Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for groups that are no multiple of
- * 16 codes.
- */
+/** Lays a layer out. Null where it is not served: without SIMD or with the heap exhausted. */
 export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatLayer | null {
   if (floatExports() === null) return null;
-  const { n, k, bits, zeros, group, scale } = weights;
+  const { n, k, bits, zeros, scale } = weights;
   const apart = scale.length > n;
   const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
-  if (groups > 1 && (group ?? 0) % codesOfChunk !== 0) return null;
   return onHeap((blocks) => {
     const codes = blocks.take(Math.max(16, panelBytes(weights)));
     layOut(view("uint8", codes, panelBytes(weights)), weights);
