@@ -15,13 +15,16 @@ export interface FloatCase {
   zeros?: boolean;
   group?: number;
   bias?: boolean;
+  /** Codes of up to 4 bits that stand for levels of a codebook. */
+  codebook?: boolean;
   /** How the activations spread: near each other, over many powers of two, with zeros, or past what floats hold. */
   spread?: "near" | "far" | "sparse" | "huge" | "tiny" | "infinite";
   seed?: number;
 }
 
 /** The arguments of a case; one element more than the output shows a write outside. */
-export function floatArgs({ spread = "near", bias = false, ...given }: FloatCase): Args {
+export function floatArgs({ spread = "near", bias = false, codebook = false, ...rest }: FloatCase): Args {
+  const given = codebook ? { ...rest, unsignedWeights: true, zeros: false } : rest;
   const { m, n, k } = given;
   // Of the integer case the codes and zero points; its activations choose ours.
   const [, codes, weights] = intArgs({ ...given, to: "float32" });
@@ -35,7 +38,9 @@ export function floatArgs({ spread = "near", bias = false, ...given }: FloatCase
   const grouped = given.group === undefined ? 1 : groupCount(weights);
   const scale = Float32Array.from({ length: n * grouped }, (_, i) => Math.fround(0.02 + 0.01 * Math.sin(i)));
   const start = bias ? Float32Array.from({ length: n }, (_, i) => Math.cos(i)) : undefined;
-  return [new Float32Array(m * n + 1).fill(-7), x, { ...weights, scale }, { m, bias: start }];
+  const levels = Float32Array.from({ length: 2 ** given.bits }, (_, i) => Math.sin(3.7 * i + 0.1));
+  const all = codebook ? { ...weights, scale, codebook: levels } : { ...weights, scale };
+  return [new Float32Array(m * n + 1).fill(-7), x, all, { m, bias: start }];
 }
 
 const depths = [1, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 129, 1000, 4097];
@@ -56,6 +61,7 @@ export function* floatCases(): Generator<Args> {
       };
       yield floatArgs({ m: [1, 3, 5, 6][turn % 4], n: [1, 8, 9, 5][(turn >> 2) % 4], ...form });
       yield floatArgs({ m: 1, n: 17, ...form, spread: "near" });
+      if (bits <= 4) yield floatArgs({ m: [1, 6][turn % 2], n: 9, ...form, codebook: true });
       if (k > 32) {
         yield floatArgs({ m: 2, n: 9, ...form, group: [16, 32, 64][turn % 3] });
         yield floatArgs({ m: 11, n: 9, ...form, group: [32, 64, 16][turn % 3] });
@@ -68,11 +74,15 @@ export function* floatCases(): Generator<Args> {
         turn++;
         const n = [3, 8, 11][turn % 3];
         const zeros = turn % 4 === 0;
+        yield floatArgs({ m, n, k, group, bits: 1 + (turn % 4), codebook: true });
         yield floatArgs({ m, n, k, group, bits: (turn % 8) + 1, zeros, spread: spreads[turn % 7] });
       }
   for (const bits of [1, 4, 8]) {
     yield floatArgs({ m: 70, n: 40, k: 260, bits, bias: true });
     yield floatArgs({ m: 185, n: 11, k: 513, bits, group: 48 });
+    if (bits <= 4)
+      for (const m of [1, 5, 90])
+        yield floatArgs({ m, n: 19, k: 513, bits, group: 64, codebook: true, bias: true });
     yield floatArgs({ m: 1, n: 12, k: 4200, bits, group: 2112 });
     yield floatArgs({ m: 2, n: 12, k: 64, bits, spread: "infinite", unsignedWeights: true });
     for (const [m, n, k] of [

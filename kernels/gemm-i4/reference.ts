@@ -11,6 +11,8 @@ import { groupCount, groupDepth, type IntWeights, weightAt } from "../gemm-i8/re
 export interface FloatWeights extends IntWeights {
   /** (n), or with groups (n, groups). */
   readonly scale: Float32Array;
+  /** What uint8 codes, then without zero points, stand for; left out, themselves. */
+  readonly codebook?: Float32Array;
 }
 
 export interface FloatShape {
@@ -21,12 +23,13 @@ export interface FloatShape {
 
 /** The weights (n, k) as they are meant, in double. */
 export function floatValues(weights: FloatWeights): Float64Array {
-  const { k, codes, scale, n } = weights;
+  const { k, codes, scale, n, codebook } = weights;
   const [groups, depth] = [groupCount(weights), groupDepth(weights)];
   const apart = scale.length > n;
   return Float64Array.from(codes, (_, at) => {
     const [r, i] = [Math.floor(at / k), at % k];
-    return weightAt(weights, r, i) * scale[apart ? r * groups + Math.floor(i / depth) : r];
+    const value = codebook === undefined ? weightAt(weights, r, i) : codebook[codes[at]];
+    return value * scale[apart ? r * groups + Math.floor(i / depth) : r];
   });
 }
 

@@ -5,7 +5,7 @@
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
  *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out   15 scratch
  *
- * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale. Words 11
+ * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale. Words 11
  * and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels of weights that are made floats
  * in scratch, in the order of kernels/gemm-f32.
  */
@@ -13,10 +13,11 @@
 import { packRows } from "../gemm-f32/pack.as";
 import { tiles } from "../gemm-f32/simd.as";
 import { fours, spread } from "../gemm-i8/codes.as";
+import { levels, levelsRow } from "./codebook.as";
 import { fixed4, fixedBytes, fixedSpread, roomOf, runsOf, toFixed } from "./fixed.as";
 
 // Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
-export { fixed4, fixedSpread };
+export { fixed4, fixedSpread, levels, levelsRow };
 
 const blockRows: i32 = 180;
 const blockDepth: i32 = 256;
@@ -79,12 +80,20 @@ function row(layer: usize, out: usize, x: usize): void {
   const fixed = spreadAt + chunks * 128;
   const room = roomOf(quads, runsOf(k, depth, groups));
   const whole = bits <= 4;
-  const byIntegers = toFixed(fixed, x, k, depth, room, whole);
+  const codebook = load<usize>(layer, 64);
+  // Groups that part a quad are made floats, as activations that are no integers are.
+  const byLevels = codebook !== 0 && (groups === 1 || (depth & 3) === 0);
+  let byIntegers = false;
+  if (byLevels) {
+    memory.copy(fixed, x, k * 4);
+    memory.fill(fixed + k * 4, 0, quads * 16 - k * 4);
+  } else if (codebook === 0) byIntegers = toFixed(fixed, x, k, depth, room, whole);
   let weights = load<usize>(layer, 32);
   for (let column = 0; column < n; column += 8, weights += 16 * bits * chunks) {
     const beta = betas ? betas + column * groups * 4 : load<usize>(layer, 40);
     const scale = load<usize>(layer, 48) + column * groups * 4;
-    if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
+    if (byLevels) levelsRow(sums, fixed, spread(spreadAt, weights, bits, chunks), codebook, k, depth, scale);
+    else if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
     else if (whole) {
       const codes = fours(spreadAt, weights, bits, chunks);
       fixed4(sums, fixed, codes, k, room, depth, alpha, beta, betaStep, scale);
@@ -152,6 +161,7 @@ function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i3
   const groups = load<i32>(layer, 20);
   const alpha = load<i32>(layer, 36);
   const betas = load<usize>(layer, 44);
+  const codebook = load<usize>(layer, 64);
   let codes = load<usize>(layer, 60) + codesAt;
   codes = spread(codes, weights + k0 * bits, bits, (count + 15) >> 4);
   for (let done = 0; done < count; ) {
@@ -167,12 +177,23 @@ function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i3
     if (done & 3) {
       // The quad's first codes are of the group before.
       const at = load<usize>(layer, 60) + quadAt;
-      four(at, v128.load(codes + (done >> 2) * 32), alpha, beta0, scale0);
-      four(at + 16, v128.load(codes + (done >> 2) * 32, 16), alpha, beta1, scale1);
+      const quad = codes + (done >> 2) * 32;
+      if (codebook) {
+        levels(at, quad, codebook, scale0);
+        levels(at + 16, quad + 16, codebook, scale1);
+      } else {
+        four(at, v128.load(quad), alpha, beta0, scale0);
+        four(at + 16, v128.load(quad, 16), alpha, beta1, scale1);
+      }
       const end = min(stop, (done + 3) & ~3);
       memory.copy(to + done * 32, at + (done & 3) * 32, (end - done) * 32);
       done = end;
     }
+    if (codebook)
+      for (; done < stop; done = min(stop, done + 4)) {
+        levels(to + done * 32, codes + done * 8, codebook, scale0);
+        levels(to + done * 32 + 16, codes + done * 8 + 16, codebook, scale1);
+      }
     for (; done < stop; done = min(stop, done + 4)) {
       four(to + done * 32, v128.load(codes + done * 8), alpha, beta0, scale0);
       four(to + done * 32 + 16, v128.load(codes + done * 8, 16), alpha, beta1, scale1);

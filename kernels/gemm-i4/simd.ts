@@ -18,7 +18,8 @@ export interface FloatExports {
 
 export const floatExports = /* @__PURE__ */ wasmKernel<FloatExports>(bytes);
 
-const layerWords = 16;
+const layerWords = 17;
+const mostLevels = 16;
 
 /** Weights, scales and a bias, on the heap until `free`. */
 export interface FloatLayer {
@@ -30,10 +31,11 @@ export interface FloatLayer {
   free(): void;
 }
 
-/** Lays a layer out. Null where it is not served: without SIMD or with the heap exhausted. */
+/** Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for a codebook of over 4 bits. */
 export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatLayer | null {
   if (floatExports() === null) return null;
-  const { n, k, bits, zeros, scale } = weights;
+  const { n, k, bits, zeros, scale, codebook } = weights;
+  if (codebook !== undefined && bits > 4) return null;
   const apart = scale.length > n;
   const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
   return onHeap((blocks) => {
@@ -46,14 +48,23 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
       zeros === undefined ? 0 : byGroup(blocks, "int32", n, groups, (r, g) => -zeros[r * groups + g]);
     const scales = byGroup(blocks, "float32", n, groups, (r, g) => scale[apart ? r * groups + g : r]);
     const start = bias === undefined ? 0 : blocks.floats(Math.ceil(n / 8) * 8, bias, n, 0);
+    const levels = codebook === undefined ? 0 : blocks.take(mostLevels * 4);
+    if (codebook !== undefined) layCodebook(view("uint8", levels, mostLevels * 4), codebook);
     const address = blocks.take(layerWords * 4);
     const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
     view("int32", address, layerWords).set([
       ...[0, n, k, bits, depth, groups, 0, k * 4],
-      ...[codes, alpha, eight, betas, scales, start],
+      ...[codes, alpha, eight, betas, scales, start, 0, 0, levels],
     ]);
     return { n, k, depth, groups, address, free: () => blocks.free() };
   });
+}
+
+/** The first bytes of all levels, then the second ones, … */
+function layCodebook(to: Uint8Array, codebook: Float32Array): void {
+  const bytes = new Uint8Array(codebook.slice(0, mostLevels).buffer);
+  to.fill(0);
+  for (let i = 0; i < bytes.length; i++) to[(i % 4) * mostLevels + (i >> 2)] = bytes[i];
 }
 
 /** out (m, n) = x (m, k) · weightsᵀ + bias at heap addresses. False, with nothing done, where it cannot run. */

@@ -178,11 +178,13 @@ export class Product {
   }
 
   private bySimdFloats(out: Float32Array, x: Float32Array, m: number): boolean {
-    if (!usesSimd() || this.weight.coded!.codebook !== null) return false;
+    if (!usesSimd()) return false;
     if (isMissing(this.floats)) {
       const { rows, coded } = this.weight;
       const scale = scalesPerRow(coded!) === 0 ? new Float32Array(rows).fill(coded!.scale[0]) : coded!.scale;
-      this.floats = this.kept(prepareFloat({ ...this.intWeights(), scale }, this.bias ?? undefined));
+      const codebook = coded!.codebook && Float32Array.from(coded!.codebook);
+      const weights = { ...this.intWeights(), scale, ...(codebook && { codebook }) };
+      this.floats = this.kept(prepareFloat(weights, this.bias ?? undefined));
     }
     const layer = this.floats;
     if (!layer) return false;

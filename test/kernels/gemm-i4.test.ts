@@ -16,8 +16,9 @@ const anyCase = fc.record({
   bits: fc.integer({ min: 1, max: 8 }),
   unsignedWeights: fc.boolean(),
   zeros: fc.boolean(),
-  group: fc.constantFrom(undefined, 16, 32, 48),
+  group: fc.constantFrom(undefined, 3, 10, 16, 32, 48),
   bias: fc.boolean(),
+  codebook: fc.boolean(),
   spread: fc.constantFrom("near" as const, "far", "sparse", "huge", "tiny"),
   seed: fc.nat(1e6),
 });
@@ -28,7 +29,7 @@ describe.each(["plain", "relaxed"] as const)("weight-only products, %s", (build)
   it.skipIf(exports === null)("are within the bound of the reference in any shape and width", () => {
     fc.assert(
       fc.property(anyCase, (given) => {
-        const args = floatArgs(given);
+        const args = floatArgs({ ...given, codebook: given.codebook && given.bits <= 4 });
         const [want, got] = [args[0].slice(), args[0].slice()];
         reference(want, args[1], args[2], args[3]);
         expect(simd(got, args[1], args[2], args[3], exports)).toBe(true);
