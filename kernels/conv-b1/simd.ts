@@ -2,18 +2,19 @@
 
 import { packedBytes, unpackSigns } from "../bits.ts";
 import type { ConvGeometry } from "../conv/reference.ts";
-import { inRowTasks, type LookupExports, lookupExports, panelBytes, tablesOf } from "../lookup/simd.ts";
+import { type LookupExports, lookupExports, panelBytes, tablesOf } from "../lookup/simd.ts";
 import { type Output, type OutputArray, outputStride } from "../output.ts";
-import { alloc, free, scratch, view } from "../wasm/heap.ts";
+import { view } from "../wasm/heap.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { inTasks } from "../wasm/parallel.ts";
 import { staged } from "../wasm/stage.ts";
+import { pool } from "../wasm/threads.ts";
 import { columnsOf, type Padding } from "./reference.ts";
 
 /** Weights and an output transform, on the heap until `free`. */
 export interface BitConvLayer {
   readonly geometry: ConvGeometry;
   readonly padding: Padding;
-  readonly frameH: number;
   readonly frameW: number;
   /** Bytes between the windows of the output, and between its groups. */
   readonly step: number;
@@ -102,7 +103,6 @@ export function prepareBitConv(
     return {
       geometry: g,
       padding,
-      frameH: Math.max(0, g.oh - 1) * g.strideH + (g.kh - 1) * g.dilationH + 1,
       frameW: lastPair * g.strideW + (g.kw - 1) * g.dilationW + g.strideW + 1,
       step: groupStep * g.groups,
       groupStep,
@@ -152,7 +152,7 @@ export function bitConvHeap(
   code: LookupExports | null = lookupExports(),
 ): boolean {
   if (code === null) return false;
-  const { geometry: g, frameH, frameW, step, groupStep, edges } = layer;
+  const { geometry: g, frameW, groupStep, step, edges } = layer;
   if (g.n * g.oh * g.ow * g.o === 0) return true;
   const channels = g.c / g.groups;
   const bytes = packedBytes(channels, 1);
@@ -160,37 +160,55 @@ export function bitConvHeap(
   const runSteps = (g.dilationW === 1 ? g.kw : 1) * bytes * 2;
   const reach = (g.kh - 1) * g.dilationH + 1;
   const tables = tablesOf("differ", code);
-  const scratchOf = (rows: number): number =>
-    code.convScratchBytes(runs, runSteps, rows, frameW, g.strideH, g.strideW, bytes, reach);
-  const frame = alloc(frameH * frameW * bytes);
-  if (tables === 0 || frame === 0 || scratch(scratchOf(g.oh)) === 0) {
-    if (frame !== 0) free(frame);
-    return false;
-  }
+  if (tables === 0) return false;
+  const frameRows = (rows: number): number => (rows - 1) * g.strideH + reach;
+  const frameBytes = Math.ceil((frameRows(g.oh) * frameW * bytes) / 16) * 16;
+  const space = code.convScratchBytes(runs, runSteps, g.oh, frameW, g.strideH, g.strideW, bytes, reach);
   const fill = layer.padding < 0 ? 255 : 0;
   const tail = 255 >> (bytes * 8 - channels);
   const pixel = g.groups * bytes;
   const steps = [g.strideH, g.strideW, g.dilationH, g.dilationW] as const;
   const k = g.kh * g.kw * channels;
   const filters = g.o / g.groups;
-  const job = { m: g.oh, n: filters, nanoseconds: g.oh * g.ow * filters * k * 0.004, bytes: scratchOf };
-  let done = true;
-  for (let i = 0; i < g.n && done; i++)
-    done = layer.groups.every(({ panels, output, corrections }, group) => {
-      const from = x + i * g.h * g.w * pixel + group * bytes;
-      code.frameBits(frame, frameH, frameW, from, g.h, g.w, bytes, pixel, g.padTop, g.padLeft, fill, tail);
-      placeOutput(output, { out: out + group * groupStep, step });
-      const { rowClass, colClass, classes } = edges;
-      return inRowTasks(code, job, ({ pairConv }, first, rows, space) => {
-        const row = (i * g.oh + first) * g.ow;
-        const top = frame + first * g.strideH * frameW * bytes;
+  for (const [group, { output }] of layer.groups.entries())
+    placeOutput(output, { out: out + group * groupStep, step });
+  const nanoseconds = g.n * g.oh * g.ow * g.o * (0.7 + k * 0.0035);
+  return inTasks(nanoseconds, frameBytes + space, [code], (job) => {
+    const { frameBits, pairConv } = job.of(code);
+    const images = g.n * g.groups;
+    // Windows above one another share tables: an image is split only where images alone leave threads without work.
+    const even = images % pool.active === 0 || images > 4 * pool.active;
+    const part = job.recorded && !even ? Math.ceil(g.oh / pool.active) : g.oh;
+    for (let i = 0; i < images; i++) {
+      const image = Math.floor(i / g.groups);
+      const { panels, output, corrections } = layer.groups[i % g.groups];
+      const from = x + image * g.h * g.w * pixel + (i % g.groups) * bytes;
+      for (let first = 0; first < g.oh; first += part) {
+        const rows = Math.min(part, g.oh - first);
+        const top = g.padTop - first * g.strideH;
         const sizes = [filters, rows, g.ow, g.kh, g.kw] as const;
-        const classAt = [corrections, rowClass + first, colClass, classes] as const;
-        pairConv(output, row, top, frameW, bytes, panels, ...sizes, ...steps, k, ...classAt, tables, space);
-      });
-    });
-  free(frame);
-  return done;
+        const classAt = [corrections, edges.rowClass + first, edges.colClass, edges.classes] as const;
+        const row = (image * g.oh + first) * g.ow;
+        const [frame, scratch] = [job.local, job.local + frameBytes];
+        frameBits(frame, frameRows(rows), frameW, from, g.h, g.w, bytes, pixel, top, g.padLeft, fill, tail);
+        pairConv(
+          output,
+          row,
+          frame,
+          frameW,
+          bytes,
+          panels,
+          ...sizes,
+          ...steps,
+          k,
+          ...classAt,
+          tables,
+          scratch,
+        );
+        job.next();
+      }
+    }
+  });
 }
 
 /** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */

@@ -104,16 +104,18 @@ export function prepareConvInt(
 
 // A frame of so many bytes leaves the weights their part of the second level cache.
 const frameBytes = 1 << 17;
-// Weights are widened once for so many windows, and more.
+// Weights are widened once for so many windows at least, and where images are small for about so many.
+const fewWindows = 64;
 const manyWindows = 512;
 // As many tasks keep the threads at even work.
-const fewTasks = 8;
+const tasks = 16;
 
 /** Rows of windows of an image, and images, that are done at once: a part of an image, or whole ones. */
 function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: number } {
   const row = (g.ow * g.strideW + g.kw * g.dilationW) * (g.c / g.groups) * 2 * g.strideH;
-  const share = shared ? Math.ceil((g.n * g.oh) / fewTasks) : g.n * g.oh;
-  const fit = Math.max(Math.floor(frameBytes / row), Math.ceil(64 / g.ow));
+  const least = Math.ceil(fewWindows / g.ow);
+  const share = shared ? Math.max(Math.ceil((g.n * g.oh) / tasks), least) : g.n * g.oh;
+  const fit = Math.max(Math.floor(frameBytes / row), least);
   const rows = Math.min(g.oh, share, fit);
   if (rows < g.oh) return { rows, images: 1 };
   const images = Math.min(fit, share, Math.ceil(manyWindows / g.ow)) / g.oh;
@@ -146,7 +148,7 @@ export function convIntHeap(
     return inTasks(sums * (0.3 + terms * 0.03), code.depthwiseScratch(address), [code], (job) => {
       const { depthwise } = job.of(code);
       const planes = n * c;
-      const share = job.recorded ? Math.ceil(planes / fewTasks / 2) : planes;
+      const share = job.recorded ? Math.ceil(planes / tasks) : planes;
       for (let first = 0; first < planes; first += share) {
         depthwise(address, first, Math.min(share, planes - first), job.local);
         job.next();

@@ -203,7 +203,6 @@ export function digitHeap(
     code,
     {
       m,
-      n,
       nanoseconds: m * n * k * (two ? 0.014 : 0.007),
       bytes: (rows) => code.digitScratchBytes(rows, steps, two ? 1 : 0),
     },

@@ -147,7 +147,7 @@ export function pairHeap(
   const [base, meeting] = [plan.base(k), kinds[kind]];
   return inRowTasks(
     code,
-    { m, n, nanoseconds: m * n * k * 0.003, bytes: (rows) => code.scratchBytes(rows, steps) },
+    { m, nanoseconds: m * n * k * 0.003, bytes: (rows) => code.scratchBytes(rows, steps) },
     ({ pairGemm }, first, rows, space) => {
       const from = a + first * rowA;
       pairGemm(output, first, from, rowA, panels, rows, n, steps, meeting, base, plan.factor, tables, space);
@@ -155,17 +155,14 @@ export function pairHeap(
   );
 }
 
-/**
- * Runs `call` on all rows, in parts on the threads where that pays; false where the heap has no room. The ragged end of a row
- * goes through one place on the heap, so only whole groups of 8 columns are shared out.
- */
+/** Runs `call` on all rows, in parts on the threads where that pays; false where the heap has no room. */
 export function inRowTasks(
   code: LookupExports,
-  { m, n, nanoseconds, bytes }: { m: number; n: number; nanoseconds: number; bytes(rows: number): number },
+  { m, nanoseconds, bytes }: { m: number; nanoseconds: number; bytes(rows: number): number },
   call: (exports: LookupExports, first: number, rows: number, space: number) => void,
 ): boolean {
   const part = Math.ceil(m / 16) * 2;
-  if (n % 8 === 0 && m > part && isWorthThreads(nanoseconds))
+  if (m > part && isWorthThreads(nanoseconds))
     return inTasks(nanoseconds, bytes(m), [code], (job) => {
       const exports = job.of(code);
       const rows = job.recorded ? part : m;

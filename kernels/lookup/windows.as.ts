@@ -62,18 +62,26 @@ export function frameBits(
   fill: i32,
   tail: i32,
 ): void {
-  for (let y = 0; y < frameH; y++)
+  const first = max(0, min(frameW, left));
+  const end = max(first, min(frameW, w + left));
+  const last = (fill & tail) as u8;
+  for (let y = 0; y < frameH; y++) {
+    const row = y - top;
+    const inside = row >= 0 && row < h;
+    const from = x + (row * w + first - left) * pixelStep;
+    if (inside && pixelStep === pixelBytes)
+      memory.copy(to + first * pixelBytes, from, (end - first) * pixelBytes);
     for (let p = 0; p < frameW; p++, to += pixelBytes) {
-      const row = y - top;
-      const column = p - left;
-      if (row >= 0 && row < h && column >= 0 && column < w) {
-        const from = x + (row * w + column) * pixelStep;
-        for (let i = 0; i < pixelBytes; i++) store<u8>(to + i, load<u8>(from + i));
+      if (inside && p >= first && p < end) {
+        if (pixelStep === pixelBytes) continue;
+        const at = from + (p - first) * pixelStep;
+        for (let i = 0; i < pixelBytes; i++) store<u8>(to + i, load<u8>(at + i));
       } else {
         for (let i = 0; i < pixelBytes - 1; i++) store<u8>(to + i, fill as u8);
-        store<u8>(to + pixelBytes - 1, (fill & tail) as u8);
+        store<u8>(to + pixelBytes - 1, last);
       }
     }
+  }
 }
 
 /**

@@ -3,7 +3,7 @@
  * columns are padded to a multiple of 8. The words of a spec, which kernels/wasm/output.ts writes:
  *
  *     0 kind   1 out   2 bytes between rows   3 n   4 scaleW   5 scaleX   6 step of scaleX   7 bias   8 low   9 high
- *     10 inverse   11 outZero, a float   12 −zeroX · sumW   13 thresholds   14 directions, 0 or −1   15 scratch of 32 bytes
+ *     10 inverse   11 outZero, a float   12 −zeroX · sumW   13 thresholds   14 directions, 0 or −1
  *
  * Addresses may be 0 for 12 and 13 alone.
  */
@@ -43,7 +43,7 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
       s1 = i32x4.add(s1, v128.load(shift + at, 16));
     }
     if (kind === kindInt32) {
-      writeWords(spec, to + at, s0, s1, count);
+      writeWords(to + at, s0, s1, count);
       return;
     }
     const thresholds = load<usize>(spec, 52);
@@ -64,7 +64,7 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
   const high = v128.load32_splat(spec, 36);
   s0 = Step.scaled(s0, scaleX, v128.load(bias), low, high);
   s1 = Step.scaled(s1, scaleX, v128.load(bias, 16), low, high);
-  if (kind === kindFloat32) writeWords(spec, to + at, s0, s1, count);
+  if (kind === kindFloat32) writeWords(to + at, s0, s1, count);
   else if (kind === kindBits) {
     const zero = f32x4.splat(0);
     writeBits(to + (column >> 3), f32x4.lt(s0, zero), f32x4.lt(s1, zero), count);
@@ -72,13 +72,7 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
     const inverse = v128.load32_splat(spec, 40);
     const shift = v128.load32_splat(spec, 44);
     const codes = Step.codes(kind, s0, s1, inverse, shift);
-    to += column;
-    if (count === 8) v128.store64_lane(to, codes, 0);
-    else {
-      const edge = load<usize>(spec, 60);
-      v128.store(edge, codes);
-      for (let i = 0; i < count; i++) store<u8>(to + i, load<u8>(edge + i));
-    }
+    writeBytes(to + column, codes, count);
   }
 }
 
@@ -113,30 +107,8 @@ export function writePlane(spec: usize, column: i32, first: i32, count: i32, sum
       s0 = Step.scaled(f32x4.mul(f32x4.convert_i32x4_s(s0), scale), scaleX, bias, low, high);
       s1 = Step.scaled(f32x4.mul(f32x4.convert_i32x4_s(s1), scale), scaleX, bias, low, high);
     }
-    let left = count - i;
-    if (wide) {
-      let out = to + (i << 2);
-      if (left >= 8) {
-        v128.store(out, s0);
-        v128.store(out, s1, 16);
-        continue;
-      }
-      for (; left > 0; left--, out += 4) {
-        v128.store32_lane(out, s0, 0);
-        s0 = v128.shuffle<i32>(s0, s1, 1, 2, 3, 4);
-        s1 = v128.shuffle<i32>(s1, s1, 1, 2, 3, 3);
-      }
-    } else {
-      let codes = Step.codes(kind, s0, s1, inverse, shift);
-      if (left >= 8) {
-        v128.store64_lane(to + i, codes, 0);
-        continue;
-      }
-      for (let out = to + i; left > 0; left--, out++) {
-        v128.store8_lane(out, codes, 0);
-        codes = v128.shuffle<i8>(codes, codes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
-      }
-    }
+    if (wide) writeWords(to + (i << 2), s0, s1, count - i);
+    else writeBytes(to + i, Step.codes(kind, s0, s1, inverse, shift), count - i);
   }
 }
 
@@ -145,16 +117,30 @@ function reaches(s: v128, t: v128, down: v128): v128 {
   return v128.bitselect(i32x4.le_s(s, t), i32x4.ge_s(s, t), down);
 }
 
-function writeWords(spec: usize, to: usize, v0: v128, v1: v128, count: i32): void {
-  if (count === 8) {
+/** Eight words, or the first `count`. */
+function writeWords(to: usize, v0: v128, v1: v128, count: i32): void {
+  if (count >= 8) {
     v128.store(to, v0);
     v128.store(to, v1, 16);
     return;
   }
-  const edge = load<usize>(spec, 60);
-  v128.store(edge, v0);
-  v128.store(edge, v1, 16);
-  for (let i = 0; i < count * 4; i += 4) store<u32>(to + i, load<u32>(edge + i));
+  for (; count > 0; count--, to += 4) {
+    v128.store32_lane(to, v0, 0);
+    v0 = v128.shuffle<i32>(v0, v1, 1, 2, 3, 4);
+    v1 = v128.shuffle<i32>(v1, v1, 1, 2, 3, 3);
+  }
+}
+
+/** The same for bytes. */
+function writeBytes(to: usize, codes: v128, count: i32): void {
+  if (count >= 8) {
+    v128.store64_lane(to, codes, 0);
+    return;
+  }
+  for (; count > 0; count--, to++) {
+    v128.store8_lane(to, codes, 0);
+    codes = i64x2.shr_u(codes, 8);
+  }
 }
 
 function writeBits(to: usize, v0: v128, v1: v128, count: i32): void {

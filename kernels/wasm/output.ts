@@ -3,7 +3,7 @@
 import type { Output } from "../output.ts";
 import { alloc, free, view } from "./heap.ts";
 
-const specWords = 16;
+const specWords = 15;
 const kinds = { int32: 0, float32: 1, int8: 2, uint8: 3, bits: 4 } as const;
 
 /** Blocks that are allocated one after another and freed together. */
@@ -95,11 +95,10 @@ export function layOutput(
   const shift = zeroX === 0 || sumW === null ? 0 : integers((i) => -Math.imul(zeroX, sumW[i]));
   const limits = thresholds === undefined ? 0 : integers((i) => thresholds[i]);
   const down = thresholds === undefined ? 0 : integers((i) => ((directions?.[i] ?? 1) > 0 ? 0 : -1));
-  const edge = blocks.take(32);
   const words = view("int32", spec, specWords);
   const floats = view("float32", spec + 32, 4);
   words.set([kinds[to], 0, 0, n, scale, rows, scaleX !== undefined && scaleX.length > 1 ? 4 : 0, offsets]);
   floats.set([output.low ?? -Infinity, output.high ?? Infinity, output.inverse ?? 1, output.outZero ?? 0]);
-  words.set([shift, limits, down, edge], 12);
+  words.set([shift, limits, down], 12);
   return spec;
 }
