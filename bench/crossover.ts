@@ -99,7 +99,7 @@ async function lookupRatio(problem: Problem): Promise<number> {
   if (!lookup || !ints) throw new Error("bench: the heap is exhausted");
   const name = bits === 1 ? "1-bit by int8, lookup : int8" : "ternary by int8, lookup : int8";
   const got = await ratio(name, problem, ({ x, codes: to, scales, outs }) => {
-    const quantize = () => pack!.quantizeRows(to, scales, x, m, k, k);
+    const quantize = () => pack!.quantizeRows(to, scales, x, m, k, k, 127);
     return [
       side("int8", outs[0], m * n, () => {
         quantize();

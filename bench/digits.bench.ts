@@ -67,7 +67,7 @@ for (const [title, kind, ways] of rows)
         {
           name: way,
           run() {
-            pack.quantizeBy(at.codes, at.x, m, k, k, 1, 0, lowest < 0 ? -128 : 0);
+            pack.quantizeBy(at.codes, at.x, m, k, k, 1, 0, lowest, highest);
             if (way === "lookup") digitHeap(layer, outs[1], at.codes, { m });
             else gemmIntHeap(ints, outs[1], at.codes, m);
           },

@@ -1,5 +1,7 @@
 /** What packing is tried on: every tail around 16 numbers, strides, −0, NaN, infinities, ties of rounding. */
 
+import type { Steps } from "./reference.ts";
+
 export type SignArgs = [out: Uint8Array, x: Float32Array, rows: number, n: number, stride: number];
 export type AboveArgs = [
   out: Uint8Array,
@@ -13,6 +15,7 @@ export type RowArgs = [
   out: Int8Array,
   scales: Float32Array,
   x: Float32Array,
+  top: number,
   rows: number,
   n: number,
   stride: number,
@@ -20,8 +23,7 @@ export type RowArgs = [
 export type ByArgs = [
   out: Int8Array | Uint8Array,
   x: Float32Array,
-  scale: number,
-  zero: number,
+  steps: Steps,
   rows: number,
   n: number,
   stride: number,
@@ -65,8 +67,13 @@ export function* aboveCases(): Generator<AboveArgs> {
 
 export function* rowCases(): Generator<RowArgs> {
   for (const [x, rows, n] of inputs())
-    for (const stride of [n, n + 3])
-      yield [filled(new Int8Array(rows * stride)), new Float32Array(rows), x, rows, n, stride];
+    for (const [top, stride] of [
+      [127, n],
+      [127, n + 3],
+      [7, n],
+      [1, n + 1],
+    ])
+      yield [filled(new Int8Array(rows * stride)), new Float32Array(rows), x, top, rows, n, stride];
 }
 
 export function* byCases(): Generator<ByArgs> {
@@ -77,6 +84,19 @@ export function* byCases(): Generator<ByArgs> {
       [1, 100],
       [1e-3, 0],
     ])
-      for (const kind of [Int8Array, Uint8Array])
-        yield [filled(new kind(rows * (n + 2))), x, scale, zero, rows, n, n + 2];
+      for (const [kind, least, most] of [
+        [Int8Array, -128, 127],
+        [Uint8Array, 0, 255],
+        [Int8Array, -127, 127],
+        [Int8Array, -8, 7],
+        [Uint8Array, 0, 15],
+      ] as const)
+        yield [
+          filled(new kind(rows * (n + 2))),
+          x,
+          { scale, zero: Math.min(zero, most), least, most },
+          rows,
+          n,
+          n + 2,
+        ];
 }

@@ -4,8 +4,9 @@
  *
  * packSigns writes one bit a number as kernels/bits.ts lays them out: 1 where x < 0, so 0 and −0 are positive.
  * packAbove writes 1 where x ≥ threshold: rows of {0, 1}.
- * quantizeRows writes round(x / scale), half to even, with scale = max|x| / 127 of the row in float32, 1 for a row of zeros.
- * quantizeBy writes clamp(round(x / scale) + zero), the quotient rounded to float32, to the range of the result's type.
+ * quantizeRows writes round(x / scale), half to even, with scale = max|x| / top of the row in float32 but at least 2⁻¹²⁶, and 1
+ * for a row of zeros.
+ * quantizeBy writes clamp(round(x / scale) + zero), the quotient rounded to float32, to least … most.
  * NaN is for the caller to refuse (`anyNonFinite`): here it is positive, not above, and the lowest code.
  */
 
@@ -52,10 +53,14 @@ function packWhere(
 const codeOf = (quotient: number, lowest: number, highest: number): number =>
   quotient > lowest ? roundEven(Math.min(quotient, highest)) : lowest;
 
+/** The least normal float32. */
+const leastScale = 2 ** -126;
+
 export function quantizeRows(
   out: Int8Array,
   scales: Float32Array,
   x: Float32Array,
+  top: number,
   rows: number,
   n: number,
   stride = n,
@@ -66,27 +71,33 @@ export function quantizeRows(
       const size = Math.abs(x[r * n + i]);
       if (size > largest) largest = size;
     }
-    const scale = Math.fround(largest / 127) || 1;
+    const scale = largest === 0 ? 1 : Math.max(Math.fround(largest / top), leastScale);
     scales[r] = scale;
-    for (let i = 0; i < n; i++) out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / scale), -127, 127);
+    for (let i = 0; i < n; i++) out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / scale), -top, top);
     out.fill(0, r * stride + n, (r + 1) * stride);
   }
+}
+
+/** How floats become codes from `least` to `most`, which the type of the result holds. */
+export interface Steps {
+  readonly scale: number;
+  readonly zero: number;
+  readonly least: number;
+  readonly most: number;
 }
 
 export function quantizeBy(
   out: Int8Array | Uint8Array,
   x: Float32Array,
-  scale: number,
-  zero: number,
+  { scale, zero, least, most }: Steps,
   rows: number,
   n: number,
   stride = n,
 ): void {
-  const lowest = (out instanceof Int8Array ? -128 : 0) - zero;
   const by = Math.fround(scale);
   for (let r = 0; r < rows; r++) {
     for (let i = 0; i < n; i++)
-      out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / by), lowest, lowest + 255) + zero;
+      out[r * stride + i] = codeOf(Math.fround(x[r * n + i] / by), least - zero, most - zero) + zero;
     out.fill(0, r * stride + n, (r + 1) * stride);
   }
 }

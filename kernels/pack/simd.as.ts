@@ -118,16 +118,27 @@ function largestOf(x: usize, n: i32): f32 {
   return max(high, max(f32x4.extract_lane(a, 2), f32x4.extract_lane(a, 3)));
 }
 
-export function quantizeRows(to: usize, scales: usize, x: usize, rows: i32, n: i32, stride: i32): void {
+// The least normal float.
+const leastScale: f32 = 1.1754943508222875e-38;
+
+export function quantizeRows(
+  to: usize,
+  scales: usize,
+  x: usize,
+  rows: i32,
+  n: i32,
+  stride: i32,
+  top: f32,
+): void {
   for (let r = 0; r < rows; r++, to += stride, x += n << 2, scales += 4) {
-    let scale = largestOf(x, n) / 127;
-    if (scale === 0) scale = 1;
+    const largest = largestOf(x, n);
+    const scale: f32 = largest === 0 ? 1 : max(largest / top, leastScale);
     store<f32>(scales, scale);
-    quantizeRow(to, x, n, stride, scale, -127, 127, 0, 0);
+    quantizeRow(to, x, n, stride, scale, -top, top, 0, 0);
   }
 }
 
-/** `lowest` is that of the result's type, −128 or 0. */
+/** To codes from `least` to `most`, bytes with a sign where `least` is below 0. */
 export function quantizeBy(
   to: usize,
   x: usize,
@@ -136,14 +147,23 @@ export function quantizeBy(
   stride: i32,
   scale: f32,
   zero: i32,
-  lowest: i32,
+  least: i32,
+  most: i32,
 ): void {
-  const low = lowest - zero;
   for (let r = 0; r < rows; r++, to += stride, x += n << 2)
-    quantizeRow(to, x, n, stride, scale, low as f32, (low + 255) as f32, zero, lowest === 0 ? 1 : 0);
+    quantizeRow(
+      to,
+      x,
+      n,
+      stride,
+      scale,
+      (least - zero) as f32,
+      (most - zero) as f32,
+      zero,
+      least < 0 ? 0 : 1,
+    );
 }
 
-/** 1 where any of `n` floats is NaN, else 0. */
 /** x − x is 0 for finite numbers alone. */
 function differs(x: v128): v128 {
   const zero = f32x4.sub(x, x);

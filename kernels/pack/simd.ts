@@ -6,6 +6,7 @@
 import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { staged } from "../wasm/stage.ts";
+import type { Steps } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -19,7 +20,15 @@ export interface PackExports {
     level: number,
     above: number,
   ): void;
-  quantizeRows(to: number, scales: number, x: number, rows: number, n: number, stride: number): void;
+  quantizeRows(
+    to: number,
+    scales: number,
+    x: number,
+    rows: number,
+    n: number,
+    stride: number,
+    top: number,
+  ): void;
   quantizeBy(
     to: number,
     x: number,
@@ -28,7 +37,8 @@ export interface PackExports {
     stride: number,
     scale: number,
     zero: number,
-    lowest: number,
+    least: number,
+    most: number,
   ): void;
   anyNonFinite(x: number, n: number): number;
 }
@@ -90,6 +100,7 @@ export function quantizeRows(
   out: Int8Array,
   scales: Float32Array,
   x: Float32Array,
+  top: number,
   rows: number,
   n: number,
   stride = n,
@@ -99,7 +110,7 @@ export function quantizeRows(
   return run(out, x, stride, rows, n, (to, from, stage) => {
     const scalesAt = stage.output(scales, 0, rows, false);
     if (scalesAt === 0) return false;
-    code.quantizeRows(to, scalesAt, from, rows, n, stride);
+    code.quantizeRows(to, scalesAt, from, rows, n, stride, top);
     return true;
   });
 }
@@ -107,17 +118,15 @@ export function quantizeRows(
 export function quantizeBy(
   out: Codes,
   x: Float32Array,
-  scale: number,
-  zero: number,
+  { scale, zero, least, most }: Steps,
   rows: number,
   n: number,
   stride = n,
   code = packExports(),
 ): boolean {
   if (code === null) return false;
-  const lowest = out instanceof Int8Array ? -128 : 0;
   return run(out, x, stride, rows, n, (to, from) => {
-    code.quantizeBy(to, from, rows, n, stride, scale, zero, lowest);
+    code.quantizeBy(to, from, rows, n, stride, scale, zero, least, most);
     return true;
   });
 }

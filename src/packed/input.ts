@@ -1,6 +1,5 @@
 /** How a packed layer makes codes of its float32 input. */
 
-import { roundEven } from "../../kernels/elementwise/special.ts";
 import { anyNonFinite, quantizeBy, quantizeRows } from "../backend.ts";
 import { BitgradError, FormatError, show } from "../errors.ts";
 import { codeRoom, scaleRoom } from "./values.ts";
@@ -59,8 +58,6 @@ export function checkFinite(x: Float32Array, length: number): void {
   throw nonFinite(x.subarray(0, length).find((v) => !(Math.abs(v) < Infinity))!);
 }
 
-const clamp = (q: number, least: number, most: number): number => (q < least ? least : q > most ? most : q);
-
 /** Codes of m rows of k numbers: the arithmetic of `quantize`, quotients rounded to float32 and then half to even. */
 export function codesOf(x: Float32Array, m: number, k: number, input: PackedInput): Codes {
   checkFinite(x, m * k);
@@ -69,38 +66,13 @@ export function codesOf(x: Float32Array, m: number, k: number, input: PackedInpu
     for (let i = 0; i < m * k; i++) signed[i] = x[i] < 0 ? -1 : 1;
     return { codes: signed, zeroPoint: 0, scale: null };
   }
-  if (input.kind === "static") return staticCodes(signed, x, m, k, input);
-  const scale = scaleRoom(m);
-  const top = 2 ** (input.bits - 1) - 1;
-  if (top === 127) quantizeRows(signed, scale, x, m, k);
-  // Fewer bits, and rows so small that their scale would not be a normal number, which `quantize` avoids.
-  for (let r = 0; r < m; r++) {
-    if (top !== 127 || scale[r] < leastScale) scale[r] = quantizeRow(signed, x, r * k, (r + 1) * k, top);
+  if (input.kind === "static") {
+    const { scale, zeroPoint, least, most } = input;
+    const codes = least < 0 ? signed : new Uint8Array(signed.buffer, signed.byteOffset, m * k);
+    quantizeBy(codes, x.subarray(0, m * k), { scale, zero: zeroPoint, least, most }, m, k);
+    return { codes, zeroPoint, scale: Float32Array.of(scale) };
   }
+  const scale = scaleRoom(m);
+  quantizeRows(signed, scale, x, 2 ** (input.bits - 1) - 1, m, k);
   return { codes: signed, zeroPoint: 0, scale };
-}
-
-const leastScale = 2 ** -126;
-
-function quantizeRow(codes: Int8Array, x: Float32Array, from: number, to: number, top: number): number {
-  let largest = 0;
-  for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(x[i]));
-  const s = largest === 0 ? 1 : Math.fround(Math.max(largest / top, leastScale));
-  for (let i = from; i < to; i++) codes[i] = clamp(roundEven(Math.fround(x[i] / s)), -top, top);
-  return s;
-}
-
-function staticCodes(
-  signed: Int8Array,
-  x: Float32Array,
-  m: number,
-  k: number,
-  { scale, zeroPoint, least, most }: PackedInput & { kind: "static" },
-): Codes {
-  const codes = least < 0 ? signed : new Uint8Array(signed.buffer, signed.byteOffset, m * k);
-  quantizeBy(codes, x.subarray(0, m * k), scale, zeroPoint, m, k);
-  // The kernel clamps to the range of the type.
-  const [low, high] = least < 0 ? [-128, 127] : [0, 255];
-  if (least > low || most < high) for (let i = 0; i < m * k; i++) codes[i] = clamp(codes[i], least, most);
-  return { codes, zeroPoint, scale: Float32Array.of(scale) };
 }

@@ -95,10 +95,10 @@ describe("packing codes", () => {
 
 describe("packing activations by SIMD", () => {
   it("gives the scales of the reference too, bit for bit", () => {
-    for (const [out, scales, x, rows, n, stride] of rowCases()) {
+    for (const [out, scales, x, top, rows, n, stride] of rowCases()) {
       const [want, got] = [scales.slice(), scales.slice()];
-      reference.quantizeRows(out.slice(), want, x, rows, n, stride);
-      expect(quantizeRows(out.slice(), got, x, rows, n, stride)).toBe(true);
+      reference.quantizeRows(out.slice(), want, x, top, rows, n, stride);
+      expect(quantizeRows(out.slice(), got, x, top, rows, n, stride)).toBe(true);
       expect([...got]).toEqual([...want]);
     }
   });
