@@ -52,7 +52,7 @@ function operandsOf(g: ConvGeometry) {
   view("float32", address.w, filters).set(small);
   const layer = prepareConvInt({ codes: small, bits: 8 }, g, { to: "float32" }, false);
   if (layer === null) throw new Error("bench: the heap is exhausted");
-  const quantize = (): void => pack!.quantizeBy(address.codes, address.x, 1, images, images, 1, 0, -128);
+  const quantize = (): void => pack!.quantizeBy(address.codes, address.x, 1, images, images, 1, 0, -128, 127);
   quantize();
   const run = (): void => void convIntHeap(layer, g, address.int, address.codes);
   const result = () => view("float32", address.int, outs);

@@ -9,6 +9,7 @@ import { wasmKernel } from "../wasm/load.ts";
 import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks } from "../wasm/parallel.ts";
 import { staged } from "../wasm/stage.ts";
+import { pool } from "../wasm/threads.ts";
 import type { ConvOutput, Filters } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -105,17 +106,18 @@ export function prepareConvInt(
 // A frame of so many bytes leaves the weights their part of the second level cache.
 const frameBytes = 1 << 17;
 // Weights are widened once for so many windows at least, and where images are small for about so many.
-const fewWindows = 64;
+const fewWindows = 128;
 const manyWindows = 512;
-// As many tasks keep the threads at even work.
+// As many tasks of planes keep the threads at even work.
 const tasks = 16;
 
 /** Rows of windows of an image, and images, that are done at once: a part of an image, or whole ones. */
 function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: number } {
   const row = (g.ow * g.strideW + g.kw * g.dilationW) * (g.c / g.groups) * 2 * g.strideH;
-  const least = Math.ceil(fewWindows / g.ow);
-  const share = shared ? Math.max(Math.ceil((g.n * g.oh) / tasks), least) : g.n * g.oh;
-  const fit = Math.max(Math.floor(frameBytes / row), least);
+  const height = g.n * g.oh;
+  const parts = Math.min(8, Math.max(1, Math.floor((height * g.ow) / pool.active / fewWindows)));
+  const share = shared ? Math.ceil(height / pool.active / parts) : height;
+  const fit = Math.max(Math.floor(frameBytes / row), Math.ceil(fewWindows / g.ow));
   const rows = Math.min(g.oh, share, fit);
   if (rows < g.oh) return { rows, images: 1 };
   const images = Math.min(fit, share, Math.ceil(manyWindows / g.ow)) / g.oh;
