@@ -29,6 +29,16 @@ function inputStages(model: object): InputStage[] {
   return [...found];
 }
 
+/** Whether all that has a mode is in evaluation. */
+function isEvaluating(model: object): boolean {
+  const modes = new Set<unknown>();
+  walk(model, (item) => {
+    modes.add((item as { training?: unknown }).training);
+    return true;
+  });
+  return modes.has(false) && !modes.has(true);
+}
+
 const weightsOf = (model: object) =>
   namedParameters(model).filter(([, parameter]) => quantizedTransform(parameter) !== null);
 
@@ -47,7 +57,7 @@ function checkLive(op: string, model: object): void {
 
 /**
  * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in place,
- * and returns the model. Throws StageError for a parameter that is quantized already, OptionError for a layer that cannot
+ * and returns the model, in the mode it was in. Throws StageError for a parameter that is quantized already, OptionError for a layer that cannot
  * quantize its input.
  */
 export function prepare<M extends object>(model: M, plan: Plan): M {
@@ -74,7 +84,11 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
   }
   for (const { parameter, config } of planned)
     parameter.transforms.push(new QuantizedTransform(config!.weight));
-  for (const [layer, make] of inputs) layer.inputQuantizer = make();
+  const evaluating = inputs.length > 0 && isEvaluating(model);
+  for (const [layer, make] of inputs) {
+    layer.inputQuantizer = make();
+    layer.inputQuantizer.training = !evaluating;
+  }
   return model;
 }
 

@@ -26,6 +26,8 @@ import {
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
+import { walk } from "../../src/nn/tree.ts";
+import { InputStage } from "../../src/quant/inputs.ts";
 
 const net = () =>
   new Sequential(
@@ -139,4 +141,29 @@ it("a layer without a packed form is named", () => {
   }
   expect(() => pack(new Sequential(new Doubled()))).toThrow(/the layer has no packed form, got Doubled/);
   expect(() => pack(new Sequential((t: Tensor) => t.relu()))).toThrow(/one of bitgrad's activations/);
+});
+
+describe("prepare leaves a model in its mode", () => {
+  const packedData = (model: object) =>
+    Array.from(pack(model).forward({ data: x.data as Float32Array, shape: x.shape }).data);
+
+  it("so that one in evaluation computes as its packed twin once it is frozen", () => {
+    const model = freeze(prepare(evaluate(net()), plan({ default: int8Dynamic() })));
+    expect(Array.from(model.forward(x).data)).toEqual(packedData(model));
+  });
+
+  it("and one in training, or of both, trains through its inputs", () => {
+    const mixed = net();
+    evaluate(mixed);
+    const linear = new Linear(3, 2, { rng: new Rng(4) });
+    for (const model of [train(net()), new Sequential(mixed, new Dropout(0.1)), linear]) {
+      prepare(model, plan({ default: int8Dynamic() }));
+      const modes: boolean[] = [];
+      walk(model, (item) => {
+        if (item instanceof InputStage) modes.push(item.training);
+        return true;
+      });
+      expect(new Set(modes)).toEqual(new Set([true]));
+    }
+  });
 });
