@@ -27,7 +27,7 @@ export class BitConv {
     if (!usesSimd()) return null;
     const layer = this.layerFor(g);
     if (layer === null) return null;
-    checkFinite(x, x.length);
+    checkFinite("conv2d", x, x.length);
     const [pixels, windows] = [g.h * g.w, g.oh * g.ow];
     const channels = g.c / g.groups;
     const rows = g.n * pixels * g.groups;

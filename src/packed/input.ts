@@ -27,9 +27,6 @@ export interface Codes {
   readonly scale: Float32Array | null;
 }
 
-const nonFinite = (x: number): BitgradError =>
-  new BitgradError(`packed: every input must be finite, got ${x}`, "NUMERICS");
-
 const isInteger = (x: unknown, from: number, to: number): boolean =>
   Number.isInteger(x) && (x as number) >= from && (x as number) <= to;
 
@@ -53,14 +50,15 @@ export function checkInput(input: unknown): PackedInput | null {
 }
 
 /** Throws for NaN and infinity: a product with 0 is not 0 for them alone. */
-export function checkFinite(x: Float32Array, length: number): void {
+export function checkFinite(op: string, x: Float32Array, length: number): void {
   if (!anyNonFinite(x, length)) return;
-  throw nonFinite(x.subarray(0, length).find((v) => !(Math.abs(v) < Infinity))!);
+  const odd = x.findIndex((v) => !(Math.abs(v) < Infinity));
+  throw new BitgradError(`${op}: every input must be finite, got ${x[odd]} at index ${odd}`, "NUMERICS");
 }
 
 /** Codes of m rows of k numbers: the arithmetic of `quantize`, quotients rounded to float32 and then half to even. */
-export function codesOf(x: Float32Array, m: number, k: number, input: PackedInput): Codes {
-  checkFinite(x, m * k);
+export function codesOf(op: string, x: Float32Array, m: number, k: number, input: PackedInput): Codes {
+  checkFinite(op, x, m * k);
   const signed = codeRoom(m * k);
   if (input.kind === "signs") {
     for (let i = 0; i < m * k; i++) signed[i] = x[i] < 0 ? -1 : 1;

@@ -34,7 +34,7 @@ export class IntConv {
 
   /** (n, o, oh, ow) of images (n, c, h, w), padding counting as 0. */
   run(x: Float32Array, g: ConvGeometry): Float32Array {
-    const codes = codesOf(x, 1, x.length, this.input);
+    const codes = codesOf("conv2d", x, 1, x.length, this.input);
     const out = room(g.n * g.o * g.oh * g.ow);
     if (!this.bySimd(out, codes, g)) conv2d(out, codes.codes, this.filters(), g, this.output(codes.scale));
     return out;

@@ -46,6 +46,7 @@ const freed = /* @__PURE__ */ new FinalizationRegistry<Laid>((layer) => layer.fr
 
 /** out = x·weightᵀ + bias for rows of x. */
 export class Product {
+  private readonly op: string;
   private readonly weight: PackedWeight;
   private readonly input: PackedInput | null;
   private readonly bias: Float32Array | null;
@@ -63,6 +64,7 @@ export class Product {
   /** Throws what `checkSums` does. */
   constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
     if (input !== null) checkSums(op, weight, input);
+    this.op = op;
     this.weight = weight;
     this.input = input;
     this.bias = bias;
@@ -75,7 +77,7 @@ export class Product {
     const out = room(m * n);
     if (input !== null) {
       if (input.kind === "signs" && this.ofSigns(out, x, m)) return out;
-      const codes = codesOf(x, m, k, input);
+      const codes = codesOf(this.op, x, m, k, input);
       if (!this.bySimd(out, codes, m)) {
         gemmInt(out, codes.codes, this.keptWeights(), { m }, this.output(codes.scale));
       }
@@ -109,7 +111,7 @@ export class Product {
     const layer = this.pairs;
     if (!layer) return false;
     const { k, n } = layer;
-    checkFinite(x, m * k);
+    checkFinite(this.op, x, m * k);
     const stride = Math.ceil(k / 8);
     const room8 = codeRoom(m * stride);
     const bits = new Uint8Array(room8.buffer, room8.byteOffset, room8.length);

@@ -70,8 +70,9 @@ function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, z
 function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: QuantSpec): void {
   const odd = notFinite(data, 0, data.length);
   if (odd < 0) return;
-  if (onNonFinite === "throw") throw nonFinite(data[odd]);
-  if (data.some(Number.isNaN)) throw nonFinite(Number.NaN);
+  if (onNonFinite === "throw") throw nonFinite(data, odd);
+  const missing = data.findIndex(Number.isNaN);
+  if (missing >= 0) throw nonFinite(data, missing);
 }
 
 /** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask); null for all. */

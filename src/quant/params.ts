@@ -1,7 +1,7 @@
 /** chooseParams: scale and zero point from the numbers they are for. */
 
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
-import { BitgradError, show } from "../errors.ts";
+import { BitgradError } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
@@ -16,9 +16,9 @@ export interface QuantParams {
   readonly zeroPoint: Tensor | null;
 }
 
-export const nonFinite = (x: number): BitgradError =>
+export const nonFinite = (x: ArrayLike<number>, at: number): BitgradError =>
   new BitgradError(
-    `quantize: every element must be finite, got ${show(x)}; clean the tensor, or for infinities use onNonFinite: "clamp"`,
+    `quantize: every element must be finite, got ${x[at]} at index ${at}; clean the tensor, or for infinities use onNonFinite: "clamp"`,
     "NUMERICS",
   );
 
@@ -32,7 +32,7 @@ export function rangesOf(x: Tensor, spec: QuantSpec): Range[] {
     // A sum of magnitudes is finite if all are, unless doubles overflow.
     if (!(seen.sum < Infinity)) {
       const odd = notFinite(data, from, to);
-      if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data[odd]);
+      if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data, odd);
       seen = finiteRange(data, from, to);
     }
     const held = ranges[k];
@@ -53,7 +53,7 @@ function widen(held: Range, { min, max, sum, count }: Range): void {
 function finiteRange(x: ArrayLike<number>, from: number, to: number): Range {
   const finite: number[] = [];
   for (let i = from; i < to; i++) {
-    if (Number.isNaN(x[i])) throw nonFinite(x[i]);
+    if (Number.isNaN(x[i])) throw nonFinite(x, i);
     if (Math.abs(x[i]) < Infinity) finite.push(x[i]);
   }
   return rangeOf(Float64Array.from(finite), 0, finite.length);

@@ -125,7 +125,8 @@ export async function calibrate<M extends object, B>(
 
 /**
  * Fixes every code and scale, in place, and returns the model. In evaluation mode a layer whose input is quantized then computes
- * the integer way, exactly as its packed twin will. Throws StageError for a model that is not prepared, frozen already, or has
+ * the integer way, exactly as its packed twin will. A whole model and its twin give the same bits where the model runs inside a
+ * scope; outside, functions of few floats may come from other kernels and differ in their last bits. Throws StageError for a model that is not prepared, frozen already, or has
  * static inputs that were not calibrated.
  */
 export function freeze<M extends object>(model: M): M {

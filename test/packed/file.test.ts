@@ -273,8 +273,11 @@ describe("mistakes", () => {
 
   it("NaN and infinity in an input are errors, signs among them", () => {
     const static8 = prepare(new Linear(8, 4), plan({ default: int8Static() }));
-    expect(() => linear().forward(x(Number.NaN))).toThrow(/every input must be finite, got NaN/);
-    expect(() => linear().forward(x(1, -Infinity))).toThrow(/got -Infinity/);
+    expect(() => linear().forward(x(Number.NaN))).toThrow(
+      /^linear: every input must be finite, got NaN at index 0$/,
+    );
+    expect(() => linear().forward(x(1, -Infinity))).toThrow(/got -Infinity at index 1/);
+    expect(() => linear().forward(x(1, -Infinity))).toThrow(expect.objectContaining({ code: "NUMERICS" }));
     expect(() => pack(static8)).toThrow(/call freeze first/);
   });
 

@@ -75,7 +75,9 @@ describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
 
   it("maps zeros to zeros and refuses NaN and infinity", () => {
     expect(list(trained(zeros([2, 8]), q)).map(Math.abs)).toEqual(Array(16).fill(0));
-    expect(() => stored(tensor([[1, Number.NaN]]), q)).toThrow(/quantize: every element must be finite/);
+    expect(() => stored(tensor([[1, Number.NaN]]), q)).toThrow(
+      /quantize: every element must be finite, got NaN at index 1/,
+    );
     expect(() => stored(tensor([[1, Number.POSITIVE_INFINITY]]), q)).toThrow(/must be finite/);
   });
 });
