@@ -29,7 +29,8 @@ export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight,
   if (coded === null || coded.codebook !== null) {
     throw new FormatError(`${op}: a quantized input needs weights of integers, got ${show(bits)} bits`);
   }
-  if (codeBound(input) * 2 ** (bits - 1) * k > 2 ** 31 - 1) {
+  const largest = coded.signed ? 2 ** (bits - 1) : 2 ** bits - 1;
+  if (codeBound(input) * largest * k > 2 ** 31 - 1) {
     throw new FormatError(`${op}: sums of products must fit int32, got ${k} products of ${bits} bits`);
   }
 }

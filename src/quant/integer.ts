@@ -15,8 +15,9 @@ function integers({ codes, zeroPoint }: QTensor): Tensor {
   return zeroPoint ? wide.sub(zeroPoint.to("float64")) : wide;
 }
 
-/** The scales of the input; signs have none. */
-const inputScaled = (f: Tensor, { scale, spec }: QTensor): Tensor => (isSigns(spec) ? f : f.mul(scale));
+/** The scales of the input; signs have none, nor has an empty batch. */
+const inputScaled = (f: Tensor, { scale, spec }: QTensor): Tensor =>
+  isSigns(spec) || f.size === 0 ? f : f.mul(scale);
 
 /** (…, out) of (…, in) and a weight (out, in). */
 export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | null): Tensor {

@@ -276,3 +276,16 @@ it("a row of codes takes at most 16 bytes more on the heap than in the file, bes
     expect(taken).toBeGreaterThan((n * k * width) / 8);
   }
 });
+
+it.each(configs)(
+  "%s: an empty batch gives an empty result, in training, frozen and packed",
+  async (_, config) => {
+    const nothing = tensor([], { shape: [0, 9] });
+    const layer = prepare(new Linear(9, 5, { rng: new Rng(1) }), plan({ default: config }));
+    await calibrate(layer, [random([2, 9])]);
+    expect(layer.forward(nothing).shape).toEqual([0, 5]);
+    evaluate(freeze(layer));
+    expect(layer.forward(nothing).shape).toEqual([0, 5]);
+    expect(pack(layer).forward(values(nothing)).shape).toEqual([0, 5]);
+  },
+);

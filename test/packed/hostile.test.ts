@@ -1,7 +1,7 @@
 import { Rng } from "bitgrad";
 import { readSafetensors, writeSafetensors } from "bitgrad/io";
 import { Linear } from "bitgrad/nn";
-import { loadPacked, PackedModel, PackedWeight } from "bitgrad/packed";
+import { loadPacked, PackedLinear, PackedModel, PackedWeight } from "bitgrad/packed";
 import { binaryDynamic, freeze, pack, plan, prepare } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
@@ -201,6 +201,23 @@ describe("a packed file is read once over", () => {
 });
 
 describe("a weight made by hand", () => {
+  it("without signs has larger codes, and sums of fewer products fit int32", () => {
+    const input = { kind: "dynamic", bits: 8 } as const;
+    const made = (columns: number): PackedLinear => {
+      const bytes = new Uint8Array(columns).fill(255);
+      const given = { ...eight, columns, signed: false, codes: bytes, scale: Float32Array.of(1) };
+      return new PackedLinear({
+        weight: PackedWeight.ofCodes({ ...given, scaleType: "float32" }),
+        bias: null,
+        input,
+      });
+    };
+    const most = Math.floor((2 ** 31 - 1) / (127 * 255));
+    const x = { data: new Float32Array(most).fill(127), shape: [1, most] };
+    expect(made(most).forward(x).data[0]).toBe(Math.fround(127 * 255 * most));
+    expect(() => made(most + 1)).toThrow(/sums of products must fit int32/);
+  });
+
   it("is held to the same", () => {
     const given = { ...eight, bits: 4, codes: Uint8Array.of(1, 1, 0x11), scale: Float32Array.of(1) };
     expect(() => PackedWeight.ofCodes({ ...given, scaleType: "float32" })).toThrow(
