@@ -1,12 +1,13 @@
 /**
  * Decoding of a packed GPT of 19 M parameters (dim 512, 8 heads, 6 layers) beside the float32 model it was made of, token by
- * token with a cache, one thread; and a packed convolution beside its float twin, quantizing included: `npm run bench -- packed
- * [--write]`. Packed models give other numbers, which the tests hold to those of their frozen twins.
+ * token with a cache, one thread; and a packed convolution, and four with batch norms, beside their float twins, quantizing
+ * included: `npm run bench -- packed [--write]`. Packed models give other numbers, which the tests hold to those of their frozen
+ * twins.
  */
 
 import { Rng, randn, scope } from "../src/index.ts";
 import { Gpt } from "../src/models/index.ts";
-import { Conv2d, clone, evaluate } from "../src/nn/index.ts";
+import { BatchNorm2d, Conv2d, clone, evaluate, Sequential } from "../src/nn/index.ts";
 import {
   binaryDynamic,
   binarySigns,
@@ -85,6 +86,20 @@ for (const [name, config, , bounds] of configs) {
   results.push(compared(`conv2d 3 x 3, ${name}`, result, bounds, { unit: "ms", work: 1 }));
   packed.dispose();
 }
+
+const rng = new Rng("chain");
+const link = () => new Conv2d(64, 64, 3, { padding: 1, bias: false, rng });
+const norm = () => new BatchNorm2d(64);
+const chain = evaluate(new Sequential(link(), norm(), link(), norm(), link(), norm(), link()));
+const folded = packedOf(chain, binarySigns());
+const result = await pair(
+  { name: "float32", run: () => scope(() => void chain.forward(x)), result: none },
+  { name: "folded", run: () => void folded.forward(values), result: none },
+  { tolerance: 0, rounds: 9, milliseconds: 50 },
+);
+const title = "4 conv2d 3 x 3 with batch norms, 1 bit x 1 bit";
+console.log(title.padEnd(44), showRatio(result));
+results.push(compared(title, result, free, { unit: "ms", work: 1 }));
 if (process.argv.includes("--write")) {
   writeResults("packed", results);
   writePage();

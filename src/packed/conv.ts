@@ -64,6 +64,15 @@ export class PackedConv2d implements PackedLayer {
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
   forward({ data, shape }: Values): Values {
+    const geometry = this.geometry(shape);
+    const { n, o, oh, ow } = geometry;
+    const result =
+      this._bits?.run(data, geometry) ?? this._integers?.run(data, geometry) ?? this.float(data, geometry);
+    return { data: result, shape: [n, o, oh, ow] };
+  }
+
+  /** That of images (N, C, H, W); throws as `forward`. */
+  geometry(shape: readonly number[]): ConvGeometry {
     const { weight, kernel, stride, padding, dilation, groups } = this;
     const channels = (weight.columns / (kernel[0] * kernel[1])) * groups;
     if (shape.length !== 4 || shape[1] !== channels) {
@@ -78,7 +87,7 @@ export class PackedConv2d implements PackedLayer {
     if (oh < 1 || ow < 1) {
       throw new ShapeError(`PackedConv2d: the kernel must fit into the padded input, got ${show(shape)}`);
     }
-    const geometry: ConvGeometry = {
+    return {
       n,
       c: channels,
       h,
@@ -96,9 +105,6 @@ export class PackedConv2d implements PackedLayer {
       padTop: padding[0][0],
       padLeft: padding[1][0],
     };
-    const result =
-      this._bits?.run(data, geometry) ?? this._integers?.run(data, geometry) ?? this.float(data, geometry);
-    return { data: result, shape: [n, weight.rows, oh, ow] };
   }
 
   /** Gives back what it holds of the SIMD heap. */

@@ -4,8 +4,7 @@ import { type Binary, minus, plus, times } from "../../kernels/elementwise/arith
 import { layerNorm } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
 import { combined, perChannel } from "./elementwise.ts";
-import { FieldReader, type Fields } from "./layer.ts";
-import { type PackedStep, stepKinds } from "./sequential.ts";
+import { FieldReader, type Fields, type PackedStep, stepKinds } from "./layer.ts";
 import { doubles, room, type Values } from "./values.ts";
 
 const affine = (op: string, x: Values, weight: Float32Array | null, bias: Float32Array | null): Values => {
@@ -29,6 +28,13 @@ export class PackedBatchNorm implements PackedStep {
     this.mean = mean;
     this.factor = factor;
     this.bias = read.floats("bias", channels);
+  }
+
+  /** What becomes of x in channel c. */
+  at(x: number, c: number): number {
+    const { mean, factor, bias } = this;
+    const y = Math.fround(Math.fround(x - mean[c]) * factor[c]);
+    return bias ? Math.fround(y + bias[c]) : y;
   }
 
   /** Throws ShapeError for other channels. */

@@ -17,11 +17,11 @@ export {
   PackedSeq2Seq,
   type PackedSeq2SeqCall,
 } from "./language.ts";
-export type { PackedLayer } from "./layer.ts";
+export type { PackedLayer, PackedStep } from "./layer.ts";
 export { PackedEmbedding, PackedLinear } from "./linear.ts";
 export { loadPacked, type PackedCall, PackedModel, type PackedSource } from "./model.ts";
 export { PackedNorm } from "./norm.ts";
-export { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
+export { PackedFunction, PackedSequential } from "./sequential.ts";
 export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
 export type { Ids, Values } from "./values.ts";
 export { type CodedWeight, PackedWeight } from "./weight.ts";

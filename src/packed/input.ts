@@ -1,8 +1,8 @@
 /** How a packed layer makes codes of its float32 input. */
 
-import { anyNonFinite, quantizeBy, quantizeRows } from "../backend.ts";
+import { anyNonFinite, packSigns, quantizeBy, quantizeRows } from "../backend.ts";
 import { BitgradError, FormatError, show } from "../errors.ts";
-import { codeRoom, scaleRoom } from "./values.ts";
+import { bitRoom, codeRoom, scaleRoom } from "./values.ts";
 
 /**
  * "dynamic": symmetric codes, a scale for every row from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
@@ -54,6 +54,13 @@ export function checkFinite(op: string, x: Float32Array, length: number): void {
   if (!anyNonFinite(x, length)) return;
   const odd = x.findIndex((v) => !(Math.abs(v) < Infinity));
   throw new BitgradError(`${op}: every input must be finite, got ${x[odd]} at index ${odd}`, "NUMERICS");
+}
+
+/** The signs of `rows` rows of k numbers as bits, each row beginning on a byte. */
+export function signBits(x: Float32Array, rows: number, k: number): Uint8Array {
+  const bits = bitRoom(rows * Math.ceil(k / 8));
+  packSigns(bits, x.length === rows * k ? x : x.subarray(0, rows * k), rows, k);
+  return bits;
 }
 
 /** Codes of m rows of k numbers: the arithmetic of `quantize`, quotients rounded to float32 and then half to even. */

@@ -4,11 +4,10 @@ import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
+import { FieldReader, type Fields, type PackedLayer, type PackedStep, stepKinds } from "./layer.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 import { writeSinusoids } from "./positions.ts";
-import { type PackedStep, stepKinds } from "./sequential.ts";
 import type { PackedBlock } from "./transformer.ts";
 import { type Ids, room, type Values } from "./values.ts";
 

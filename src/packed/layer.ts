@@ -1,12 +1,37 @@
 /** PackedLayer: a layer for inference alone, on typed arrays; and the checks its fields go through when a file is read. */
 
 import { FormatError, show } from "../errors.ts";
+import type { Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 /** What a packed layer is to files: a kind, and fields of numbers, text, weights and further layers. */
 export interface PackedLayer {
   readonly kind: string;
 }
+
+/** A layer that takes one array and gives one. */
+export interface PackedStep extends PackedLayer {
+  forward(x: Values, call?: object): Values;
+}
+
+/** The kinds of layers that are steps. */
+export const stepKinds: readonly string[] = [
+  "embedding",
+  "linear",
+  "conv1d",
+  "conv2d",
+  "norm",
+  "batchNorm",
+  "groupNorm",
+  "prelu",
+  "attention",
+  "feedForward",
+  "block",
+  "function",
+  "subsample",
+  "branch",
+  "sequential",
+];
 
 /** Fields as a file gives them: nothing is known of them. */
 export type Fields = Readonly<Record<string, unknown>>;

@@ -18,10 +18,10 @@ import {
   PackedSeq2Seq,
   type PackedSeq2SeqCall,
 } from "./language.ts";
-import type { Fields, PackedLayer } from "./layer.ts";
+import type { Fields, PackedLayer, PackedStep } from "./layer.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
-import { PackedFunction, PackedSequential, type PackedStep } from "./sequential.ts";
+import { PackedFunction, PackedSequential } from "./sequential.ts";
 import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
 import { checkValues, copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
@@ -101,7 +101,7 @@ export class PackedModel {
   dispose(): void {
     walk(this.root, (item) => {
       if (item instanceof PackedLinear) item._product.dispose();
-      else if (item instanceof PackedConv2d) item.dispose();
+      else if (item instanceof PackedConv2d || item instanceof PackedSequential) item.dispose();
     });
   }
 

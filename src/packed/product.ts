@@ -13,11 +13,12 @@ import { type PairLayer, type PairWeights, pairHeap, preparePairs } from "../../
 import type { Output } from "../../kernels/output.ts";
 import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
-import { gemm, packSigns, usesSimd } from "../backend.ts";
+import { gemm, usesSimd } from "../backend.ts";
 import { FormatError, show } from "../errors.ts";
 import { rowsByLookup } from "./choice.ts";
-import { type Codes, checkFinite, codesOf, type PackedInput } from "./input.ts";
-import { codeRoom, lasting, room } from "./values.ts";
+import type { Fold } from "./fold.ts";
+import { type Codes, checkFinite, codesOf, type PackedInput, signBits } from "./input.ts";
+import { lasting, room } from "./values.ts";
 import { type PackedWeight, scalesPerRow } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
@@ -51,6 +52,7 @@ export class Product {
   private readonly weight: PackedWeight;
   private readonly input: PackedInput | null;
   private readonly bias: Float32Array | null;
+  private readonly fold: Fold | null;
   /** Made at first use: on the heap, or null where the kernel does not serve it. */
   private integers: IntLayer | null | undefined;
   private floats: FloatLayer | null | undefined;
@@ -62,13 +64,20 @@ export class Product {
   /** The bias where products of floats start from it. */
   private start: Float32Array | null = null;
 
-  /** Throws what `checkSums` does. */
-  constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
+  /** With a fold signs become bits, by `ofSigns` alone. Throws what `checkSums` does. */
+  constructor(
+    op: string,
+    weight: PackedWeight,
+    input: PackedInput | null,
+    bias: Float32Array | null,
+    fold: Fold | null = null,
+  ) {
     if (input !== null) checkSums(op, weight, input);
     this.op = op;
     this.weight = weight;
     this.input = input;
     this.bias = bias;
+    this.fold = fold;
   }
 
   /** (m, rows) of x (m, columns). */
@@ -105,21 +114,17 @@ export class Product {
     this.digits = undefined;
   }
 
-  /** Signs times signs or ternary digits, as bits. */
-  private ofSigns(out: Float32Array, x: Float32Array, m: number): boolean {
+  /** Signs, or bits of them, times signs or ternary digits. False where SIMD does not serve it. */
+  ofSigns(out: Float32Array | Uint8Array, x: Float32Array | Uint8Array, m: number): boolean {
     if (!usesSimd()) return false;
     if (isMissing(this.pairs)) this.pairs = this.kept(this.laidPairs());
     const layer = this.pairs;
     if (!layer) return false;
-    const { k, n } = layer;
-    checkFinite(this.op, x, m * k);
-    const stride = Math.ceil(k / 8);
-    const room8 = codeRoom(m * stride);
-    const bits = new Uint8Array(room8.buffer, room8.byteOffset, room8.length);
-    packSigns(bits, x.length === m * k ? x : x.subarray(0, m * k), m, k);
+    if (x instanceof Float32Array) checkFinite(this.op, x, m * layer.k);
+    const bits = x instanceof Uint8Array ? x : signBits(x, m, layer.k);
     return staged((stage) => {
-      const from = stage.input(bits, 0, m * stride);
-      const to = stage.output(out, 0, m * n, false);
+      const from = stage.input(bits, 0, bits.length);
+      const to = stage.output(out, 0, out.length, false);
       return from !== 0 && to !== 0 && pairHeap(layer, to, from, { m });
     });
   }
@@ -217,7 +222,7 @@ export class Product {
   }
 
   private output(scaleX: Float32Array | null): Output {
-    const { input, bias, weight } = this;
+    const { input, bias, weight, fold } = this;
     return {
       to: "float32",
       zeroX: input?.kind === "static" ? input.zeroPoint : 0,
@@ -225,6 +230,7 @@ export class Product {
       ...(scaleX && { scaleX }),
       // A bias of 0 where there is none: a sum of −0 then becomes 0 everywhere.
       bias: bias ?? new Float32Array(weight.rows),
+      ...fold,
     };
   }
 }

@@ -4,13 +4,9 @@ import { sum } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { activations, mapped } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
+import { type Bits, bitStages, unpacked } from "./fold.ts";
+import { FieldReader, type Fields, type PackedStep, stepKinds } from "./layer.ts";
 import { reshaped, room, type Values } from "./values.ts";
-
-/** A layer that takes one array and gives one. */
-export interface PackedStep extends PackedLayer {
-  forward(x: Values, call?: object): Values;
-}
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
 const functions: Readonly<Record<string, (x: Values) => Values>> = {
@@ -41,34 +37,37 @@ export class PackedFunction implements PackedStep {
   }
 }
 
+/** Steps one after another. Where products of signs go into products of signs, bits are handed on. */
 export class PackedSequential implements PackedStep {
   readonly kind = "sequential";
   readonly steps: readonly PackedStep[];
+  /** The steps, those of sequences within among them, without those that do nothing. */
+  private readonly _flat: readonly PackedStep[];
+  /** Made at first use. */
+  private _stages: ReturnType<typeof bitStages> | null = null;
 
   constructor(fields: Fields) {
     this.steps = new FieldReader("sequential", fields).layers("steps", ...stepKinds);
+    this._flat = this.steps.flatMap((step) => {
+      if (step instanceof PackedSequential) return step._flat;
+      return step instanceof PackedFunction && step.name === "identity" ? [] : step;
+    });
   }
 
   forward(x: Values): Values {
-    return this.steps.reduce((y, step) => step.forward(y), x);
+    this._stages ??= bitStages(this._flat);
+    let y: Values | Bits = x;
+    for (let i = 0; i < this._flat.length; ) {
+      const stage = this._stages[i];
+      const done: Values | Bits | null = stage?.run(y) ?? null;
+      y = done ?? this._flat[i].forward(unpacked(y, this._flat[i]));
+      i += done ? stage!.length : 1;
+    }
+    return unpacked(y);
+  }
+
+  /** Gives back what it holds of the SIMD heap beside its steps. */
+  dispose(): void {
+    for (const stage of this._stages ?? []) stage?.dispose();
   }
 }
-
-/** The kinds of layers that are steps. */
-export const stepKinds: readonly string[] = [
-  "embedding",
-  "linear",
-  "conv1d",
-  "conv2d",
-  "norm",
-  "batchNorm",
-  "groupNorm",
-  "prelu",
-  "attention",
-  "feedForward",
-  "block",
-  "function",
-  "subsample",
-  "branch",
-  "sequential",
-];

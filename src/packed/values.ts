@@ -49,6 +49,10 @@ export const doubles = (size: number): Float64Array =>
   (size < least ? null : block("float64", size, 8)) ?? new Float64Array(size);
 /** Codes, and the scales that only kernels of codes read: on the heap however few. */
 export const codeRoom = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
+export function bitRoom(size: number): Uint8Array {
+  const { buffer, byteOffset, length } = codeRoom(size);
+  return new Uint8Array(buffer, byteOffset, length);
+}
 export const scaleRoom = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
 
 /** `size` floats with any content that outlast runs: on the heap, where it has room, until they are collected or given back. */

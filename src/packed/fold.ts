@@ -1,0 +1,161 @@
+/**
+ * Layers of signs that hand bits on: where products of signs go, with or without a batch norm between, into products of signs
+ * alone, only the sign of what becomes of a sum matters. It changes at most once as the sum grows, so it is a comparison of the sum
+ * with a threshold, which is found by the float steps themselves.
+ */
+
+import { unpackSigns } from "../../kernels/bits.ts";
+import { type Output, writeOutput } from "../../kernels/output.ts";
+import { permute } from "../backend.ts";
+import { sizeOf } from "../shape.ts";
+import { BitConv } from "./bit-conv.ts";
+import { PackedConv2d } from "./conv.ts";
+import { PackedBatchNorm } from "./images.ts";
+import type { PackedStep } from "./layer.ts";
+import { PackedLinear } from "./linear.ts";
+import { Product } from "./product.ts";
+import { bitRoom, room, type Values } from "./values.ts";
+
+/** Bits by comparison of sums. */
+export type Fold = Output & {
+  readonly to: "bits";
+  readonly thresholds: Int32Array;
+  readonly directions: Int8Array;
+};
+
+/**
+ * The comparisons that hold where value(sum, channel) < 0, for sums from −k to k: value must never fall, or never rise, with the
+ * sum. Null where a value is not finite, which no input may be.
+ */
+export function signFold(k: number, n: number, value: (sum: number, channel: number) => number): Fold | null {
+  const thresholds = new Int32Array(n);
+  const directions = new Int8Array(n);
+  for (let c = 0; c < n; c++) {
+    const [first, last] = [value(-k, c), value(k, c)];
+    if (!(Math.abs(first) < Infinity && Math.abs(last) < Infinity)) return null;
+    const negative = first < 0;
+    // The sign of `same` is that of the least sum, the sign of `other` is not; k + 1 stands for none.
+    let [same, other] = [-k, k + 1];
+    while (other - same > 1) {
+      const middle = Math.floor((same + other) / 2);
+      if (value(middle, c) < 0 === negative) same = middle;
+      else other = middle;
+    }
+    thresholds[c] = negative ? same : other;
+    directions[c] = negative ? -1 : 1;
+  }
+  return { to: "bits", thresholds, directions };
+}
+
+/** Signs as bits: of rows (…, k), or of images (n, c, h, w) channels last, those of a group from a byte on. */
+export interface Bits {
+  readonly bits: Uint8Array;
+  readonly shape: readonly number[];
+}
+
+type SignLayer = PackedLinear | PackedConv2d;
+
+/** A layer of signs times signs, or of rows of signs times ternary digits; null for any other. */
+function signLayer(step: PackedStep | undefined): SignLayer | null {
+  const known = step instanceof PackedLinear || (step instanceof PackedConv2d && step.kind === "conv2d");
+  if (!known || step.input?.kind !== "signs") return null;
+  const { bits, rows, coded } = step.weight;
+  const served = bits === 1 || (bits === 2 && step instanceof PackedLinear);
+  return served && coded!.scale.length <= Math.max(1, rows) ? step : null;
+}
+
+/** Whether the bits that `from` makes are laid out as `to` reads them. */
+function meets(from: SignLayer, to: SignLayer): boolean {
+  if (from instanceof PackedLinear || to instanceof PackedLinear) return from.kind === to.kind;
+  // Where the bits of a group fill bytes, groups do not show.
+  const dense = ({ groups }: PackedConv2d) => groups === 1 || (from.weight.rows / groups) % 8 === 0;
+  return from.groups === to.groups || (dense(from) && dense(to));
+}
+
+/** What runs steps, at the place of the first of them. */
+export function bitStages(steps: readonly PackedStep[]): readonly (BitStage | undefined)[] {
+  const stages: (BitStage | undefined)[] = [];
+  steps.forEach((step, i) => {
+    const layer = signLayer(step);
+    const after = steps[i + 1];
+    const norm = after instanceof PackedBatchNorm ? after : null;
+    const length = norm ? 2 : 1;
+    const next = signLayer(steps[i + length]);
+    const fold = layer && next && meets(layer, next) ? foldOf(layer, norm) : null;
+    if (!layer || !next || !fold) return;
+    stages[i] = new BitStage(layer, fold, length);
+    // Which takes bits, whatever it makes.
+    stages[i + length] = new BitStage(next, null, 1);
+  });
+  return stages;
+}
+
+function foldOf({ weight, bias }: SignLayer, norm: PackedBatchNorm | null): Fold | null {
+  const { rows: n, columns: k } = weight;
+  if (norm && norm.mean.length !== n) return null;
+  const out = new Float32Array(n);
+  const output = { to: "float32", scaleW: weight.coded!.scale, bias: bias ?? new Float32Array(n) } as const;
+  return signFold(k, n, (sum, c) => {
+    writeOutput(out, 0, c, n, [sum], output);
+    return norm ? norm.at(out[c], c) : out[c];
+  });
+}
+
+/** `length` steps at once, on values or bits, to values or with a fold to bits. */
+export class BitStage {
+  readonly length: number;
+  private readonly layer: SignLayer;
+  private readonly folds: boolean;
+  private readonly product: BitConv | Product;
+
+  constructor(layer: SignLayer, fold: Fold | null, length: number) {
+    const { weight, input, bias } = layer;
+    this.length = length;
+    this.layer = layer;
+    this.folds = fold !== null;
+    this.product =
+      layer instanceof PackedConv2d
+        ? new BitConv(weight, bias, fold)
+        : new Product("linear", weight, input, bias, fold);
+  }
+
+  /** Null where SIMD does not serve them. */
+  run(x: Values | Bits): Values | Bits | null {
+    const { layer, product, folds } = this;
+    const from = "bits" in x ? x.bits : x.data;
+    if (layer instanceof PackedConv2d) {
+      const g = layer.geometry(x.shape);
+      const out = (product as BitConv)[folds ? "signs" : "run"](from, g);
+      return made(out, [g.n, g.o, g.oh, g.ow]);
+    }
+    const { rows: n, columns: k } = layer.weight;
+    const outer = x.shape.slice(0, -1);
+    // A batch norm goes by axis 1, which is that of the features in a matrix alone.
+    if (x.shape[outer.length] !== k || (this.length > 1 && outer.length !== 1)) return null;
+    const m = sizeOf(outer);
+    const out = folds ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
+    return made((product as Product).ofSigns(out, from, m) ? out : null, [...outer, n]);
+  }
+
+  dispose(): void {
+    this.product.dispose();
+  }
+}
+
+const made = (out: Float32Array | Uint8Array | null, shape: readonly number[]): Values | Bits | null =>
+  out instanceof Uint8Array ? { bits: out, shape } : out && { data: out, shape };
+
+/** −1 and 1 for bits, as they were made for `to`, where it cannot take them. */
+export function unpacked(x: Values | Bits, to?: PackedStep): Values {
+  if ("data" in x) return x;
+  const { bits, shape } = x;
+  if (!(to instanceof PackedConv2d)) {
+    const k = shape[shape.length - 1];
+    return { data: Float32Array.from(unpackSigns(bits, sizeOf(shape.slice(0, -1)), k)), shape };
+  }
+  const [n, c, h, w] = shape;
+  const signs = Float32Array.from(unpackSigns(bits, n * h * w * to.groups, c / to.groups));
+  const data = room(signs.length);
+  permute(data, signs, [n, h * w, c], [0, 2, 1]);
+  return { data, shape };
+}
