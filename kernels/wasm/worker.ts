@@ -46,7 +46,7 @@ const patience = 0.1;
  * A program is, in doubles: where each task begins and where the last ends; for each call of a task the function, the count
  * of its arguments, and these.
  */
-export const workerSource = `
+export const workerSource = /* @__PURE__ */ (() => `
 "use strict";
 const run = ({ memory, control, index }, post) => {
   const words = new Int32Array(memory.buffer, control, ${controlBytes / 4});
@@ -114,4 +114,4 @@ if (typeof require === "function") {
   const { parentPort, workerData } = require("node:worker_threads");
   run(workerData, (message) => parentPort.postMessage(message));
 } else self.onmessage = ({ data }) => run(data, (message) => self.postMessage(message));
-`;
+`)();
