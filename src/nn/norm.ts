@@ -145,6 +145,6 @@ export class GroupNorm {
   toPacked(packer: Packer): PackedFields {
     const { groups, eps } = this;
     const [weight, bias] = [packer.floats(this.weight), packer.floats(this.bias)];
-    return { kind: "groupNorm", groups, eps, weight, bias };
+    return { kind: "norm", type: "group", size: groups, eps, weight, bias };
   }
 }

@@ -1,13 +1,18 @@
 /** What networks of images need beside convolutions: norms and slopes by channel, and branches that are joined again. */
 
 import { type Binary, minus, plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { layerNorm } from "../backend.ts";
-import { FormatError, ShapeError, show } from "../errors.ts";
+import { strided } from "../backend.ts";
+import { ShapeError, show } from "../errors.ts";
 import { combined, perChannel } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedStep, stepKinds } from "./layer.ts";
-import { doubles, room, type Values } from "./values.ts";
+import { FieldReader, type Fields, type PackedStep } from "./layer.ts";
+import { room, type Values } from "./values.ts";
 
-const affine = (op: string, x: Values, weight: Float32Array | null, bias: Float32Array | null): Values => {
+export const affine = (
+  op: string,
+  x: Values,
+  weight: Float32Array | null,
+  bias: Float32Array | null,
+): Values => {
   const y = weight ? perChannel(op, x, weight, times) : x;
   return bias ? perChannel(op, y, bias, plus) : y;
 };
@@ -21,13 +26,9 @@ export class PackedBatchNorm implements PackedStep {
 
   constructor(fields: Fields) {
     const read = new FieldReader("batchNorm", fields);
-    const channels = (fields.mean as Float32Array | null)?.length ?? 0;
-    const mean = read.floats("mean", channels);
-    const factor = read.floats("factor", channels);
-    if (!mean || !factor) throw new FormatError("batchNorm: needs mean and factor, got null");
-    this.mean = mean;
-    this.factor = factor;
-    this.bias = read.floats("bias", channels);
+    this.mean = read.numbers("mean");
+    this.factor = read.numbers("factor", this.mean.length);
+    this.bias = read.floats("bias", this.mean.length);
   }
 
   /** What becomes of x in channel c. */
@@ -48,38 +49,6 @@ export class PackedBatchNorm implements PackedStep {
   }
 }
 
-/** Normalises (N, C, …) over groups of channels together with all positions. */
-export class PackedGroupNorm implements PackedStep {
-  readonly kind = "groupNorm";
-  readonly groups: number;
-  readonly eps: number;
-  readonly weight: Float32Array | null;
-  readonly bias: Float32Array | null;
-
-  constructor(fields: Fields) {
-    const read = new FieldReader("groupNorm", fields);
-    const channels = ((fields.weight ?? fields.bias) as Float32Array | null)?.length ?? 0;
-    this.groups = read.count("groups");
-    this.eps = read.number("eps");
-    this.weight = read.floats("weight", channels);
-    this.bias = read.floats("bias", channels);
-  }
-
-  /** Throws ShapeError for other channels, and where the groups do not divide them. */
-  forward(x: Values): Values {
-    const { groups, eps, weight, bias } = this;
-    const { data, shape } = x;
-    if (shape.length < 2 || shape[1] % groups !== 0) {
-      throw new ShapeError(`PackedGroupNorm: needs (N, C, …) in ${groups} groups, got ${show(shape)}`);
-    }
-    const rows = shape[0] * groups;
-    const out = room(data.length);
-    const sizes = { rows, n: data.length / Math.max(1, rows) };
-    layerNorm(out, doubles(rows), doubles(rows), data, null, null, sizes, eps);
-    return affine("PackedGroupNorm", { data: out, shape }, weight, bias);
-  }
-}
-
 const sloped: Binary = (x, slope) => (x > 0 ? x : x * slope);
 
 /** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
@@ -88,8 +57,7 @@ export class PackedPReLU implements PackedStep {
   readonly weight: Float32Array;
 
   constructor(fields: Fields) {
-    const length = (fields.weight as Float32Array | null)?.length ?? 0;
-    this.weight = new FieldReader("prelu", fields).floats("weight", length) ?? new Float32Array(1);
+    this.weight = new FieldReader("prelu", fields).numbers("weight");
   }
 
   forward(x: Values): Values {
@@ -116,15 +84,14 @@ export class PackedSubsample implements PackedStep {
     const { stride, channels } = this;
     const [n, c, h, w] = shape;
     if (shape.length !== 4) throw new ShapeError(`PackedSubsample: needs (N, C, H, W), got ${show(shape)}`);
-    const to = [n, channels[0] + c + channels[1], Math.ceil(h / stride), Math.ceil(w / stride)];
-    const out = room(to[0] * to[1] * to[2] * to[3]).fill(0);
-    for (let i = 0; i < n * c * to[2]; i++) {
-      const y = i % to[2];
-      const plane = (i - y) / to[2];
-      const at = ((plane + Math.floor(plane / c) * (to[1] - c) + channels[0]) * to[2] + y) * to[3];
-      for (let x = 0; x < to[3]; x++) out[at + x] = data[(plane * h + y * stride) * w + x * stride];
-    }
-    return { data: out, shape: to };
+    const [o, oh, ow] = [channels[0] + c + channels[1], Math.ceil(h / stride), Math.ceil(w / stride)];
+    const [image, plane] = [c * oh * ow, oh * ow];
+    const kept = room(n * image);
+    strided(kept, [n, c, oh, ow], data, [c * h * w, h * w, stride * w, stride]);
+    const out = room(n * o * plane).fill(0);
+    for (let i = 0; i < n; i++)
+      out.set(kept.subarray(i * image, (i + 1) * image), (i * o + channels[0]) * plane);
+    return { data: out, shape: [n, o, oh, ow] };
   }
 }
 
@@ -138,8 +105,8 @@ export class PackedBranch implements PackedStep {
   constructor(fields: Fields) {
     const read = new FieldReader("branch", fields);
     this.join = read.choice("join", ["sum", "product"]);
-    this.body = read.layer("body", ...stepKinds);
-    this.shortcut = read.optionalLayer("shortcut", ...stepKinds);
+    this.body = read.layer("body");
+    this.shortcut = read.optionalLayer("shortcut");
   }
 
   forward(x: Values): Values {

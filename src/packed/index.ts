@@ -6,7 +6,6 @@ export { PackedConv1d, PackedConv2d } from "./conv.ts";
 export {
   PackedBatchNorm,
   PackedBranch,
-  PackedGroupNorm,
   PackedPReLU,
   PackedSubsample,
 } from "./images.ts";

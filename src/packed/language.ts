@@ -4,7 +4,7 @@ import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedLayer, type PackedStep, stepKinds } from "./layer.ts";
+import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "./layer.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 import { writeSinusoids } from "./positions.ts";
@@ -64,7 +64,7 @@ export class PackedLanguage implements PackedLayer {
     this.blocks = read.layers("blocks", "block");
     this.norm = read.optionalLayer("norm", "norm");
     this.pooler = read.optionalLayer("pooler", "linear");
-    this.head = read.optionalLayer("head", ...stepKinds);
+    this.head = read.optionalLayer("head");
   }
 
   newCache(): PackedCache[] {

@@ -14,25 +14,6 @@ export interface PackedStep extends PackedLayer {
   forward(x: Values, call?: object): Values;
 }
 
-/** The kinds of layers that are steps. */
-export const stepKinds: readonly string[] = [
-  "embedding",
-  "linear",
-  "conv1d",
-  "conv2d",
-  "norm",
-  "batchNorm",
-  "groupNorm",
-  "prelu",
-  "attention",
-  "feedForward",
-  "block",
-  "function",
-  "subsample",
-  "branch",
-  "sequential",
-];
-
 /** Fields as a file gives them: nothing is known of them. */
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -83,25 +64,31 @@ export class FieldReader {
     return this.take(name, "a weight", (v): v is PackedWeight => v instanceof PackedWeight);
   }
 
-  /** float32 numbers, `length` of them; null where there are none. */
-  floats(name: string, length: number): Float32Array | null {
-    const is = (v: unknown): v is Float32Array | null =>
-      v === null || (v instanceof Float32Array && v.length === length);
-    return this.take(name, `${length} numbers or null`, is);
+  /** float32 numbers, as many as `length` says where it is given. */
+  numbers(name: string, length?: number): Float32Array {
+    const is = (v: unknown): v is Float32Array =>
+      v instanceof Float32Array && v.length === (length ?? v.length);
+    return this.take(name, `${length ?? "some"} numbers`, is);
+  }
+
+  /** The same, or null where there are none. */
+  floats(name: string, length?: number): Float32Array | null {
+    return this.fields[name] === null ? null : this.numbers(name, length);
   }
 
   value(name: string): unknown {
     return this.fields[name];
   }
 
+  /** A layer of one of the kinds, or where none is named, of any. */
   layer<T extends PackedLayer>(name: string, ...kinds: string[]): T {
     const is = (v: unknown): v is T => isLayerOf(v, kinds);
-    return this.take(name, `a ${kinds.join(" or ")} layer`, is);
+    return this.take(name, `a ${kinds.join(" or ") || "packed"} layer`, is);
   }
 
   layers<T extends PackedLayer>(name: string, ...kinds: string[]): readonly T[] {
     const is = (v: unknown): v is T[] => Array.isArray(v) && v.every((item) => isLayerOf(item, kinds));
-    return this.take(name, `a list of ${kinds.join(" or ")} layers`, is);
+    return this.take(name, `a list of ${kinds.join(" or ") || "packed"} layers`, is);
   }
 
   optionalLayer<T extends PackedLayer>(name: string, ...kinds: string[]): T | null {
@@ -109,5 +96,7 @@ export class FieldReader {
   }
 }
 
-const isLayerOf = (value: unknown, kinds: readonly string[]): boolean =>
-  typeof value === "object" && value !== null && kinds.includes((value as PackedLayer).kind);
+function isLayerOf(value: unknown, kinds: readonly string[]): boolean {
+  const { kind, forward } = Object(value) as Partial<PackedStep>;
+  return kinds.length > 0 ? kinds.includes(kind!) : typeof forward === "function";
+}

@@ -11,7 +11,7 @@ import {
 import { PackedAttention, type PackedAttentionCall } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { readPacked, writePacked } from "./file.ts";
-import { PackedBatchNorm, PackedBranch, PackedGroupNorm, PackedPReLU, PackedSubsample } from "./images.ts";
+import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
 import {
   PackedLanguage,
   type PackedLanguageCall,
@@ -33,7 +33,6 @@ const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   conv2d: PackedConv2d,
   norm: PackedNorm,
   batchNorm: PackedBatchNorm,
-  groupNorm: PackedGroupNorm,
   prelu: PackedPReLU,
   attention: PackedAttention,
   feedForward: PackedFeedForward,

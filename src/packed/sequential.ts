@@ -5,7 +5,7 @@ import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { activations, mapped } from "./elementwise.ts";
 import { type Bits, bitStages, unpacked } from "./fold.ts";
-import { FieldReader, type Fields, type PackedStep, stepKinds } from "./layer.ts";
+import { FieldReader, type Fields, type PackedStep } from "./layer.ts";
 import { reshaped, room, type Values } from "./values.ts";
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
@@ -47,7 +47,7 @@ export class PackedSequential implements PackedStep {
   private _stages: ReturnType<typeof bitStages> | null = null;
 
   constructor(fields: Fields) {
-    this.steps = new FieldReader("sequential", fields).layers("steps", ...stepKinds);
+    this.steps = new FieldReader("sequential", fields).layers("steps");
     this._flat = this.steps.flatMap((step) => {
       if (step instanceof PackedSequential) return step._flat;
       return step instanceof PackedFunction && step.name === "identity" ? [] : step;
