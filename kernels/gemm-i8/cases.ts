@@ -120,6 +120,26 @@ export function* intCases(): Generator<Args> {
   }
   // Past what sums of whole bytes may add up to, and far below the bound.
   yield intArgs({ m: 1, n: 8, k: 140_000, bits: 4, extreme: true, unsignedWeights: true });
+  // Rows, columns and depths around what is multiplied in halves.
+  for (const [m, n, k] of [
+    [30, 16, 256],
+    [40, 17, 288],
+    [47, 9, 500],
+    [58, 33, 541],
+    [60, 24, 4096],
+  ])
+    for (const bits of [8, (k % 7) + 1]) {
+      turn++;
+      const form = { m, n, k, bits, unsigned: turn % 2 === 0, unsignedWeights: turn % 4 < 2 };
+      yield intArgs({
+        ...form,
+        to: outputs[turn % 5],
+        scaled: turn % 3 !== 0,
+        zeroX: turn % 3,
+        zeros: turn % 4 === 1,
+      });
+      yield intArgs({ ...form, extreme: true });
+    }
   // Groups that begin and end anywhere.
   for (const group of [1, 2, 3, 4, 5, 8, 12, 14, 24, 27, 33, 40])
     for (const m of [1, 2, 6])

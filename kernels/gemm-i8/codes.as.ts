@@ -154,6 +154,62 @@ export function packRow(
   }
 }
 
+/** Four words of each of five rows, 20 bytes between the words of a row. */
+class Five {
+  @inline static put(to: usize, r0: v128, r1: v128, r2: v128, r3: v128, r4: v128): void {
+    const a = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+    const b = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+    const c = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+    const d = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+    v128.store(to, v128.shuffle<i64>(a, b, 0, 2));
+    v128.store32_lane(to, r4, 0, 16);
+    v128.store(to, v128.shuffle<i64>(a, b, 1, 3), 20);
+    v128.store32_lane(to, r4, 1, 36);
+    v128.store(to, v128.shuffle<i64>(c, d, 0, 2), 40);
+    v128.store32_lane(to, r4, 2, 56);
+    v128.store(to, v128.shuffle<i64>(c, d, 1, 3), 60);
+    v128.store32_lane(to, r4, 3, 76);
+  }
+}
+
+/** Five rows, `step` bytes apart, as five calls of `packRow` would. */
+export function packFive(to: usize, from: usize, step: i32, k: i32, depth: i32, flip: u32, wide: bool): void {
+  const flips = i32x4.splat(flip);
+  // Groups of whole pairs of quads follow each other without a gap.
+  const whole = depth & 7 ? 0 : k & ~15;
+  for (const end = from + whole; from < end; from += 16) {
+    const v0 = v128.xor(v128.load(from), flips);
+    const v1 = v128.xor(v128.load(from + step), flips);
+    const v2 = v128.xor(v128.load(from + 2 * step), flips);
+    const v3 = v128.xor(v128.load(from + 3 * step), flips);
+    const v4 = v128.xor(v128.load(from + 4 * step), flips);
+    if (wide) {
+      Five.put(
+        to,
+        i16x8.extend_low_i8x16_s(v0),
+        i16x8.extend_low_i8x16_s(v1),
+        i16x8.extend_low_i8x16_s(v2),
+        i16x8.extend_low_i8x16_s(v3),
+        i16x8.extend_low_i8x16_s(v4),
+      );
+      Five.put(
+        to + 80,
+        i16x8.extend_high_i8x16_s(v0),
+        i16x8.extend_high_i8x16_s(v1),
+        i16x8.extend_high_i8x16_s(v2),
+        i16x8.extend_high_i8x16_s(v3),
+        i16x8.extend_high_i8x16_s(v4),
+      );
+      to += 160;
+    } else {
+      Five.put(to, v0, v1, v2, v3, v4);
+      to += 80;
+    }
+  }
+  const rest = depth & 7 ? depth : 16;
+  for (let r = 0; r < 5; r++, from += step) packRow(to + r * 4, 20, from, k - whole, rest, flip, wide);
+}
+
 /** The same for codes as 4 bits lie: int16, 8 bytes a quad x0, x2, x1, x3. */
 export function packSplit(to: usize, from: usize, k: i32, depth: i32, flip: u32): void {
   for (let begin = 0; begin < k; begin += depth) {

@@ -11,9 +11,11 @@
  * less; the zero point that simd.ts writes says so too.
  */
 
-import { writeEight } from "../wasm/output.as";
-import { fours, packRow, packSplit, quadsAt, quadsOf, spread, sumGroups, widen } from "./codes.as";
+import { writeRows } from "../wasm/output.as";
+import { fours, packFive, packRow, packSplit, quadsAt, quadsOf, spread, sumGroups, widen } from "./codes.as";
+import { finish, finishRows } from "./finish.as";
 import { groups4, groups4Relaxed, groups8, groups16, groupsSpread } from "./groups.as";
+import { seven, sumActivations, sumCodes } from "./strassen.as";
 import { run8, tile8, tile16, tileRows } from "./tile.as";
 import { quads4, sums4, sums4Relaxed, sums8Relaxed, sumsSpread } from "./vector.as";
 
@@ -25,6 +27,10 @@ const fewRows: i32 = 3;
 
 // Codes along k whose panels stay in the first level cache. A multiple of 16.
 const blockDepth: i32 = 2048;
+
+// Codes along k that are multiplied in halves.
+const leastHalved: i32 = 256;
+const mostHalved: i32 = 4096;
 
 /** Quads for which pairs of products of int8 and codes of so many bits can be added up in int16; 0 where they are not. */
 function runOf(bits: i32): i32 {
@@ -39,7 +45,10 @@ function padded(k: i32): i32 {
 export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
   const depth = padded(k);
   // A group takes up to 12 codes more than it has, a row as int16 2 bytes a code, and codes 8 and 16 for the 8 rows of a panel.
-  return 832 + rows * (groups * 4 + 32) + (max(rows, fewRows) + 4) * (depth + groups * 12) * 2 + 24 * depth;
+  const one =
+    832 + rows * (groups * 4 + 32) + (max(rows, fewRows) + 4) * (depth + groups * 12) * 2 + 24 * depth;
+  // Two panels of columns, seven of their sums, and sums of the activations beside them; up to 9 rows are added.
+  return groups > 1 ? one : max(one, 832 + (rows + 9) * (68 + 4 * depth) + 72 * depth);
 }
 
 export function gemm(layer: usize): void {
@@ -62,15 +71,18 @@ function block(layer: usize, first: i32, rows: i32): void {
   const chunks = padded(k) >> 4;
   const run = runOf(bits);
   const few = rows <= fewRows;
-  const whole = few ? rows : ((rows + tileRows - 1) / tileRows) * tileRows;
+  const halved = isHalved(layer, rows, run);
+  const multiple = few ? 1 : halved ? 2 * tileRows : tileRows;
+  const whole = ((rows + multiple - 1) / multiple) * multiple;
 
   // Sums of activations, sums of the panel, one tile, spread codes, wide codes and what is read behind them, activations.
   const rowSums = (load<usize>(layer, 64) + 63) & ~63;
   const sums = (rowSums + rows * groups * 4 + 63) & ~63;
+  // Where halves are multiplied the tile is the sums of another panel, and all else is twice or more.
   const tile = sums + whole * 32;
-  const codesAt = (tile + tileRows * 32 + 63) & ~63;
-  const wideAt = codesAt + chunks * 128;
-  const xAt = wideAt + chunks * 256 + 64;
+  const codesAt = (tile + (halved ? whole : tileRows) * 32 + 63) & ~63;
+  const wideAt = codesAt + chunks * (halved ? 256 : 128);
+  const xAt = wideAt + chunks * (halved ? 896 : 256) + 64;
 
   let x = load<usize>(layer, 24) + first * step;
   for (let i = 0; i < rows; i++, x += step) sumGroups(rowSums + i * groups * 4, x, k, depth, flip);
@@ -84,7 +96,13 @@ function block(layer: usize, first: i32, rows: i32): void {
       else if (bits <= 4) packSplit(to, x + i * step, k, depth, flip);
       else packRow(to, 4, x + i * step, k, depth, flip, true);
     }
-  else packTiles(xAt, x, step, rows, whole, k, depth, xQuads * xBytes, run > 0, flip);
+  else {
+    if (halved && k & 15) memory.fill(xAt, 0, whole * xQuads * xBytes);
+    packTiles(xAt, x, step, rows, whole, k, depth, xQuads * xBytes, run > 0, flip);
+  }
+  const pairs = whole / (2 * tileRows);
+  const xSums = xAt + whole * xQuads * xBytes;
+  if (halved) sumActivations(xSums, xAt, chunks * 80, pairs);
 
   const quick = isQuick(layer, few, run);
   if (quick) {
@@ -93,7 +111,21 @@ function block(layer: usize, first: i32, rows: i32): void {
     for (let at = rowSums; at < rowSums + rows * groups * 4; at += 4) store<i32>(at, load<i32>(at) * beta);
   }
   let from = load<usize>(layer, 36);
-  for (let column = 0; column < n; column += 8, from += 16 * bits * chunks) {
+  const panel = 16 * bits * chunks;
+  let column = 0;
+  if (halved)
+    for (; column + 8 < n; column += 16, from += 2 * panel) {
+      const left = spread(codesAt, from, bits, chunks);
+      const right = spread(codesAt + chunks * 128, from + panel, bits, chunks);
+      sumCodes(wideAt, left, right, chunks * 2);
+      seven(sums, tile, xAt, xSums, wideAt, chunks * 2, pairs);
+      for (let j = 0; j < 16; j += 8) {
+        const at = j === 0 ? sums : tile;
+        finishRows(layer, column + j, rowSums, at, rows);
+        writeRows(output, first, rows, column + j, at, false);
+      }
+    }
+  for (; column < n; column += 8, from += panel) {
     if (grouped || k === 0) memory.fill(sums, 0, whole * 32);
     const scale = load<usize>(layer, 56) + column * groups * 4;
     if (few) {
@@ -132,8 +164,18 @@ function block(layer: usize, first: i32, rows: i32): void {
         for (let g = 0; g < groups; g++)
           tiles(layer, g, column, whole, xQuads, run, xAt, codes, wideAt, rowSums, sums, tile, grouped);
     }
-    for (let i = 0; i < rows; i++) writeEight(output, first + i, column, sums + i * 32, grouped);
+    if (!few && !grouped) finishRows(layer, column, rowSums, sums, rows);
+    writeRows(output, first, rows, column, sums, grouped);
   }
+}
+
+/** Whether strassen.as.ts serves a block: where its 7/8 are not lost to rows of zeros, nor its panels to the caches. */
+function isHalved(layer: usize, rows: i32, run: i32): bool {
+  const k = load<i32>(layer, 8);
+  if (run > 0 || load<usize>(layer, 56) || load<i32>(layer, 4) <= 8) return false;
+  if (k < leastHalved || k > mostHalved || padded(k) & 31) return false;
+  const whole = ((rows + 4) / 5) * 5;
+  return rows >= 30 && ((rows + 9) / 10) * 10 - whole <= whole / 12;
 }
 
 /** Whether the loops of groups.as.ts serve the layer. */
@@ -160,11 +202,14 @@ function packTiles(
   flip: u32,
 ): void {
   const panel = bytes * tileRows;
-  for (let i = 0; i < whole; i += tileRows, to += panel)
-    for (let r = 0; r < tileRows; r++, x += step) {
-      if (i + r < rows) packRow(to + r * 4, 20, x, k, depth, flip, !narrow);
-      else for (let at = r * 4; at < panel; at += 20) store<u32>(to + at, 0);
-    }
+  for (let i = 0; i < whole; i += tileRows, to += panel, x += tileRows * step) {
+    if (i + tileRows <= rows) packFive(to, x, step, k, depth, flip, !narrow);
+    else
+      for (let r = 0; r < tileRows; r++) {
+        if (i + r < rows) packRow(to + r * 4, 20, x + r * step, k, depth, flip, !narrow);
+        else for (let at = r * 4; at < panel; at += 20) store<u32>(to + at, 0);
+      }
+  }
 }
 
 /** The sums of one row of activations over one group. */
@@ -176,7 +221,7 @@ function vector(to: usize, x: usize, codes: usize, quads: i32, bits: i32, run: i
   else sumsSpread(to, x, codes, quads);
 }
 
-/** The sums of all rows over group g. */
+/** The sums of all rows over group g, finished where there are groups. */
 function tiles(
   layer: usize,
   g: i32,
@@ -207,48 +252,11 @@ function tiles(
       const a = xAt + (i / tileRows) * xQuads * bytes + (first + done) * bytes;
       if (run > 0) tile8(to, a, codes + q * 32, quads, run);
       else tile16(to, a, wide + (q + done) * 64, count * 2, done > 0);
-      if (done + count < quads) continue;
+      if (!grouped) continue;
       for (let r = 0; r < tileRows; r++) {
         const sumX = load<i32>(rowSums + ((i + r) * groups + g) * 4);
         finish(layer, g, column, sumX, to + r * 32, sums + (i + r) * 32);
       }
     }
   }
-}
-
-/** Corrects eight sums over group g, and, with groups, scales them and adds them to what `to` holds. */
-function finish(layer: usize, g: i32, column: i32, sumX: i32, from: usize, to: usize): void {
-  const at: usize = (column * load<i32>(layer, 20) + g * 8) << 2;
-  let s0 = v128.load(from);
-  let s1 = v128.load(from, 16);
-  const alpha = load<i32>(layer, 40);
-  if (alpha !== 1) {
-    const a = i32x4.splat(alpha);
-    s0 = i32x4.mul(s0, a);
-    s1 = i32x4.mul(s1, a);
-  }
-  const betas = load<usize>(layer, 48);
-  if (betas) {
-    const x = i32x4.splat(sumX);
-    s0 = i32x4.add(s0, i32x4.mul(x, v128.load(betas + at)));
-    s1 = i32x4.add(s1, i32x4.mul(x, v128.load(betas + at, 16)));
-  } else {
-    const x = i32x4.splat(sumX * load<i32>(layer, 44));
-    s0 = i32x4.add(s0, x);
-    s1 = i32x4.add(s1, x);
-  }
-  const scale = load<usize>(layer, 56);
-  if (scale) {
-    const shifts = load<usize>(layer, 52);
-    if (shifts) {
-      s0 = i32x4.add(s0, v128.load(shifts + at));
-      s1 = i32x4.add(s1, v128.load(shifts + at, 16));
-    }
-    const f0 = f32x4.mul(f32x4.convert_i32x4_s(s0), v128.load(scale + at));
-    const f1 = f32x4.mul(f32x4.convert_i32x4_s(s1), v128.load(scale + at, 16));
-    s0 = f32x4.add(v128.load(to), f0);
-    s1 = f32x4.add(v128.load(to, 16), f1);
-  }
-  v128.store(to, s0);
-  v128.store(to, s1, 16);
 }

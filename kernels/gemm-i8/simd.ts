@@ -114,9 +114,11 @@ function perRow(sums: Int32Array, n: number): Int32Array {
   );
 }
 
-/** Rows whose activations, as int16, fill half of the second level cache; a multiple of the tile's 5. */
-const rowsOfBlock = (m: number, k: number): number =>
-  Math.min(Math.ceil(m / 5) * 5, Math.max(1, Math.floor(2 ** 18 / Math.max(1, paddedDepth(k)) / 5)) * 5);
+/** Rows of a block, as many in each: their activations, as int16, fill half of the second level cache. */
+function rowsOfBlock(m: number, k: number): number {
+  const most = Math.max(5, Math.floor(2 ** 18 / Math.max(1, paddedDepth(k)) / 10) * 10);
+  return m <= most ? m : Math.ceil(m / Math.ceil(m / most) / 10) * 10;
+}
 
 /**
  * out (m, n) = the layer's transform of x (m, k), at heap addresses; the activations' own scales at `scaleX`, if they change

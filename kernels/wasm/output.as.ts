@@ -112,6 +112,76 @@ export function writePlane(spec: usize, column: i32, first: i32, count: i32, sum
   }
 }
 
+/** The same for `rows` rows from `row` on, 32 bytes of sums apart. */
+export function writeRows(spec: usize, row: i32, rows: i32, column: i32, from: usize, scaled: bool): void {
+  const kind = load<i32>(spec);
+  const plain = kind !== kindBits && column + 8 <= load<i32>(spec, 12);
+  if (!plain) for (let i = 0; i < rows; i++) writeEight(spec, row + i, column, from + i * 32, scaled);
+  else if (kind === kindInt32) integerRows(spec, row, rows, column, from);
+  else floatRows(spec, row, rows, column, from, scaled);
+}
+
+/** Eight columns of rows as int32. */
+function integerRows(spec: usize, row: i32, rows: i32, column: i32, from: usize): void {
+  const step = load<i32>(spec, 8);
+  const at = column << 2;
+  const shift = load<usize>(spec, 48);
+  const shift0 = shift ? v128.load(shift + at) : i32x4.splat(0);
+  const shift1 = shift ? v128.load(shift + at, 16) : shift0;
+  let to = load<usize>(spec, 4) + row * step + at;
+  for (const end = from + rows * 32; from < end; from += 32, to += step) {
+    v128.store(to, i32x4.add(v128.load(from), shift0));
+    v128.store(to, i32x4.add(v128.load(from, 16), shift1), 16);
+  }
+}
+
+/** Eight columns of rows as floats, or as codes made from them. */
+function floatRows(spec: usize, row: i32, rows: i32, column: i32, from: usize, scaled: bool): void {
+  const kind = load<i32>(spec);
+  const step = load<i32>(spec, 8);
+  const at = column << 2;
+  const shift = scaled ? 0 : load<usize>(spec, 48);
+  const shift0 = shift ? v128.load(shift + at) : i32x4.splat(0);
+  const shift1 = shift ? v128.load(shift + at, 16) : shift0;
+  const scale = load<usize>(spec, 16) + at;
+  const scale0 = scaled ? shift0 : v128.load(scale);
+  const scale1 = scaled ? shift0 : v128.load(scale, 16);
+  const bias = load<usize>(spec, 28) + at;
+  const bias0 = v128.load(bias);
+  const bias1 = v128.load(bias, 16);
+  const low = v128.load32_splat(spec, 32);
+  const high = v128.load32_splat(spec, 36);
+  const stepX = load<i32>(spec, 24);
+  let x = load<usize>(spec, 20) + row * stepX;
+  let to = load<usize>(spec, 4) + row * step + (kind === kindFloat32 ? at : column);
+  for (const end = from + rows * 32; from < end; from += 32, x += stepX, to += step) {
+    let s0 = v128.load(from);
+    let s1 = v128.load(from, 16);
+    if (!scaled) {
+      s0 = f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(s0, shift0)), scale0);
+      s1 = f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(s1, shift1)), scale1);
+    }
+    const scaleX = v128.load32_splat(x);
+    s0 = f32x4.pmin(f32x4.pmax(f32x4.add(f32x4.mul(s0, scaleX), bias0), low), high);
+    s1 = f32x4.pmin(f32x4.pmax(f32x4.add(f32x4.mul(s1, scaleX), bias1), low), high);
+    if (kind === kindFloat32) {
+      v128.store(to, s0);
+      v128.store(to, s1, 16);
+    } else v128.store64_lane(to, codesOf(spec, s0, s1), 0);
+  }
+}
+
+/** Eight floats as codes, in the low half. */
+function codesOf(spec: usize, s0: v128, s1: v128): v128 {
+  const inverse = v128.load32_splat(spec, 40);
+  const shift = v128.load32_splat(spec, 44);
+  const c0 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(s0, inverse)), shift));
+  const c1 = i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.nearest(f32x4.mul(s1, inverse)), shift));
+  const words = i16x8.narrow_i32x4_s(c0, c1);
+  if (load<i32>(spec) === kindInt8) return i8x16.narrow_i16x8_s(words, words);
+  return i8x16.narrow_i16x8_u(words, words);
+}
+
 /** s ≥ t, or s ≤ t in the lanes of `down`. */
 function reaches(s: v128, t: v128, down: v128): v128 {
   return v128.bitselect(i32x4.le_s(s, t), i32x4.ge_s(s, t), down);
