@@ -65,6 +65,8 @@ export function* walks(): Generator<Walk> {
   yield { shape: [3, 5], strides: [5, -1], offset: 4, length: 15 };
   yield { shape: [6, 600], strides: [601, 1], offset: 1, length: 3607 };
   yield { shape: [70, 65], strides: [1, 70], offset: 0, length: 4550 };
+  yield { shape: [21, 512], strides: [1, 21], offset: 0, length: 21 * 512 };
+  yield { shape: [13, 1024], strides: [1, 13], offset: 0, length: 13 * 1024 };
   for (const [from, to] of [
     [[5], [3, 5]],
     [

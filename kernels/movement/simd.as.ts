@@ -3,8 +3,14 @@
  * Addresses and steps are bytes, sizes are elements; out is contiguous.
  */
 
-// A column of so many 4 x 4 blocks writes whole cache lines before it leaves them.
-const stripe: i32 = 32;
+// A column of so many rows writes whole cache lines before it leaves them: of rows that fall on the same places of a first level
+// cache of 4096 bytes a way, no more than 8.
+const mostRows: i32 = 32;
+
+/** Rows, `line` bytes apart, that are written together. */
+function rowsTogether(line: i32): i32 {
+  return max(8, min(mostRows, 32768 / max(1, line & -line)));
+}
 
 /** out (n0, n1, n2, n3) = the elements at steps (s0, s1, s2, s3) from x. */
 export function gather(
@@ -49,6 +55,7 @@ function fillRow(to: usize, value: u32, n: i32): void {
 /** out (rows, cols), element (i, j) lying at x + 4 i + step j. */
 function transpose(out: usize, x: usize, rows: i32, cols: i32, step: i32): void {
   const line = cols * 4;
+  const stripe = rowsTogether(line);
   for (let i0 = 0; i0 < rows; i0 += stripe) {
     const end = min(rows, i0 + stripe);
     let j = 0;
