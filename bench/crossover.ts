@@ -19,6 +19,7 @@ import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import type { Crossover } from "../src/packed/choice.ts";
 import { crossovers } from "../src/packed/crossover.ts";
+import { writePage } from "./table.ts";
 import { type PairResult, pair, type Side, writeResults } from "./pair.ts";
 
 const sizes = [64, 128, 256, 512, 1024, 2048];
@@ -206,4 +207,5 @@ if (process.argv.includes("--write")) {
       `${lines("plain", all.plain)}${lines("relaxed", all.relaxed)}};\n`,
     ].join("\n"),
   );
+  writePage(all);
 }

@@ -2,6 +2,8 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Crossover } from "../src/packed/choice.ts";
+import { crossovers } from "../src/packed/crossover.ts";
 import { type Result, type Results, readResults } from "./results.ts";
 
 export interface Compared {
@@ -89,20 +91,55 @@ const commands: Record<Section, string> = {
 export const renderSection = (section: Section, results: Results<ComparedRow> | null): string =>
   table(results, commands[section]);
 
-/** The page with what stands between `<!-- section -->` and `<!-- /section -->` made new. */
-export function renderPage(page: string, read: (section: Section) => Results<ComparedRow> | null): string {
-  return sections.reduce((text, section) => {
-    const [start, end] = [`<!-- ${section} -->`, `<!-- /${section} -->`];
-    const [from, to] = [text.indexOf(start), text.indexOf(end)];
-    if (from < 0 || to < from) throw new Error(`bench:table: the page lacks ${start} or ${end}`);
-    return `${text.slice(0, from + start.length)}\n${renderSection(section, read(section))}\n${text.slice(to)}`;
-  }, page);
+/** By number of weights, the rows up to which lookup is taken. */
+function crossoverTable({ machine, lookupRows, floatWeights }: Crossover): string {
+  const shown = (rows: number): string => (rows === Infinity ? "any" : rows === 0 ? "none" : `${rows}`);
+  const sizes = lookupRows[1].map(([weights]) => weights);
+  const line = (name: string, steps: (typeof lookupRows)[1]): string =>
+    `| ${[name, ...steps.map(([, rows]) => shown(rows))].join(" | ")} |`;
+  return [
+    `${machine}.`,
+    "",
+    `| rows by lookup, of weights | ${sizes.map((weights) => `${Math.sqrt(weights)}²`).join(" | ")} |`,
+    `| --- |${" --- |".repeat(sizes.length)}`,
+    line("1-bit", lookupRows[1]),
+    line("ternary", lookupRows[2]),
+    "",
+    `| float32 is faster, up to weights, of bits | ${floatWeights.map((_, i) => i + 1).join(" | ")} |`,
+    `| --- |${" --- |".repeat(floatWeights.length)}`,
+    `| by float32 input | ${floatWeights.map((weights) => weights.toLocaleString("en")).join(" | ")} |`,
+  ].join("\n");
+}
+
+const crossoverTables = ({ plain, relaxed }: typeof crossovers): string =>
+  [plain, relaxed].flatMap((each) => (each ? [crossoverTable(each)] : [])).join("\n\n");
+
+/** The text with what stands between `<!-- section -->` and `<!-- /section -->` made new. */
+function replaced(text: string, section: string, content: string): string {
+  const [start, end] = [`<!-- ${section} -->`, `<!-- /${section} -->`];
+  const [from, to] = [text.indexOf(start), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`bench:table: the page lacks ${start} or ${end}`);
+  return `${text.slice(0, from + start.length)}\n${content}\n${text.slice(to)}`;
+}
+
+/** The page with its tables made new. */
+export function renderPage(
+  page: string,
+  read: (section: Section) => Results<ComparedRow> | null,
+  choices = crossovers,
+): string {
+  const measured = sections.reduce(
+    (text, section) => replaced(text, section, renderSection(section, read(section))),
+    page,
+  );
+  return replaced(measured, "crossover", crossoverTables(choices));
 }
 
 export const performancePage = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
 
-export function writePage(): void {
-  writeFileSync(performancePage, renderPage(readFileSync(performancePage, "utf8"), readResults<ComparedRow>));
+export function writePage(choices = crossovers): void {
+  const page = readFileSync(performancePage, "utf8");
+  writeFileSync(performancePage, renderPage(page, readResults<ComparedRow>, choices));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) writePage();

@@ -76,6 +76,31 @@ describe("the tables of docs/performance.md", () => {
   });
 });
 
+it("the page tells up to how many rows lookup is taken, and what is faster as float32", () => {
+  const measured = {
+    machine: "a machine",
+    lookupRows: {
+      1: [
+        [4096, 0],
+        [16384, Infinity],
+      ],
+      2: [
+        [4096, 4],
+        [16384, 8],
+      ],
+    },
+    floatWeights: [0, 1, 2, 3, 4, 5, 6, 32768],
+  } as const;
+  const page = renderPage(readFileSync(performancePage, "utf8"), readResults<ComparedRow>, {
+    plain: measured,
+    relaxed: null,
+  });
+  expect(page).toContain(
+    "| rows by lookup, of weights | 64² | 128² |\n| --- | --- | --- |\n| 1-bit | none | any |\n| ternary | 4 | 8 |\n",
+  );
+  expect(page).toContain("| by float32 input | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 32,768 |");
+});
+
 describe("bench/results", () => {
   const folder = () => {
     const made = mkdtempSync(join(tmpdir(), "bench-"));
