@@ -37,6 +37,11 @@ async function readFile(
 ): Promise<TensorFile & Pick<Header, "tied">> {
   const length = headerLength(await bytes.read(0, Math.min(8, bytes.size)), bytes.size);
   const { entries, tied, metadata } = readHeader(await bytes.read(8, length), bytes.size - 8 - length);
+  if ("bitgrad.packed" in metadata && !conversions.widen) {
+    throw new FormatError(
+      "load: needs tensors, got a packed model; read it by loadPacked of bitgrad/packed, or its tensors with { widen: true }",
+    );
+  }
   const tensors: Record<string, Tensor> = Object.create(null);
   for (const [name, { format, shape, from, to }] of entries) {
     const raw = await bytes.read(8 + length + from, to - from);

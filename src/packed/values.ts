@@ -104,10 +104,8 @@ export function checkValues<V extends Values | Ids>(op: string, values: V, ids =
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);
   if (!fits) {
-    const kind = ids ? "ids" : "float32";
-    throw new ShapeError(
-      `${op}: needs { data, shape } of ${kind}, got ${show(shape)} with ${show(data?.length)} numbers`,
-    );
+    const got = Array.isArray(shape) ? `${show(shape)} with ${show(data?.length)} numbers` : show(values);
+    throw new ShapeError(`${op}: needs { data, shape } of ${ids ? "ids" : "float32"}, got ${got}`);
   }
   return values;
 }

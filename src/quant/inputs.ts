@@ -11,7 +11,7 @@ import { fakeQuantize, quantize } from "./contract.ts";
 import { convolved, integerConv, integerLinear } from "./integer.ts";
 import { minMax, type Observer } from "./observers.ts";
 import type { QuantParams } from "./params.ts";
-import { frozenCodes } from "./quantizer.ts";
+import { frozenCodes, servesIntegers } from "./quantizer.ts";
 import { isSigns, type QuantSpec, respec, spec } from "./spec.ts";
 
 /** Makes the input quantizer of one layer. */
@@ -25,6 +25,8 @@ export class InputStage implements InputQuantizer {
   training = true;
   frozen = false;
   observing = false;
+  /** Whether the observer has seen anything. */
+  observed = false;
   /** How a position of a linear layer is quantized; a convolution takes one scale for all of its input. */
   readonly spec: QuantSpec;
   readonly observer: Observer | null;
@@ -67,9 +69,11 @@ export class InputStage implements InputQuantizer {
   ): Tensor {
     if (this.observing) {
       this.observer?.observe(x.detach());
+      this.observed = true;
       return float(x);
     }
-    if (this.frozen && !this.training && frozenCodes(weight)) return integer(how);
+    const codes = frozenCodes(weight);
+    if (this.frozen && !this.training && codes && servesIntegers(codes)) return integer(how);
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
     // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
     return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));

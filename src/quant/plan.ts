@@ -5,6 +5,7 @@ import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
 import type { QuantConfig } from "./presets.ts";
+import type { Quantizer } from "./quantizer.ts";
 
 /** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
 export type PlanRule = readonly [
@@ -35,6 +36,9 @@ const matches = ([match]: PlanRule, path: string, parameter: Parameter, owner: o
 
 function checkConfig(what: string, config: QuantConfig | null): void {
   if (config === null || typeof config?.weight?.params === "function") return;
+  if (typeof (config as Partial<Quantizer> | null)?.params === "function") {
+    throw new OptionError(`plan: ${what} a config, got a quantizer; put it in one: { weight: … }`);
+  }
   const hint = typeof config === "function" ? "; call it" : "";
   throw new OptionError(
     `plan: ${what} a preset such as int8WeightOnly() or null, got ${show(config)}${hint}`,
@@ -48,6 +52,8 @@ export function plan(options: Partial<PlanOptions>): Plan {
     rules: [],
   });
   checkConfig("default must be", fallback);
+  if (!Array.isArray(rules))
+    throw new OptionError(`plan: rules must be a list of pairs [match, config], got ${show(rules)}`);
   for (const [i, rule] of rules.entries()) {
     if (!Array.isArray(rule) || rule.length !== 2)
       throw new OptionError(`plan: a rule must be a pair [match, config], got ${show(rule)}`);

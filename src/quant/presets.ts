@@ -1,5 +1,6 @@
 /** What to do with a layer's weight and its input, by the names torchao uses. */
 
+import { readOptions } from "../errors.ts";
 import { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 import type { Quantizer } from "./quantizer.ts";
 import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
@@ -18,21 +19,17 @@ interface Scales {
 /** int8 weights, one scale an output row. */
 export const int8WeightOnly = (): QuantConfig => ({ weight: ste({ bits: 8 }) });
 /** int4 weights, one scale for every `group` inputs; default 32. */
-export const int4WeightOnly = ({ group = 32 }: { group?: number } = {}): QuantConfig => ({
-  weight: ste({ bits: 4, granularity: { group } }),
+export const int4WeightOnly = (options?: { group?: number }): QuantConfig => ({
+  weight: ste({ bits: 4, granularity: readOptions("int4WeightOnly", options, { group: 32 }) }),
 });
 /** NF4 weights, one scale for every `group` inputs; default 64. */
-export const nf4WeightOnly = ({ group = 64 }: { group?: number } = {}): QuantConfig => ({
-  weight: nf4({ granularity: { group } }),
+export const nf4WeightOnly = (options?: { group?: number }): QuantConfig => ({
+  weight: nf4({ granularity: readOptions("nf4WeightOnly", options, { group: 64 }) }),
 });
 /** Ternary weights, one scale an output row unless told otherwise. */
-export const ternaryWeightOnly = ({ granularity = "channel" }: Scales = {}): QuantConfig => ({
-  weight: bitnet158({ granularity }),
-});
+export const ternaryWeightOnly = (options?: Scales): QuantConfig => ({ weight: bitnet158(options) });
 /** 1-bit weights, one scale an output row unless told otherwise. */
-export const binaryWeightOnly = ({ granularity = "channel" }: Scales = {}): QuantConfig => ({
-  weight: bwn({ granularity }),
-});
+export const binaryWeightOnly = (options?: Scales): QuantConfig => ({ weight: bwn(options) });
 
 /** A weight-only config whose inputs become int8, a scale a position, as they come. */
 const dynamic = (config: QuantConfig): QuantConfig => ({ ...config, input: dynamicInput() });

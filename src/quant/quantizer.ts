@@ -79,14 +79,23 @@ export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransfor
 export const frozenCodes = (parameter: Parameter): QTensor | null =>
   quantizedTransform(parameter)?._frozen ?? null;
 
+/** Whether a weight (out, …) has no zero points, and a scale for all of it, a row, or a group of a row. */
+function isByRows({ zeroPoint, spec: { granularity, axis }, shape }: QTensor): boolean {
+  const byRow = granularity === "channel" ? axis % shape.length === 0 : shape.length === 2;
+  return !zeroPoint && (granularity === "tensor" || byRow);
+}
+
+/** Whether products with the codes of an input are sums of integers, times scales. */
+export const servesIntegers = (weight: QTensor): boolean => isByRows(weight) && !weight.spec.codebook;
+
 /** A quantized weight (out, …) as rows of packed codes. */
-export function packedWeight({ codes, scale, zeroPoint, spec, shape }: QTensor): PackedWeight {
-  const { granularity, axis, bits, qmin, codebook, scaleDtype } = spec;
+export function packedWeight(weight: QTensor): PackedWeight {
+  const { codes, scale, spec, shape } = weight;
+  const { granularity, bits, qmin, codebook, scaleDtype } = spec;
   const rows = shape[0] ?? 1;
   const columns = sizeOf(shape.slice(1));
   const grouped = typeof granularity === "object";
-  const byRow = granularity === "channel" ? axis % shape.length === 0 : shape.length === 2;
-  if (zeroPoint || (granularity !== "tensor" && !byRow)) {
+  if (!isByRows(weight)) {
     throw new OptionError(
       `pack: weights need symmetric codes with a scale a tensor, a row or a group of a matrix, got ${spec.scheme} codes of ${show(shape)}`,
     );

@@ -20,14 +20,19 @@ interface Quantizable {
   inputQuantizer: InputStage | null;
 }
 
-function inputStages(model: object): InputStage[] {
-  const found = new Set<InputStage>();
-  walk(model, (item) => {
-    if (item instanceof InputStage) found.add(item);
+function inputStages(model: object): Map<InputStage, string> {
+  const found = new Map<InputStage, string>();
+  walk(model, (item, path) => {
+    if (item instanceof InputStage && !found.has(item)) found.set(item, path);
     return true;
   });
-  return [...found];
+  return found;
 }
+
+const isIterable = (value: unknown): boolean => {
+  const { [Symbol.iterator]: each, [Symbol.asyncIterator]: eachAsync } = Object(value);
+  return typeof each === "function" || typeof eachAsync === "function";
+};
 
 /** Whether all that has a mode is in evaluation. */
 function isEvaluating(model: object): boolean {
@@ -61,6 +66,8 @@ function checkLive(op: string, model: object): void {
  * quantize its input.
  */
 export function prepare<M extends object>(model: M, plan: Plan): M {
+  if (typeof model !== "object" || model === null)
+    throw new OptionError(`prepare: needs a model, got ${show(model)}`);
   if (typeof plan?.explain !== "function")
     throw new OptionError(`prepare: needs a plan, got ${show(plan)}; wrap it: plan({ default: … })`);
   const planned = plan.explain(model).filter(({ config }) => config !== null);
@@ -94,7 +101,8 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
 
 /**
  * Runs batches through a prepared model and fixes the scales of its static inputs. A batch is what `forward` takes, unless
- * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, or frozen, and without batches.
+ * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, or frozen, without batches, and
+ * where they do not reach a static input.
  */
 export async function calibrate<M extends object, B>(
   model: M,
@@ -103,12 +111,15 @@ export async function calibrate<M extends object, B>(
 ): Promise<M> {
   const { forward } = readOptions("calibrate", options, { forward: null as ((batch: B) => unknown) | null });
   checkLive("calibrate", model);
+  if (!isIterable(batches)) {
+    throw new OptionError(`calibrate: batches must be iterable: put one in a list, got ${show(batches)}`);
+  }
   if (forward === null && !isLayer(model)) {
     throw new OptionError(`calibrate: the model must have forward, got ${show(model)}; pass { forward }`);
   }
   const run = forward ?? ((batch: B) => (model as { forward(x: B): unknown }).forward(batch));
-  const stages = inputStages(model).filter(({ observer }) => observer !== null);
-  for (const stage of stages) stage.observing = true;
+  const stages = [...inputStages(model)].filter(([{ observer }]) => observer !== null);
+  for (const [stage] of stages) stage.observing = true;
   let count = 0;
   try {
     for await (const batch of batches) {
@@ -116,10 +127,12 @@ export async function calibrate<M extends object, B>(
       count++;
     }
   } finally {
-    for (const stage of stages) stage.observing = false;
+    for (const [stage] of stages) stage.observing = false;
   }
   if (count === 0) throw new StageError("calibrate: needs at least one batch, got none");
-  for (const stage of stages) stage.settle();
+  const idle = stages.find(([{ observed }]) => !observed);
+  if (idle) throw new StageError(`calibrate: no batch reached the input of a layer, got ${show(idle[1])}`);
+  for (const [stage] of stages) stage.settle();
   return model;
 }
 
@@ -131,7 +144,7 @@ export async function calibrate<M extends object, B>(
  */
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);
-  const stages = inputStages(model);
+  const stages = [...inputStages(model).keys()];
   if (stages.some(({ observer, scale }) => observer !== null && scale === null)) {
     throw new StageError(
       "freeze: static inputs must be calibrated, got some without scales; call calibrate first",

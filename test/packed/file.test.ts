@@ -288,7 +288,8 @@ describe("mistakes", () => {
     expect(() => linear().forward({ data: new Float32Array(7), shape: [1, 8] })).toThrow(
       /needs { data, shape } of float32/,
     );
-    expect(() => linear().forward(null as never)).toThrow(/needs { data, shape }/);
+    expect(() => linear().forward(null as never)).toThrow(/needs { data, shape } of float32, got null$/);
+    expect(() => linear().forward([1, 2] as never)).toThrow(/of float32, got \(1, 2\)$/);
     expect(() => linear().generate([1], { maxTokens: 1 })).toThrow(/needs a language model, got "linear"/);
     const model = packed();
     expect(() => model.forward({ data: [20], shape: [1, 1] })).toThrow(/ids lie in 0 … 19, got 20/);

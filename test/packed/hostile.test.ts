@@ -1,5 +1,5 @@
 import { Rng } from "bitgrad";
-import { readSafetensors, writeSafetensors } from "bitgrad/io";
+import { load, readSafetensors, writeSafetensors } from "bitgrad/io";
 import { Linear } from "bitgrad/nn";
 import { loadPacked, PackedLinear, PackedModel, PackedWeight } from "bitgrad/packed";
 import { binaryDynamic, freeze, pack, plan, prepare } from "bitgrad/quant";
@@ -181,6 +181,14 @@ describe("a checksum", () => {
         expect(model.toBytes()).toEqual(bytes);
       }
     }
+  });
+
+  it("and the description tell load of a packed model", async () => {
+    await expect(load(bytes)).rejects.toThrow(
+      /load: needs tensors, got a packed model; read it by loadPacked of bitgrad\/packed, or its tensors with { widen: true }/,
+    );
+    await expect(load(bytes)).rejects.toThrow(expect.objectContaining({ code: "FORMAT" }));
+    expect(Object.keys((await load(bytes, { widen: true })).tensors)).toContain("weight.codes");
   });
 
   it("may be missing: other programs write none", () => {

@@ -14,15 +14,21 @@ import {
   binarySigns,
   bwn,
   calibrate,
+  dynamicInput,
   freeze,
+  int4WeightOnly,
   int8Dynamic,
   int8Static,
   int8WeightOnly,
+  nf4,
+  nf4WeightOnly,
   pack,
   plan,
   prepare,
   type QuantConfig,
   quantized,
+  ste,
+  ternaryDynamic,
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
@@ -165,5 +171,56 @@ describe("prepare leaves a model in its mode", () => {
       });
       expect(new Set(modes)).toEqual(new Set([true]));
     }
+  });
+});
+
+it.each<[string, QuantConfig]>([
+  ["a codebook", { weight: nf4({ granularity: { group: 4 } }), input: dynamicInput() }],
+  ["zero points", { weight: ste({ scheme: "affine" }), input: dynamicInput() }],
+  ["a scale a column", { weight: ste({ axis: 1 }), input: dynamicInput() }],
+])("a frozen layer whose codes integer products cannot take, %s, computes with its values", (_, config) => {
+  // Square, so that scales of the wrong axis would go unnoticed.
+  const layer = prepare(new Linear(12, 12, { rng: new Rng(1) }), plan({ default: config }));
+  const live = layer.forward(x).data.slice() as Float32Array;
+  const frozen = evaluate(freeze(layer)).forward(x).data as Float32Array;
+  live.forEach((v, i) => void expect(Math.abs(v - frozen[i])).toBeLessThan(1e-5));
+  expect(() => pack(layer)).toThrow(/pack: weights need symmetric codes|needs weights of integers/);
+});
+
+describe("what is not what it should be is named", () => {
+  const option = (message: RegExp) =>
+    expect.objectContaining({ code: "OPTION", message: expect.stringMatching(message) });
+
+  it("a quantizer in the place of a config", () => {
+    expect(() => plan({ default: bwn() as never })).toThrow(
+      option(/got a quantizer; put it in one: { weight: … }$/),
+    );
+    expect(() => plan({ rules: [["head.weight", bwn() as never]] })).toThrow(option(/put it in one/));
+    expect(() => plan({ rules: { "head.weight": int8Dynamic() } as never })).toThrow(
+      option(/plan: rules must be a list of pairs \[match, config\], got Object/),
+    );
+  });
+
+  it("options of a preset that it does not know", () => {
+    expect(() => int4WeightOnly({ size: 3 } as never)).toThrow(option(/int4WeightOnly: unknown option/));
+    expect(() => nf4WeightOnly(32 as never)).toThrow(option(/nf4WeightOnly: options must be a plain object/));
+    expect(() => ternaryDynamic("tensor" as never)).toThrow(option(/bitnet158: options must be/));
+    expect(() => binarySigns({ group: 3 } as never)).toThrow(option(/bwn: unknown option, got "group"/));
+  });
+
+  it("no model and no batches", async () => {
+    expect(() => prepare(null as never, plan({}))).toThrow(option(/prepare: needs a model, got null/));
+    for (const given of [undefined, x, 3]) {
+      await expect(calibrate(prepared(int8Dynamic()), given as never)).rejects.toThrow(
+        option(/calibrate: batches must be iterable: put one in a list, got/),
+      );
+    }
+  });
+
+  it("static inputs that no batch reached", async () => {
+    const model = prepared(int8Static());
+    await expect(calibrate(model, [x], { forward: (b) => (model[0] as Linear).forward(b) })).rejects.toThrow(
+      stage(/calibrate: no batch reached the input of a layer, got "2.inputQuantizer"/),
+    );
   });
 });
