@@ -1,12 +1,11 @@
 /**
  * Decoding of a packed GPT of 19 M parameters (dim 512, 8 heads, 6 layers) beside the float32 model it was made of, token by
- * token with a cache, one thread; and a packed convolution, and four with batch norms, beside their float twins, quantizing
- * included: `npm run bench -- packed [--write]`. Packed models give other numbers, which the tests hold to those of their frozen
- * twins.
+ * token with a cache, one thread; and a packed convolution, four with batch norms, and a ResNet, quantizing included: `npm run
+ * bench -- packed [--write]`. Packed models give other numbers, which the tests hold to those of their frozen twins.
  */
 
-import { Rng, randn, scope } from "../src/index.ts";
-import { Gpt } from "../src/models/index.ts";
+import { noGrad, Rng, randn, scope, type Tensor } from "../src/index.ts";
+import { Gpt, ResNet } from "../src/models/index.ts";
 import { BatchNorm2d, Conv2d, clone, evaluate, Sequential } from "../src/nn/index.ts";
 import {
   binaryDynamic,
@@ -30,14 +29,14 @@ const packedOf = (model: object, config: QuantConfig) =>
 type Bounds = readonly [required: number | null, reach: number | null];
 const free: Bounds = [null, null];
 
-/** With how many times as fast as float32 decoding and convolution have to be. */
-const configs: [name: string, config: QuantConfig, decode: Bounds, conv?: Bounds][] = [
-  ["int8 x int8", int8Dynamic(), [1.8, 3], free],
+/** With how many times as fast as float32 decoding has to be. */
+const configs: [name: string, config: QuantConfig, decode: Bounds][] = [
+  ["int8 x int8", int8Dynamic(), [1.8, 3]],
   ["int4, groups of 32 x int8", int4Dynamic(), [2.5, 5]],
   ["int4, groups of 32 x float32", int4WeightOnly(), free],
   ["ternary x int8", ternaryDynamic(), free],
   ["1 bit x int8", binaryDynamic(), [3, 8]],
-  ["1 bit x 1 bit", binarySigns(), [3, 8], [4, 7]],
+  ["1 bit x 1 bit", binarySigns(), [3, 8]],
 ];
 const tokens = 24;
 const results: ComparedRow[] = [];
@@ -71,35 +70,40 @@ for (const [name, config, bounds] of configs) {
   packed.dispose();
 }
 
-const x = randn([1, 64, 56, 56], { rng: new Rng("x") });
-const values = { data: x.data as Float32Array, shape: x.shape };
-const conv = evaluate(new Conv2d(64, 64, 3, { padding: 1, rng: new Rng("conv") }));
-for (const [name, config, , bounds] of configs) {
-  if (bounds === undefined) continue;
-  const packed = packedOf(conv, config);
+/** A model of images, packed, beside itself. */
+async function image(
+  title: string,
+  model: Conv2d | Sequential | ResNet,
+  x: Tensor,
+  config: QuantConfig,
+  bounds: Bounds,
+) {
+  const values = { data: x.data as Float32Array, shape: x.shape };
+  const packed = packedOf(model, config);
   const result = await pair(
-    { name: "float32", run: () => scope(() => void conv.forward(x)), result: none },
-    { name, run: () => void packed.forward(values), result: none },
+    { name: "float32", run: () => scope(() => void noGrad(() => model.forward(x))), result: none },
+    { name: "packed", run: () => void packed.forward(values), result: none },
     { tolerance: 0, rounds: 9, milliseconds: 50 },
   );
-  console.log(`conv2d 3 x 3, 64 channels, ${name}`.padEnd(44), showRatio(result));
-  results.push(compared(`conv2d 3 x 3, ${name}`, result, bounds, { unit: "ms", work: 1 }));
+  console.log(title.padEnd(50), showRatio(result));
+  results.push(compared(title, result, bounds, { unit: "ms", work: 1 }));
   packed.dispose();
 }
 
+const x = randn([1, 64, 56, 56], { rng: new Rng("x") });
 const rng = new Rng("chain");
 const link = () => new Conv2d(64, 64, 3, { padding: 1, bias: false, rng });
 const norm = () => new BatchNorm2d(64);
 const chain = evaluate(new Sequential(link(), norm(), link(), norm(), link(), norm(), link()));
-const folded = packedOf(chain, binarySigns());
-const result = await pair(
-  { name: "float32", run: () => scope(() => void chain.forward(x)), result: none },
-  { name: "folded", run: () => void folded.forward(values), result: none },
-  { tolerance: 0, rounds: 9, milliseconds: 50 },
-);
-const title = "4 conv2d 3 x 3 with batch norms, 1 bit x 1 bit";
-console.log(title.padEnd(44), showRatio(result));
-results.push(compared(title, result, free, { unit: "ms", work: 1 }));
+const conv = evaluate(new Conv2d(64, 64, 3, { padding: 1, rng: new Rng("conv") }));
+const resnet = evaluate(new ResNet({ ...ResNet.configs.resnet20, rng: new Rng("resnet") }));
+const pictures = randn([8, 3, 32, 32], { rng: new Rng("pictures") });
+await image("conv2d 3 x 3, int8 x int8", conv, x, int8Dynamic(), free);
+await image("conv2d 3 x 3, 1 bit x 1 bit", conv, x, binarySigns(), [4, 7]);
+await image("4 conv2d 3 x 3 with batch norms, 1 bit x 1 bit", chain, x, binarySigns(), free);
+await image("ResNet-20, 8 pictures, int8 x int8", resnet, pictures, int8Dynamic(), free);
+await image("ResNet-20, 8 pictures, ternary x int8", resnet, pictures, ternaryDynamic(), free);
+await image("ResNet-20, 8 pictures, 1 bit x 1 bit", resnet, pictures, binarySigns(), free);
 if (process.argv.includes("--write")) {
   writeResults("packed", results);
   writePage();
