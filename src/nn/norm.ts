@@ -1,8 +1,8 @@
 /** Normalisation over the features of a position: LayerNorm, RMSNorm, GroupNorm. Batch norms are in `batch-norm.ts`. */
 
 import type { DType } from "../dtype.ts";
-import { OptionError, readOptions, show } from "../errors.ts";
-import { checkShape } from "../shape.ts";
+import { readOptions } from "../errors.ts";
+import { checkShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
@@ -105,11 +105,9 @@ function packedNorm(
   bias: Parameter | null,
   packer: Packer,
 ): PackedFields {
-  if (normalizedShape.length !== 1) {
-    throw new OptionError(`pack: a norm must be over one axis, got ${show(normalizedShape)}`);
-  }
-  const [size] = normalizedShape;
-  return { kind: "norm", type, size, eps, weight: packer.floats(weight), bias: packer.floats(bias) };
+  const size = sizeOf(normalizedShape);
+  const axes = normalizedShape.length === 1 ? null : normalizedShape;
+  return { kind: "norm", type, size, axes, eps, weight: packer.floats(weight), bias: packer.floats(bias) };
 }
 
 /** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */

@@ -10,7 +10,7 @@ import { readJsonObject } from "../safetensors/json.ts";
 import { packedBytes } from "./codes.ts";
 import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";
-import { PackedWeight } from "./weight.ts";
+import { type CodedWeight, PackedWeight } from "./weight.ts";
 
 export const version = 1;
 const key = "bitgrad.packed";
@@ -186,52 +186,24 @@ class Reader {
     if (bits !== 32 && typeof signed !== "boolean") {
       throw new FormatError(`loadPacked: signed must be true or false, got ${show(signed)}`);
     }
+    const type = { rows, columns, bits, signed: signed === true, group, codebook };
     const made =
       bits === 32
-        ? this.floatWeight(name as string, rows, columns)
-        : this.codedWeight({
-            name: name as string,
-            rows,
-            columns,
-            bits,
-            signed: signed === true,
-            group,
-            codebook,
-          });
+        ? PackedWeight.ofFloats(this.floats(name, rows * columns), rows, columns)
+        : this.coded(name as string, type);
     this.weights.set(name as string, made);
     return made;
   }
 
-  private floatWeight(name: string, rows: number, columns: number): PackedWeight {
-    return PackedWeight.ofFloats(this.floats(name, rows * columns), rows, columns);
-  }
-
-  private codedWeight({
-    name,
-    rows,
-    columns,
-    bits,
-    signed,
-    group,
-    codebook,
-  }: {
-    name: string;
-    rows: number;
-    columns: number;
-    bits: number;
-    signed: boolean;
-    group: number | null;
-    codebook: readonly number[] | null;
-  }): PackedWeight {
-    if (bits < 1 || bits > 8) throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
+  private coded(name: string, type: Omit<CodedWeight, "codes" | "scale" | "scaleType">): PackedWeight {
+    const { rows, columns, bits } = type;
+    if (bits > 8) throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
     const codes = this.bytes(`${name}.codes`, "U8", rows * packedBytes(columns, bits));
     const entry = this.entries.get(`${name}.scale`);
     const half = entry?.format === "F16";
-    const size = entry ? entry.to - entry.from : 0;
-    const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", size);
+    const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", entry ? entry.to - entry.from : 0);
     const scale = half ? widenFloat16(new Uint16Array(raw.buffer)) : new Float32Array(raw.buffer);
-    const scaleType = half ? "float16" : "float32";
-    return PackedWeight.ofCodes({ rows, columns, bits, signed, codes, scale, group, scaleType, codebook });
+    return PackedWeight.ofCodes({ ...type, codes, scale, scaleType: half ? "float16" : "float32" });
   }
 }
 

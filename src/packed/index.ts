@@ -3,12 +3,7 @@
 export type { GenerateOptions, StreamOptions } from "../generation.ts";
 export { PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
 export { PackedConv1d, PackedConv2d } from "./conv.ts";
-export {
-  PackedBatchNorm,
-  PackedBranch,
-  PackedPReLU,
-  PackedSubsample,
-} from "./images.ts";
+export { PackedBatchNorm, type PackedBranch, type PackedPReLU, type PackedSubsample } from "./images.ts";
 export type { PackedInput } from "./input.ts";
 export {
   PackedLanguage,

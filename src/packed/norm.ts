@@ -1,15 +1,18 @@
 import { layerNorm, rmsNorm } from "../backend.ts";
-import { ShapeError, show } from "../errors.ts";
+import { FormatError, ShapeError, show } from "../errors.ts";
+import { sizeOf } from "../shape.ts";
 import { affine } from "./images.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import { doubles, room, type Values } from "./values.ts";
 
-/** Layer or root-mean-square normalisation over the last axis, or over groups of channels of (N, C, …), in float32. */
+/** Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32. */
 export class PackedNorm implements PackedLayer {
   readonly kind = "norm";
   readonly type: "layer" | "rms" | "group";
   /** Features, or groups. */
   readonly size: number;
+  /** The last axes, whose product is the features, where they are several. */
+  readonly axes: readonly number[] | null;
   readonly eps: number;
   readonly weight: Float32Array | null;
   readonly bias: Float32Array | null;
@@ -18,6 +21,10 @@ export class PackedNorm implements PackedLayer {
     const read = new FieldReader("norm", fields);
     this.type = read.choice("type", ["layer", "rms", "group"]);
     this.size = read.count("size");
+    this.axes = (fields.axes ?? null) as number[] | null;
+    if (this.axes && !(Array.isArray(this.axes) && sizeOf(this.axes) === this.size)) {
+      throw new FormatError(`norm: axes must hold ${this.size} features, got ${show(this.axes)}`);
+    }
     this.eps = read.number("eps");
     this.weight = read.floats("weight", this.type === "group" ? undefined : this.size);
     this.bias = read.floats("bias", this.type === "group" ? this.weight?.length : this.size);
@@ -25,10 +32,14 @@ export class PackedNorm implements PackedLayer {
 
   /** Throws ShapeError for another number of features or channels, and where the groups do not divide them. */
   forward({ data, shape }: Values): Values {
-    const { type, size, eps, weight, bias } = this;
+    const { type, size, axes, eps, weight, bias } = this;
     const grouped = type === "group";
-    if (grouped ? shape.length < 2 || shape[1] % size !== 0 : shape[shape.length - 1] !== size) {
-      const want = grouped ? `be (N, C, …) in ${size} groups` : `end in ${size} features`;
+    const last = axes ?? [size];
+    const fits = grouped
+      ? shape.length > 1 && shape[1] % size === 0
+      : last.join() === shape.slice(-last.length).join();
+    if (!fits) {
+      const want = grouped ? `be (N, C, …) in ${size} groups` : `end in ${last.join(" x ")} features`;
       throw new ShapeError(`PackedNorm: x must ${want}, got ${show(shape)}`);
     }
     const rows = grouped ? shape[0] * size : data.length / size;

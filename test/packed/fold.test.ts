@@ -1,4 +1,4 @@
-import { noGrad, Rng, scope, type Tensor, tanh, useBackend } from "bitgrad";
+import { noGrad, Rng, scope, setThreads, type Tensor, tanh, useBackend } from "bitgrad";
 import {
   BatchNorm1d,
   BatchNorm2d,
@@ -257,6 +257,30 @@ it("between folded layers there are bits, and no floats", () => {
   expect(first).toMatchObject({ shape: [2, 20, 9, 7] });
   expect((first as { bits: Uint8Array }).bits).toHaveLength(2 * 9 * 7 * 3);
   expect(_stages[2].run(first)).toMatchObject({ bits: expect.any(Uint8Array), shape: [2, 33, 5, 4] });
+});
+
+it("threads change no bits", async () => {
+  const chains: [Sequential, number[]][] = [
+    [
+      net(conv(32, 33, 3), new BatchNorm2d(33), conv(33, 62, 3), new BatchNorm2d(62), conv(62, 8, 1)),
+      [2, 32, 30, 31],
+    ],
+    [
+      net(rows(500, 517), new BatchNorm1d(517), rows(517, 203), new BatchNorm1d(203), rows(203, 9)),
+      [130, 500],
+    ],
+  ];
+  for (const [model, shape] of chains) {
+    const packed = twin(frozen(model));
+    const x = random(shape);
+    const alone = bits(packed.forward(values(x)));
+    try {
+      await setThreads(3);
+      for (let i = 0; i < 5; i++) expect(bits(packed.forward(values(x)))).toEqual(alone);
+    } finally {
+      await setThreads(1);
+    }
+  }
 });
 
 it("what the kernel does not serve takes −1 and 1 for the bits", () => {

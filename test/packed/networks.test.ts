@@ -8,13 +8,15 @@ import {
   Dropout,
   evaluate,
   GroupNorm,
+  LayerNorm,
   Linear,
   PReLU,
+  RMSNorm,
   Sequential,
   SqueezeExcite,
   train,
 } from "bitgrad/nn";
-import { PackedModel, type PackedStep, PackedWeight } from "bitgrad/packed";
+import { loadPacked, PackedModel, type PackedStep, PackedWeight } from "bitgrad/packed";
 import {
   binarySigns,
   binaryWeightOnly,
@@ -117,6 +119,19 @@ it("burn's network for MNIST packs", async () => {
   expect(bits(packed.forward(values(x)))).toEqual(bits(noGrad(() => scope(() => model.forward(x)))));
 });
 
+it("norms over several axes are those of the model", () => {
+  for (const backend of ["simd", "reference"] as const) {
+    useBackend(backend);
+    const norm = new LayerNorm([6, 7]);
+    norm.weight!.update((data) => data.set(random([42], 1).data as Float32Array));
+    norm.bias!.update((data) => data.set(random([42], 2).data as Float32Array));
+    const model = new Sequential(norm, new RMSNorm([4, 6, 7]));
+    const x = random([2, 4, 6, 7]);
+    const packed = loadPacked(pack(model).toBytes());
+    expect(bits(packed.forward(values(x)))).toEqual(bits(noGrad(() => scope(() => model.forward(x)))));
+  }
+});
+
 it("convolutions of weights alone that are quantized are those of their float values, bit for bit", async () => {
   for (const backend of ["simd", "reference"] as const) {
     useBackend(backend);
@@ -175,6 +190,12 @@ describe("mistakes", () => {
       [2, 3, 5],
       /PackedNorm: x must be \(N, C, …\) in 2 groups, got \(2, 3, 5\)/,
     ],
+    [
+      "axes of a norm",
+      new LayerNorm([4, 5]),
+      [2, 2, 10],
+      /PackedNorm: x must end in 4 x 5 features, got \(2, 2, 10\)/,
+    ],
     ["slopes", new PReLU(3), [2, 4], /PackedPReLU: needs \(N, 3, …\)/],
     ["the rank of a line", new Conv1d(2, 2, 3), [1, 2, 1, 5], /PackedConv1d: needs \(N, C, L\)/],
     ["the rank of a picture", new SqueezeExcite(2, 1), [1, 2, 5], /PackedFunction: needs \(N, C, H, W\)/],
@@ -193,6 +214,13 @@ describe("mistakes", () => {
     const gate = (x: Tensor) => x.square();
     expect(() => packed(new SqueezeExcite(2, 1, { gate }))).toThrow(/pack: a function must be one of/);
     expect(() => packed(new Sequential(new Linear(2, 2), relu, gate))).toThrow(/use a layer/);
+  });
+
+  it("a norm whose axes are not its features cannot be read", () => {
+    const norm = { kind: "norm", type: "layer", size: 20, eps: 1e-5, weight: null, bias: null };
+    for (const axes of [[4, 6], 20, [[4], "x"], []])
+      expect(() => new PackedModel({ ...norm, axes } as never)).toThrow(/norm: axes must hold 20 features/);
+    expect(new PackedModel(norm).forward(zeros(3, 20)).shape).toEqual([3, 20]);
   });
 
   it("branches whose shapes differ are errors", () => {

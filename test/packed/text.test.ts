@@ -112,6 +112,25 @@ describe.each(["simd", "reference"] as const)(
         expect(bits(open)).not.toEqual(bits(got));
       });
 
+      it("a Gpt whose last positions are padding", async () => {
+        useBackend(backend);
+        const x = text(2, 7);
+        const gpt = new Gpt({
+          vocabulary: 30,
+          context: 8,
+          dim: 32,
+          layers: 2,
+          heads: 4,
+          initStd: 0.2,
+          rng: new Rng(2),
+        });
+        const { model, packed } = await twins(gpt, config, x);
+        const mask = cut(2, 7);
+        const want = run(() => model.forward(x, { mask: mask.float }));
+        expect(bits(packed.forward(ids(x), { mask: mask.packed }))).toEqual(bits(want));
+        expect(bits(packed.forward(ids(x)))).not.toEqual(bits(want));
+      });
+
       it("layers by themselves, with what they can be told", async () => {
         useBackend(backend);
         const [x, memory] = [random([2, 6, 32]), random([2, 9, 32], 9)];
