@@ -9,6 +9,7 @@ import { alloc, free, heapFloats } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks, type Job } from "../wasm/parallel.ts";
 import { type Stage, staged } from "../wasm/stage.ts";
+import { pool } from "../wasm/threads.ts";
 import type { ConvGeometry } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -44,6 +45,8 @@ export function convCode(build?: "plain" | "relaxed"): ConvCode | null {
 
 // So many windows at a time keep their columns in the caches.
 const chunk = 512;
+// Few images are shared out by chunks of so many windows, or more.
+const leastChunk = 64;
 
 /** Derived sizes: of a group, of the frame that holds every tap of its windows, and bytes between windows. */
 interface Plan extends ConvGeometry {
@@ -197,7 +200,9 @@ export function conv2d(
     const images = n * groups;
     // Few images are shared out by their windows, and then framed for each share.
     const few = work.recorded && images < fewTasks;
-    const share = few ? chunk * Math.ceil((windows * images) / chunk / fewTasks) : Number.POSITIVE_INFINITY;
+    const part = Math.ceil((windows * images) / pool.active / 16) * 8;
+    const across = few ? Math.min(chunk, Math.max(leastChunk, part)) : chunk;
+    const share = few ? across * Math.ceil((windows * images) / across / fewTasks) : Number.POSITIVE_INFINITY;
     const together = p.depthwise ? Math.ceil(images / fewTasks) : 1;
     for (let i = 0; i < images; i++) {
       const image = from + i * channels * plane;
@@ -213,12 +218,12 @@ export function conv2d(
         continue;
       }
       let start = 0;
-      for (let first = 0; first < windows; first += chunk) {
+      for (let first = 0; first < windows; first += across) {
         if (first === 0 || first % share === 0) {
           work.next();
           start = framed(work, p, image, channels);
         }
-        const count = Math.min(chunk, windows - first);
+        const count = Math.min(across, windows - first);
         conv.panels(work.columns, start, work.taps, taps, first, count, ow, rowStep, colStep);
         const shape = { m: filters, n: count, k: taps, ldOut: windows, packed: true };
         gemmHeap(results + first * 4, filter, work.columns, shape, gemm, products);
