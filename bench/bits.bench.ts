@@ -14,6 +14,7 @@ import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pair, showRatio, writeResults } from "./pair.ts";
+import { type Bounds, besideFloat, free as none, writePage } from "./table.ts";
 
 const { build } = wasmSupport();
 const pack = packExports();
@@ -23,28 +24,43 @@ if (build === null || pack === null) throw new Error("bench: the SIMD kernels do
 const kinds: Record<
   PairKind,
   {
+    title: string;
+    /** With 1024 rows, columns and codes. */
+    bounds: Bounds;
     activation: readonly number[];
     weight: readonly number[];
     pack(to: number, x: number, m: number, k: number): void;
   }
 > = {
   differ: {
+    title: "1 bit by 1 bit",
+    bounds: [6.5, 10],
     activation: [1, -1],
     weight: [1, -1],
     pack: (to, x, m, k) => pack.packBits(to, x, m, k, packedBytes(k, 1), 0, 0),
   },
   both: {
+    title: "0 or 1 by 1 bit",
+    bounds: none,
     activation: [0, 1],
     weight: [1, -1],
     pack: (to, x, m, k) => pack.packBits(to, x, m, k, packedBytes(k, 1), 0.5, 1),
   },
   ternarySigns: {
+    title: "1 bit by ternary",
+    bounds: [3.5, 5],
     activation: [1, -1],
     weight: [-1, 0, 1],
     pack: (to, x, m, k) => pack.packBits(to, x, m, k, packedBytes(k, 1), 0, 0),
   },
   // Ternary activations arrive packed.
-  ternaryTernary: { activation: [-1, 0, 1], weight: [-1, 0, 1], pack: () => {} },
+  ternaryTernary: {
+    title: "ternary by ternary",
+    bounds: none,
+    activation: [-1, 0, 1],
+    weight: [-1, 0, 1],
+    pack: () => {},
+  },
 };
 
 const sizes = [
@@ -60,7 +76,7 @@ const levels = (rows: number, k: number, of: readonly number[], seed: number): F
 
 const results = [];
 for (const kind of Object.keys(kinds) as PairKind[]) {
-  const { activation, weight, pack: packRows } = kinds[kind];
+  const { title, bounds, activation, weight, pack: packRows } = kinds[kind];
   for (const [m, n, k] of kind === "differ" ? sizes : sizes.slice(0, 1)) {
     const x = levels(m, k, activation, 1);
     const w = levels(n, k, weight, 2);
@@ -94,13 +110,14 @@ for (const kind of Object.keys(kinds) as PairKind[]) {
       { tolerance: new Float64Array(m * n), rounds: 9 },
     );
     const speed = (seconds: number): string => ((2 * m * n * k) / seconds / 1e9).toFixed(1).padStart(6);
-    const name = `${kind} ${m} x ${k} x ${n}`;
+    const name = `${title}, ${m}x${k}x${n}`;
     console.log(
       name.padEnd(34),
       `float32 ${speed(result.a)}, bits ${speed(result.b)} Gop/s`,
       showRatio(result),
     );
-    results.push({ name, build, ...result });
+    const work = { unit: "Gop/s", work: (2 * m * n * k) / 1e9 } as const;
+    results.push(besideFloat(name, result, m === 1024 ? bounds : none, work));
     layer.free();
     for (const address of [at.x, at.w, at.f, rows, ...outs]) free(address);
   }
@@ -169,8 +186,12 @@ for (const [n, c, o, size, stride] of [
   );
   const speed = (seconds: number): string =>
     ((2 * windows * o * c * 9) / seconds / 1e9).toFixed(1).padStart(6);
-  const name = `conv 3 x 3, ${n} x ${c} x ${size} x ${size}, ${o} filters, stride ${stride}`;
+  const name = `conv2d 3x3, 1 bit by 1 bit, ${n}x${c}x${size}x${size}, ${o} filters, stride ${stride}`;
   console.log(name, `float32 ${speed(result.a)}, bits ${speed(result.b)} Gop/s`, showRatio(result));
-  results.push({ name, build, ...result });
+  const work = { unit: "Gop/s", work: (2 * windows * o * c * 9) / 1e9 } as const;
+  results.push(besideFloat(name, result, c === 64 && stride === 1 ? [4, 7] : none, work));
 }
-if (process.argv.includes("--write")) writeResults("bits", results);
+if (process.argv.includes("--write")) {
+  writeResults("bits", results);
+  writePage();
+}

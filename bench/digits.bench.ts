@@ -13,6 +13,7 @@ import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pair, showRatio, writeResults } from "./pair.ts";
+import { type Bounds, besideFloat, free as none, writePage } from "./table.ts";
 
 const { build } = wasmSupport();
 const pack = packExports();
@@ -77,15 +78,19 @@ for (const [title, kind, ways] of rows)
         { tolerance: new Float64Array(m * n), rounds: 9 },
       );
       const speed = (seconds: number): string => ((2 * m * n * k) / seconds / 1e9).toFixed(1).padStart(6);
-      const name = `${title}, ${way}, ${m} x ${k} x ${n}`;
+      const name = `${title}, by ${way}, ${m}x${k}x${n}`;
+      const bounds: Bounds = title === "ternary by int8" && m > 1 && way === ways[0] ? [1.6, 3] : none;
       console.log(
         name.padEnd(44),
         `float32 ${speed(result.a)}, integers ${speed(result.b)} Gop/s`,
         showRatio(result),
       );
-      results.push({ name, build, ...result });
+      results.push(besideFloat(name, result, bounds, { unit: "Gop/s", work: (2 * m * n * k) / 1e9 }));
       layer.free();
       ints.free();
       for (const address of [...Object.values(at), ...outs]) free(address);
     }
-if (process.argv.includes("--write")) writeResults("digits", results);
+if (process.argv.includes("--write")) {
+  writeResults("digits", results);
+  writePage();
+}

@@ -1,6 +1,6 @@
 /**
  * Products of low-bit integer weights beside our own float32 SIMD product of the same shape: `npm run bench -- ints
- * [--write]`. Prints Gop/s (2 m n k) and the ratio; with --write also stores them as bench/results/ints.json.
+ * [--write]`. Prints Gop/s (2 m n k) and the ratio; with --write also stores them as bench/results/ints.json and makes the tables of docs/performance.md new.
  */
 
 import { floatArgs } from "../kernels/gemm-i4/cases.ts";
@@ -11,6 +11,7 @@ import { gemmIntHeap, prepareInt } from "../kernels/gemm-i8/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pair, type Side, showRatio, writeResults } from "./pair.ts";
+import { type Bounds, besideFloat, free as none, writePage } from "./table.ts";
 
 const { build, reason } = wasmSupport();
 if (build === null) throw new Error(`bench: the SIMD kernels do not run here: ${reason}`);
@@ -21,6 +22,7 @@ type Shape = readonly [m: number, n: number, k: number];
 interface Row {
   readonly name: string;
   readonly shape: Shape;
+  readonly bounds: Bounds;
   /** A row's own run on the heap, and what gives its blocks back. */
   make(out: number, x: number): { run(): void; free(): void };
 }
@@ -29,9 +31,9 @@ const integers = (
   name: string,
   shape: Shape,
   form: Omit<Parameters<typeof intArgs>[0], "m" | "n" | "k">,
+  bounds: Bounds = none,
 ): Row => ({
-  name,
-  shape,
+  ...{ name, shape, bounds },
   make(out, at) {
     const [m, n, k] = shape;
     const [, x, weights, , output] = intArgs({ m, n, k, ...form });
@@ -45,9 +47,9 @@ const floats = (
   name: string,
   shape: Shape,
   form: Omit<Parameters<typeof floatArgs>[0], "m" | "n" | "k">,
+  bounds: Bounds = none,
 ): Row => ({
-  name,
-  shape,
+  ...{ name, shape, bounds },
   make(out, at) {
     const [m, n, k] = shape;
     const [, x, weights] = floatArgs({ m, n, k, ...form });
@@ -64,27 +66,32 @@ const int4 = { bits: 4, group: 32 };
 const widths = [1, 2, 3, 4, 5, 6, 7, 8];
 
 /** Every width of weights, with a scale a row. */
-const byWidth = (shape: Shape): Row[] => [
-  ...widths.map((bits) => integers(`int8 x ${bits}-bit`, shape, { bits, to: "float32", scaled: true })),
-  ...widths.map((bits) => floats(`float32 x ${bits}-bit`, shape, { bits })),
+const byWidth = (shape: Shape, bounds: Bounds): Row[] => [
+  ...widths.map((bits) =>
+    integers(`int8 by ${bits}-bit`, shape, { bits, to: "float32", scaled: true }, bounds),
+  ),
+  ...widths.map((bits) => floats(`float32 by ${bits}-bit`, shape, { bits }, bounds)),
 ];
 
+const bytes = { bits: 8, unsigned: true };
+const group40 = { bits: 4, group: 40, to: "float32" } as const;
+
 const rows: readonly Row[] = [
-  integers("uint8 x int8 to int32", [128, 1024, 1024], { bits: 8, unsigned: true }),
-  integers("uint8 x int8 to int8", [128, 1024, 1024], { bits: 8, unsigned: true, to: "int8", scaled: true }),
-  floats("float32 x int4, block 32", one, int4),
-  floats("float32 x int4, block 32", [1, 4096, 11008], int4),
-  integers("int8 x int4, block 32", one, { ...int4, to: "float32" }),
-  floats("float32 x int4, block 32", many, int4),
-  integers("int8 x int4, block 32", many, { ...int4, to: "float32" }),
-  integers("int8 x int4, groups of 40", one, { bits: 4, group: 40, to: "float32" }),
-  integers("int8 x int4, groups of 40", many, { bits: 4, group: 40, to: "float32" }),
-  ...byWidth(one),
-  ...byWidth(many),
+  integers("uint8 by int8 to int32", [128, 1024, 1024], bytes),
+  integers("uint8 by int8 to int8", [128, 1024, 1024], { ...bytes, to: "int8", scaled: true }),
+  floats("float32 by int4 in groups of 32", one, int4, [0.8, 1.1]),
+  floats("float32 by int4 in groups of 32", [1, 4096, 11008], int4, [2, 3]),
+  integers("int8 by int4 in groups of 32", one, { ...int4, to: "float32" }, [2, 2.5]),
+  floats("float32 by int4 in groups of 32", many, int4, [0.9, 1.1]),
+  integers("int8 by int4 in groups of 32", many, { ...int4, to: "float32" }, [1.5, null]),
+  integers("int8 by int4 in groups of 40", one, group40),
+  integers("int8 by int4 in groups of 40", many, group40),
+  ...byWidth(one, [1, null]),
+  ...byWidth(many, [1, null]),
 ];
 
 const results = [];
-for (const { name, shape, make } of rows) {
+for (const { name, shape, bounds, make } of rows) {
   const [m, n, k] = shape;
   const [x, b, out, outFloat] = [m * k * 4, n * k * 4, m * n * 4, m * n * 4].map(alloc);
   const low = make(out, x);
@@ -99,14 +106,17 @@ for (const { name, shape, make } of rows) {
     { tolerance: [], rounds: 15, milliseconds: 10 },
   );
   const speed = (seconds: number): number => (2 * m * n * k) / seconds / 1e9;
-  const title = `${name}, ${m} x ${k} x ${n}`;
+  const title = `${name}, ${m}x${k}x${n}`;
   console.log(
     title.padEnd(48),
     `float32 ${speed(result.a).toFixed(1).padStart(6)}, low-bit ${speed(result.b).toFixed(1).padStart(6)} Gop/s`,
     showRatio(result),
   );
-  results.push({ name: title, build, gops: speed(result.b), ...result });
+  results.push(besideFloat(title, result, bounds, { unit: "Gop/s", work: (2 * m * n * k) / 1e9 }));
   low.free();
   for (const address of [x, b, out, outFloat, left]) free(address);
 }
-if (process.argv.includes("--write")) writeResults("ints", results);
+if (process.argv.includes("--write")) {
+  writeResults("ints", results);
+  writePage();
+}

@@ -20,14 +20,11 @@ import {
   type QuantConfig,
   ternaryDynamic,
 } from "../src/quant/index.ts";
-import { type PairResult, pair, showRatio, writeResults } from "./pair.ts";
-import { type ComparedRow, writePage } from "./table.ts";
+import { pair, showRatio, writeResults } from "./pair.ts";
+import { type Bounds, besideFloat, type ComparedRow, free, writePage } from "./table.ts";
 
 const packedOf = (model: object, config: QuantConfig) =>
   pack(evaluate(freeze(prepare(clone(model), plan({ default: config })))));
-
-type Bounds = readonly [required: number | null, reach: number | null];
-const free: Bounds = [null, null];
 
 /** With how many times as fast as float32 decoding has to be. */
 const configs: [name: string, config: QuantConfig, decode: Bounds][] = [
@@ -40,15 +37,6 @@ const configs: [name: string, config: QuantConfig, decode: Bounds][] = [
 ];
 const tokens = 24;
 const results: ComparedRow[] = [];
-const compared = (
-  name: string,
-  { ratio, interval, a, b, load }: PairResult,
-  [required, reach]: Bounds,
-  speed: Pick<ComparedRow, "unit" | "work">,
-): ComparedRow => ({
-  ...{ name, ...speed, required, reach, load },
-  peers: [{ peer: "float32", native: false, ratio, interval, a, b }],
-});
 const none = () => [] as number[];
 
 const gpt = evaluate(
@@ -66,7 +54,7 @@ for (const [name, config, bounds] of configs) {
   const speed = (seconds: number) => `${(tokens / seconds).toFixed(0)} tokens/s`;
   console.log(name.padEnd(30), `float32 ${speed(result.a)}, packed ${speed(result.b)}`, showRatio(result));
   const title = `decode, ${name}, ${(packed.byteLength / 2 ** 20).toFixed(1)} MiB`;
-  results.push(compared(title, result, bounds, { unit: "tokens/s", work: tokens }));
+  results.push(besideFloat(title, result, bounds, { unit: "tokens/s", work: tokens }));
   packed.dispose();
 }
 
@@ -86,7 +74,7 @@ async function image(
     { tolerance: 0, rounds: 9, milliseconds: 50 },
   );
   console.log(title.padEnd(50), showRatio(result));
-  results.push(compared(title, result, bounds, { unit: "ms", work: 1 }));
+  results.push(besideFloat(title, result, bounds, { unit: "ms", work: 1 }));
   packed.dispose();
 }
 

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Crossover } from "../src/packed/choice.ts";
 import { crossovers } from "../src/packed/crossover.ts";
+import type { PairResult } from "./pair.ts";
 import { type Result, type Results, readResults } from "./results.ts";
 
 export interface Compared {
@@ -25,6 +26,22 @@ export interface ComparedRow extends Result {
   readonly absolute?: true;
   readonly peers: readonly Compared[];
 }
+
+/** Times as fast as float32: required, and to reach for. */
+export type Bounds = readonly [required: number | null, reach: number | null];
+
+export const free: Bounds = [null, null];
+
+/** A row that compares ours in few bits, b of the pair, with ours in float32. */
+export const besideFloat = (
+  name: string,
+  { ratio, interval, a, b, load }: PairResult,
+  [required, reach]: Bounds,
+  speed: Pick<ComparedRow, "unit" | "work">,
+): ComparedRow => ({
+  ...{ name, ...speed, required, reach, load },
+  peers: [{ peer: "float32", native: false, ratio, interval, a, b }],
+});
 
 /** What a row reports of a run that took so many seconds, or MiB; without its unit. */
 export function quantity({ unit, work }: Pick<ComparedRow, "unit" | "work">, run: number): number {
@@ -76,16 +93,22 @@ function table(results: Results<ComparedRow> | null, command: string): string {
 }
 
 /** The sections of the page, by the name in their marker. */
-export const sections = ["peers", "peers-relaxed", "peers-threads", "packed"] as const;
+export const sections = [
+  ...(["peers", "peers-relaxed", "peers-threads"] as const),
+  ...(["packed", "bits", "digits", "ints"] as const),
+];
 
 export type Section = (typeof sections)[number];
-export type PeerSection = Exclude<Section, "packed">;
+export type PeerSection = Section & `peers${string}`;
 
 const commands: Record<Section, string> = {
   peers: "npm run bench:peers --",
   "peers-relaxed": "npm run bench:peers -- --relaxed",
   "peers-threads": "npm run bench:peers -- --threads",
   packed: "npm run bench -- packed",
+  bits: "npm run bench -- bits",
+  digits: "npm run bench -- digits",
+  ints: "npm run bench -- ints",
 };
 
 export const renderSection = (section: Section, results: Results<ComparedRow> | null): string =>
