@@ -115,33 +115,22 @@ export class PackedAttention implements PackedLayer {
     const d = this.query.weight.rows / h;
     const offset = cache?.length ?? 0;
     const q = this.rotated(split(this.query.forward(x), h), tq, d, offset);
-    const [keys, values, tk] = this.keysAndValues(context ?? x, b, offset, cache, context === null);
+    // Those of a context that a cache holds stay as they are.
+    const held = cache !== null && context !== null && offset > 0;
+    const from = context ?? x;
+    const t = held ? 0 : from.shape[1];
+    if (!held && (from.shape.length !== 3 || from.shape[0] !== b)) {
+      throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
+    }
+    const k = held ? none : this.rotated(split(this.key.forward(from), hkv), t, d, offset);
+    const v = held ? none : split(this.value.forward(from), hkv);
+    const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, t, d);
+    const tk = cache === null ? t : cache.length;
     const mixed = room(b * h * tq * d);
     const lse = doubles(b * h * tq);
     const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
     attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
     return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
-  }
-
-  /** (B, H, S, D) each, of the positions of `from` after those cached, or with `fixed` instead of them, and S. */
-  private keysAndValues(
-    from: Values,
-    b: number,
-    offset: number,
-    cache: PackedCache | null,
-    grows: boolean,
-  ): readonly [keys: Float32Array, values: Float32Array, count: number] {
-    const { kvHeads: h } = this;
-    const [, t] = from.shape;
-    const d = this.key.weight.rows / h;
-    const none = new Float32Array(0);
-    if (cache && !grows && offset > 0) return [...cache.append(none, none, h, 0, d), offset];
-    if (from.shape.length !== 3 || from.shape[0] !== b) {
-      throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
-    }
-    const k = this.rotated(split(this.key.forward(from), h), t, d, offset);
-    const v = split(this.value.forward(from), h);
-    return cache ? [...cache.append(k, v, h, t, d), cache.length] : [k, v, t];
   }
 
   /** Turns pairs of (…, T, D) by their positions, as the op `rotary` does. */
@@ -167,6 +156,8 @@ export class PackedAttention implements PackedLayer {
     return out;
   }
 }
+
+const none = /* @__PURE__ */ new Float32Array(0);
 
 /** What is added to the scores of hidden keys. */
 function additive({ data, shape }: Ids, b: number, s: number): AttentionMask {

@@ -91,8 +91,9 @@ export class PackedLanguage implements PackedLayer {
   }
 
   /** The last hidden states (B, T, C), whatever the head; those of all positions. */
-  encode(ids: Ids, { segments = null, cache = null, ...call }: PackedLanguageCall = {}): Values {
+  encode(ids: Ids, call: PackedLanguageCall = {}): Values {
     const { blocks, causal, inputNorm, norm } = this;
+    const { segments = null, cache, mask, memory, memoryMask } = call;
     if (ids.shape.length !== 2)
       throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
     if (cache && cache.length !== blocks.length) {
@@ -102,7 +103,6 @@ export class PackedLanguage implements PackedLayer {
     }
     let x = this.embedded(ids, cache?.[0]?.length ?? 0, segments);
     if (inputNorm) x = inputNorm.forward(x);
-    const { mask, memory, memoryMask } = call;
     blocks.forEach((block, i) => {
       x = block.forward(x, { causal, mask, memory, memoryMask, cache: cache?.[i] });
     });

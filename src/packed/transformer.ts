@@ -68,9 +68,9 @@ export class PackedBlock implements PackedLayer {
   }
 
   /** Causal unless told otherwise where it is a decoder's. Throws OptionError for a decoder's block without memory. */
-  forward(x: Values, { memory = null, memoryMask = null, ...call }: PackedBlockCall = {}): Values {
+  forward(x: Values, call: PackedBlockCall = {}): Values {
     const { crossAttention: cross, norm1, norm2, norm3 } = this;
-    const { causal = cross !== null, mask, cache = null } = call;
+    const { causal = cross !== null, mask, memory, memoryMask, cache } = call;
     let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
     if (cross) {
       if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");

@@ -1,5 +1,7 @@
 import { elu, hardSwish, noGrad, Rng, relu, scope, silu, type Tensor, tensor, useBackend } from "bitgrad";
+import * as models from "bitgrad/models";
 import { MnistCnn, mlp, ResNet, ResNet8, ResNetBlock } from "bitgrad/models";
+import * as nn from "bitgrad/nn";
 import {
   BatchNorm1d,
   BatchNorm2d,
@@ -161,6 +163,17 @@ it("loading a packed ResNet makes no float weights, in memory or in its file", a
   // Codes of a byte, a scale of two bytes a row, and four float32 numbers a channel of a batch norm at most.
   const numbers = coded.reduce((sum, { rows, columns }) => sum + rows * columns + rows * (2 + 16), 0);
   expect(packed.byteLength).toBeLessThanOrEqual(numbers);
+});
+
+it("every layer and model that is exported has a packed form", () => {
+  const classes = Object.entries({ ...nn, ...models }).filter(
+    ([, value]) => typeof value === "function" && typeof value.prototype?.forward === "function",
+  );
+  expect(classes.length).toBeGreaterThan(24);
+  const without = classes.filter(
+    ([, value]) => typeof (value as typeof Linear).prototype.toPacked !== "function",
+  );
+  expect(without.map(([name]) => name)).toEqual([]);
 });
 
 describe("mistakes", () => {
