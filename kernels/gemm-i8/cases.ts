@@ -123,7 +123,7 @@ export function* intCases(): Generator<Args> {
   // Rows, columns and depths around what is multiplied in halves.
   for (const [m, n, k] of [
     [30, 16, 256],
-    [40, 17, 288],
+    [43, 17, 288],
     [47, 9, 500],
     [58, 33, 541],
     [60, 24, 4096],

@@ -23,7 +23,7 @@ import { quads4, sums4, sums4Relaxed, sums8Relaxed, sumsSpread } from "./vector.
 export { groups4, groups4Relaxed, groupsSpread, run8, sums4, sumsSpread, tile8, tile16 };
 
 // Up to so many rows, weights are read once a row and nothing is packed.
-const fewRows: i32 = 3;
+const fewRows: i32 = 4;
 
 // Codes along k whose panels stay in the first level cache. A multiple of 16.
 const blockDepth: i32 = 2048;
@@ -54,7 +54,20 @@ export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
 export function gemm(layer: usize): void {
   const m = load<i32>(layer);
   const blockRows = load<i32>(layer, 68);
-  for (let i = 0; i < m; i += blockRows) block(layer, i, min(blockRows, m - i));
+  for (let i = 0; i < m; i += blockRows) {
+    const rows = min(blockRows, m - i);
+    const apart = rowsApart(layer, rows);
+    block(layer, i, rows - apart);
+    if (apart > 0) block(layer, i + rows - apart, apart);
+  }
+}
+
+/** Rows at the end of a block that go one by one: where a tile would be mostly rows of zeros. */
+function rowsApart(layer: usize, rows: i32): i32 {
+  const run = runOf(load<i32>(layer, 12));
+  if (rows <= fewRows || (load<usize>(layer, 56) && !isQuick(layer, true, run))) return 0;
+  if (isHalved(layer, rows - (rows % 10), run)) return rows % 10 <= fewRows ? rows % 10 : 0;
+  return rows % tileRows < fewRows ? rows % tileRows : 0;
 }
 
 /** The outputs of `rows` rows of activations from row `first` on. */
