@@ -59,7 +59,8 @@ export class PackedConv2d implements PackedLayer {
     }
     const { input, bias } = this;
     this._integers = input && new IntConv(weight, input, bias);
-    this._bits = input?.kind === "signs" && weight.bits === 1 ? new BitConv(weight, bias) : null;
+    const signs = input?.kind === "signs" && weight.coded?.signed && weight.bits === 1;
+    this._bits = signs ? new BitConv(weight, bias) : null;
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */

@@ -57,11 +57,9 @@ type SignLayer = PackedLinear | PackedConv2d;
 
 /** A layer of signs times signs, or of rows of signs times ternary digits; null for any other. */
 function signLayer(step: PackedStep | undefined): SignLayer | null {
-  const known = step instanceof PackedLinear || (step instanceof PackedConv2d && step.kind === "conv2d");
-  if (!known || step.input?.kind !== "signs") return null;
-  const { bits, rows, coded } = step.weight;
-  const served = bits === 1 || (bits === 2 && step instanceof PackedLinear);
-  return served && coded!.scale.length <= Math.max(1, rows) ? step : null;
+  const rows = step instanceof PackedLinear && step.input?.kind === "signs" && step.weight.bits < 3;
+  const served = rows || (step instanceof PackedConv2d && step.kind === "conv2d" && step._bits);
+  return served && step.weight.coded!.scale.length <= Math.max(1, step.weight.rows) ? step : null;
 }
 
 /** Whether the bits that `from` makes are laid out as `to` reads them. */

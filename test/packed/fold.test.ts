@@ -9,7 +9,7 @@ import {
   Sequential,
   type Step,
 } from "bitgrad/nn";
-import { loadPacked, type PackedModel, type PackedSequential } from "bitgrad/packed";
+import { loadPacked, PackedModel, type PackedSequential, PackedWeight } from "bitgrad/packed";
 import {
   binarySigns,
   freeze,
@@ -23,6 +23,7 @@ import {
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { heapUse } from "../../kernels/wasm/heap.ts";
+import { packCodes } from "../../src/packed/codes.ts";
 import { type BitStage, signFold } from "../../src/packed/fold.ts";
 import { bits, random, values } from "./twins.ts";
 
@@ -319,4 +320,45 @@ it("folded layers give back their heap and run again", () => {
   expect(heapUse().bytes).toBeGreaterThan(before);
   packed.dispose();
   expect(heapUse().bytes).toBe(before);
+});
+
+it("codes of one bit without a sign are 0 and 1, also before signs", () => {
+  const [rows, columns] = [4, 18];
+  const codes = packCodes(
+    Array.from({ length: rows * columns }, (_, i) => ((i * 7) % 3 === 0 ? 1 : 0)),
+    rows,
+    columns,
+    { bits: 1, signed: false },
+  );
+  const layer = () => ({
+    kind: "conv2d",
+    weight: PackedWeight.ofCodes({
+      ...{ rows, columns, codes, bits: 1, signed: false, group: null, codebook: null },
+      ...{ scale: Float32Array.of(1), scaleType: "float32" },
+    }),
+    bias: null,
+    input: { kind: "signs" },
+    ...{
+      kernel: [3, 3],
+      stride: [1, 1],
+      padding: [
+        [0, 0],
+        [1, 1],
+      ],
+      dilation: [1, 1],
+      groups: 1,
+    },
+  });
+  const next = { ...layer(), weight: twin(frozen(new Sequential(conv(4, 2, 1)))).root as never };
+  const weight = (next.weight as { steps: { weight: PackedWeight }[] }).steps[0].weight;
+  const model = new PackedModel({
+    kind: "sequential",
+    steps: [layer(), { ...next, weight, kernel: [1, 1] }],
+  } as never);
+  const x = values(random([1, 2, 5, 5]));
+  const simd = model.forward(x);
+  useBackend("reference");
+  expect(simd).toEqual(model.forward(x));
+  const [first] = (model.root as PackedSequential).steps;
+  expect([...first.forward(x).data].every((sum) => Math.abs(sum) <= 6)).toBe(true);
 });
