@@ -3,7 +3,8 @@
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 const f64 = new Float64Array(1);
-const u64 = new BigUint64Array(f64.buffer);
+/** Its lower word and its upper: sign, 11 bits of exponent, and mantissa. */
+const words = new Uint32Array(f64.buffer);
 
 function halfToFloat(h: number): number {
   const exponent = (h >>> 10) & 31;
@@ -37,14 +38,16 @@ export function widenBfloat16(bits: Uint16Array): Float32Array {
  */
 function narrow(x: number, mantissa: number, least: number, most: number): number {
   f64[0] = x;
-  const sign = Number(u64[0] >> 63n) * 0x8000;
+  const upper = words[1];
+  const sign = (upper >>> 16) & 0x8000;
   const infinity = (most - least + 2) << mantissa;
   if (Number.isNaN(x)) return sign | infinity | (1 << (mantissa - 1));
   const size = Math.abs(x);
   if (size === Infinity) return sign | infinity;
-  const own = Number((u64[0] >> 52n) & 0x7ffn) - 1023;
-  const exponent = Math.max(own, least);
-  const steps = size * 2 ** (mantissa - exponent);
+  const exponent = Math.max(((upper >>> 20) & 0x7ff) - 1023, least);
+  words[0] = 0;
+  words[1] = (1023 + mantissa - exponent) << 20;
+  const steps = size * f64[0]; // 2^(mantissa − exponent)
   const floor = Math.floor(steps);
   const rest = steps - floor;
   const up = rest > 0.5 || (rest === 0.5 && floor % 2 === 1);
@@ -55,7 +58,9 @@ function narrow(x: number, mantissa: number, least: number, most: number): numbe
 
 /** The nearest float16 bit patterns; beyond the range, infinity. */
 export function toFloat16(values: ArrayLike<number>): Uint16Array {
-  return Uint16Array.from(values, (x) => narrow(x, 10, -14, 15));
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) out[i] = narrow(values[i], 10, -14, 15);
+  return out;
 }
 
 /** The nearest bfloat16 bit patterns; beyond the range, infinity. */
