@@ -83,7 +83,7 @@ export class PackedAttention implements PackedLayer {
     const rotary = read.value("rotary") as Fields | null;
     if (rotary !== null) {
       const turns = new FieldReader("attention.rotary", rotary ?? {});
-      this.rotary = { base: turns.number("base"), style: turns.choice("style", ["interleaved", "half"]) };
+      this.rotary = { base: turns.number("base", 1), style: turns.choice("style", ["interleaved", "half"]) };
     } else this.rotary = null;
     const { heads, kvHeads, query, key, value, out } = this;
     const head = query.weight.rows / heads;

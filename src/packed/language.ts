@@ -54,7 +54,7 @@ export class PackedLanguage implements PackedLayer {
     this.causal = read.flag("causal");
     this.context = fields.context === null ? null : read.count("context");
     this.token = read.layer("token", "embedding");
-    this.scale = read.number("scale");
+    this.scale = read.number("scale", 0);
     this.position =
       fields.position === "sinusoidal"
         ? "sinusoidal"

@@ -41,8 +41,9 @@ export class FieldReader {
     return this.take(name, `an integer of at least ${least}`, is);
   }
 
-  number(name: string): number {
-    return this.take(name, "a finite number", (v): v is number => Number.isFinite(v));
+  number(name: string, least: number): number {
+    const is = (v: unknown): v is number => Number.isFinite(v) && (v as number) >= least;
+    return this.take(name, `a finite number of at least ${least}`, is);
   }
 
   flag(name: string): boolean {

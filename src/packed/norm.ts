@@ -25,7 +25,7 @@ export class PackedNorm implements PackedLayer {
     if (this.axes && !(Array.isArray(this.axes) && sizeOf(this.axes) === this.size)) {
       throw new FormatError(`norm: axes must hold ${this.size} features, got ${show(this.axes)}`);
     }
-    this.eps = read.number("eps");
+    this.eps = read.number("eps", 0);
     this.weight = read.floats("weight", this.type === "group" ? undefined : this.size);
     this.bias = read.floats("bias", this.type === "group" ? this.weight?.length : this.size);
   }

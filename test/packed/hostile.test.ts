@@ -81,6 +81,20 @@ describe("a packed file is refused", () => {
     refused(linear(levels, Uint8Array.of(3)), /sizes must be counts/);
   });
 
+  it("with an eps below 0, or positions turned by powers of one", () => {
+    const norm = { kind: "norm", type: "layer", size: 4, weight: null, bias: null };
+    expect(() => loadPacked(file({ ...norm, eps: 0 }))).not.toThrow();
+    refused(file({ ...norm, eps: -1 }), /eps must be a finite number of at least 0, got -1/);
+    const projection = { kind: "linear", weight: { ...eight, weight: "w" }, bias: null, input: null };
+    const [query, key, value, out] = [projection, projection, projection, projection];
+    const attention = { kind: "attention", heads: 1, kvHeads: 1, query, key, value, out };
+    const tensors = { "w.scale": Float32Array.of(1), "w.codes": codes };
+    const turned = (base: number): Uint8Array =>
+      file({ ...attention, rotary: { base, style: "half" } }, tensors);
+    refused(turned(-1), /base must be a finite number of at least 1, got -1/);
+    refused(turned(0), /base must be a finite number of at least 1, got 0/);
+  });
+
   it("with scales that are not finite", () => {
     for (const scale of [Number.NaN, Infinity, -Infinity]) {
       refused(linear(eight, codes, Float32Array.of(scale)), /scales must be finite/);
