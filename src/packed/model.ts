@@ -23,7 +23,7 @@ import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedFunction, PackedSequential } from "./sequential.ts";
 import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
-import { checkValues, copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
+import { checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
@@ -112,16 +112,16 @@ export class PackedModel {
   forward(x: Values | Ids, options?: Partial<PackedCall>): Values {
     const root = this.root as PackedStep;
     const call: Partial<PackedCall> = readOptions<object>("forward", options, calls[root.kind] ?? {});
+    const told: Record<string, unknown> = { ...call };
     for (const name of ["mask", "memoryMask", "segments", "sourceMask", "target"] as const)
-      if (call[name]) checkValues(`forward: ${name}`, call[name], true);
+      if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name], true));
     for (const name of ["context", "memory"] as const)
-      if (call[name]) checkValues(`forward: ${name}`, call[name]);
+      if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name]));
     const ids = takesIds(root);
-    checkValues("forward", x, ids);
-    const brought = (values?: Values | null) => values && inRoom(values);
+    const given = steady(checkValues("forward", x, ids));
     const run = (): Values => {
-      const told = { ...call, context: brought(call.context), memory: brought(call.memory) };
-      return root.forward(ids ? (x as Values) : inRoom(x as Values), told);
+      for (const name of ["context", "memory"]) if (told[name]) told[name] = inRoom(told[name] as Values);
+      return root.forward(ids ? (given as Values) : inRoom(given as Values), told);
     };
     return inArena(run, copied);
   }

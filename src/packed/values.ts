@@ -83,12 +83,17 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
 /** The same values on the heap while a model runs, so that no layer has to bring them there. */
 export function inRoom(values: Values): Values {
   const { data, shape } = values;
-  // Views of a memory that is not shared do not outlast its growth: they are copied, also from the heap.
-  if (memoryIsShared() && addressOf(data) !== 0) return values;
+  if (!memoryIsShared() || addressOf(data) !== 0) return values;
   const held = room(data.length);
   held.set(data);
   return { data: held, shape };
 }
+
+/** The same values on no memory that may grow before they are read: views of one that is not shared do not outlast its growth. */
+export const steady = <V extends Values | Ids>(values: V): V =>
+  memoryIsShared() || !ArrayBuffer.isView(values.data)
+    ? values
+    : { ...values, data: (values.data as Float32Array).slice() };
 
 export const copied = ({ data, shape }: Values): Values => ({ data: data.slice(), shape });
 
