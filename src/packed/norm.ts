@@ -22,7 +22,9 @@ export class PackedNorm implements PackedLayer {
     this.type = read.choice("type", ["layer", "rms", "group"]);
     this.size = read.count("size");
     this.axes = (fields.axes ?? null) as number[] | null;
-    if (this.axes && !(Array.isArray(this.axes) && sizeOf(this.axes) === this.size)) {
+    const isCount = (n: unknown): boolean => Number.isInteger(n) && (n as number) > 0;
+    const fits = Array.isArray(this.axes) && this.axes.every(isCount) && sizeOf(this.axes) === this.size;
+    if (this.axes !== null && !fits) {
       throw new FormatError(`norm: axes must hold ${this.size} features, got ${show(this.axes)}`);
     }
     this.eps = read.number("eps", 0);

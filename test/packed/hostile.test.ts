@@ -81,10 +81,13 @@ describe("a packed file is refused", () => {
     refused(linear(levels, Uint8Array.of(3)), /sizes must be counts/);
   });
 
-  it("with an eps below 0, or positions turned by powers of one", () => {
+  it("with an eps below 0, axes that are none, or positions turned by powers of one", () => {
     const norm = { kind: "norm", type: "layer", size: 4, weight: null, bias: null };
     expect(() => loadPacked(file({ ...norm, eps: 0 }))).not.toThrow();
     refused(file({ ...norm, eps: -1 }), /eps must be a finite number of at least 0, got -1/);
+    for (const axes of [0, "", false, "4", [0.5, 8], ["4"], [-2, -2]]) {
+      refused(file({ ...norm, eps: 0, axes }), /axes must hold 4 features/);
+    }
     const projection = { kind: "linear", weight: { ...eight, weight: "w" }, bias: null, input: null };
     const [query, key, value, out] = [projection, projection, projection, projection];
     const attention = { kind: "attention", heads: 1, kvHeads: 1, query, key, value, out };
