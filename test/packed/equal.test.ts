@@ -43,6 +43,7 @@ const configs: [name: string, config: QuantConfig][] = [
   ["int4 × int8", { weight: ste({ bits: 4 }), input: dynamicInput() }],
   ["int4 in groups of 32 × int8", int4Dynamic()],
   ["int4 in groups of 24 × int8", int4Dynamic({ group: 24 })],
+  ["int4 in groups of 10 × int8", int4Dynamic({ group: 10 })],
   ["ternary × int8", ternaryDynamic()],
   ["ternary, one scale × int8", ternaryDynamic({ granularity: "tensor" })],
   ["1 bit × int8", binaryDynamic()],
@@ -65,6 +66,7 @@ describe.each(["simd", "reference"] as const)(
         [5, 64, 16],
         [3, 129, 40],
         [2, 7, 1],
+        [43, 280, 33],
       ]) {
         const x = random([m, k]);
         const { model, packed } = await twins(new Linear(k, n, { rng: new Rng(k) }), config, x);
