@@ -18,6 +18,7 @@ if (process.env.BITGRAD_MEMORY === "unshared") {
   Object.defineProperty(heap, "lacking", { get: () => 1, set: () => {} });
   // Small tensors too are to lie on the heap.
   shared("memory", () => ({ least: 0 })).least = 1;
+  shared("packed.arena", () => ({ blocks: null, least: 0 })).least = 1;
   let open: Scope;
   beforeEach(() => {
     open = scope();

@@ -1,15 +1,6 @@
 /** Numbers between packed layers: float32 arrays with a shape, on the SIMD heap while a packed model runs. */
 
-import {
-  addressOf,
-  alloc,
-  displace,
-  free,
-  memoryIsShared,
-  place,
-  settle,
-  view,
-} from "../../kernels/wasm/heap.ts";
+import { addressOf, displace, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
 import { pin, release } from "../../kernels/wasm/pins.ts";
 import { usesSimd } from "../backend.ts";
 import { ShapeError, show } from "../errors.ts";
@@ -28,15 +19,16 @@ export interface Ids {
   readonly shape: readonly number[];
 }
 
-/** The blocks of the run that is going on, or null. */
-const arena = shared("packed.arena", () => ({ blocks: null as number[] | null }));
-
-/** Below this floats lie in an ordinary array, as in a scope of tensors, so that the same kernels run. */
-const least = 64;
+/**
+ * The blocks of the run that is going on, or null. Fewer floats than `least` lie in an ordinary array, as in a scope of tensors,
+ * so that the same kernels run.
+ */
+const arena = shared("packed.arena", () => ({ blocks: null as number[] | null, least: 64 }));
 
 function block<D extends "float32" | "float64" | "int8">(dtype: D, size: number, bytes: number) {
-  if (arena.blocks === null || size === 0 || !usesSimd() || !memoryIsShared()) return null;
-  const address = alloc(size * bytes);
+  if (arena.blocks === null || size === 0 || !usesSimd()) return null;
+  // As a block of a tensor, so that a memory that is not shared does not grow under the view.
+  const address = place(size * bytes);
   if (address === 0) return null;
   arena.blocks.push(address);
   return view(dtype, address, size);
@@ -44,9 +36,9 @@ function block<D extends "float32" | "float64" | "int8">(dtype: D, size: number,
 
 /** `size` floats with any content, until the run ends. */
 export const room = (size: number): Float32Array =>
-  (size < least ? null : block("float32", size, 4)) ?? new Float32Array(size);
+  (size < arena.least ? null : block("float32", size, 4)) ?? new Float32Array(size);
 export const doubles = (size: number): Float64Array =>
-  (size < least ? null : block("float64", size, 8)) ?? new Float64Array(size);
+  (size < arena.least ? null : block("float64", size, 8)) ?? new Float64Array(size);
 /** Codes, and the scales that only kernels of codes read: on the heap however few. */
 export const codeRoom = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
 export function bitRoom(size: number): Uint8Array {
@@ -57,7 +49,7 @@ export const scaleRoom = (size: number): Float32Array => block("float32", size, 
 
 /** `size` floats with any content that outlast runs: on the heap, where it has room, until they are collected or given back. */
 export function lasting(size: number): Float32Array {
-  const address = size < least || !usesSimd() ? 0 : place(size * 4);
+  const address = size < arena.least || !usesSimd() ? 0 : place(size * 4);
   const pinned = address === 0 ? null : pin("float32", address, size);
   if (pinned === null && address !== 0) displace(address);
   return pinned ?? new Float32Array(size);
@@ -76,14 +68,14 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
     return takeOut(fn());
   } finally {
     arena.blocks = null;
-    for (const address of blocks) free(address);
+    for (const address of blocks) displace(address);
   }
 }
 
 /** The same values on the heap while a model runs, so that no layer has to bring them there. */
 export function inRoom(values: Values): Values {
   const { data, shape } = values;
-  if (!memoryIsShared() || addressOf(data) !== 0) return values;
+  if (addressOf(data) !== 0) return values;
   const held = room(data.length);
   held.set(data);
   return { data: held, shape };

@@ -6,7 +6,8 @@ import { calibrate, freeze, pack, plan, prepare, type QuantConfig } from "bitgra
 export const bits = ({ data }: { data: ArrayLike<number> }): number[] =>
   Array.from(new Uint32Array(Float32Array.from(data).buffer));
 export const random = (shape: number[], seed = 3): Tensor => randn(shape, { rng: new Rng(seed) });
-export const values = (x: Tensor) => ({ data: x.data as Float32Array, shape: x.shape });
+/** Copied: a memory that is not shared grows under views. */
+export const values = (x: Tensor) => ({ data: x.data.slice() as Float32Array, shape: x.shape });
 
 /** The frozen model and its packed twin, which went through a file. */
 export async function twins<M extends object>(
