@@ -87,9 +87,11 @@ export function heapMemory(): WebAssembly.Memory {
 
 /** Engines reserve the maximum at once; one that cannot gets less. */
 function reserve(isShared: boolean): WebAssembly.Memory {
+  // One that is not shared cannot grow while tensors lie in it: it starts with room for small models.
+  const initial = isShared ? 64 : 512;
   for (let maximum = 65536; ; maximum /= 2)
     try {
-      return new WebAssembly.Memory({ initial: 64, maximum, shared: isShared });
+      return new WebAssembly.Memory({ initial, maximum, shared: isShared });
     } catch (error) {
       if (maximum <= 1024) throw error;
     }
