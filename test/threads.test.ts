@@ -23,6 +23,8 @@ import { attentionBackward, attentionForward } from "../kernels/attention/index.
 import { convForward, convInputGrad, convWeightGrad } from "../kernels/conv/index.ts";
 import { convBits } from "../kernels/conv-b1/index.ts";
 import { convInt } from "../kernels/conv-i8/index.ts";
+import { gemmI4 } from "../kernels/gemm-i4/index.ts";
+import { gemmI8 } from "../kernels/gemm-i8/index.ts";
 import * as elementwise from "../kernels/elementwise/index.ts";
 import { gemmSigns } from "../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../kernels/gemm-f32/index.ts";
@@ -72,7 +74,7 @@ describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
     ...[elementwise, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
-    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, convBits, convInt],
+    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],
   ];
 
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))(

@@ -3,11 +3,12 @@
  * contract and simd.ts writes the words of a layer:
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
- *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out   15 scratch
+ *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out
+ *     15 a codebook, or 0: byte b of its 16 floats from 16 b on
  *
- * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale. Words 11
- * and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels of weights that are made floats
- * in scratch, in the order of kernels/gemm-f32.
+ * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale.
+ * Words 11 and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels
+ * of weights that are made floats in scratch, in the order of kernels/gemm-f32.
  */
 
 import { packRows } from "../gemm-f32/pack.as";
@@ -41,36 +42,38 @@ export function scratchBytes(m: i32, k: i32, depth: i32, groups: i32): i32 {
   return (codesAt as i32) + (m <= fewRows ? few : many);
 }
 
-export function gemm(layer: usize): void {
+/** Outputs `column` … `end` − 1 of all rows; `column` is a multiple of 8. */
+export function gemm(layer: usize, scratch: usize, column: i32, end: i32): void {
   const m = load<i32>(layer);
   const n = load<i32>(layer, 4);
   const k = load<i32>(layer, 8);
   const bias = load<usize>(layer, 52);
-  const scratch = load<usize>(layer, 60);
   memory.fill(scratch, 0, 32);
   let out = load<usize>(layer, 56);
   if (k === 0) {
+    const bytes = (end - column) * 4;
+    out += column * 4;
     for (let i = 0; i < m; i++, out += n * 4)
-      if (bias) memory.copy(out, bias, n * 4);
-      else memory.fill(out, 0, n * 4);
+      if (bias) memory.copy(out, bias + column * 4, bytes);
+      else memory.fill(out, 0, bytes);
     return;
   }
   let x = load<usize>(layer, 24);
   const step = load<i32>(layer, 28);
-  if (m <= fewRows) for (let i = 0; i < m; i++, x += step, out += n * 4) row(layer, out, x);
+  if (m <= fewRows)
+    for (let i = 0; i < m; i++, x += step, out += n * 4) row(layer, scratch, out, x, column, end);
   else
-    for (let i = 0; i < m; i += blockRows) block(layer, out + i * n * 4, x + i * step, min(blockRows, m - i));
+    for (let i = 0; i < m; i += blockRows)
+      block(layer, scratch, out + i * n * 4, x + i * step, min(blockRows, m - i), column, end);
 }
 
-function row(layer: usize, out: usize, x: usize): void {
-  const n = load<i32>(layer, 4);
+function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, end: i32): void {
   const k = load<i32>(layer, 8);
   const bits = load<i32>(layer, 12);
   const depth = load<i32>(layer, 16);
   const alpha = load<i32>(layer, 36);
   const betas = load<usize>(layer, 44);
   const bias = load<usize>(layer, 52);
-  const scratch = load<usize>(layer, 60);
   const groups = load<i32>(layer, 20);
   const betaStep = betas ? 32 : 0;
   const chunks = padded(k) >> 4;
@@ -80,7 +83,7 @@ function row(layer: usize, out: usize, x: usize): void {
   const fixed = spreadAt + chunks * 128;
   const room = roomOf(quads, runsOf(k, depth, groups));
   const whole = bits <= 4;
-  const codebook = load<usize>(layer, 64);
+  const codebook = load<usize>(layer, 60);
   // Groups that part a quad are made floats, as activations that are no integers are.
   const byLevels = codebook !== 0 && (groups === 1 || (depth & 3) === 0);
   let byIntegers = false;
@@ -88,12 +91,13 @@ function row(layer: usize, out: usize, x: usize): void {
     memory.copy(fixed, x, k * 4);
     memory.fill(fixed + k * 4, 0, quads * 16 - k * 4);
   } else if (codebook === 0) byIntegers = toFixed(fixed, x, k, depth, room, whole);
-  let weights = load<usize>(layer, 32);
-  for (let column = 0; column < n; column += 8, weights += 16 * bits * chunks) {
+  const panel = 16 * bits * chunks;
+  let weights = load<usize>(layer, 32) + (column >> 3) * panel;
+  for (; column < end; column += 8, weights += panel) {
     const beta = betas ? betas + column * groups * 4 : load<usize>(layer, 40);
     const scale = load<usize>(layer, 48) + column * groups * 4;
     if (byLevels) levelsRow(sums, fixed, spread(spreadAt, weights, bits, chunks), codebook, k, depth, scale);
-    else if (!byIntegers) dequantizedRow(layer, sums, x, column, weights);
+    else if (!byIntegers) dequantizedRow(layer, scratch, sums, x, column, weights);
     else if (whole) {
       const codes = fours(spreadAt, weights, bits, chunks);
       fixed4(sums, fixed, codes, k, room, depth, alpha, beta, betaStep, scale);
@@ -101,7 +105,7 @@ function row(layer: usize, out: usize, x: usize): void {
       const codes = spread(spreadAt, weights, bits, chunks);
       fixedSpread(sums, fixed, codes, k, room, depth, beta, betaStep, scale);
     }
-    for (let j = 0; j < min(8, n - column); j++) {
+    for (let j = 0; j < min(8, end - column); j++) {
       const at = (column + j) * 4;
       const sum = load<f32>(sums + j * 4);
       store<f32>(out + at, bias ? load<f32>(bias + at) + sum : sum);
@@ -110,14 +114,21 @@ function row(layer: usize, out: usize, x: usize): void {
 }
 
 /** Eight outputs of a row whose activations are no integers, or not near each other. */
-function dequantizedRow(layer: usize, sums: usize, x: usize, column: i32, weights: usize): void {
+function dequantizedRow(
+  layer: usize,
+  scratch: usize,
+  sums: usize,
+  x: usize,
+  column: i32,
+  weights: usize,
+): void {
   const k = load<i32>(layer, 8);
-  const panel = load<usize>(layer, 60) + panelAt;
+  const panel = scratch + panelAt;
   let s0 = f32x4.splat(0);
   let s1 = s0;
   for (let k0 = 0; k0 < k; k0 += blockDepth) {
     const depth = min(blockDepth, k - k0);
-    dequantize(layer, panel, weights, column, k0, depth);
+    dequantize(layer, scratch, panel, weights, column, k0, depth);
     for (let i = 0; i < depth; i++) {
       const a = v128.load32_splat(x + (k0 + i) * 4);
       s0 = f32x4.add(s0, f32x4.mul(a, v128.load(panel + i * 32)));
@@ -128,13 +139,12 @@ function dequantizedRow(layer: usize, sums: usize, x: usize, column: i32, weight
   v128.store(sums, s1, 16);
 }
 
-function block(layer: usize, out: usize, x: usize, rows: i32): void {
+function block(layer: usize, scratch: usize, out: usize, x: usize, rows: i32, start: i32, end: i32): void {
   const n = load<i32>(layer, 4);
   const k = load<i32>(layer, 8);
   const bits = load<i32>(layer, 12);
   const xStep = load<i32>(layer, 28);
   const bias = load<usize>(layer, 52);
-  const scratch = load<usize>(layer, 60);
   const panelB = scratch + panelAt;
   const panelA = scratch + codesAt + blockDepth * 8;
   const panel = 16 * bits * (padded(k) >> 4);
@@ -142,11 +152,11 @@ function block(layer: usize, out: usize, x: usize, rows: i32): void {
   for (let k0 = 0; k0 < k; k0 += blockDepth) {
     const depth = min(blockDepth, k - k0);
     packRows(panelA, x + k0 * 4, rows, depth, xStep, 4);
-    let weights = load<usize>(layer, 32);
-    for (let column = 0; column < n; column += 8, weights += panel) {
-      dequantize(layer, panelB, weights, column, k0, depth);
+    let weights = load<usize>(layer, 32) + (start >> 3) * panel;
+    for (let column = start; column < end; column += 8, weights += panel) {
+      dequantize(layer, scratch, panelB, weights, column, k0, depth);
       const to = out + column * 4;
-      const cols = min(8, n - column);
+      const cols = min(8, end - column);
       if (k0 > 0) tiles(to, step, to, step, 4, panelA, panelB, rows, cols, depth, scratch);
       else if (bias) tiles(to, step, bias + column * 4, 0, 4, panelA, panelB, rows, cols, depth, scratch);
       else tiles(to, step, scratch, 0, 0, panelA, panelB, rows, cols, depth, scratch);
@@ -155,14 +165,22 @@ function block(layer: usize, out: usize, x: usize, rows: i32): void {
 }
 
 /** Codes k0 … k0 + count − 1 of a panel as floats, 8 rows for each; k0 is a multiple of 16. Writes up to 3 more. */
-function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i32, count: i32): void {
+function dequantize(
+  layer: usize,
+  scratch: usize,
+  to: usize,
+  weights: usize,
+  column: i32,
+  k0: i32,
+  count: i32,
+): void {
   const bits = load<i32>(layer, 12);
   const depth = load<i32>(layer, 16);
   const groups = load<i32>(layer, 20);
   const alpha = load<i32>(layer, 36);
   const betas = load<usize>(layer, 44);
-  const codebook = load<usize>(layer, 64);
-  let codes = load<usize>(layer, 60) + codesAt;
+  const codebook = load<usize>(layer, 60);
+  let codes = scratch + codesAt;
   codes = spread(codes, weights + k0 * bits, bits, (count + 15) >> 4);
   for (let done = 0; done < count; ) {
     const g = (k0 + done) / depth;
@@ -176,7 +194,7 @@ function dequantize(layer: usize, to: usize, weights: usize, column: i32, k0: i3
     const scale1 = v128.load(scale, 16);
     if (done & 3) {
       // The quad's first codes are of the group before.
-      const at = load<usize>(layer, 60) + quadAt;
+      const at = scratch + quadAt;
       const quad = codes + (done >> 2) * 32;
       if (codebook) {
         levels(at, quad, codebook, scale0);

@@ -3,7 +3,8 @@
 import { affine, codesOfChunk, layOut, paddedDepth, panelBytes } from "../gemm-i8/layout.ts";
 import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
 import { byGroup } from "../gemm-i8/simd.ts";
-import { scratch, view } from "../wasm/heap.ts";
+import { inParts } from "../gemm-i8/parts.ts";
+import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { onHeap } from "../wasm/output.ts";
 import { staged } from "../wasm/stage.ts";
@@ -13,12 +14,12 @@ import { bytes } from "./simd.wasm.ts";
 /** What simd.as.ts exports. */
 export interface FloatExports {
   scratchBytes(m: number, k: number, depth: number, groups: number): number;
-  gemm(layer: number): void;
+  gemm(layer: number, scratch: number, column: number, end: number): void;
 }
 
 export const floatExports = /* @__PURE__ */ wasmKernel<FloatExports>(bytes);
 
-const layerWords = 17;
+const layerWords = 16;
 const mostLevels = 16;
 
 /** Weights, scales and a bias, on the heap until `free`. */
@@ -54,7 +55,7 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
     const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
     view("int32", address, layerWords).set([
       ...[0, n, k, bits, depth, groups, 0, k * 4],
-      ...[codes, alpha, eight, betas, scales, start, 0, 0, levels],
+      ...[codes, alpha, eight, betas, scales, start, 0, levels],
     ]);
     return { n, k, depth, groups, address, free: () => blocks.free() };
   });
@@ -76,15 +77,19 @@ export function gemmFloatHeap(
   exports = floatExports(),
 ): boolean {
   if (exports === null) return false;
-  const space = scratch(exports.scratchBytes(m, layer.k, layer.depth, layer.groups));
-  if (space === 0) return false;
-  const words = view("int32", layer.address, layerWords);
-  words[0] = m;
-  words[6] = x;
-  words[14] = out;
-  words[15] = space;
-  exports.gemm(layer.address);
-  return true;
+  const { n, k, depth, groups, address } = layer;
+  const prepare = () => {
+    const words = view("int32", address, layerWords);
+    words[0] = m;
+    words[6] = x;
+    words[14] = out;
+  };
+  // Never by rows: few of them are multiplied in another order.
+  const parted = { m, n, nanoseconds: m * n * k * 0.035, manyRows: Infinity };
+  const space = exports.scratchBytes(m, k, depth, groups);
+  return inParts(exports, { ...parted, space }, prepare, ({ gemm }, at, { column, end }) =>
+    gemm(address, at, column, end),
+  );
 }
 
 /** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */

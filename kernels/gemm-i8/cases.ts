@@ -119,6 +119,8 @@ export function* intCases(): Generator<Args> {
     yield intArgs({ m, n: 1, k: 33_025, bits: 8, extreme: true, unsigned: true, unsignedWeights: true });
   }
   // Past what sums of whole bytes may add up to, and far below the bound.
+  // So many rows that threads share them out.
+  for (const k of [33, 512]) yield intArgs({ m: 333, n: 21, k, bits: 8, to: "float32", unsigned: true });
   yield intArgs({ m: 1, n: 8, k: 140_000, bits: 4, extreme: true, unsignedWeights: true });
   // Rows, columns and depths around what is multiplied in halves.
   for (const [m, n, k] of [

@@ -4,7 +4,7 @@
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
  *     8 0x80808080 where they are uint8   9 weights   10 alpha   11 beta   12 betas or 0
- *     13 shifts or 0   14 scaleW, or 0 where there are no groups   15 output   16 scratch   17 rows of a block
+ *     13 shifts or 0   14 scaleW, or 0 where there are no groups   15 output
  *
  * Weights are stored as codes c from 0 up: a sum over a group is alpha · Σ x c + beta · Σ x + shift, where all of it may
  * wrap, since the result does not. Words 12 to 14 are arrays (panels, groups, 8 rows). uint8 activations are read as int8, 128
@@ -51,14 +51,21 @@ export function scratchBytes(rows: i32, k: i32, groups: i32): i32 {
   return groups > 1 ? one : max(one, 832 + (rows + 9) * (68 + 4 * depth) + 72 * depth);
 }
 
-export function gemm(layer: usize): void {
-  const m = load<i32>(layer);
-  const blockRows = load<i32>(layer, 68);
-  for (let i = 0; i < m; i += blockRows) {
-    const rows = min(blockRows, m - i);
+/** Outputs `column` … `end` − 1, `column` a multiple of 16, of `count` rows from row `first` on, by blocks of `blockRows`. */
+export function gemm(
+  layer: usize,
+  scratch: usize,
+  first: i32,
+  count: i32,
+  blockRows: i32,
+  column: i32,
+  end: i32,
+): void {
+  for (let i = 0; i < count; i += blockRows) {
+    const rows = min(blockRows, count - i);
     const apart = rowsApart(layer, rows);
-    block(layer, i, rows - apart);
-    if (apart > 0) block(layer, i + rows - apart, apart);
+    block(layer, scratch, first + i, rows - apart, column, end);
+    if (apart > 0) block(layer, scratch, first + i + rows - apart, apart, column, end);
   }
 }
 
@@ -70,9 +77,8 @@ function rowsApart(layer: usize, rows: i32): i32 {
   return rows % tileRows < fewRows ? rows % tileRows : 0;
 }
 
-/** The outputs of `rows` rows of activations from row `first` on. */
-function block(layer: usize, first: i32, rows: i32): void {
-  const n = load<i32>(layer, 4);
+/** Outputs `column` … `n` − 1 of `rows` rows of activations from row `first` on. */
+function block(layer: usize, scratch: usize, first: i32, rows: i32, column: i32, n: i32): void {
   const k = load<i32>(layer, 8);
   const bits = load<i32>(layer, 12);
   const depth = load<i32>(layer, 16);
@@ -89,7 +95,7 @@ function block(layer: usize, first: i32, rows: i32): void {
   const whole = ((rows + multiple - 1) / multiple) * multiple;
 
   // Sums of activations, sums of the panel, one tile, spread codes, wide codes and what is read behind them, activations.
-  const rowSums = (load<usize>(layer, 64) + 63) & ~63;
+  const rowSums = (scratch + 63) & ~63;
   const sums = (rowSums + rows * groups * 4 + 63) & ~63;
   // Where halves are multiplied the tile is the sums of another panel, and all else is twice or more.
   const tile = sums + whole * 32;
@@ -123,9 +129,8 @@ function block(layer: usize, first: i32, rows: i32): void {
     const beta = load<i32>(layer, 44);
     for (let at = rowSums; at < rowSums + rows * groups * 4; at += 4) store<i32>(at, load<i32>(at) * beta);
   }
-  let from = load<usize>(layer, 36);
   const panel = 16 * bits * chunks;
-  let column = 0;
+  let from = load<usize>(layer, 36) + (column >> 3) * panel;
   if (halved)
     for (; column + 8 < n; column += 16, from += 2 * panel) {
       const left = spread(codesAt, from, bits, chunks);

@@ -2,11 +2,12 @@
 
 import type { Output, OutputArray } from "../output.ts";
 import { outputStride } from "../output.ts";
-import { scratch, view } from "../wasm/heap.ts";
+import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { staged } from "../wasm/stage.ts";
 import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, readBehind, rowsOfPanel } from "./layout.ts";
+import { inParts } from "./parts.ts";
 import {
   type Activations,
   groupCount,
@@ -20,12 +21,20 @@ import { bytes } from "./simd.wasm.ts";
 /** What simd.as.ts exports. */
 export interface IntExports {
   scratchBytes(rows: number, k: number, groups: number): number;
-  gemm(layer: number): void;
+  gemm(
+    layer: number,
+    scratch: number,
+    first: number,
+    count: number,
+    blockRows: number,
+    column: number,
+    end: number,
+  ): void;
 }
 
 export const intExports = /* @__PURE__ */ wasmKernel<IntExports>(bytes);
 
-const layerWords = 18;
+const layerWords = 16;
 
 /** Weights, scales and an output transform, on the heap until `free`. */
 export interface IntLayer {
@@ -133,17 +142,21 @@ export function gemmIntHeap(
   exports = intExports(),
 ): boolean {
   if (exports === null) return false;
-  const rows = rowsOfBlock(m, layer.k);
-  const space = scratch(exports.scratchBytes(rows, layer.k, layer.groups));
-  if (space === 0) return false;
-  placeOutput(layer.output, { out, step: layer.step, scaleX });
-  const words = view("int32", layer.address, layerWords);
-  words[0] = m;
-  words[6] = x;
-  words[16] = space;
-  words[17] = rows;
-  exports.gemm(layer.address);
-  return true;
+  const { n, k, groups, address } = layer;
+  const rows = rowsOfBlock(m, k);
+  const space = exports.scratchBytes(rows, k, groups);
+  const prepare = () => {
+    placeOutput(layer.output, { out, step: layer.step, scaleX });
+    const words = view("int32", address, layerWords);
+    words[0] = m;
+    words[6] = x;
+  };
+  return inParts(
+    exports,
+    { m, n, nanoseconds: m * n * k * 0.022, space, manyRows: 320 },
+    prepare,
+    ({ gemm }, at, { first, count, column, end }) => gemm(address, at, first, count, rows, column, end),
+  );
 }
 
 /** The contract of reference.ts. Returns false, with nothing written, where it does not apply. */
