@@ -47,7 +47,7 @@ const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
 
 /** What a model can be told beside its input, by the names of the model that was packed. */
 export interface PackedCall
-  extends Omit<PackedAttentionCall & PackedBlockCall & PackedSeq2SeqCall, "cache">,
+  extends Omit<Pick<PackedAttentionCall, "context"> & PackedBlockCall & PackedSeq2SeqCall, "cache">,
     Pick<PackedLanguageCall, "segments"> {}
 
 /** What is told, by kind. */
