@@ -169,7 +169,7 @@ export class Product {
   private lookup(m: number, fixed: Float32Array | null, codes: Codes["codes"]): DigitLayer | null {
     const { bits, rows: n, columns: k } = this.weight;
     if ((bits !== 1 && bits !== 2) || k === 0) return null;
-    this.fewRows ??= rowsByLookup(bits, n, k);
+    this.fewRows ??= this.pairRows() ? rowsByLookup(bits, n, k) : 0;
     if (m > this.fewRows) return null;
     if (isMissing(this.digits)) {
       const rows = this.pairRows();

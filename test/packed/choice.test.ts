@@ -86,6 +86,14 @@ describe("what multiplies codes", () => {
     },
   );
 
+  it("is not told where nothing was chosen: groups of signs with scales of their own are never looked up", async () => {
+    use(always(Infinity));
+    const config = binaryDynamic({ granularity: { group: 16 } });
+    const model = await frozen(new Linear(48, 31, { rng: new Rng(1) }), config);
+    pack(model).forward({ data: new Float32Array(48), shape: [1, 48] });
+    expect(backendInfo().choices.filter((line) => line.includes("(31, 48)"))).toEqual([]);
+  });
+
   it("keeps the list of choices short", async () => {
     for (let size = 2; size < 200; size++) {
       const model = new Linear(size, 1, { rng: new Rng(1) });
