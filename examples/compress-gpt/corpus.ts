@@ -1,14 +1,21 @@
 /** Text to train on: a file, or by default the repository's own documents and sources, so that nothing is downloaded. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
+/** What the person who gave the options can mend: its message is a sentence for them. */
+export class Refusal extends Error {}
+
 /** The bytes of `file`, or of the repository's README, documents and sources in the order of their names. */
 export function readCorpus(file?: string): Uint8Array {
-  if (file !== undefined) return readFileSync(file);
+  if (file !== undefined) {
+    if (!existsSync(file)) throw new Refusal(`there is no file ${file}`);
+    if (statSync(file).isDirectory()) throw new Refusal(`the text must be a file, got the folder ${file}`);
+    return readFileSync(file);
+  }
   const names = ["docs", "src", "kernels"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .filter((name) => /\.(md|ts)$/.test(name) && !/^api\b|\.wasm\./.test(name))

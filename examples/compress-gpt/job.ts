@@ -30,7 +30,7 @@ import {
   ternaryDynamic,
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
-import { unigramEntropy } from "./corpus.ts";
+import { Refusal, unigramEntropy } from "./corpus.ts";
 
 export interface Sizes {
   dim: number;
@@ -61,13 +61,19 @@ export interface StepReport {
   tokens: number;
 }
 
-/** What is needed to go on from a step as if nothing had happened. */
-export interface Checkpoint {
+/** A training as it stands: what is needed to go on from its step as if nothing had happened. */
+export interface Training {
   model: Gpt;
   optimizer: ReturnType<Optimizer["stateDict"]>;
   step: number;
   rng: RngState;
   losses: number[];
+}
+
+/** An interrupted job: its float model, and once that is trained the 1-bit model in its fine-tune. */
+export interface Checkpoint {
+  float: Training;
+  tuned?: Training;
 }
 
 export interface Row {
@@ -114,26 +120,29 @@ export const makeModel = ({ dim, layers, heads, context }: Sizes, seed: number):
     rng: new Rng(`model ${seed}`),
   });
 
-/** Runs the job. Returns a checkpoint instead of a result when `signal` aborts the training. */
+/** The model that is fine-tuned: the weights of `model`, rounded to one bit. */
+export const makeTuned = (model: Gpt): Gpt => prepare(clone(model), planFor(binaryDynamic()));
+
+/** Runs the job. Returns a checkpoint instead of a result when `signal` aborts it. */
 export async function compressGpt(options: JobOptions): Promise<JobResult | Checkpoint> {
   const { text, steps, seed = 0, signal, resume, onPhase, onStep } = options;
   const size = options.sizes ?? sizes;
   const [training, validation] = split(text, size);
   const curves: JobResult["curves"] = [];
 
-  const model = resume?.model ?? makeModel(size, seed);
+  const model = resume?.float.model ?? makeModel(size, seed);
   onPhase?.("train", steps);
-  const trained = await train(model, training, {
+  const float = await train(model, training, {
     steps,
     rate: 3e-3,
     seed: `train ${seed}`,
     size,
     signal,
-    resume,
+    resume: resume?.float,
     onStep,
   });
-  if (signal?.aborted) return trained;
-  curves.push({ name: "float32", losses: trained.losses });
+  if (signal?.aborted) return { float, tuned: resume?.tuned };
+  curves.push({ name: "float32", losses: float.losses });
 
   const prompt = Array.from(validation.subarray(0, 16));
   const generated = model.generate(prompt, {
@@ -148,7 +157,7 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
     name,
     prepare(clone(model), planFor(config)),
   ]);
-  const fineTuned = clone(variants[variants.length - 1][1]);
+  const fineTuned = resume?.tuned?.model ?? makeTuned(model);
   const fineTuneSteps = Math.ceil(steps / 3);
   onPhase?.("fine-tune 1-bit", fineTuneSteps);
   const tuned = await train(fineTuned, training, {
@@ -157,9 +166,10 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
     seed: `tune ${seed}`,
     size,
     signal,
+    resume: resume?.tuned,
     onStep,
   });
-  if (signal?.aborted) return trained;
+  if (signal?.aborted) return { float, tuned };
   curves.push({ name: "1-bit fine-tune", losses: tuned.losses });
 
   const compressed: [string, Gpt][] = [...variants, ["1-bit, fine-tuned", fineTuned]];
@@ -178,6 +188,8 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
   ];
   const runnable: Runnable[] = [model];
   for (const [name, variant] of compressed) {
+    // Not after freezing: what a checkpoint holds goes on training.
+    if (signal?.aborted) return { float, tuned };
     const bytes = pack(evaluate(freeze(variant))).toBytes();
     // What is measured is what the file holds.
     const packed = loadPacked(bytes);
@@ -198,21 +210,20 @@ export async function compressGpt(options: JobOptions): Promise<JobResult | Chec
 function split(text: Uint8Array, { context }: Sizes): [Uint8Array, Uint8Array] {
   const cut = Math.floor(text.length * 0.9);
   if (text.length - cut <= context) {
-    throw new RangeError(
-      `compress-gpt: the text needs at least ${(context + 1) * 10} bytes, got ${text.length}`,
-    );
+    throw new Refusal(`the text needs at least ${(context + 1) * 10} bytes, got ${text.length}`);
   }
   return [text.subarray(0, cut), text.subarray(cut)];
 }
 
-interface TrainOptions extends Pick<JobOptions, "signal" | "resume" | "onStep"> {
+interface TrainOptions extends Pick<JobOptions, "signal" | "onStep"> {
+  resume?: Training;
   steps: number;
   rate: number;
   seed: string;
   size: Sizes;
 }
 
-async function train(model: Gpt, text: Uint8Array, options: TrainOptions): Promise<Checkpoint> {
+async function train(model: Gpt, text: Uint8Array, options: TrainOptions): Promise<Training> {
   const { steps, rate, seed, size, signal, resume, onStep } = options;
   const rng = new Rng(seed);
   const update = optimizer(
@@ -309,4 +320,4 @@ function decodingSpeeds(models: readonly Runnable[], { context }: Sizes): number
   return speeds.map((list) => list.sort((a, b) => a - b)[list.length >> 1]);
 }
 
-export const isCheckpoint = (result: JobResult | Checkpoint): result is Checkpoint => "optimizer" in result;
+export const isCheckpoint = (result: JobResult | Checkpoint): result is Checkpoint => "float" in result;

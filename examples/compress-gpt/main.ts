@@ -4,14 +4,15 @@
  *   npm start -- [--text FILE] [--steps N] [--out DIR] [--seed N] [--resume] [--quick]
  */
 
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { BitgradError } from "bitgrad";
 import { Presets, SingleBar } from "cli-progress";
 import Table from "cli-table3";
 import { InvalidArgumentError, program } from "commander";
-import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
-import { readCorpus } from "./corpus.ts";
-import { compressGpt, isCheckpoint, type Sizes, sizes } from "./job.ts";
+import { hash, loadCheckpoint, type Run, saveCheckpoint } from "./checkpoint.ts";
+import { readCorpus, Refusal } from "./corpus.ts";
+import { type Checkpoint, compressGpt, isCheckpoint, sizes } from "./job.ts";
 import { cells, heads, writeReport } from "./report.ts";
 
 const count = (text: string): number => {
@@ -41,14 +42,52 @@ interface Flags {
 }
 
 const flags = program.opts<Flags>();
-const size: Sizes = flags.quick ? { dim: 32, layers: 1, heads: 2, context: 32, batch: 4 } : sizes;
-const steps = flags.steps ?? (flags.quick ? 20 : 900);
 const checkpointPath = join(flags.out, "checkpoint.safetensors");
-if (flags.resume && !existsSync(checkpointPath))
-  program.error(`error: there is no checkpoint at ${checkpointPath}`);
-if (flags.text !== undefined && !existsSync(flags.text))
-  program.error(`error: there is no file ${flags.text}`);
-mkdirSync(flags.out, { recursive: true });
+const quickSizes = { dim: 32, layers: 1, heads: 2, context: 32, batch: 4 };
+
+/** What the options ask for; with --resume what the checkpoint was asked for, which no option may contradict. */
+function plan(): { run: Run; text: Uint8Array; resume?: Checkpoint } {
+  if (!flags.resume) {
+    const text = readCorpus(flags.text);
+    const run: Run = {
+      text: flags.text === undefined ? null : resolve(flags.text),
+      sha256: hash(text),
+      steps: flags.steps ?? (flags.quick ? 20 : 900),
+      seed: flags.seed,
+      sizes: flags.quick ? quickSizes : sizes,
+    };
+    return { run, text };
+  }
+  const { run, checkpoint } = loadCheckpoint(checkpointPath);
+  const given: [option: string, is: unknown, was: unknown][] = [
+    ["text", flags.text && resolve(flags.text), run.text ?? "the repository's own"],
+    ["steps", flags.steps, run.steps],
+    ["seed", program.getOptionValueSource("seed") === "cli" ? flags.seed : undefined, run.seed],
+    ["quick", flags.quick, JSON.stringify(run.sizes) === JSON.stringify(quickSizes)],
+  ];
+  for (const [option, is, was] of given) {
+    if (is !== undefined && is !== was) {
+      throw new Refusal(
+        `--resume goes on with --${option} ${was}, got ${is}; leave --${option} out, or begin anew without --resume`,
+      );
+    }
+  }
+  const text = readCorpus(run.text ?? undefined);
+  if (hash(text) !== run.sha256) {
+    throw new Refusal(
+      `${run.text ?? "the repository's own text"} has changed since the run was interrupted; begin anew without --resume`,
+    );
+  }
+  return { run, text, resume: checkpoint };
+}
+
+/** Ends with a sentence for what the caller can mend; anything else is a fault, and keeps its stack. */
+function refuse(error: unknown): never {
+  const plain =
+    error instanceof Refusal || error instanceof BitgradError || (error as { syscall?: string }).syscall;
+  if (plain) program.error(`error: ${(error as Error).message}`);
+  throw error;
+}
 
 const interrupt = new AbortController();
 process.once("SIGINT", () => {
@@ -64,48 +103,61 @@ const bar = new SingleBar(
   },
   Presets.shades_classic,
 );
+let phase = "";
+let total = 0;
 let began = 0;
 let tokens = 0;
 
-const result = await compressGpt({
-  text: readCorpus(flags.text),
-  steps,
-  seed: flags.seed,
-  sizes: size,
-  signal: interrupt.signal,
-  ...(flags.resume && { resume: loadCheckpoint(checkpointPath, size) }),
-  onPhase(name, total) {
-    began = performance.now();
-    tokens = 0;
-    if (!shown) return;
-    bar.stop();
-    bar.start(total, 0, { phase: name.padEnd(15), loss: "–", speed: "–" });
-  },
-  onStep({ done, loss, tokens: more }) {
-    tokens += more;
-    const speed = Math.round((tokens * 1000) / (performance.now() - began)).toLocaleString("en");
-    if (shown) bar.update(done, { loss: loss.toFixed(3), speed });
-  },
-});
-if (shown) bar.stop();
+async function main(): Promise<void> {
+  const { run, text, resume } = plan();
+  mkdirSync(flags.out, { recursive: true });
+  const result = await compressGpt({
+    ...run,
+    text,
+    signal: interrupt.signal,
+    resume,
+    onPhase(name, count) {
+      [phase, total, began, tokens] = [name, count, performance.now(), 0];
+      if (!shown) return;
+      bar.stop();
+      bar.start(total, 0, { phase: name.padEnd(15), loss: "–", speed: "–" });
+    },
+    onStep({ done, loss, tokens: more }) {
+      tokens += more;
+      const speed = Math.round((tokens * 1000) / (performance.now() - began)).toLocaleString("en");
+      if (shown) bar.update(done, { loss: loss.toFixed(3), speed });
+      else if (done === total || done % Math.ceil(total / 10) === 0)
+        process.stderr.write(`${phase}: ${done} of ${total}, loss ${loss.toFixed(3)}\n`);
+    },
+  });
+  if (shown) bar.stop();
 
-if (isCheckpoint(result)) {
-  await saveCheckpoint(checkpointPath, result);
+  if (isCheckpoint(result)) {
+    await saveCheckpoint(checkpointPath, run, result);
+    console.log(`stopped; npm start -- --resume --out ${quoted(flags.out)} goes on`);
+    process.exitCode = 130;
+    return;
+  }
+  rmSync(checkpointPath, { force: true });
+
+  const fileName = (name: string) => `${name.replaceAll(/[^a-z0-9]+/gi, "-")}.safetensors`;
+  for (const { name, file } of result.rows) writeFileSync(join(flags.out, fileName(name)), file);
+  writeFileSync(join(flags.out, "report.html"), await writeReport(result, "A GPT, compressed"));
+
+  const table = new Table({
+    head: heads,
+    style: shown ? {} : { head: [], border: [] },
+    colAligns: ["left", ...Array(5).fill("right")],
+  });
+  for (const row of result.rows) table.push(cells(row));
+  console.log(`\n${result.sample}\n\n${table}`);
   console.log(
-    `stopped after ${result.step} of ${steps} steps; npm start -- --resume --steps ${steps} --out ${flags.out} goes on`,
+    `entropy of single bytes: ${result.unigram.toFixed(3)} nats; report and models in ${flags.out}`,
   );
-  process.exit(130);
 }
 
-const fileName = (name: string) => `${name.replaceAll(/[^a-z0-9]+/gi, "-")}.safetensors`;
-for (const { name, file } of result.rows) writeFileSync(join(flags.out, fileName(name)), file);
-writeFileSync(join(flags.out, "report.html"), await writeReport(result, "A GPT, compressed"));
+/** A folder's name as a shell reads it. */
+const quoted = (name: string): string =>
+  /^[\w./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 
-const table = new Table({
-  head: heads,
-  style: shown ? {} : { head: [], border: [] },
-  colAligns: ["left", ...Array(5).fill("right")],
-});
-for (const row of result.rows) table.push(cells(row));
-console.log(`\n${result.sample}\n\n${table}`);
-console.log(`entropy of single bytes: ${result.unigram.toFixed(3)} nats; report and models in ${flags.out}`);
+await main().catch(refuse);

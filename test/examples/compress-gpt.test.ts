@@ -28,14 +28,18 @@ async function finish(options: JobOptions): Promise<JobResult> {
   return result;
 }
 
-/** Stops the job after `steps` steps of training. */
-async function interrupted(options: JobOptions, steps: number): Promise<Checkpoint> {
+/** Stops the job after `steps` steps of a phase. */
+async function interrupted(options: JobOptions, steps: number, phase = "train"): Promise<Checkpoint> {
   const stop = new AbortController();
+  let current = "";
   const result = await compressGpt({
     ...options,
     signal: stop.signal,
+    onPhase: (name) => {
+      current = name;
+    },
     onStep: ({ done }) => {
-      if (done === steps) stop.abort();
+      if (current === phase && done === steps) stop.abort();
     },
   });
   if (!isCheckpoint(result)) throw new Error("the job did not stop");
@@ -63,12 +67,23 @@ describe("a tiny run", () => {
     expect(second.sample).toBe(first.sample);
   });
 
-  it("goes on from a checkpoint file as if it had never stopped", async () => {
+  it.each([
+    ["train", 3],
+    ["train", 6],
+    ["fine-tune 1-bit", 1],
+    ["fine-tune 1-bit", 2],
+    ["measure", 3],
+  ])("stopped in %s at %i goes on from its file as if it had never stopped", async (phase, steps) => {
     const path = join(folder, "checkpoint.safetensors");
-    await saveCheckpoint(path, await interrupted(options, 3));
-    const resumed = await finish({ ...options, resume: loadCheckpoint(path, tiny) });
+    const asked = { text: null, sha256: "", steps: 6, seed: 3, sizes: tiny };
+    await saveCheckpoint(path, asked, await interrupted(options, steps, phase));
+    const { run: read, checkpoint } = loadCheckpoint(path);
+    expect(read).toEqual(asked);
+    if (phase !== "train") expect(checkpoint.tuned!.step).toBe(phase === "measure" ? 2 : steps);
+    const resumed = await finish({ ...options, resume: checkpoint });
     expect(resumed.curves).toEqual((await run).curves);
     expect(resumed.rows.map((row) => row.loss)).toEqual((await run).rows.map((row) => row.loss));
+    expect(resumed.sample).toBe((await run).sample);
   });
 
   it("stores smaller models the fewer bits they have, in files that hold every weight", async () => {
@@ -107,6 +122,6 @@ it("reads the repository's own text by default", () => {
 });
 
 it("changes every weight when it trains", async () => {
-  const { model } = await interrupted({ text: pinned, steps: 4, sizes: tiny }, 4);
-  expect(parameters(model).every((p) => p.version > 0)).toBe(true);
+  const { float } = await interrupted({ text: pinned, steps: 4, sizes: tiny }, 4);
+  expect(parameters(float.model).every((p) => p.version > 0)).toBe(true);
 });
