@@ -1,6 +1,6 @@
 /** The element types, their arrays and the promotion table. */
 
-import { DTypeError, ShapeError } from "./errors.ts";
+import { DTypeError, isBuiltIn, ShapeError } from "./errors.ts";
 
 export type DType = "float32" | "float64" | "int32" | "uint32" | "int8" | "uint8" | "bool";
 
@@ -56,8 +56,25 @@ export function dtypeOfArray(array: ArrayBufferView): DType | null {
   if (array instanceof Uint32Array) return "uint32";
   if (array instanceof Int8Array) return "int8";
   if (array instanceof Uint8Array) return "uint8";
-  return null;
+  // The array of another realm has another prototype, and the same tag.
+  const tag = (array as Partial<TypedArray>)[Symbol.toStringTag]?.replace("Array", "").toLowerCase();
+  return isDType(tag) ? tag : null;
 }
+
+/** Bytes of a Uint8Array (a Node Buffer slices otherwise) or an ArrayBuffer of any realm, over the same memory; null for other values. */
+export function bytesOf(given: unknown): Uint8Array | null {
+  if (isBuiltIn("ArrayBuffer", given)) return new Uint8Array(given);
+  if (!isBytes(given)) return null;
+  return new Uint8Array(given.buffer, given.byteOffset, given.length);
+}
+
+/** Whether a value is a Uint8Array of any realm. */
+export const isBytes = (value: unknown): value is Uint8Array =>
+  ArrayBuffer.isView(value) && dtypeOfArray(value) === "uint8";
+
+/** Whether a value is a Float32Array of any realm. */
+export const isFloat32Array = (value: unknown): value is Float32Array =>
+  ArrayBuffer.isView(value) && dtypeOfArray(value) === "float32";
 
 /**
  * The dtype two operands meet in. A float wins over every integer and float64 over float32; two integer types meet in the

@@ -103,12 +103,30 @@ export function show(value: unknown): string {
   return String(value);
 }
 
-/** True for `{…}` option bags, false for tensors, arrays, typed arrays and other class instances. */
+/**
+ * True for `{…}` option bags, false for tensors, arrays, typed arrays and other class instances. Another realm's bags have an
+ * `Object.prototype` of their own: what nothing lies behind.
+ */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (value === null || typeof value !== "object") return false;
   const proto = Object.getPrototypeOf(value);
-  return proto === Object.prototype || proto === null;
+  return proto === Object.prototype || proto === null || Object.getPrototypeOf(proto) === null;
 }
+
+interface BuiltIns {
+  ArrayBuffer: ArrayBuffer;
+  Blob: Blob;
+  File: File;
+  Map: Map<unknown, unknown>;
+  RegExp: RegExp;
+  Response: Response;
+  Set: Set<unknown>;
+  URL: URL;
+}
+
+/** `instanceof` of a built-in class, whichever realm (a frame, a context of `node:vm`) made the value. */
+export const isBuiltIn = <K extends keyof BuiltIns>(kind: K, value: unknown): value is BuiltIns[K] =>
+  Object.prototype.toString.call(value) === `[object ${kind}]`;
 
 /**
  * `given` laid over `defaults`, whose keys are the only legal names. Unknown names, NaN numbers and values of another

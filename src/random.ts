@@ -11,7 +11,7 @@
  */
 
 import seedrandom from "seedrandom/seedrandom.js";
-import type { FloatArray } from "./dtype.ts";
+import { dtypeOfArray, type FloatArray } from "./dtype.ts";
 import { isPlainObject, OptionError, show } from "./errors.ts";
 import { normalQuantile } from "./quantile.ts";
 import { block, drawBlock, RandomStream, TWO_32, threefry, unit53 } from "./threefry.ts";
@@ -64,7 +64,7 @@ export class Rng extends RandomStream {
    * in float64. The bounds are first rounded to the array's type; no element rounds up to hi.
    */
   fillUniform(out: FloatArray, lo = 0, hi = 1): void {
-    const single = out instanceof Float32Array;
+    const single = dtypeOfArray(out) === "float32";
     const low = single ? Math.fround(lo) : lo;
     const high = single ? Math.fround(hi) : hi;
     const span = high - low;
@@ -102,7 +102,7 @@ export class Rng extends RandomStream {
       );
     }
     // Half a step is added to the integer, which keeps the probability off 0 and 1 and the draw symmetric.
-    if (out instanceof Float32Array) {
+    if (dtypeOfArray(out) === "float32") {
       const start = this.take("fillNormal", Math.ceil(out.length / 2));
       eachChunk(this, start, out.length, (words, from) => {
         for (let i = 0; i < words.length; i++) {

@@ -10,7 +10,7 @@ import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts"
 import { clear, usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
-import { BitgradError, OptionError, readOptions, StageError, show } from "./errors.ts";
+import { BitgradError, isBuiltIn, OptionError, readOptions, StageError, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
 interface Frame {
@@ -202,7 +202,7 @@ function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] 
   seen.add(value);
   if ((value as Partial<Holder>).storage instanceof Storage || isHolder(value)) found.push(value as Holder);
   else if (Array.isArray(value)) for (const item of value) holders(item, found, seen);
-  else if (value instanceof Map || value instanceof Set)
+  else if (isBuiltIn("Map", value) || isBuiltIn("Set", value))
     for (const item of value.values()) holders(item, found, seen);
   else if (!ArrayBuffer.isView(value)) for (const item of Object.values(value)) holders(item, found, seen);
   return found;

@@ -3,6 +3,7 @@
  * programs store them. A format is one row: how a block is encoded and how it is decoded.
  */
 
+import { isBytes } from "../../src/dtype.ts";
 import { FormatError, ShapeError, show } from "../../src/errors.ts";
 import { toFloat16, widenFloat16 } from "./half.ts";
 
@@ -31,8 +32,8 @@ export interface BlockCode {
 
 export function blockFormat({ name, blockSize, byteSize, encode, decode }: BlockCode): BlockFormat {
   const blocksOf = (op: string, bytes: Uint8Array): number => {
-    if (!(bytes instanceof Uint8Array) || bytes.length % byteSize !== 0) {
-      const got = bytes instanceof Uint8Array ? `${bytes.length} bytes` : show(bytes);
+    if (!isBytes(bytes) || bytes.length % byteSize !== 0) {
+      const got = isBytes(bytes) ? `${bytes.length} bytes` : show(bytes);
       throw new FormatError(`${name}.${op}: needs whole blocks of ${byteSize} bytes, got ${got}`);
     }
     return bytes.length / byteSize;

@@ -1,6 +1,6 @@
 /** Comma-separated values, RFC 4180, and plain text. */
 
-import { convertArray, type DType, isDType } from "../dtype.ts";
+import { convertArray, type DType, isBytes, isDType } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../errors.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import { decodeUtf8 } from "../utf8.ts";
@@ -95,7 +95,7 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
     delimiter: ",",
     quote: '"',
   });
-  if (typeof source !== "string" && !(source instanceof Uint8Array))
+  if (typeof source !== "string" && !isBytes(source))
     throw new OptionError(`csv: expected text or a Uint8Array, got ${show(source)}`);
   const content = typeof source === "string" ? source : decodeUtf8("csv", source);
   const rows = parseCsv(content.startsWith("\uFEFF") ? content.slice(1) : content, { delimiter, quote });
@@ -166,7 +166,7 @@ export async function text(
   const { encoding } = readOptions<{ encoding?: string }>("text", options, { encoding: "utf-8" });
   const bytes = typeof source === "string" ? await platform.readFile(source) : source;
   if (bytes === null) throw new FormatError(`text: there is no such file, got ${show(source)}`);
-  if (!(bytes instanceof Uint8Array)) {
+  if (!isBytes(bytes)) {
     throw new OptionError(`text: expected a path or a Uint8Array, got ${show(source)}`);
   }
   if (encoding === "latin1") return decodeLatin1(bytes);

@@ -1,6 +1,6 @@
 /** The IDX files of MNIST and its kin. */
 
-import { type DType, newArray } from "../dtype.ts";
+import { type DType, isBytes, newArray } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
@@ -24,7 +24,7 @@ const elements: Record<number, Element> = {
  */
 export async function idx(bytes: Uint8Array, options?: { maxBytes?: number }): Promise<Tensor> {
   const { maxBytes } = readOptions("idx", options, { maxBytes: 2 ** 30 });
-  if (!(bytes instanceof Uint8Array)) throw new OptionError(`idx: expected a Uint8Array, got ${show(bytes)}`);
+  if (!isBytes(bytes)) throw new OptionError(`idx: expected a Uint8Array, got ${show(bytes)}`);
   return readIdx(isGzip(bytes) ? await gunzip("idx", bytes, maxBytes) : bytes);
 }
 

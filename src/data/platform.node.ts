@@ -64,7 +64,7 @@ export const platform: Platform = {
   },
 
   async writeFile(target, chunks) {
-    const path = target instanceof URL ? fileURLToPath(target) : target;
+    const path = typeof target === "string" ? target : fileURLToPath(target);
     await mkdir(dirname(path), { recursive: true });
     const draft = `${path}.${process.pid}.${written++}.part`;
     try {

@@ -1,7 +1,7 @@
 /** Reads safetensors files piece by piece, from any source, whole or in parts. */
 
 import type { ByteSource } from "../data/platform.ts";
-import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
+import { FormatError, isBuiltIn, isPlainObject, OptionError, show } from "../errors.ts";
 import { type Header, headerLength, readHeader } from "../safetensors/header.ts";
 import { readJsonObject } from "../safetensors/json.ts";
 import type { Tensor } from "../tensor.ts";
@@ -52,7 +52,7 @@ async function readFile(
 }
 
 function besides(source: Source): (file: string) => Source {
-  if (source instanceof URL) return (file) => new URL(encodeURIComponent(file), source);
+  if (isBuiltIn("URL", source)) return (file) => new URL(encodeURIComponent(file), source);
   if (typeof source === "string") return (file) => source.replace(/[^/\\]*$/, "") + file;
   throw new OptionError(`load: the parts of a sharded file are unknown, got ${show(source)}; pass shard`);
 }

@@ -3,6 +3,7 @@
  * Reading and writing of bytes in memory; `save` and `load` do files.
  */
 
+import { bytesOf } from "../dtype.ts";
 import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type FormatName, widths } from "../safetensors/formats.ts";
 import { headerLength, readHeader, TIED } from "../safetensors/header.ts";
@@ -38,14 +39,10 @@ export function readSafetensors(bytes: Uint8Array | ArrayBuffer, options?: ReadO
     "readSafetensors",
     readOptions("readSafetensors", options, readDefaults),
   );
-  if (!(bytes instanceof Uint8Array || bytes instanceof ArrayBuffer)) {
+  const file = bytesOf(bytes);
+  if (!file) {
     throw new OptionError(`readSafetensors: expected a Uint8Array or an ArrayBuffer, got ${show(bytes)}`);
   }
-  // Slices of a Node Buffer behave otherwise than those of the Uint8Array it also is.
-  const file =
-    bytes instanceof ArrayBuffer
-      ? new Uint8Array(bytes)
-      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   const start = 8 + headerLength(file, file.length);
   const { entries, tied, metadata } = readHeader(file.subarray(8, start), file.length - start);
   const tensors: Record<string, Tensor> = Object.create(null);

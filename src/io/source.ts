@@ -2,7 +2,8 @@
 
 import { platform } from "../data/platform.node.ts";
 import type { ByteSource } from "../data/platform.ts";
-import { FormatError, OptionError, show } from "../errors.ts";
+import { bytesOf } from "../dtype.ts";
+import { FormatError, isBuiltIn, OptionError, show } from "../errors.ts";
 
 /** Node's FileHandle, or anything that reads like it. */
 export interface FileHandleLike {
@@ -41,15 +42,13 @@ const has = <K extends string>(
 
 /** `source` as bytes that can be read in pieces. Throws FormatError if there is no such file. */
 export async function openSource(op: string, source: Source): Promise<ByteSource> {
-  if (typeof source === "string" || source instanceof URL) {
+  if (typeof source === "string" || isBuiltIn("URL", source)) {
     return isRemote(source) ? fromResponse(op, await fetch(source)) : platform.openFile(source);
   }
-  if (source instanceof ArrayBuffer) return fromBytes(new Uint8Array(source));
-  if (source instanceof Uint8Array) {
-    return fromBytes(new Uint8Array(source.buffer, source.byteOffset, source.length));
-  }
-  if (source instanceof Blob) return fromBlob(source);
-  if (source instanceof Response) return fromResponse(op, source);
+  const bytes = bytesOf(source);
+  if (bytes) return fromBytes(bytes);
+  if (isBuiltIn("Blob", source) || isBuiltIn("File", source)) return fromBlob(source);
+  if (isBuiltIn("Response", source)) return fromResponse(op, source);
   if (has(source, "getFile")) return fromBlob(await (source as BrowserFileHandle).getFile());
   if (has(source, "read", "stat")) return fromHandle(op, source as FileHandleLike);
   throw new OptionError(
@@ -100,7 +99,7 @@ async function fromHandle(op: string, handle: FileHandleLike): Promise<ByteSourc
 
 /** Writes all chunks to `sink`. */
 export async function writeSink(op: string, sink: Sink, chunks: Iterable<Uint8Array>): Promise<void> {
-  if (typeof sink === "string" || sink instanceof URL) return platform.writeFile(sink, chunks);
+  if (typeof sink === "string" || isBuiltIn("URL", sink)) return platform.writeFile(sink, chunks);
   if (!has(sink, "getWriter")) {
     throw new OptionError(`${op}: a sink must be a path, a URL or a WritableStream, got ${show(sink)}`);
   }

@@ -1,5 +1,6 @@
 /** llama2.c's checkpoint files. */
 
+import { isBytes } from "../dtype.ts";
 import { FormatError, OptionError, show } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { loadStateDict } from "../nn/state.ts";
@@ -16,8 +17,7 @@ const LIMIT = 2 ** 24;
  * header out of range or a length that does not follow from it.
  */
 export function readLlama2c(bytes: Uint8Array): Llama {
-  if (!(bytes instanceof Uint8Array))
-    throw new OptionError(`readLlama2c: expected a Uint8Array, got ${show(bytes)}`);
+  if (!isBytes(bytes)) throw new OptionError(`readLlama2c: expected a Uint8Array, got ${show(bytes)}`);
   const start = 4 * fields.length;
   if (bytes.length < start) {
     throw new FormatError(`readLlama2c: the file ends within its header, got ${bytes.length} bytes`);

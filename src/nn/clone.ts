@@ -1,4 +1,4 @@
-import { OptionError, show } from "../errors.ts";
+import { isBuiltIn, OptionError, show } from "../errors.ts";
 import { pin, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 import { hasData } from "./blank.ts";
@@ -35,12 +35,12 @@ export function clone<M extends object>(model: M): M {
     if (typeof value !== "object" || value === null) return value;
     if (copies.has(value)) return copies.get(value);
     if (isTensor(value)) return tensorOf(value);
-    if (value instanceof Map) {
+    if (isBuiltIn("Map", value)) {
       const map = remember(value, new Map());
       for (const [key, item] of value) map.set(copyOf(key), copyOf(item));
       return map;
     }
-    if (value instanceof Set) {
+    if (isBuiltIn("Set", value)) {
       const set = remember(value, new Set());
       for (const item of value) set.add(copyOf(item));
       return set;

@@ -1,6 +1,6 @@
 /** Switches over whole models: training or evaluation, trainable or not. */
 
-import { OptionError, StageError, show } from "../errors.ts";
+import { isBuiltIn, OptionError, StageError, show } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
@@ -75,6 +75,6 @@ export function noMatch(
 ): OptionError {
   const some = names.slice(0, 6).join(", ") + (names.length > 6 ? ", …" : "");
   return new OptionError(
-    `${op}: the pattern fits no ${what}, got ${pattern instanceof RegExp ? pattern : show(pattern)}; there ${names.length > 0 ? `are ${some}` : "is none"}`,
+    `${op}: the pattern fits no ${what}, got ${isBuiltIn("RegExp", pattern) ? pattern : show(pattern)}; there ${names.length > 0 ? `are ${some}` : "is none"}`,
   );
 }

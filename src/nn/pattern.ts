@@ -1,6 +1,6 @@
 /** Patterns over parameter and layer paths, such as `blocks.*.attention.{query,key}.weight`. */
 
-import { OptionError, show } from "../errors.ts";
+import { isBuiltIn, OptionError, show } from "../errors.ts";
 
 export type PathPattern = string | RegExp;
 
@@ -14,7 +14,7 @@ export const matchPath = (pattern: PathPattern, path: string): boolean => pathMa
 /** `matchPath` with the pattern read once. */
 export function pathMatcher(pattern: PathPattern): (path: string) => boolean {
   // search, unlike test, is blind to the lastIndex of a global RegExp.
-  const expression = pattern instanceof RegExp ? pattern : compile(pattern);
+  const expression = isBuiltIn("RegExp", pattern) ? pattern : compile(pattern);
   return (path) => {
     if (typeof path !== "string") throw new OptionError(`matchPath: a path must be text, got ${show(path)}`);
     return path.search(expression) !== -1;

@@ -4,6 +4,7 @@
  * with "_" is private to its owner and skipped. A tensor property is a buffer.
  */
 
+import { isBuiltIn } from "../errors.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import { isParameter, type Parameter } from "./parameter.ts";
@@ -31,7 +32,7 @@ export function walk(root: object, visit: (item: object, path: string, owner: ob
 function children(item: object): [key: string, child: unknown][] {
   if (isParameter(item)) return item.transforms.length > 0 ? [["transforms", item.transforms]] : [];
   if (isTensor(item)) return [];
-  if (item instanceof Map) return [...item].map(([key, child]) => [String(key), child]);
+  if (isBuiltIn("Map", item)) return [...item].map(([key, child]) => [String(key), child]);
   return Object.entries(item).filter(([key]) => !key.startsWith("_"));
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import { isFloat32Array, bytesOf as viewOf } from "../dtype.ts";
 import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
 import { type Entry, headerLength, readHeader } from "../safetensors/header.ts";
 import { readJsonObject } from "../safetensors/json.ts";
@@ -39,7 +40,7 @@ class Writer {
 
   describe(value: unknown, path: string): unknown {
     if (value instanceof PackedWeight) return this.weight(value, path);
-    if (value instanceof Float32Array) {
+    if (isFloat32Array(value)) {
       this.floats(path, value, [value.length]);
       return { tensor: path };
     }
@@ -209,13 +210,10 @@ class Reader {
 
 /** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version. */
 export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
-  if (!(bytes instanceof Uint8Array || bytes instanceof ArrayBuffer)) {
+  const file = viewOf(bytes);
+  if (!file) {
     throw new OptionError(`loadPacked: expected the bytes of a file, got ${show(bytes)}`);
   }
-  const file =
-    bytes instanceof ArrayBuffer
-      ? new Uint8Array(bytes)
-      : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   const start = 8 + headerLength(file, file.length);
   const { entries, metadata } = readHeader(file.subarray(8, start), file.length - start);
   if (!Object.hasOwn(metadata, key)) {

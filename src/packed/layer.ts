@@ -1,5 +1,6 @@
 /** PackedLayer: a layer for inference alone, on typed arrays; and the checks its fields go through when a file is read. */
 
+import { isFloat32Array } from "../dtype.ts";
 import { FormatError, show } from "../errors.ts";
 import type { Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
@@ -67,8 +68,7 @@ export class FieldReader {
 
   /** float32 numbers, as many as `length` says where it is given. */
   numbers(name: string, length?: number): Float32Array {
-    const is = (v: unknown): v is Float32Array =>
-      v instanceof Float32Array && v.length === (length ?? v.length);
+    const is = (v: unknown): v is Float32Array => isFloat32Array(v) && v.length === (length ?? v.length);
     return this.take(name, `${length ?? "some"} numbers`, is);
   }
 

@@ -1,5 +1,6 @@
 /** PackedModel: a model for inference alone. */
 
+import { isFloat32Array } from "../dtype.ts";
 import { FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import {
   type GenerateOptions,
@@ -91,7 +92,7 @@ export class PackedModel {
   get byteLength(): number {
     let sum = 0;
     walk(this.root, (item) => {
-      if (item instanceof PackedWeight || item instanceof Float32Array) sum += item.byteLength;
+      if (item instanceof PackedWeight || isFloat32Array(item)) sum += item.byteLength;
     });
     return sum;
   }

@@ -120,7 +120,7 @@ export class Product {
     if (isMissing(this.pairs)) this.pairs = this.kept(this.laidPairs());
     const layer = this.pairs;
     if (!layer) return false;
-    if (x instanceof Float32Array) checkFinite(this.op, x, m * layer.k);
+    if (!(x instanceof Uint8Array)) checkFinite(this.op, x, m * layer.k);
     const bits = x instanceof Uint8Array ? x : signBits(x, m, layer.k);
     return staged((stage) => {
       const from = stage.input(bits, 0, bits.length);

@@ -3,6 +3,7 @@
 import { addressOf, displace, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
 import { pin, release } from "../../kernels/wasm/pins.ts";
 import { usesSimd } from "../backend.ts";
+import { isFloat32Array } from "../dtype.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { shared } from "../state.ts";
@@ -96,7 +97,7 @@ export const reshaped = ({ data }: Values, shape: readonly number[]): Values => 
 export function checkValues<V extends Values | Ids>(op: string, values: V, ids = false): V {
   const { data, shape } = values ?? {};
   const fits =
-    (ids ? typeof data?.length === "number" : data instanceof Float32Array) &&
+    (ids ? typeof data?.length === "number" : isFloat32Array(data)) &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);

@@ -3,7 +3,7 @@
 import { GradError, OptionError, ShapeError, show } from "../errors.ts";
 import { parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { pin, scope } from "../storage.ts";
+import { isThenable, pin, scope } from "../storage.ts";
 import { backwardTo } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 
@@ -58,7 +58,7 @@ export function addGradients<M extends object>(op: string, model: M, loss: (mode
 
 function advice(loss: unknown): string {
   if (isTensor(loss)) return "; reduce it, for example with mean()";
-  if (loss instanceof Promise) return "; make the loss function synchronous";
+  if (isThenable(loss)) return "; make the loss function synchronous";
   return typeof loss === "number" ? "; return the tensor, without item()" : "";
 }
 

@@ -65,7 +65,7 @@ export async function fetchFile(op: string, file: DataFile, options: FetchOption
       failures.push(error);
     }
   }
-  const reasons = failures.map((error) => (error instanceof Error ? error.message : String(error)));
+  const reasons = failures.map((error) => String((error as Partial<Error> | null)?.message ?? error));
   throw new BitgradError(
     `${op}: could not download, got ${reasons.map(show).join(" and ")}; set BITGRAD_DATA to a folder that has ${file.path}`,
     "DATA",

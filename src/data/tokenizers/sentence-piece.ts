@@ -1,5 +1,6 @@
 /** Scored BPE with byte fallback, as SentencePiece trains it for Llama, and the reader of llama2.c's tokenizer file. */
 
+import { isBytes } from "../../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
 import { decodeUtf8 } from "../../utf8.ts";
 import { encodeUtf8 } from "../bytes.ts";
@@ -96,7 +97,7 @@ export function sentencePieceBpe(options: {
  * that many bytes, all little-endian. Throws FormatError for a file that is cut or not of this form.
  */
 export function llama2cTokenizer(file: Uint8Array): SentencePieceTokenizer {
-  if (!(file instanceof Uint8Array)) {
+  if (!isBytes(file)) {
     throw new OptionError(`llama2cTokenizer: expected the bytes of the file, got ${show(file)}`);
   }
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
