@@ -4,9 +4,9 @@
  * Layout: q (B, H, Tq, D), k (B, Hkv, Tk, D), v (B, Hkv, Tk, Dv), out (B, H, Tq, Dv), lse (B, H, Tq), contiguous. Query head
  * i reads key head floor(i / (H/Hkv)). causal lets query i see keys j <= i + Tk − Tq: the last query sees every key.
  * mask is added to the scores and read at strides over (B, H, Tq, Tk), 0 where it repeats; −Infinity hides a key.
- * A query that may see no key gives NaN in out and in every gradient it enters, as softmax does in PyTorch.
+ * A query that may see no key gives 0 in out and takes part in no gradient. A score that is NaN makes its row NaN.
  * Exactness: scores, probabilities and sums are doubles, each result is rounded once. lse is log Σ exp of each row of
- * scores; the gradients recompute the probabilities from it, so give it doubles.
+ * scores, but Infinity for one that sees no key; the gradients recompute the probabilities from it, so give it doubles.
  * Memory: the caller allocates the results, which are overwritten. Scratch is `blockRows` rows of scores (forward one
  * matrix, backward two) and, backward, the gradients of one key head.
  */
@@ -113,8 +113,8 @@ export function attention(
         const { rows, keys } = block;
         const queryRow = (batch * h + head) * tq + firstRow;
         if (keys === 0) {
-          out.fill(Number.NaN, queryRow * dv, (queryRow + rows) * dv);
-          lse.fill(Number.NaN, queryRow, queryRow + rows);
+          out.fill(0, queryRow * dv, (queryRow + rows) * dv);
+          lse.fill(Number.POSITIVE_INFINITY, queryRow, queryRow + rows);
           continue;
         }
         scoreBlock(scores, q, k, sizes, options, block);
@@ -126,20 +126,25 @@ export function attention(
           bOffset: (batch * hkv + Math.floor((head * hkv) / h)) * tk * dv,
           outOffset: queryRow * dv,
         });
+        // Not 0 · v, which is NaN for a v that is not finite.
+        for (let r = queryRow; r < queryRow + rows; r++)
+          if (lse[r] === Number.POSITIVE_INFINITY) out.fill(0, r * dv, (r + 1) * dv);
       }
 }
 
-/** Turns a row of scores into probabilities in place and returns its log Σ exp. */
+/** Turns a row of scores into probabilities in place and returns its log Σ exp; zeros and Infinity where all are hidden. */
 function softmaxRow(scores: Float64Array, start: number, n: number): number {
   const end = start + n;
   let max = Number.NEGATIVE_INFINITY;
   for (let i = start; i < end; i++) if (scores[i] > max) max = scores[i];
+  if (max === Number.NEGATIVE_INFINITY) max = 0;
   let sum = 0;
   for (let i = start; i < end; i++) {
     const e = Math.exp(scores[i] - max);
     scores[i] = e;
     sum += e;
   }
+  if (sum === 0) return Number.POSITIVE_INFINITY;
   for (let i = start; i < end; i++) scores[i] /= sum;
   return max + Math.log(sum);
 }
@@ -175,7 +180,7 @@ export function attentionGrad(
         const { rows, keys } = block;
         const queryRow = (batch * h + head) * tq + firstRow;
         if (keys === 0) {
-          dq.fill(Number.NaN, queryRow * d, (queryRow + rows) * d);
+          dq.fill(0, queryRow * d, (queryRow + rows) * d);
           continue;
         }
         scoreBlock(probabilities, q, k, sizes, options, block);

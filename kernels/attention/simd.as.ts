@@ -36,7 +36,7 @@ function finish(row: usize, seen: i32, end: i32, scale: f32, mask: usize, maskSt
 
 /**
  * Turns scores into exp(score − the row's maximum) in place, and writes that maximum and the sum of each row to stats
- * (rows, 2). A row without a score above −Infinity has the sum NaN.
+ * (rows, 2). A row that sees no key has zeros and the sum 0.
  */
 export function expRows(
   scores: usize,
@@ -62,7 +62,7 @@ export function expRows(
       max(f32x4.extract_lane(highest, 0), f32x4.extract_lane(highest, 1)),
       max(f32x4.extract_lane(highest, 2), f32x4.extract_lane(highest, 3)),
     );
-    const shift = f32x4.splat(peak);
+    const shift = f32x4.splat(peak === -Infinity ? 0 : peak);
     let sum = f32x4.splat(0);
     for (let j = 0; j < last; j += 4) {
       const e = Float4.expFalling(f32x4.sub(v128.load(scores + j * 4), shift));
@@ -71,20 +71,24 @@ export function expRows(
     }
     for (let j = last; j < end; j += 4) v128.store(scores + j * 4, f32x4.splat(0));
     store<f32>(stats, peak);
-    store<f32>(stats, visible === 0 ? NaN : lanesSum(sum), 4);
+    store<f32>(stats, lanesSum(sum), 4);
     stats += 8;
     scores += ld * 4;
     if (mask) mask += maskRow;
   }
 }
 
-/** Divides each row of out (rows, n) by its sum in stats. */
+/** Divides each row of out (rows, n) by its sum in stats; zeros where that is 0. */
 export function divideRows(out: usize, rows: i32, n: i32, stats: usize): void {
   const whole = n & ~3;
   for (let r = 0; r < rows; r++) {
     const sum = load<f32>(stats + r * 8, 4);
     const sums = f32x4.splat(sum);
     let j = 0;
+    if (sum === 0) {
+      memory.fill(out, 0, n * 4);
+      j = n;
+    }
     for (; j < whole; j += 4) v128.store(out + j * 4, f32x4.div(v128.load(out + j * 4), sums));
     for (; j < n; j++) store<f32>(out + j * 4, load<f32>(out + j * 4) / sum);
     out += n * 4;

@@ -42,7 +42,6 @@ export function attentionCode(build?: "plain" | "relaxed"): AttentionCode | null
   return attention === null || gemm === null ? null : { attention, gemm };
 }
 
-// As the reference, so that the same keys see the NaN of a row without any.
 const blockRows = 32;
 // Up to here panels are one block deep, and those of the first keys are the first of all panels.
 const packedDepth = 256;
@@ -222,8 +221,8 @@ export function attention(
             const stats = statistics + queryRow * 8;
             const outAt = to + queryRow * dv * 4;
             if (block.keys === 0) {
-              heapFloats().fill(Number.NaN, outAt >>> 2, (outAt >>> 2) + rows * dv);
-              heapFloats().fill(Number.NaN, stats >>> 2, (stats >>> 2) + rows * 2);
+              heapFloats().fill(0, outAt >>> 2, (outAt >>> 2) + rows * dv);
+              heapFloats().fill(0, stats >>> 2, (stats >>> 2) + rows * 2);
               continue;
             }
             timesKeys(job, scores, qAt + queryRow * d * 4, keys, block);
@@ -239,7 +238,7 @@ export function attention(
     (statistics) => {
       const floats = heapFloats();
       for (let row = 0, at = statistics >>> 2; row < b * h * tq; row++, at += 2)
-        lse[row] = floats[at] + Math.log(floats[at + 1]);
+        lse[row] = floats[at + 1] === 0 ? Number.POSITIVE_INFINITY : floats[at] + Math.log(floats[at + 1]);
     },
   );
 }
@@ -309,7 +308,7 @@ export function attentionGrad(
             const { rows, queryRow, keys: n } = block;
             const [queryAt, rowAt] = [queryRow * d * 4, queryRow * width * 4];
             if (n === 0) {
-              heapFloats().fill(Number.NaN, (dqAt + queryAt) >>> 2, ((dqAt + queryAt) >>> 2) + rows * d);
+              heapFloats().fill(0, (dqAt + queryAt) >>> 2, ((dqAt + queryAt) >>> 2) + rows * d);
               continue;
             }
             timesKeys(job, p, qAt + queryAt, keys, block);

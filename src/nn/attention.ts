@@ -4,13 +4,13 @@ import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import {
   additiveMask,
   attendValues,
+  attentionProbabilities,
   attentionScores,
   type RotaryOptions,
   rotary as rotate,
   scaledDotProductAttention,
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
-import { softmax } from "../ops/softmax.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
@@ -168,7 +168,7 @@ export class MultiHeadAttention {
       scale: 1 / Math.sqrt(q.shape[3]),
     });
     capture?.scores?.push(scores);
-    let probabilities = softmax(scores);
+    let probabilities = attentionProbabilities(scores);
     capture?.probabilities?.push(probabilities);
     probabilities = drop(probabilities, { p: this.dropout, training: this.training, rng });
     if (headMask !== null) probabilities = probabilities.mul(perHead(headMask));

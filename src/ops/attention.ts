@@ -78,6 +78,14 @@ function hidden(tq: number, tk: number): Tensor {
   return wrap(data, [tq, tk], "bool");
 }
 
+/** The softmax of scores (…, Tq, Tk) over the keys; zeros for a query whose every key is hidden by −Infinity. */
+export function attentionProbabilities(scores: Tensor): Tensor {
+  if (scores.size === 0) return scores;
+  const hides = scores.detach().max({ axis: -1, keepDims: true }).equal(Number.NEGATIVE_INFINITY);
+  if (!hides.data.includes(1)) return softmax(scores);
+  return hides.where(0, softmax(hides.where(0, scores)));
+}
+
 /** probabilities (B, H, Tq, Tk) · v, each query head reading its group's values. */
 export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
   const heads = probabilities.shape[1] / v.shape[1];
@@ -96,7 +104,8 @@ const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention",
       mask: kernelMask(mask, q, k),
     });
   },
-  composed: ([q, k, v, mask], options) => attendValues(softmax(attentionScores(q, k, mask, options)), v),
+  composed: ([q, k, v, mask], options) =>
+    attendValues(attentionProbabilities(attentionScores(q, k, mask, options)), v),
   fusedVjp: ([grad], { inputs: [q, k, v, mask], outputs: [out, lse] }, options) => [
     ...gradRow(grad!, q, k, v, out, lse, mask, options),
     null,
@@ -121,7 +130,7 @@ export function additiveMask(mask: TensorLike, dtype: Tensor["dtype"]): Tensor {
 /**
  * softmax(scale · q·kᵀ + mask)·v without keeping the scores: q (B, H, Tq, D), k (B, Hkv, Tk, D), v (B, Hkv, Tk, Dv) ->
  * (B, H, Tq, Dv). Fewer key heads than query heads are shared by groups of H/Hkv. Tensors of rank 2 and 3 stand for one
- * batch or one head. A query with every key hidden gives NaN, as in PyTorch. Vaswani et al., 2017, arXiv:1706.03762;
+ * batch or one head. A query with every key hidden gives 0 and takes part in no gradient. Vaswani et al., 2017, arXiv:1706.03762;
  * grouped queries: Ainslie et al., 2023, arXiv:2305.13245.
  */
 export function scaledDotProductAttention(
@@ -173,7 +182,7 @@ export function scaledDotProductAttention(
     }
   }
   const out = extra?.requiresGrad
-    ? attendValues(softmax(attentionScores(a, b, extra, settings)), c)
+    ? attendValues(attentionProbabilities(attentionScores(a, b, extra, settings)), c)
     : attentionRow(a, b, c, extra, settings)[0];
   return out.reshape([...q.shape.slice(0, -1), v.shape[v.rank - 1]]);
 }

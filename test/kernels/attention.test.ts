@@ -102,13 +102,44 @@ describe("attention", () => {
       }
   });
 
-  it("gives NaN to queries that may see no key, and only to them", () => {
+  it("gives 0 to queries that may see no key, and to them alone", () => {
     const sizes = { ...base, b: 1, h: 1, hkv: 1, tq: 40, tk: 3 };
     const { out } = run(sizes, { ...plain, causal: true });
-    expect(out.subarray(0, 37 * sizes.dv).every(Number.isNaN)).toBe(true);
-    expect(out.subarray(37 * sizes.dv).every(Number.isFinite)).toBe(true);
+    expect(out.subarray(0, 37 * sizes.dv).every((x) => x === 0)).toBe(true);
+    expect(out.subarray(37 * sizes.dv).every((x) => Number.isFinite(x) && x !== 0)).toBe(true);
     const hidden = { data: Float64Array.of(Number.NEGATIVE_INFINITY), strides: [0, 0, 0, 0] as const };
-    expect(run(base, { ...plain, mask: hidden }).out.every(Number.isNaN)).toBe(true);
+    expect(run(base, { ...plain, mask: hidden }).out.every((x) => x === 0)).toBe(true);
+  });
+
+  it("leaves a query that may see no key out of every gradient, whatever its own numbers", () => {
+    const sizes = { ...base, b: 1, h: 1, hkv: 1, tq: 3, tk: 4 };
+    const mask: AttentionMask = {
+      data: Float64Array.from({ length: 12 }, (_, i) => (i < 4 ? Number.NEGATIVE_INFINITY : 0)),
+      strides: [0, 0, 4, 1],
+    };
+    const grads = (tq: number, from: number, options: AttentionOptions) => {
+      const own = { ...sizes, tq };
+      const { q, k, v } = inputs(sizes);
+      const queries = q.subarray(from * sizes.d);
+      const [out, lse] = [new Float64Array(tq * sizes.dv), new Float64Array(tq)];
+      attention(out, lse, queries, k, v, own, options);
+      const dOut = values(3 * sizes.dv, 4).subarray(from * sizes.dv);
+      const [dq, dk, dv] = [queries, k, v].map((x) => new Float64Array(x.length).fill(9));
+      attentionGrad(dq, dk, dv, dOut, queries, k, v, out, lse, own, options);
+      return { dq, dk, dv };
+    };
+    const [all, seen] = [grads(3, 0, { ...plain, mask }), grads(2, 1, plain)];
+    expect(all.dq.subarray(0, sizes.d)).toEqual(new Float64Array(sizes.d));
+    expectClose(all.dq.subarray(sizes.d), seen.dq);
+    expectClose(all.dk, seen.dk);
+    expectClose(all.dv, seen.dv);
+  });
+
+  it("gives NaN to a query whose one score in sight is NaN", () => {
+    const sizes = { ...base, b: 1, h: 1, hkv: 1, tq: 1, tk: 2 };
+    const data = Float64Array.of(Number.NaN, Number.NEGATIVE_INFINITY);
+    const mask: AttentionMask = { data, strides: [0, 0, 0, 1] };
+    expect(run(sizes, { ...plain, mask }).out.every(Number.isNaN)).toBe(true);
   });
 
   it("writes a float32 result that is the double one rounded", () => {
