@@ -138,7 +138,7 @@ const crossoverTables = ({ plain, relaxed }: typeof crossovers): string =>
   [plain, relaxed].flatMap((each) => (each ? [crossoverTable(each)] : [])).join("\n\n");
 
 /** The text with what stands between `<!-- section -->` and `<!-- /section -->` made new. */
-function replaced(text: string, section: string, content: string): string {
+export function replaced(text: string, section: string, content: string): string {
   const [start, end] = [`<!-- ${section} -->`, `<!-- /${section} -->`];
   const [from, to] = [text.indexOf(start), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`bench:table: the page lacks ${start} or ${end}`);
