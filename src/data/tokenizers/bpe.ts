@@ -112,12 +112,23 @@ function bytesOf(token: string): Uint8Array | null {
   return bytes;
 }
 
-/** Splits a text so that the special tokens stand at the odd places; the longest first where one begins with another. */
-export function splitter(marks: readonly string[]): RegExp {
+/**
+ * Splits a text so that the special tokens stand at the odd places; the longest first where one begins with another. Throws
+ * OptionError unless they are distinct texts.
+ */
+export function splitter(op: string, marks: readonly string[]): RegExp {
+  if (
+    !Array.isArray(marks) ||
+    !marks.every((mark) => typeof mark === "string" && mark !== "") ||
+    new Set(marks).size < marks.length
+  ) {
+    throw new OptionError(`${op}: special must be a list of distinct texts, got ${show(marks)}`);
+  }
   if (marks.length === 0) return /(?!)/;
   const longestFirst = [...marks].sort((a, b) => b.length - a.length);
+  // Under the flag u nothing but syntax may be escaped.
   return new RegExp(
-    `(${longestFirst.map((mark) => mark.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|")})`,
+    `(${longestFirst.map((mark) => mark.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("|")})`,
     "u",
   );
 }
@@ -141,8 +152,10 @@ export function bpe(options: BpeOptions): BpeTokenizer {
   const ids = readVocab(vocab);
   const lines = readMerges(merges);
   const rules = indexMerges(lines, ids);
+  const split = splitter("bpe", marks);
+  const whole = new Set(marks);
   for (const mark of marks) {
-    if (mark === "" || !ids.has(mark)) {
+    if (!ids.has(mark)) {
       throw new OptionError(`bpe: a special token must be in the vocabulary, got ${show(mark)}`);
     }
   }
@@ -151,7 +164,7 @@ export function bpe(options: BpeOptions): BpeTokenizer {
   const pieces = new Map<number, Uint8Array>();
   let vocabSize = 0;
   for (const [token, id] of ids) {
-    const bytes = marks.includes(token) ? encodeUtf8("bpe", token) : bytesOf(token);
+    const bytes = whole.has(token) ? encodeUtf8("bpe", token) : bytesOf(token);
     if (bytes === null) {
       throw new FormatError(
         `bpe: a token has a letter outside the byte alphabet, got ${show(token)}; name it in special`,
@@ -176,8 +189,6 @@ export function bpe(options: BpeOptions): BpeTokenizer {
     if (word.length < 64) cache.set(word, merged);
     return merged;
   };
-
-  const split = splitter(marks);
 
   return {
     vocabSize,

@@ -1,6 +1,6 @@
 /** Learns the vocabulary and merges of a byte-level BPE from a text. */
 
-import { OptionError, readOptions } from "../../errors.ts";
+import { OptionError, readOptions, show } from "../../errors.ts";
 import { encodeUtf8 } from "../bytes.ts";
 import { type BpeTokenizer, bpe, byteAlphabet, ID_LIMIT, pairKey, splitter, words } from "./bpe.ts";
 import { Heap } from "./merge.ts";
@@ -13,7 +13,7 @@ interface Word {
 export interface TrainBpeOptions {
   /** The most tokens to have, the 256 bytes and the special ones included. */
   vocabSize: number;
-  /** Tokens that are recognised whole and never merged; they get the last ids. */
+  /** Tokens that are recognised whole and never merged; they get the last ids. No ordinary token may read like one. */
   special?: readonly string[];
 }
 
@@ -27,6 +27,7 @@ export function trainBpe(text: string, options: TrainBpeOptions): BpeTokenizer {
     vocabSize: 512,
     special: undefined,
   });
+  const split = splitter("trainBpe", marks);
   if (!Number.isInteger(vocabSize) || vocabSize < 256 + marks.length || vocabSize >= ID_LIMIT) {
     throw new OptionError(
       `trainBpe: vocabSize must be an integer from ${256 + marks.length} (the bytes and special tokens) to 2^26, got ${vocabSize}`,
@@ -34,7 +35,7 @@ export function trainBpe(text: string, options: TrainBpeOptions): BpeTokenizer {
   }
   encodeUtf8("trainBpe", text);
   const counts = new Map<string, number>();
-  text.split(splitter(marks)).forEach((part, i) => {
+  text.split(split).forEach((part, i) => {
     if (i % 2 === 1) return;
     for (const [word] of part.matchAll(words)) counts.set(word, (counts.get(word) ?? 0) + 1);
   });
@@ -43,7 +44,17 @@ export function trainBpe(text: string, options: TrainBpeOptions): BpeTokenizer {
     count,
   }));
 
-  const tokens = [...byteAlphabet];
+  const tokens: string[] = [];
+  const whole = new Set(marks);
+  const addToken = (token: string): void => {
+    if (whole.has(token)) {
+      throw new OptionError(
+        `trainBpe: a special token is an ordinary token too, got ${show(token)}; rename it`,
+      );
+    }
+    tokens.push(token);
+  };
+  byteAlphabet.forEach(addToken);
   const merges: string[] = [];
   const pairs = new Map<number, { count: number; words: Set<Word> }>();
   const heap = new Heap<{ key: number; count: number }>(
@@ -75,7 +86,7 @@ export function trainBpe(text: string, options: TrainBpeOptions): BpeTokenizer {
     const left = Math.floor(best.key / ID_LIMIT);
     const right = best.key % ID_LIMIT;
     const made = tokens.length;
-    tokens.push(tokens[left] + tokens[right]);
+    addToken(tokens[left] + tokens[right]);
     merges.push(`${tokens[left]} ${tokens[right]}`);
     const touched = new Set<number>();
     for (const word of entry.words) {
