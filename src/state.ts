@@ -14,3 +14,12 @@ export function shared<T>(slot: string, make: () => T): T {
   registry[slot] ??= make();
   return registry[slot] as T;
 }
+
+/**
+ * What `instanceof` says of a branded class: that it holds instances of its twins in other copies of the library too. A class
+ * derived from it holds its own.
+ */
+export function isInstance(asked: object, branded: object, brand: symbol, value: unknown): boolean {
+  if (asked !== branded) return Function.prototype[Symbol.hasInstance].call(asked as never, value);
+  return typeof value === "object" && value !== null && brand in value;
+}

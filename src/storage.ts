@@ -200,7 +200,7 @@ function openFrom(frame: Frame | null): Frame | null {
 function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] {
   if (value === null || typeof value !== "object" || seen.has(value)) return found;
   seen.add(value);
-  if ((value as Partial<Holder>).storage instanceof Storage || isHolder(value)) found.push(value as Holder);
+  if (isHolder(value)) found.push(value as Holder);
   else if (Array.isArray(value)) for (const item of value) holders(item, found, seen);
   else if (isBuiltIn("Map", value) || isBuiltIn("Set", value))
     for (const item of value.values()) holders(item, found, seen);

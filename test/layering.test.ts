@@ -84,8 +84,24 @@ function checkImport(path: string, { line, from, typeOnly }: Import): string | n
   return `${at}: ${unit} (layer ${layer}) may not import ${other} (layer ${below})`;
 }
 
+/** Classes whose `instanceof` holds for their twins in other copies of the library: they say so by `Symbol.hasInstance`. */
+const branded = new Set<string>();
+
+/** Arrays that the library itself has made: kernels and loops are chosen by them. */
+const arrays = /^((Float32|Float64|Int32|Uint32|Int8|Uint8|Uint16)Array|views)$/;
+
+/** Neither classes of another copy nor built-in ones of another realm have this copy's prototypes. */
+function checkInstances(path: string, text: string): string[] {
+  return [...text.matchAll(/ instanceof ([\w.]+)/g)].flatMap(([, name]) =>
+    branded.has(name) || arrays.test(name) || text.includes(`\nclass ${name} `)
+      ? []
+      : [`${path} asks for instances of ${name}, which has no brand`],
+  );
+}
+
 function checkFile(path: string, text: string): string[] {
   const problems = importsOf(text).flatMap((item) => checkImport(path, item) ?? []);
+  problems.push(...checkInstances(path, text));
   const lines = text.split("\n").length - 1;
   if (lines > lineLimit) problems.push(`${path}: ${lines} lines, more than ${lineLimit}; split it`);
   if (/^src\/(\w+\/)?index\.ts$/.test(path)) problems.push(...checkIndex(path, text));
@@ -111,6 +127,14 @@ const files = ["src", "kernels"]
   // Sources in AssemblyScript and the script that compiles them: no part of the library.
   .filter((path) => !path.endsWith(".as.ts") && path !== "kernels/wasm/build.ts")
   .sort();
+
+for (const path of files) {
+  const text = readFileSync(path, "utf8");
+  for (const [, name, body] of text.matchAll(/^(?:export )?class (\w+)([\s\S]*?)^}/gm))
+    if (body.includes("[Symbol.hasInstance]")) branded.add(name);
+  // The errors inherit it.
+  for (const [, name] of text.matchAll(/^export class (\w+) extends BitgradError/gm)) branded.add(name);
+}
 
 describe("the sources keep to the layers", () => {
   it.each(files)("%s", (path) => {
@@ -222,6 +246,18 @@ describe("the layer check refuses", () => {
       'import { show } from "../errors";',
       "carry the .ts extension",
     ],
+    [
+      "instances of a class without a brand",
+      "src/nn/a.ts",
+      "const found = x instanceof Linear;",
+      "asks for instances of Linear, which has no brand",
+    ],
+    [
+      "instances of a built-in class",
+      "src/nn/a.ts",
+      "const found = x instanceof Map;",
+      "asks for instances of Map, which has no brand",
+    ],
     ["logic in an entry", "src/nn/index.ts", "export const a = 1;", "a public entry holds no logic"],
     ["a long file", "src/nn/a.ts", "\n".repeat(lineLimit + 1), "351 lines, more than 350"],
   ])("%s", (_, path, text, problem) => {
@@ -251,6 +287,7 @@ describe("the layer check accepts", () => {
     ],
     ["its own folder", "src/nn/a.ts", 'import { b } from "./b.ts"; export * from "./c/d.ts";'],
     ["node in the Node half", "src/data/platform.node.ts", 'import { open } from "node:fs";'],
+    ["instances of a class with a brand", "src/nn/a.ts", "const found = x instanceof Parameter;"],
     ["seedrandom in the generator", "src/random.ts", 'import seedrandom from "seedrandom/seedrandom.js";'],
   ])("%s", (_, path, text) => {
     expect(checkFile(path, text)).toEqual([]);

@@ -1,6 +1,7 @@
 import type { DType } from "../dtype.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { embedding } from "../ops/index-ops.ts";
+import { isInstance } from "../state.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { normal, type RngOption } from "./init.ts";
@@ -13,6 +14,8 @@ export interface EmbeddingOptions extends RngOption {
   paddingIndex: number | null;
   dtype: DType;
 }
+
+const brand: unique symbol = Symbol.for("bitgrad.embedding") as never;
 
 /** Rows of a table by id: ids of any shape (…) -> (…, C), with weight (V, C) drawn from N(0, 1). */
 export class Embedding {
@@ -38,6 +41,14 @@ export class Embedding {
     if (row !== null && hasData(this.weight.value)) {
       this.weight.update((data) => data.fill(0, row * size, (row + 1) * size));
     }
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, Embedding, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
   }
 
   forward(ids: TensorLike): Tensor {

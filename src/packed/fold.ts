@@ -9,10 +9,10 @@ import { type Output, writeOutput } from "../../kernels/output.ts";
 import { permute } from "../backend.ts";
 import { sizeOf } from "../shape.ts";
 import { BitConv } from "./bit-conv.ts";
-import { PackedConv2d } from "./conv.ts";
-import { PackedBatchNorm } from "./images.ts";
+import type { PackedConv2d } from "./conv.ts";
+import type { PackedBatchNorm } from "./images.ts";
 import type { PackedStep } from "./layer.ts";
-import { PackedLinear } from "./linear.ts";
+import type { PackedLinear } from "./linear.ts";
 import { Product } from "./product.ts";
 import { bitRoom, room, type Values } from "./values.ts";
 
@@ -55,16 +55,21 @@ export interface Bits {
 
 type SignLayer = PackedLinear | PackedConv2d;
 
+/** Layers are told by their kind: those of another copy of the library have other classes. */
+const isLinear = (step: PackedStep | undefined): step is PackedLinear => step?.kind === "linear";
+const isConv = (step: PackedStep | undefined): step is PackedConv2d =>
+  step?.kind === "conv2d" || step?.kind === "conv1d";
+
 /** A layer of signs times signs, or of rows of signs times ternary digits; null for any other. */
 function signLayer(step: PackedStep | undefined): SignLayer | null {
-  const rows = step instanceof PackedLinear && step.input?.kind === "signs" && step.weight.bits < 3;
-  const served = rows || (step instanceof PackedConv2d && step.kind === "conv2d" && step._bits);
+  const rows = isLinear(step) && step.input?.kind === "signs" && step.weight.bits < 3;
+  const served = rows || (isConv(step) && step.kind === "conv2d" && step._bits);
   return served && step.weight.coded!.scale.length <= Math.max(1, step.weight.rows) ? step : null;
 }
 
 /** Whether the bits that `from` makes are laid out as `to` reads them. */
 function meets(from: SignLayer, to: SignLayer): boolean {
-  if (from instanceof PackedLinear || to instanceof PackedLinear) return from.kind === to.kind;
+  if (isLinear(from) || isLinear(to)) return from.kind === to.kind;
   // Where the bits of a group fill bytes, groups do not show.
   const dense = ({ groups }: PackedConv2d) => groups === 1 || (from.weight.rows / groups) % 8 === 0;
   return from.groups === to.groups || (dense(from) && dense(to));
@@ -76,7 +81,7 @@ export function bitStages(steps: readonly PackedStep[]): readonly (BitStage | un
   steps.forEach((step, i) => {
     const layer = signLayer(step);
     const after = steps[i + 1];
-    const norm = after instanceof PackedBatchNorm ? after : null;
+    const norm = after?.kind === "batchNorm" ? (after as PackedBatchNorm) : null;
     const length = norm ? 2 : 1;
     const next = signLayer(steps[i + length]);
     const fold = layer && next && meets(layer, next) ? foldOf(layer, norm) : null;
@@ -111,17 +116,16 @@ export class BitStage {
     this.length = length;
     this.layer = layer;
     this.folds = fold !== null;
-    this.product =
-      layer instanceof PackedConv2d
-        ? new BitConv(weight, bias, fold)
-        : new Product("linear", weight, input, bias, fold);
+    this.product = isConv(layer)
+      ? new BitConv(weight, bias, fold)
+      : new Product("linear", weight, input, bias, fold);
   }
 
   /** Null where SIMD does not serve them. */
   run(x: Values | Bits): Values | Bits | null {
     const { layer, product, folds } = this;
     const from = "bits" in x ? x.bits : x.data;
-    if (layer instanceof PackedConv2d) {
+    if (isConv(layer)) {
       const g = layer.geometry(x.shape);
       const out = (product as BitConv)[folds ? "signs" : "run"](from, g);
       return made(out, [g.n, g.o, g.oh, g.ow]);
@@ -147,7 +151,7 @@ const made = (out: Float32Array | Uint8Array | null, shape: readonly number[]): 
 export function unpacked(x: Values | Bits, to?: PackedStep): Values {
   if ("data" in x) return x;
   const { bits, shape } = x;
-  if (!(to instanceof PackedConv2d)) {
+  if (!isConv(to)) {
     const k = shape[shape.length - 1];
     return { data: Float32Array.from(unpackSigns(bits, sizeOf(shape.slice(0, -1)), k)), shape };
   }

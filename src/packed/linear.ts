@@ -42,6 +42,11 @@ export class PackedLinear implements PackedLayer {
       shape: [...outer, rows],
     };
   }
+
+  /** Gives back what it holds of the SIMD heap. */
+  dispose(): void {
+    this._product.dispose();
+  }
 }
 
 /** Rows of a table by id. */

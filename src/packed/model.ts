@@ -100,8 +100,7 @@ export class PackedModel {
   /** Gives back what the model's products hold of the SIMD heap; the next run lays them out again. */
   dispose(): void {
     walk(this.root, (item) => {
-      if (item instanceof PackedLinear) item._product.dispose();
-      else if (item instanceof PackedConv2d || item instanceof PackedSequential) item.dispose();
+      (item as { dispose?(): void }).dispose?.();
     });
   }
 
@@ -155,22 +154,23 @@ export class PackedModel {
 
   private reader({ source = null, sourceMask = null }: PackedSource): Reader {
     const { root } = this;
-    const model = root instanceof PackedSeq2Seq ? root.decoder : root;
-    const isText = model instanceof PackedLanguage;
+    const pair = root.kind === "seq2seq" ? (root as PackedSeq2Seq) : null;
+    const model = (pair?.decoder ?? root) as PackedLanguage;
+    const isText = model.kind === "language";
     if (!isText || !model.causal) {
       throw new OptionError(
         `generate: needs a ${isText ? "causal " : ""}language model, got ${show(root.kind)}`,
       );
     }
-    if ((model !== root) !== (source !== null)) {
+    if ((pair !== null) !== (source !== null)) {
       throw new OptionError(
         `generate: a source goes with an encoder, got ${source ? "one" : "none"} for ${show(root.kind)}`,
       );
     }
     const memory =
-      root instanceof PackedSeq2Seq && source
+      pair && source
         ? inArena(
-            () => root.encoder.forward(checkValues("generate", source, true), { mask: sourceMask }),
+            () => pair.encoder.forward(checkValues("generate", source, true), { mask: sourceMask }),
             copied,
           )
         : null;
@@ -191,10 +191,8 @@ export class PackedModel {
 
 /** Whether a layer reads ids: a model of text, a table, or a sequence that begins with one. */
 const takesIds = (layer: PackedLayer | undefined): boolean =>
-  layer instanceof PackedLanguage ||
-  layer instanceof PackedSeq2Seq ||
-  layer instanceof PackedEmbedding ||
-  (layer instanceof PackedSequential && takesIds(layer.steps[0]));
+  ["language", "seq2seq", "embedding"].includes(layer?.kind ?? "") ||
+  (layer?.kind === "sequential" && takesIds((layer as PackedSequential).steps[0]));
 
 /** Calls `visit` once for every object that is part of a layer. */
 function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {

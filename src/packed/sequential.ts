@@ -49,8 +49,8 @@ export class PackedSequential implements PackedStep {
   constructor(fields: Fields) {
     this.steps = new FieldReader("sequential", fields).layers("steps");
     this._flat = this.steps.flatMap((step) => {
-      if (step instanceof PackedSequential) return step._flat;
-      return step instanceof PackedFunction && step.name === "identity" ? [] : step;
+      if (step.kind === "sequential") return (step as PackedSequential)._flat ?? step;
+      return step.kind === "function" && (step as PackedFunction).name === "identity" ? [] : step;
     });
   }
 

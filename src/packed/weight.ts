@@ -1,6 +1,7 @@
 /** PackedWeight: a weight matrix as codes of 1 to 8 bits and scales, or as float32 where it is not quantized. */
 
 import { FormatError, OptionError, show } from "../errors.ts";
+import { isInstance } from "../state.ts";
 import { type CodeType, packedBytes, unpackCodes } from "./codes.ts";
 import { lasting, room } from "./values.ts";
 
@@ -29,6 +30,8 @@ export const scalesPerRow = ({ scale, rows, columns, group }: CodedWeight): numb
         ? 1
         : 0;
 
+const brand: unique symbol = Symbol.for("bitgrad.packedWeight") as never;
+
 /** A weight (rows, columns) that layers multiply by or look rows up in. */
 export class PackedWeight {
   readonly rows: number;
@@ -43,6 +46,14 @@ export class PackedWeight {
     this.columns = columns;
     this.floats = floats;
     this.coded = coded;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, PackedWeight, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
   }
 
   static ofFloats(floats: Float32Array, rows: number, columns: number): PackedWeight {

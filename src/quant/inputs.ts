@@ -6,6 +6,7 @@ import type { Linear } from "../nn/linear.ts";
 import type { InputQuantizer } from "../nn/packing.ts";
 import { straightThrough } from "../ops/binary.ts";
 import type { PackedInput } from "../packed/input.ts";
+import { isInstance } from "../state.ts";
 import type { Tensor } from "../tensor.ts";
 import { fakeQuantize, quantize } from "./contract.ts";
 import { convolved, integerConv, integerLinear } from "./integer.ts";
@@ -16,6 +17,8 @@ import { isSigns, type QuantSpec, respec, spec } from "./spec.ts";
 
 /** Makes the input quantizer of one layer. */
 export type InputConfig = () => InputStage;
+
+const brand: unique symbol = Symbol.for("bitgrad.inputStage") as never;
 
 /**
  * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
@@ -37,6 +40,14 @@ export class InputStage implements InputQuantizer {
   constructor(given: QuantSpec, observer: Observer | null) {
     this.spec = given;
     this.observer = observer;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, InputStage, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
   }
 
   linear(x: Tensor, layer: Linear): Tensor {

@@ -3,7 +3,7 @@
  * packed inference gives is equal to this, bit for bit.
  */
 
-import { Conv1d, type Conv2d } from "../nn/conv.ts";
+import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import type { Tensor } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
@@ -39,10 +39,12 @@ export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | nul
   return y.add(bias?.effective() ?? 0);
 }
 
+const isConv1d = (layer: Conv1d | Conv2d): layer is Conv1d => layer.weight.shape.length === 3;
+
 /** The convolution of a layer, along one axis or two, with other weights. */
 export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer: Conv1d | Conv2d): Tensor {
   const { groups } = layer;
-  if (layer instanceof Conv1d) {
+  if (isConv1d(layer)) {
     const { stride, padding, dilation } = layer;
     return x.conv1d(weight, bias, { stride, padding, dilation, groups });
   }

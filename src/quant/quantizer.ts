@@ -9,6 +9,7 @@ import type { TransformFactory } from "../nn/parametrize.ts";
 import { packCodes } from "../packed/codes.ts";
 import { PackedWeight } from "../packed/weight.ts";
 import { sizeOf } from "../shape.ts";
+import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -34,6 +35,8 @@ export const throughQuantizer = (x: Tensor, quantizer: Quantizer, params = quant
 export const quantizeBy = (x: Tensor, quantizer: Quantizer): QTensor =>
   quantize(x as TensorLike, quantizer.spec, quantizer.params(x));
 
+const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
+
 /** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
 export class QuantizedTransform implements Transform {
   readonly quantizer: Quantizer;
@@ -42,6 +45,14 @@ export class QuantizedTransform implements Transform {
 
   constructor(quantizer: Quantizer) {
     this.quantizer = quantizer;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, QuantizedTransform, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
   }
 
   get bits(): number {
