@@ -7,7 +7,7 @@ export interface PlateauOptions {
   readonly factor: number;
   /** Bad readings in a row that are let pass. */
   readonly patience: number;
-  /** How much better counts as better: relative to the best, or absolute. */
+  /** How much better counts as better: as a share of the best one's magnitude, or absolute. */
   readonly threshold: number;
   readonly thresholdMode: "relative" | "absolute";
   /** Readings after a cut during which bad ones are not counted. */
@@ -36,8 +36,8 @@ export interface Plateau {
 
 /**
  * Multiplies the learning rate by `factor` when the metric has not become better for more than `patience` readings. As
- * ReduceLROnPlateau, except that `floor` and `eps` are multipliers of the initial rate and not rates. Throws OptionError for
- * options out of range and for a NaN metric.
+ * ReduceLROnPlateau, except that `floor` and `eps` are multipliers of the initial rate and not rates, and that a relative
+ * threshold below zero asks for a gain too. Throws OptionError for options out of range and for a NaN metric.
  */
 export function plateau(options?: Partial<PlateauOptions>): Plateau {
   const { mode, factor, patience, threshold, thresholdMode, cooldown, floor, eps } =
@@ -69,8 +69,9 @@ export function plateau(options?: Partial<PlateauOptions>): Plateau {
 
   const sign = mode === "min" ? -1 : 1;
   const isBetter = (metric: number, best: number): boolean => {
-    const margin = thresholdMode === "relative" ? best * threshold * sign : threshold * sign;
-    return sign * metric > sign * (best + margin);
+    // Anything is better than a reading without end.
+    const size = thresholdMode === "absolute" ? 1 : Number.isFinite(best) ? Math.abs(best) : 0;
+    return sign * metric > sign * (best + size * threshold * sign);
   };
   let state: PlateauState = { multiplier: 1, best: null, bad: 0, cooling: 0 };
   return {
@@ -101,11 +102,13 @@ export function plateau(options?: Partial<PlateauOptions>): Plateau {
     },
     stateDict: () => ({ ...state }),
     loadStateDict(saved) {
-      const isNumber = (value: unknown) => typeof value === "number" && !Number.isNaN(value);
+      const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= 0;
       const valid =
         isPlainObject(saved) &&
-        [saved.multiplier, saved.bad, saved.cooling].every(isNumber) &&
-        (saved.best === null || isNumber(saved.best));
+        saved.multiplier >= 0 &&
+        Number.isFinite(saved.multiplier) &&
+        [saved.bad, saved.cooling].every(isCount) &&
+        (saved.best === null || (typeof saved.best === "number" && !Number.isNaN(saved.best)));
       if (!valid) {
         throw new OptionError(
           `plateau: a state must hold the numbers multiplier, best, bad and cooling, got ${show(saved)}`,

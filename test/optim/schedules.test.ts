@@ -189,6 +189,33 @@ describe("plateau", () => {
     );
   });
 
+  it("measures its threshold by the size of the best metric, below zero too", () => {
+    const falling = plateau({ mode: "min", patience: 3 });
+    // From −1 to −0.5: worse at every reading.
+    const rises = Array.from({ length: 8 }, (_, i) => falling.step(-1 + i * 5e-5));
+    expect(rises.at(-1)).toBeLessThan(1);
+    const climbing = plateau({ mode: "max", patience: 0 });
+    expect([-1, -1.00005, -0.5].map((m) => climbing.step(m))).toEqual([1, 0.1, 0.1]);
+    const gaining = plateau({ mode: "min", patience: 0 });
+    expect([-1, -1.1, -1.10001].map((m) => gaining.step(m))).toEqual([1, 1, 0.1]);
+  });
+
+  it("takes any number for better than an infinite one", () => {
+    const reducer = plateau({ patience: 0 });
+    expect([Infinity, 3, 2].map((m) => reducer.step(m))).toEqual([1, 1, 1]);
+  });
+
+  it.each([{ multiplier: -1 }, { multiplier: Infinity }, { bad: 0.5 }, { cooling: -1 }, { best: "1" }])(
+    "refuses a state with %o and keeps its own",
+    (wrong) => {
+      const reducer = plateau();
+      reducer.step(2);
+      const before = reducer.stateDict();
+      expect(() => reducer.loadStateDict({ ...before, ...wrong } as never)).toThrow(OptionError);
+      expect(reducer.stateDict()).toEqual(before);
+    },
+  );
+
   it("counts an absolute gain below the threshold as none", () => {
     const reducer = plateau({ patience: 0, threshold: 0.1, thresholdMode: "absolute" });
     expect([1, 0.95, 0.8].map((m) => reducer.step(m))).toEqual([1, 0.1, 0.1]);
