@@ -18,7 +18,7 @@ export interface AccuracyOptions {
 
 /**
  * The share of right predictions, 0 to 1: scores (…, C) or predicted classes (…), and class indices (…). Throws OptionError
- * where no position counts.
+ * where no position counts, and for NaN scores where one does.
  */
 export function accuracy(
   predicted: TensorLike,
@@ -29,13 +29,14 @@ export function accuracy(
     topK: 1,
     ignoreIndex: -100,
   });
+  if (!(topK >= 1)) throw new OptionError(`accuracy: topK must be at least 1, got ${topK}`);
   return quietly(() => {
     const wanted = asClasses("accuracy", target);
     const guess = asTensor("accuracy", predicted);
     const ranked =
       topK === 1
-        ? asPredictions("accuracy", guess, wanted).unsqueeze(-1)
-        : largest(checkScores("accuracy", guess, wanted), topK).indices;
+        ? asPredictions("accuracy", guess, wanted, ignoreIndex).unsqueeze(-1)
+        : largest(checkScores("accuracy", guess, wanted, ignoreIndex), topK).indices;
     let counted = 0;
     let right = 0;
     for (let i = 0; i < wanted.size; i++) {
@@ -59,7 +60,8 @@ export function perplexity(loss: number | Tensor): number {
 
 /**
  * How often each class was taken for each: entry (i, j) of (C, C) counts examples of class i predicted as j. Scores (…, C) or
- * predicted classes (…), and class indices (…); `classes` is read off the scores, or else must be given.
+ * predicted classes (…), and class indices (…); `classes` is read off the scores, or else must be given. Throws OptionError for
+ * NaN scores.
  */
 export function confusionMatrix(
   predicted: TensorLike,
@@ -78,7 +80,7 @@ export function confusionMatrix(
     if (classes === null || !Number.isInteger(classes) || classes < 1) {
       throw new OptionError(`${op}: classes must be a positive integer, got ${show(classes)}`);
     }
-    const taken = asPredictions(op, guess, wanted);
+    const taken = asPredictions(op, guess, wanted, settings.ignoreIndex);
     const counts = new Int32Array(classes * classes);
     for (let i = 0; i < wanted.size; i++) {
       const [row, column] = [wanted.data[i], taken.data[i]];
@@ -105,14 +107,34 @@ function asClasses(op: string, value: TensorLike): Tensor {
 }
 
 /** The predicted class of each position. */
-function asPredictions(op: string, guess: Tensor, wanted: Tensor): Tensor {
-  if (guess.rank === wanted.rank + 1) return argmax(checkScores(op, guess, wanted), { axis: -1 });
+function asPredictions(op: string, guess: Tensor, wanted: Tensor, ignoreIndex: number): Tensor {
+  if (guess.rank === wanted.rank + 1)
+    return argmax(checkScores(op, guess, wanted, ignoreIndex), { axis: -1 });
   if (!sameShape(guess.shape, wanted.shape)) throw unlike(op, guess, wanted);
-  return guess;
+  return checkCounted(op, "classes must be whole numbers", Number.isInteger, guess, wanted, ignoreIndex);
 }
 
-function checkScores(op: string, guess: Tensor, wanted: Tensor): Tensor {
+function checkScores(op: string, guess: Tensor, wanted: Tensor, ignoreIndex: number): Tensor {
   if (!sameShape(guess.shape.slice(0, -1), wanted.shape)) throw unlike(op, guess, wanted);
+  return checkCounted(op, "scores must not be NaN", (x) => !Number.isNaN(x), guess, wanted, ignoreIndex);
+}
+
+/** What does not count may hold anything. */
+function checkCounted(
+  op: string,
+  rule: string,
+  fits: (x: number) => boolean,
+  guess: Tensor,
+  { data: wanted, size }: Tensor,
+  ignoreIndex: number,
+): Tensor {
+  const { data } = guess;
+  const width = guess.size / size;
+  for (let i = 0; i < size; i++) {
+    if (wanted[i] === ignoreIndex) continue;
+    for (let j = i * width; j < (i + 1) * width; j++)
+      if (!fits(data[j])) throw new OptionError(`${op}: ${rule}, got ${data[j]} at ${i}`);
+  }
   return guess;
 }
 

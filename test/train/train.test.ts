@@ -16,7 +16,7 @@ import { clone, Dropout, evaluate, Linear, mseLoss, Parameter, Sequential, state
 import { adamw, linear, optimizer, schedule, sgd } from "bitgrad/optim";
 import { expectClose, leakCheck } from "bitgrad/testing";
 import * as training from "bitgrad/train";
-import { accuracy, confusionMatrix, perplexity, trainStep } from "bitgrad/train";
+import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 
 const rng = () => new Rng(11);
@@ -297,50 +297,5 @@ describe("fit", () => {
     const error = await training.fit({ one }, { ...good, ...wrong } as never).catch((reason) => reason);
     expect(error).toBeInstanceOf(OptionError);
     expect(error.message).toContain(text);
-  });
-});
-
-describe("metrics", () => {
-  const scores = [
-    [0.1, 0.7, 0.2],
-    [0.6, 0.1, 0.3],
-    [0.2, 0.3, 0.5],
-    [0.4, 0.35, 0.25],
-  ];
-
-  it("counts right predictions, by scores or by classes, among the best k", () => {
-    expect(accuracy(scores, [1, 0, 0, 1])).toBe(0.5);
-    expect(accuracy(tensor([1, 0, 2, 0], { dtype: "int32" }), [1, 0, 0, 1])).toBe(0.5);
-    expect(accuracy(scores, [1, 0, 0, 1], { topK: 2 })).toBe(0.75);
-    expect(accuracy(scores, [1, 0, -100, -100])).toBe(1);
-  });
-
-  it("counts what was taken for what, true classes down", () => {
-    expect(confusionMatrix(scores, [1, 0, 0, 1]).toArray()).toEqual([
-      [1, 0, 1],
-      [1, 1, 0],
-      [0, 0, 0],
-    ]);
-    const classes = tensor([0, 1, 1], { dtype: "int32" });
-    expect(confusionMatrix(classes, [0, 1, 0], { classes: 2 }).toArray()).toEqual([
-      [1, 1],
-      [0, 1],
-    ]);
-  });
-
-  it("gives a uniform guess the perplexity of its choices", () => {
-    expect(perplexity(Math.log(50))).toBeCloseTo(50, 10);
-    expect(perplexity(tensor(0))).toBe(1);
-  });
-
-  it.each([
-    ["shapes that do not fit", () => accuracy(scores, [1, 0]), "got (4, 3) for (2)"],
-    ["float classes", () => accuracy(scores, tensor([1, 0, 0, 1])), 'use .to("int32")'],
-    ["nothing to count", () => accuracy(scores, [-100, -100, -100, -100]), "no position counts"],
-    ["a class beyond the matrix", () => confusionMatrix(scores, [3, 0, 0, 0]), "got 3 predicted as 1 for 3"],
-    ["no number of classes", () => confusionMatrix([1], [1]), "classes must be a positive integer"],
-    ["a NaN loss", () => perplexity(Number.NaN), "got NaN"],
-  ])("refuse %s", (_, run, text) => {
-    expect(run).toThrow(text);
   });
 });
