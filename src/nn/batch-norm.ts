@@ -71,7 +71,7 @@ class BatchNorm {
     const count = x.size / this.runningMean.size;
     if (count < 2) {
       throw new ShapeError(
-        `${op}: training needs more than one value a channel, got ${show(x.shape)}; use a larger batch or evaluate()`,
+        `${op}: training needs more than one value a channel, got ${show(x.shape)}; use larger batches (a loader's dropLast leaves a short last one out) or evaluate()`,
       );
     }
     const { mean, variance } = batchStatistics(x);

@@ -26,8 +26,9 @@ const nllDefaults: NllOptions = { axis: -1, ignoreIndex: -100, weight: null, red
 
 /**
  * −log softmax(logits) at the target: logits (…, C), or classes on `axis`, and class indices (…) or probabilities of the
- * logits' shape. The mean divides by the summed weights of the targets that are not ignored (NaN if there are none), for
- * probabilities by the number of positions. Throws DTypeError for targets that are neither, ShapeError for ones out of range.
+ * logits' shape. The mean divides by the summed weights of the targets that are not ignored, and is 0 with a gradient of 0
+ * where there are none (PyTorch: NaN), so that a batch of padding alone moves nothing; for probabilities it divides by the
+ * number of positions. Throws DTypeError for targets that are neither, ShapeError for ones out of range.
  */
 export function crossEntropy(
   logits: Tensor,
@@ -173,5 +174,6 @@ function checkedTargets(
   return asTargets(target);
 }
 
+/** Where nothing counts the losses are zeros, and so is their mean. */
 const countOf = (classes: Tensor, ignoreIndex: number, weight: Tensor | null): number =>
-  targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) });
+  targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) }) || 1;

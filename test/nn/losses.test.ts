@@ -1,4 +1,4 @@
-import { DTypeError, OptionError, ShapeError, tensor } from "bitgrad";
+import { DTypeError, OptionError, ShapeError, type Tensor, tensor } from "bitgrad";
 import {
   bceLoss,
   bceWithLogits,
@@ -61,6 +61,25 @@ describe("crossEntropy", () => {
 
   it("stays finite where exp overflows", () => {
     expect(crossEntropy(tensor([[1000, 0]]), [1]).item()).toBe(1000);
+  });
+
+  it.each([
+    ["crossEntropy", (x: Tensor) => crossEntropy(x, [-100, -100])],
+    ["crossEntropy with smoothing", (x: Tensor) => crossEntropy(x, [-100, -100], { labelSmoothing: 0.1 })],
+    ["crossEntropy by weights of 0", (x: Tensor) => crossEntropy(x, [0, 0], { weight: [0, 1, 1] })],
+    ["nllLoss", (x: Tensor) => nllLoss(x.logSoftmax(), [2, 2], { ignoreIndex: 2 })],
+  ])("%s of padding alone is 0, and so is its gradient", (_, loss) => {
+    const x = tensor(
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      { requiresGrad: true },
+    );
+    const value = loss(x);
+    value.backward();
+    expect(value.item()).toBe(0);
+    expect(x.grad!.abs().sum().item()).toBe(0);
   });
 
   it("gives ignored positions no gradient", () => {
