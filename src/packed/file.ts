@@ -1,6 +1,6 @@
 /**
- * Packed models as safetensors files, version 1: docs/formats.md draws every bit. The layers are JSON in the metadata, in which
- * numbers stand by the name of their tensor.
+ * Packed models as safetensors files, written in version 2: docs/formats.md draws every bit. The layers are JSON in the metadata,
+ * in which numbers stand by the name of their tensor.
  */
 
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
@@ -13,16 +13,26 @@ import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";
 import { type CodedWeight, PackedWeight } from "./weight.ts";
 
-export const version = 1;
+const version = 2;
 const key = "bitgrad.packed";
 const checksum = "bitgrad.crc32";
+/** What the header begins with; the eight digits of the checksum follow. */
+const opening = `{"__metadata__":{"${checksum}":"`;
+const digitsAt = 8 + opening.length;
+const noDigits = "00000000";
 
-/** Of the description and of the tensors' bytes. */
-const checksumOf = (description: string, tensors: readonly Uint8Array[]): string =>
-  tensors
-    .reduce((crc, bytes) => crc32(bytes, crc), crc32(new TextEncoder().encode(description)))
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** The CRC-32 of some bytes after others, in eight digits. */
+const checksumOf = (...parts: readonly Uint8Array[]): string =>
+  parts
+    .reduce((crc, bytes) => crc32(bytes, crc), 0)
     .toString(16)
     .padStart(8, "0");
+
+/** That of a whole file, its own digits being 0. */
+const checksumOfFile = (file: Uint8Array): string =>
+  checksumOf(file.subarray(0, digitsAt), utf8(noDigits), file.subarray(digitsAt + noDigits.length));
 
 interface Stored {
   readonly dtype: "U8" | "F16" | "F32";
@@ -91,18 +101,14 @@ export function writePacked(root: PackedLayer): Uint8Array {
   const width = { F32: 4, F16: 2, U8: 1 };
   // Wide elements first: with the header padded to eight bytes every tensor is then aligned.
   const stored = [...writer.tensors].sort(([, a], [, b]) => width[b.dtype] - width[a.dtype]);
-  const description = JSON.stringify({ version, model });
-  const sum = checksumOf(
-    description,
-    stored.map(([, { bytes }]) => bytes),
-  );
-  const header: Record<string, unknown> = { __metadata__: { [key]: description, [checksum]: sum } };
+  const metadata = { [checksum]: noDigits, [key]: JSON.stringify({ version, model }) };
+  const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
   for (const [name, { dtype, shape, bytes }] of stored) {
     header[name] = { dtype, shape, data_offsets: [at, at + bytes.length] };
     at += bytes.length;
   }
-  const json = new TextEncoder().encode(JSON.stringify(header));
+  const json = utf8(JSON.stringify(header));
   const start = 8 + Math.ceil(json.length / 8) * 8;
   const file = new Uint8Array(start + at).fill(0x20, 8, start);
   file.set(json, 8);
@@ -112,41 +118,57 @@ export function writePacked(root: PackedLayer): Uint8Array {
     file.set(bytes, to);
     to += bytes.length;
   }
+  file.set(utf8(checksumOfFile(file)), digitsAt);
   return file;
 }
+
+type CodedType = Omit<CodedWeight, "codes" | "scale" | "scaleType">;
+
+const isCount = (n: unknown): n is number =>
+  Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 31;
+
+const areLevels = (levels: unknown): levels is number[] | null =>
+  levels === null ||
+  (Array.isArray(levels) &&
+    levels.length <= 256 &&
+    levels.every((level) => Number.isFinite(level) && Number.isFinite(Math.fround(level))));
 
 /** Puts the numbers of a file in the place of their names. */
 class Reader {
   private readonly file: Uint8Array;
   private readonly entries: ReadonlyMap<string, Entry>;
-  private readonly weights = new Map<string, PackedWeight>();
-  private readonly numbers = new Map<unknown, Float32Array>();
+  /** By name and description: in memory once, however many layers name them. */
+  private readonly made = new Map<string, PackedWeight | Float32Array>();
+  /** What was said of each tensor by the first that named it. */
+  private readonly described = new Map<string, string>();
 
   constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>) {
     this.file = file;
     this.entries = entries;
   }
 
-  private bytes(name: unknown, format: string, size: number): Uint8Array {
-    const entry = typeof name === "string" ? this.entries.get(name) : undefined;
-    if (!entry || entry.format !== format) {
+  /** The bytes of a tensor, of which its entry and all who name it must say the same. */
+  private bytes(name: string, format: string, shape: readonly number[], use: string): ArrayBuffer {
+    const entry = this.entries.get(name);
+    if (entry?.format !== format) {
       throw new FormatError(`loadPacked: the file lacks a tensor of ${format}, got ${show(name)}`);
     }
-    if (entry.to - entry.from !== size) {
+    const before = this.described.get(name) ?? use;
+    if (use !== before || shape.join() !== entry.shape.join()) {
+      const [one, other] = use === before ? [show(entry.shape), show(shape)] : [before, use];
       throw new FormatError(
-        `loadPacked: ${show(name)} must have ${size} bytes, got ${entry.to - entry.from}`,
+        `loadPacked: two descriptions of one tensor, got ${one} and ${other} for ${show(name)}`,
       );
     }
+    this.described.set(name, use);
     // A copy, so that the file may go, and that the numbers are aligned wherever it lay.
-    return this.file.slice(entry.from, entry.to);
+    return this.file.slice(entry.from, entry.to).buffer;
   }
 
-  /** However many layers name it, in memory once. */
-  private floats(name: unknown, length: number): Float32Array {
-    const known = this.numbers.get(name);
-    if (known?.length === length) return known;
-    const made = new Float32Array(this.bytes(name, "F32", length * 4).buffer);
-    this.numbers.set(name, made);
+  private once<T extends PackedWeight | Float32Array>(name: string, use: string, make: () => T): T {
+    const key = JSON.stringify([name, use]);
+    const made = (this.made.get(key) as T | undefined) ?? make();
+    this.made.set(key, made);
     return made;
   }
 
@@ -154,30 +176,24 @@ class Reader {
   read(value: unknown): unknown {
     if (Array.isArray(value)) return value.map((item) => this.read(item));
     if (!isPlainObject(value)) return value;
-    if (Object.hasOwn(value, "weight") && typeof value.weight === "string") return this.weight(value);
+    const { weight, tensor } = value;
+    if (Object.hasOwn(value, "weight") && typeof weight === "string") return this.weight(weight, value);
     if (Object.hasOwn(value, "tensor")) {
-      const entry = this.entries.get(String(value.tensor));
-      return this.floats(value.tensor, entry ? (entry.to - entry.from) / 4 : 0);
+      const name = String(tensor);
+      const entry = this.entries.get(name);
+      const shape = [entry ? (entry.to - entry.from) / 4 : 0];
+      return this.once(name, "", () => new Float32Array(this.bytes(name, "F32", shape, "numbers")));
     }
     return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, this.read(field)]));
   }
 
-  private weight(given: Record<string, unknown>): PackedWeight {
-    const { weight: name, rows, columns, bits, signed, group = null, codebook = null } = given;
-    const known = this.weights.get(name as string);
-    if (known) return known;
-    const isCount = (n: unknown): n is number =>
-      Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 31;
-    const levels = (c: unknown): c is number[] | null =>
-      c === null ||
-      (Array.isArray(c) &&
-        c.length <= 256 &&
-        c.every((level) => Number.isFinite(level) && Number.isFinite(Math.fround(level))));
+  private weight(name: string, given: Record<string, unknown>): PackedWeight {
+    const { rows, columns, bits, signed, group = null, codebook = null } = given;
     if (
       !isCount(rows) ||
       !isCount(columns) ||
       !isCount(bits) ||
-      !levels(codebook) ||
+      !areLevels(codebook) ||
       (group !== null && !isCount(group))
     ) {
       throw new FormatError(
@@ -187,28 +203,32 @@ class Reader {
     if (bits !== 32 && typeof signed !== "boolean") {
       throw new FormatError(`loadPacked: signed must be true or false, got ${show(signed)}`);
     }
+    if (bits > 8 && bits !== 32) {
+      throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
+    }
     const type = { rows, columns, bits, signed: signed === true, group, codebook };
-    const made =
-      bits === 32
-        ? PackedWeight.ofFloats(this.floats(name, rows * columns), rows, columns)
-        : this.coded(name as string, type);
-    this.weights.set(name as string, made);
-    return made;
+    const use = JSON.stringify(type);
+    return this.once(name, use, () => {
+      if (bits < 32) return this.coded(name, type, use);
+      const floats = new Float32Array(this.bytes(name, "F32", [rows, columns], use));
+      return PackedWeight.ofFloats(floats, rows, columns);
+    });
   }
 
-  private coded(name: string, type: Omit<CodedWeight, "codes" | "scale" | "scaleType">): PackedWeight {
-    const { rows, columns, bits } = type;
-    if (bits > 8) throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
-    const codes = this.bytes(`${name}.codes`, "U8", rows * packedBytes(columns, bits));
+  private coded(name: string, type: CodedType, use: string): PackedWeight {
+    const { rows, columns, bits, group } = type;
+    const codes = this.bytes(`${name}.codes`, "U8", [rows, packedBytes(columns, bits)], use);
     const entry = this.entries.get(`${name}.scale`);
     const half = entry?.format === "F16";
-    const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", entry ? entry.to - entry.from : 0);
-    const scale = half ? widenFloat16(new Uint16Array(raw.buffer)) : new Float32Array(raw.buffer);
-    return PackedWeight.ofCodes({ ...type, codes, scale, scaleType: half ? "float16" : "float32" });
+    const shape = group !== null ? [rows, Math.ceil(columns / group)] : entry?.shape[0] === 1 ? [1] : [rows];
+    const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", shape, use);
+    const scale = half ? widenFloat16(new Uint16Array(raw)) : new Float32Array(raw);
+    const scaleType = half ? "float16" : "float32";
+    return PackedWeight.ofCodes({ ...type, codes: new Uint8Array(codes), scale, scaleType });
   }
 }
 
-/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version. */
+/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version than 1 and 2. */
 export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   const file = viewOf(bytes);
   if (!file) {
@@ -220,18 +240,23 @@ export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
     throw new FormatError(`loadPacked: not a packed model, got metadata ${show(Object.keys(metadata))}`);
   }
   const tensors = file.subarray(start);
+  const text = utf8(metadata[key]);
+  const described = readJsonObject("loadPacked", text);
   const sum = metadata[checksum];
-  if (sum !== undefined) {
-    const found = checksumOf(metadata[key], [tensors]);
-    if (sum !== found) {
-      throw new FormatError(
-        `loadPacked: the file is damaged: its CRC-32 is ${found}, got ${show(sum)} in its header`,
-      );
-    }
+  let found = sum;
+  if (described.version === version) {
+    const opened = utf8(opening).every((byte, i) => byte === file[8 + i]);
+    found = opened ? checksumOfFile(file) : "missing at its place";
+  } else if (described.version === 1) {
+    // Of the description and the tensors, where another program did not leave it out.
+    if (sum !== undefined) found = checksumOf(text, tensors);
+  } else {
+    throw new FormatError(`loadPacked: reads versions 1 and ${version}, got ${show(described.version)}`);
   }
-  const described = readJsonObject("loadPacked", new TextEncoder().encode(metadata[key]));
-  if (described.version !== version) {
-    throw new FormatError(`loadPacked: reads version ${version}, got ${show(described.version)}`);
+  if (sum !== found) {
+    throw new FormatError(
+      `loadPacked: the file is damaged: its CRC-32 is ${found}, got ${show(sum)} in its header`,
+    );
   }
   return new Reader(tensors, entries).read(described.model);
 }

@@ -25,7 +25,7 @@ export interface PackedLanguageCall {
   readonly last?: boolean;
 }
 
-/** What a file of version 1 need not have. */
+/** What a file need not have. */
 const defaults = { causal: true, scale: 1, segment: null, inputNorm: null, pooler: null };
 
 /**

@@ -205,7 +205,7 @@ function walk(value: unknown, visit: (item: object) => void, seen = new Set<obje
 
 /**
  * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
- * truncated, broken in any way, or of another version.
+ * truncated, damaged anywhere, broken in any way, or of another version than 1 and 2.
  */
 export const loadPacked = (bytes: Uint8Array | ArrayBuffer): PackedModel =>
   new PackedModel(readPacked(bytes) as PackedLayer);

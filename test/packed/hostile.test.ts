@@ -1,33 +1,21 @@
-import { Rng } from "bitgrad";
-import { load, readSafetensors, writeSafetensors } from "bitgrad/io";
-import { Linear } from "bitgrad/nn";
-import { loadPacked, PackedLinear, PackedModel, PackedWeight } from "bitgrad/packed";
-import { binaryDynamic, freeze, pack, plan, prepare } from "bitgrad/quant";
+import { loadPacked, PackedLinear, PackedWeight } from "bitgrad/packed";
 import { describe, expect, it } from "vitest";
+import { composed } from "../fuzz/parts.ts";
 
-type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
-
-/** A file of tensors laid one after another, and a description that need not fit them. */
-function file(model: unknown, tensors: Record<string, Float32Array | Uint8Array> = {}): Uint8Array {
-  const header: Header = {};
-  let at = 0;
-  for (const [name, data] of Object.entries(tensors)) {
-    const dtype = data instanceof Float32Array ? "F32" : "U8";
-    header[name] = { dtype, shape: [data.length], data_offsets: [at, at + data.byteLength] };
-    at += data.byteLength;
-  }
-  const metadata = { "bitgrad.packed": JSON.stringify({ version: 1, model }) };
-  const json = new TextEncoder().encode(JSON.stringify({ __metadata__: metadata, ...header }));
-  const out = new Uint8Array(8 + json.length + at);
-  new DataView(out.buffer).setUint32(0, json.length, true);
-  out.set(json, 8);
-  at = 8 + json.length;
-  for (const { buffer } of Object.values(tensors)) {
-    out.set(new Uint8Array(buffer), at);
-    at += buffer.byteLength;
-  }
-  return out;
-}
+/** A file of such a model, whose codes are rows of its weight. */
+const file = (model: unknown, tensors: Record<string, Float32Array | Uint8Array> = {}): Uint8Array =>
+  composed(
+    model,
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, data]) => {
+        const { rows = 1 } = (model as { weight?: { rows?: number } }).weight ?? {};
+        return [
+          name,
+          { data, shape: data instanceof Uint8Array ? [rows, data.length / rows] : [data.length] },
+        ];
+      }),
+    ),
+  );
 
 const linear = (weight: object, codes: Uint8Array, scale = Float32Array.of(1)): Uint8Array =>
   file(
@@ -162,56 +150,6 @@ describe("a packed file is refused", () => {
     );
     refused(changed({ dilation: [2 ** 31, 1] }), /dilation must be two integers of 1 … 65535/);
     refused(changed({ stride: [1, 0] }), /stride must be two integers of 1 … 65535/);
-  });
-});
-
-describe("a checksum", () => {
-  const model = new Linear(9, 5, { rng: new Rng(1) });
-  const bytes = pack(freeze(prepare(model, plan({ default: binaryDynamic() })))).toBytes();
-  const start = 8 + new DataView(bytes.buffer).getUint32(0, true);
-  const { metadata } = readSafetensors(bytes, { widen: true });
-
-  it("is the CRC-32 of the description and then of all tensors", () => {
-    const covered = Buffer.concat([Buffer.from(metadata["bitgrad.packed"]), bytes.subarray(start)]);
-    let crc = ~0;
-    for (const byte of covered) {
-      crc ^= byte;
-      for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-    }
-    expect(metadata["bitgrad.crc32"]).toBe((~crc >>> 0).toString(16).padStart(8, "0"));
-  });
-
-  it("finds every bit that is not what was written", () => {
-    for (let at = 0; at < bytes.length; at++) {
-      const changed = bytes.slice();
-      changed[at] ^= 1 << (at % 8);
-      if (at >= start) refused(changed, /the file is damaged: its CRC-32 is [0-9a-f]{8}, got "[0-9a-f]{8}"/);
-      else {
-        let model: PackedModel;
-        try {
-          model = loadPacked(changed);
-        } catch (error) {
-          expect((error as { code?: string }).code).toBe("FORMAT");
-          continue;
-        }
-        // Another space, or another name for the checksum.
-        expect(model.toBytes()).toEqual(bytes);
-      }
-    }
-  });
-
-  it("and the description tell load of a packed model", async () => {
-    await expect(load(bytes)).rejects.toThrow(
-      /load: needs tensors, got a packed model; read it by loadPacked of bitgrad\/packed, or its tensors with { widen: true }/,
-    );
-    await expect(load(bytes)).rejects.toThrow(expect.objectContaining({ code: "FORMAT" }));
-    expect(Object.keys((await load(bytes, { widen: true })).tensors)).toContain("weight.codes");
-  });
-
-  it("may be missing: other programs write none", () => {
-    const { tensors } = readSafetensors(bytes, { widen: true });
-    const { "bitgrad.crc32": _, ...rest } = metadata;
-    expect(loadPacked(writeSafetensors(tensors, { metadata: rest }))).toBeInstanceOf(PackedModel);
   });
 });
 
