@@ -9,11 +9,15 @@ import { Linear } from "../nn/linear.ts";
 import { Parameter } from "../nn/parameter.ts";
 import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
+import { readMask } from "../ops/attention.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 export interface LanguageCall {
-  /** (B, S): true at positions that may be read, false at padding; or what broadcasts to (B, H, T, S), as in attention. */
+  /**
+   * (B, S): true or 1 at positions that may be read, false or 0 at padding; or what broadcasts to (B, H, T, S), floats to add
+   * among it, as in attention. A position that may read nothing takes nothing from others.
+   */
   mask: TensorLike | null;
   /** (layers, H): a factor of each head's probabilities. */
   headMask: TensorLike | null;
@@ -48,9 +52,9 @@ export function checkContext(op: string, start: number, count: number, context: 
 }
 
 /** A (B, S) mask as attention takes it. */
-export function keyMask(mask: TensorLike | null): Tensor | null {
+export function keyMask(op: string, mask: TensorLike | null): Tensor | null {
   if (mask === null) return null;
-  const given = asTensor("mask", mask);
+  const given = readMask(op, mask);
   return given.rank === 2 ? given.reshape([given.shape[0], 1, 1, given.shape[1]]) : given;
 }
 
@@ -81,7 +85,7 @@ export function runBlocks(
 ): Tensor {
   const { capture, rng, cache = null } = call;
   checkCaches(op, cache, blocks.length);
-  const mask = keyMask(call.mask);
+  const mask = keyMask(op, call.mask);
   const heads = headMasks(op, call.headMask, blocks.length);
   capture?.hidden?.push(x);
   blocks.forEach((block, i) => {

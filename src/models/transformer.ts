@@ -44,7 +44,7 @@ export interface TransformerConfig {
 }
 
 export interface DecodeCall extends LanguageCall {
-  /** (B, S): true at source positions that may be read. */
+  /** (B, S): true or 1 at source positions that may be read. */
   memoryMask: TensorLike | null;
   /** (layers, H): factors of the heads that attend to the source. */
   memoryHeadMask: TensorLike | null;
@@ -55,7 +55,7 @@ export interface DecodeCall extends LanguageCall {
 }
 
 export interface TransformerCall {
-  /** (B, S): true at source positions that may be read, false at padding. */
+  /** (B, S): true or 1 at source positions that may be read, false at padding. */
   sourceMask: TensorLike | null;
   /** Lists to fill: of the encoder, of the decoder's self-attention with its hidden states, and of its attention to the source. */
   capture: { encoder?: Capture; decoder?: Capture; memory?: Capture } | null;
@@ -151,7 +151,10 @@ export class Transformer {
     const { capture, memoryCapture, cache, rng } = call;
     const layers = this.decoder.length;
     checkCaches("Transformer", cache, layers);
-    const masks = { mask: keyMask(call.mask), memoryMask: keyMask(call.memoryMask) };
+    const masks = {
+      mask: keyMask("Transformer", call.mask),
+      memoryMask: keyMask("Transformer", call.memoryMask),
+    };
     const heads = headMasks("Transformer", call.headMask, layers);
     const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
     let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);

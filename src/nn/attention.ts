@@ -12,12 +12,15 @@ import {
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
+import { broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
+
+const op = "MultiHeadAttention";
 
 /**
  * What a forward pass writes down: every list that is present gets one tensor a layer, in order. `{ scores: [], hidden: [] }`
@@ -52,7 +55,7 @@ export interface AttentionCall {
   context: Tensor | readonly [keys: Tensor, values: Tensor] | null;
   /** Hide keys after the query; the last query is level with the last key. */
   causal: boolean;
-  /** Broadcast to (B, H, Tq, Tk): bool, true where a key may be attended to, or a float added to the scores. */
+  /** Broadcast to (B, H, Tq, Tk): bool or integers, true or 1 where a key may be attended to, or floats added to the scores. */
   mask: TensorLike | null;
   /** Factors of the heads' probabilities: (H), or anything that broadcasts to (B, H, Tq, Tk). */
   headMask: TensorLike | null;
@@ -92,26 +95,27 @@ export class MultiHeadAttention {
   out: Linear;
 
   constructor(dim: number, heads: number, options?: Partial<AttentionOptions>) {
-    const { bias, outBias, kvHeads, dropout, rotary, rng } = readOptions<AttentionOptions>(
-      "MultiHeadAttention",
-      options,
-      { bias: true, outBias: null, kvHeads: null, dropout: 0, rotary: null, rng: null },
-    );
-    checkSizes("MultiHeadAttention", { dim, heads, kvHeads: kvHeads ?? heads });
+    const { bias, outBias, kvHeads, dropout, rotary, rng } = readOptions<AttentionOptions>(op, options, {
+      bias: true,
+      outBias: null,
+      kvHeads: null,
+      dropout: 0,
+      rotary: null,
+      rng: null,
+    });
+    checkSizes(op, { dim, heads, kvHeads: kvHeads ?? heads });
     if (dim % heads !== 0 || heads % (kvHeads ?? heads) !== 0) {
       throw new OptionError(
-        `MultiHeadAttention: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
+        `${op}: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
       );
     }
-    checkShare("MultiHeadAttention", dropout);
+    checkShare(op, dropout);
     this.heads = heads;
     this.kvHeads = kvHeads ?? heads;
     this.dropout = dropout;
     this.rotary = rotary === true ? {} : rotary || null;
     if (this.rotary && (dim / heads) % 2 !== 0) {
-      throw new OptionError(
-        `MultiHeadAttention: rotary positions need an even head size, got ${dim / heads}`,
-      );
+      throw new OptionError(`${op}: rotary positions need an even head size, got ${dim / heads}`);
     }
     const kvDim = (dim / heads) * this.kvHeads;
     this.query = new Linear(dim, dim, { bias, rng });
@@ -122,12 +126,12 @@ export class MultiHeadAttention {
 
   /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
   forward(x: TensorLike, options?: Partial<AttentionCall>): Tensor {
-    x = asTensor("MultiHeadAttention", x);
-    const call = readOptions<AttentionCall>("MultiHeadAttention", options, {
+    x = asTensor(op, x);
+    const call = readOptions<AttentionCall>(op, options, {
       ...selfAttentionCall,
       context: null,
     });
-    if (x.rank !== 3) throw new ShapeError(`MultiHeadAttention: needs (B, T, C), got ${show(x.shape)}`);
+    if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
     const [keySource, valueSource] = sources(call.context, x);
     const offset = call.cache?.length ?? 0;
     const q = this.rotated(split(this.query.forward(x), this.heads), offset);
@@ -163,7 +167,9 @@ export class MultiHeadAttention {
 
   private attendOpenly(q: Tensor, k: Tensor, v: Tensor, call: AttentionCall): Tensor {
     const { causal, mask, headMask, capture, rng } = call;
-    const scores = attentionScores(q, k, mask === null ? null : additiveMask(mask, q.dtype), {
+    const full = [...q.shape.slice(0, 3), k.shape[2]];
+    const factors = headMask === null ? null : perHead(headMask, full);
+    const scores = attentionScores(q, k, mask === null ? null : additiveMask(op, mask, q.dtype, full), {
       causal,
       scale: 1 / Math.sqrt(q.shape[3]),
     });
@@ -171,8 +177,7 @@ export class MultiHeadAttention {
     let probabilities = attentionProbabilities(scores);
     capture?.probabilities?.push(probabilities);
     probabilities = drop(probabilities, { p: this.dropout, training: this.training, rng });
-    if (headMask !== null) probabilities = probabilities.mul(perHead(headMask));
-    return attendValues(probabilities, v);
+    return attendValues(factors ? probabilities.mul(factors) : probabilities, v);
   }
 }
 
@@ -188,9 +193,7 @@ function sources(context: AttentionCall["context"], x: Tensor): readonly [Tensor
   if (isTensor(context)) return [context, context];
   const pair: unknown = context;
   if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(isTensor)) {
-    throw new OptionError(
-      `MultiHeadAttention: context must be a tensor or a pair of them, got ${show(pair)}`,
-    );
+    throw new OptionError(`${op}: context must be a tensor or a pair of them, got ${show(pair)}`);
   }
   return context;
 }
@@ -201,7 +204,13 @@ function split(x: Tensor, heads: number): Tensor {
   return x.reshape([b, t, heads, c / heads]).transpose(1, 2);
 }
 
-function perHead(mask: TensorLike): Tensor {
-  const given = asTensor("MultiHeadAttention", mask);
-  return given.rank === 1 ? given.reshape([1, given.size, 1, 1]) : given;
+function perHead(mask: TensorLike, full: Shape): Tensor {
+  const given = asTensor(op, mask);
+  const wide = given.rank === 1 ? given.reshape([1, given.size, 1, 1]) : given;
+  if (!broadcastsTo(wide.shape, full)) {
+    throw new ShapeError(
+      `${op}: headMask must be (H) or broadcast to (B, H, Tq, Tk), got ${show(given.shape)} for ${show(full)}`,
+    );
+  }
+  return wide;
 }

@@ -2,10 +2,10 @@
 
 import type { AttentionMask } from "../../kernels/attention/reference.ts";
 import { attention, attentionGrad } from "../backend.ts";
-import type { FloatArray } from "../dtype.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { broadcastShapes, broadcastStrides, sameShape } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { type DType, type FloatArray, isFloat } from "../dtype.ts";
+import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { broadcastStrides, broadcastsTo, type Shape } from "../shape.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp, type Grads } from "./op.ts";
 import { floats, numbers, softmax } from "./softmax.ts";
 
@@ -115,16 +115,47 @@ const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention",
 export interface AttentionOptions {
   /** Hide keys after the query; the last query is level with the last key, so cached decoding works. */
   causal: boolean;
-  /** Broadcast to (B, H, Tq, Tk): bool, true where a key may be attended to, or a float added to the scores. */
+  /** Broadcast to (B, H, Tq, Tk): bool or integers, true or 1 where a key may be attended to, or floats added to the scores. */
   mask: TensorLike | null;
   /** Default 1/√D. */
   scale: number | null;
 }
 
-/** A mask as something to add: 0 and −Infinity for bool. */
-export function additiveMask(mask: TensorLike, dtype: Tensor["dtype"]): Tensor {
-  const given = asTensor("scaledDotProductAttention", mask);
-  return given.dtype === "bool" ? given.where(0, Number.NEGATIVE_INFINITY).to(dtype) : given.to(dtype);
+/**
+ * A mask as bool or as floats; integers count as bool. Throws DTypeError for integers but 0 and 1, and for lists of plain numbers
+ * 0 and 1, which may be meant as either.
+ */
+export function readMask(op: string, mask: TensorLike): Tensor {
+  const given = asTensor(op, mask);
+  const { data, dtype } = given;
+  const other = () => data.find((x: number) => x !== 0 && x !== 1);
+  if (isFloat(dtype)) {
+    if (!isTensor(mask) && !ArrayBuffer.isView(mask) && data.includes(1) && other() === undefined) {
+      throw new DTypeError(
+        `${op}: a mask of plain numbers 0 and 1 may be flags or terms, got ${show(given.shape)}; give true and false, or a tensor`,
+      );
+    }
+    return given;
+  }
+  if (dtype === "bool") return given;
+  const odd = other();
+  if (odd !== undefined) {
+    throw new DTypeError(
+      `${op}: a mask of integers must hold 0 and 1, got ${odd}; give bool, or floats to add to the scores`,
+    );
+  }
+  return given.notEqual(0);
+}
+
+/** A mask as something to add to scores of shape `full`: 0 and −Infinity for bool. Throws ShapeError where it does not broadcast. */
+export function additiveMask(op: string, mask: TensorLike, dtype: DType, full: Shape): Tensor {
+  const given = readMask(op, mask);
+  if (!broadcastsTo(given.shape, full)) {
+    throw new ShapeError(
+      `${op}: the mask must broadcast to (B, H, Tq, Tk), got ${show(given.shape)} for ${show(full)}`,
+    );
+  }
+  return (given.dtype === "bool" ? given.where(0, Number.NEGATIVE_INFINITY) : given).to(dtype);
 }
 
 /**
@@ -171,16 +202,13 @@ export function scaledDotProductAttention(
     );
   }
   const settings = { causal, scale: scale ?? 1 / Math.sqrt(a.shape[3]) };
-  let extra = mask === null ? null : additiveMask(mask, a.dtype);
-  if (extra) {
-    const full = [a.shape[0], a.shape[1], a.shape[2], b.shape[2]];
-    if (extra.rank === 3 && q.rank === 3) extra = extra.unsqueeze(1);
-    if (!sameShape(broadcastShapes(op, extra.shape, full), full)) {
-      throw new ShapeError(
-        `${op}: the mask must broadcast to (B, H, Tq, Tk), got ${show(extra.shape)} for ${show(full)}`,
-      );
-    }
-  }
+  const own = mask === null ? null : readMask(op, mask);
+  const extra =
+    own &&
+    additiveMask(op, own.rank === 3 && q.rank === 3 ? own.unsqueeze(1) : own, a.dtype, [
+      ...a.shape.slice(0, 3),
+      b.shape[2],
+    ]);
   const out = extra?.requiresGrad
     ? attendValues(attentionProbabilities(attentionScores(a, b, extra, settings)), c)
     : attentionRow(a, b, c, extra, settings)[0];

@@ -2,7 +2,7 @@
 
 import type { AttentionMask } from "../../kernels/attention/reference.ts";
 import { attention, permute } from "../backend.ts";
-import { FormatError, ShapeError, show } from "../errors.ts";
+import { FormatError, OptionError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
 import { doubles, giveBack, type Ids, lasting, room, type Values } from "./values.ts";
@@ -165,7 +165,12 @@ function additive({ data, shape }: Ids, b: number, s: number): AttentionMask {
     throw new ShapeError(`PackedAttention: a mask must be (${b}, ${s}), got ${show(shape)}`);
   }
   const out = room(b * s);
-  for (let i = 0; i < out.length; i++) out[i] = data[i] ? 0 : -Infinity;
+  for (let i = 0; i < out.length; i++) {
+    const flag = Number(data[i]);
+    if (flag !== 0 && flag !== 1)
+      throw new OptionError(`PackedAttention: a mask must hold 0 and 1, got ${show(data[i])}`);
+    out[i] = flag ? 0 : -Infinity;
+  }
   return { data: out, strides: [s, 0, 0, 1] };
 }
 

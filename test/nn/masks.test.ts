@@ -1,5 +1,5 @@
 import { Rng, randn, scaledDotProductAttention, type Tensor, tensor, useBackend, zeros } from "bitgrad";
-import { Gpt, Llama, Transformer } from "bitgrad/models";
+import { Bert, Gpt, Llama, Transformer } from "bitgrad/models";
 import { MultiHeadAttention, namedParameters, TransformerDecoderLayer } from "bitgrad/nn";
 import { expectClose } from "bitgrad/testing";
 import { afterEach, describe, expect, it } from "vitest";
@@ -146,5 +146,80 @@ describe.each(["simd", "reference"] as const)("a query that may read nothing, %s
     finite(
       decoder.forward(x, draw([1, 3, 8], 3), { mask: [[false, false]], memoryMask: [[false, false, false]] }),
     );
+  });
+});
+
+describe("a mask", () => {
+  const rows = [
+    [1, 1, 1, 0, 0],
+    [1, 0, 1, 1, 1],
+  ];
+  const flags = tensor(rows.map((row) => row.map((x) => x === 1)));
+  const integers = (["int32", "uint32", "int8", "uint8"] as const).map((dtype) => tensor(rows, { dtype }));
+  const x = draw([2, 5, 8], 1);
+  const layer = new MultiHeadAttention(8, 2, { rng: new Rng(1) });
+  const own = (mask: Tensor) => mask.reshape([2, 1, 1, 5]);
+  const sizes = { vocabulary: 11, dim: 8, layers: 1, heads: 2, feedForward: 12 };
+  const ids = [
+    [1, 2, 3, 4, 5],
+    [5, 4, 3, 2, 1],
+  ];
+  const bert = new Bert({ ...sizes, context: 8, rng: new Rng(2) });
+  const llama = new Llama({ ...sizes, context: 8, rng: new Rng(3) });
+  const transformer = new Transformer({ ...sizes, rng: new Rng(4) });
+  const decoder = new TransformerDecoderLayer(8, 2, 8, { rng: new Rng(5) });
+  const readers: [name: string, read: (mask: Tensor) => Tensor][] = [
+    ["scaledDotProductAttention", (m) => scaledDotProductAttention(x, x, x, { mask: m.unsqueeze(1) })],
+    ["a layer", (mask) => layer.forward(x, { mask: own(mask) })],
+    ["a layer that shows its insides", (m) => layer.forward(x, { mask: own(m), capture: { scores: [] } })],
+    ["a decoder's layer", (m) => decoder.forward(x, x, { mask: own(m), memoryMask: own(m) })],
+    ["Bert", (mask) => bert.forward(ids, { mask })],
+    ["Llama", (mask) => llama.forward(ids, { mask })],
+    ["Transformer", (sourceMask) => transformer.forward(ids, ids, { sourceMask })],
+  ];
+
+  it.each(readers)("of integers 0 and 1 counts as bool in %s", (_, read) => {
+    const want = read(flags).toArray();
+    for (const mask of integers) expect(read(mask).toArray()).toEqual(want);
+    expect(read(flags.to("float32")).toArray()).not.toEqual(want);
+    expect(read(flags.where(0, Number.NEGATIVE_INFINITY)).toArray()).toEqual(want);
+  });
+
+  it.each(readers)("of other integers is refused by %s", (_, read) => {
+    const added = tensor(rows, { dtype: "int32" }).sub(1).mul(10000).to("int32");
+    expect(() => read(added)).toThrow(
+      /: a mask of integers must hold 0 and 1, got -10000; give bool, or floats to add to the scores$/,
+    );
+  });
+
+  it("of plain numbers 0 and 1 may mean either, and is refused", () => {
+    const refusal =
+      /: a mask of plain numbers 0 and 1 may be flags or terms, got \(2, 5\); give true and false, or a tensor/;
+    expect(() => bert.forward(ids, { mask: rows })).toThrow(refusal);
+    expect(() => layer.forward(x, { mask: rows, capture: { scores: [] } })).toThrow(refusal);
+    expect(() => scaledDotProductAttention(x, x, x, { mask: rows })).toThrow(refusal);
+    const terms = [0, 0.5, -1, 0, 2];
+    expect(layer.forward(x, { mask: terms }).toArray()).toEqual(
+      layer.forward(x, { mask: tensor(terms) }).toArray(),
+    );
+    expect(layer.forward(x, { mask: Uint8Array.of(1, 1, 0, 1, 1) }).toArray()).toEqual(
+      layer.forward(x, { mask: [true, true, false, true, true] }).toArray(),
+    );
+  });
+
+  it("that does not fit is refused, whether insides are shown or not", () => {
+    for (const capture of [null, { scores: [] }]) {
+      for (const shape of [
+        [3, 1, 1, 5],
+        [2, 1, 1, 4],
+        [2, 2, 2, 5, 5],
+      ])
+        expect(() => layer.forward(x, { mask: zeros(shape), capture })).toThrow(
+          "the mask must broadcast to (B, H, Tq, Tk)",
+        );
+      expect(() => layer.forward(x.slice([[0, 1]]), { mask: zeros([2, 1, 1, 5]), capture })).toThrow(
+        "the mask must broadcast",
+      );
+    }
   });
 });

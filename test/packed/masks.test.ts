@@ -52,3 +52,12 @@ describe.each(["simd", "reference"] as const)("on %s kernels, padding that may r
     expect(bits(logits)).toEqual(bits(run(() => both.model.forward(x, x, { sourceMask: mask }))));
   });
 });
+
+it("refuses what is no flag in a mask of a packed model", async () => {
+  const bert = new Bert({ ...sizes, context: 8, rng: new Rng(2) });
+  const { packed } = await twins(bert, int8Dynamic(), x);
+  for (const odd of [2, -10000, 0.5, Number.NaN])
+    expect(() => packed.forward(ids, { mask: { data: flags.data.with(3, odd), shape: [2, 5] } })).toThrow(
+      `PackedAttention: a mask must hold 0 and 1, got ${odd}`,
+    );
+});
