@@ -1,7 +1,7 @@
 /**
- * The seeded generator. seedrandom turns a seed into a 64-bit key, and every draw is a pure function of (key, counter):
- * Threefry-2x32 with 20 rounds (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"), which needs 32-bit
- * adds, rotates and xors alone, so that every backend can compute the same bits in parallel.
+ * The seeded generator. seedrandom, or a hash for texts that it confuses, turns a seed into a 64-bit key, and every draw is a
+ * pure function of (key, counter): Threefry-2x32 with 20 rounds (Salmon et al., 2011, "Parallel random numbers: as easy as 1,
+ * 2, 3"), which needs 32-bit adds, rotates and xors alone, so that every backend can compute the same bits in parallel.
  *
  * A fill takes a block of whole counters. With c the counter before the call, element i of an array comes from
  * - word i mod 2 of counter c + ⌊i / 2⌋, where one 32-bit word is enough, and
@@ -27,19 +27,45 @@ export interface RngState {
 
 const ALGORITHM = "threefry2x32-20";
 
+/**
+ * Whether seedrandom tells a text from every other: it reads the low byte of each character, the text over and over until
+ * there are 256, and mixes what stands behind those.
+ */
+function isPlain(text: string): boolean {
+  if (!/^\p{ASCII}{0,256}$/u.test(text) || text.includes("\0")) return false;
+  for (let n = 1; n < text.length; n++) {
+    let i = 0;
+    while (i < 256 && text[i % text.length] === text[i % n]) i++;
+    if (i === 256) return false;
+  }
+  return true;
+}
+
+/** The key that seedrandom makes of a number or a plain text; of others a hash of length and UTF-16, four units a block. */
+function keyOf(seed: string | number): [number, number] {
+  if (typeof seed === "number" || isPlain(seed)) {
+    // seedrandom itself marks every seed that is not a string by this suffix.
+    const source = seedrandom(typeof seed === "string" ? seed : `${seed}\0`);
+    return [source.int32() >>> 0, source.int32() >>> 0];
+  }
+  block.set([seed.length, 0]);
+  // Behind the end charCodeAt gives NaN, of which | makes 0.
+  const word = (at: number): number => seed.charCodeAt(at) | (seed.charCodeAt(at + 1) << 16);
+  for (let at = 0; at < seed.length; at += 4) threefry(block[0], block[1], word(at), word(at + 2), block);
+  return [block[0], block[1]];
+}
+
 /** A seeded stream of random numbers. Two generators of equal state produce equal bits in every engine. */
 export class Rng extends RandomStream {
   /**
-   * The stream of a seed: any string, or any finite number. As in seedrandom a number and its text are different seeds:
-   * `new Rng(1)` is not `new Rng("1")`.
+   * The stream of a seed: any string, or any finite number; other seeds give other streams. As in seedrandom a number and its
+   * text are different seeds: `new Rng(1)` is not `new Rng("1")`. Equal numbers are one seed, 0 and -0 too.
    */
   constructor(seed: string | number) {
     if (typeof seed !== "string" && !(typeof seed === "number" && Number.isFinite(seed))) {
       throw new OptionError(`Rng: a seed must be a string or a finite number, got ${show(seed)}`);
     }
-    // seedrandom itself marks every seed that is not a string by this suffix.
-    const source = seedrandom(typeof seed === "string" ? seed : `${seed}\0`);
-    super([source.int32() >>> 0, source.int32() >>> 0]);
+    super(keyOf(seed));
   }
 
   /** A copy of the state; assigning one resumes the sequence exactly where it was read. */
