@@ -19,7 +19,7 @@ function sum(n: number, term: (i: number) => number): number {
 
 /**
  * Codes 0 to 15 and the scale and minimum of x ≈ scale · code − min, min ≥ 0, by weighted least squares over 21 trial
- * scales; errors count as rms(x) + |x|.
+ * scales, which span from the best minimum so far; errors count as rms(x) + |x|.
  */
 function fitAffine(x: Float32Array): { scale: number; min: number; codes: number[] } {
   const n = x.length;
@@ -28,12 +28,12 @@ function fitAffine(x: Float32Array): { scale: number; min: number; codes: number
   const sumW = sum(n, (i) => w[i]);
   const sumX = sum(n, (i) => fround(w[i] * x[i]));
   let min = Math.min(0, ...x);
-  const range = fround(Math.max(...x) - min);
+  const max = Math.max(...x);
+  const range = fround(max - min);
   // Below this 15 / range would overflow.
   if (range < 2 ** -120) return { scale: 0, min: -min + 0, codes: Array(n).fill(0) };
-  const low = min;
   const codesAt = (inverseScale: number): number[] =>
-    Array.from(x, (v) => clamp(roundEven(fround(inverseScale * fround(v - low))), 0, 15));
+    Array.from(x, (v) => clamp(roundEven(fround(inverseScale * fround(v - min))), 0, 15));
   const errorOf = (codes: number[], scale: number, least: number): number =>
     sum(n, (i) => {
       const diff = fround(fround(fround(scale * codes[i]) + least) - x[i]);
@@ -44,7 +44,8 @@ function fitAffine(x: Float32Array): { scale: number; min: number; codes: number
   let codes = codesAt(first);
   let best = errorOf(codes, scale, min);
   for (let step = 0; step <= 20; step++) {
-    const trial = codesAt(fround(fround(fround(-1 + fround(fround(0.1) * step)) + 15) / range));
+    const levels = fround(fround(-1 + fround(fround(0.1) * step)) + 15);
+    const trial = codesAt(fround(levels / fround(max - min)));
     const sumL = sum(n, (i) => fround(w[i] * trial[i]));
     const sumL2 = sum(n, (i) => fround(fround(w[i] * trial[i]) * trial[i]));
     const sumXL = sum(n, (i) => fround(fround(w[i] * trial[i]) * x[i]));
@@ -123,10 +124,10 @@ export const Q4_K = /* @__PURE__ */ blockFormat({
   },
 });
 
-/** Codes −32 to 31 and the scale of x ≈ scale · code that loses least, x² as weights. */
+/** Codes −32 to 31 and the scale of x ≈ scale · code that loses least, x² as weights; those of zeros are stored as 0. */
 function fitSymmetric(x: Float32Array): { scale: number; codes: number[] } {
   const max = signedMax(x);
-  if (Math.abs(max) < 1e-15) return { scale: 0, codes: Array(x.length).fill(0) };
+  if (Math.abs(max) < 1e-15) return { scale: 0, codes: Array(x.length).fill(-32) };
   const codesAt = (inverseScale: number): number[] =>
     Array.from(x, (v) => clamp(roundEven(fround(inverseScale * v)), -32, 31));
   const sums = (codes: number[]): [xl: number, l2: number] => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import { type BlockFormat, formats } from "../../kernels/formats/index.ts";
 import { putScalesAndMins, scaleAndMin } from "../../kernels/formats/k-quants.ts";
+import { crc32 } from "../../src/packed/crc.ts";
 import { Rng } from "../../src/random.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -101,6 +102,15 @@ describe("the bytes of a block", () => {
     putScalesAndMins(scales, s, m);
     expect(hex(scales)).toBe("81c243ff85403ec7810031bc");
     expect(s.map((_, j) => scaleAndMin(scales, j))).toEqual(s.map((v, j) => [v, m[j]]));
+  });
+
+  it("are those of ggml in Q4_K and Q6_K for normal numbers, and where groups of a block are zeros", () => {
+    const x = normals(256 * 64, new Rng(11));
+    const gaps = x.map((v, i) => ((i >> 4) % 3 === 0 ? 0 : v));
+    const sum = (format: BlockFormat, row: Float32Array) => crc32(format.encode(row)).toString(16);
+    // Of what quantize_row_q4_K_ref and quantize_row_q6_K_ref wrote, compiled without fused multiply-add.
+    expect([sum(formats.Q4_K, x), sum(formats.Q4_K, gaps)]).toEqual(["35915b5a", "7e2b88"]);
+    expect([sum(formats.Q6_K, x), sum(formats.Q6_K, gaps)]).toEqual(["9d94f49f", "71bc018b"]);
   });
 
   it("decode as the layouts of Q4_K and Q6_K say", () => {
