@@ -1,6 +1,7 @@
 /** Which parameters of a model are quantized, and how. */
 
 import { OptionError, readOptions, show } from "../errors.ts";
+import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
@@ -14,7 +15,7 @@ export type PlanRule = readonly [
 ];
 
 export interface PlanOptions {
-  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`. */
+  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, and not of a norm. */
   default: QuantConfig | null;
   /** The first match wins. */
   rules: readonly PlanRule[];
@@ -71,7 +72,8 @@ export function plan(options: Partial<PlanOptions>): Plan {
           return { path, parameter, config: rule[1] };
         }
         const isMatrix = parameter.shape.length >= 2 && path.split(".").at(-1) === "weight";
-        return { path, parameter, config: isMatrix ? fallback : null };
+        const isNorm = aliases.some(({ owner }) => (owner as Layer).kind === "norm");
+        return { path, parameter, config: isMatrix && !isNorm ? fallback : null };
       });
       const idle = rules.findIndex((rule) => !used.has(rule));
       if (idle >= 0) {

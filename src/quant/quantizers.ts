@@ -4,7 +4,7 @@ import { normalFloats } from "../../kernels/formats/codebook.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { chooseParams, meanParams } from "./params.ts";
 import type { Quantizer } from "./quantizer.ts";
-import { checkGranularity, type Granularity, type SpecOptions, spec } from "./spec.ts";
+import { checkGranularity, type Granularity, type SpecOptions, spec, specDefaults } from "./spec.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
 export type SteOptions = SpecOptions;
@@ -13,8 +13,9 @@ export type SteOptions = SpecOptions;
  * Uniform codes by the scheme that the options give, symmetric int8 with one float16 scale a row unless told otherwise; the gradient
  * passes straight through within the range. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013, arXiv:1308.3432.
  */
-export function ste(options: Partial<SteOptions> = {}): Quantizer {
-  const uniform = spec({ granularity: "channel", scaleDtype: "float16", ...options });
+export function ste(options?: Partial<SteOptions>): Quantizer {
+  const read = readOptions<SpecOptions>("ste", options, { ...specDefaults, scaleDtype: "float16" });
+  const uniform = spec({ ...read, granularity: read.granularity ?? "channel" });
   if (uniform.bits === 1) {
     throw new OptionError(
       `ste: bits must be an integer from 2 to 8, got ${show(uniform.bits)}; use bwn() for one bit`,
@@ -29,16 +30,20 @@ export interface ScaleOptions {
   granularity: Granularity;
 }
 
-function readGranularity(op: string, options: Partial<ScaleOptions>): Granularity {
+function readGranularity(
+  op: string,
+  options: Partial<ScaleOptions> | undefined,
+  fallback: Granularity = "channel",
+): Granularity {
   const { granularity } = readOptions(op, options, { granularity: null as Granularity | null });
-  return checkGranularity(op, granularity ?? "channel");
+  return checkGranularity(op, granularity ?? fallback);
 }
 
 /**
  * Ternary codes −1, 0, 1 with scale mean|x|: clamp(round(x/scale), −1, 1), the gradient straight through everywhere.
  * BitNet b1.58, Ma et al., 2024, arXiv:2402.17764, which takes one scale a tensor; here one a row unless told otherwise.
  */
-export function bitnet158(options: Partial<ScaleOptions> = {}): Quantizer {
+export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
   const granularity = readGranularity("bitnet158", options);
   const ternary = spec({ bits: 2, granularity, scaleDtype: "float16" });
   return { name: "ternary", spec: ternary, gradient: "through", params: (x) => meanParams(x, ternary) };
@@ -48,14 +53,15 @@ export function bitnet158(options: Partial<ScaleOptions> = {}): Quantizer {
  * Binary codes, +1 for x ≥ 0 and −1 below, with scale mean|x|, the least-squares optimum. The gradient passes straight
  * through. Binary-Weight-Networks, Rastegari et al., 2016, arXiv:1603.05279.
  */
-export function bwn(options: Partial<ScaleOptions> = {}): Quantizer {
+export function bwn(options?: Partial<ScaleOptions>): Quantizer {
   const granularity = readGranularity("bwn", options);
   const signs = spec({ bits: 1, granularity, scaleDtype: "float16" });
   return { name: "binary", spec: signs, gradient: "through", params: (x) => chooseParams(x, signs) };
 }
 
 /** NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314. */
-export const nf4 = ({ granularity = { group: 64 } }: Partial<ScaleOptions> = {}): Quantizer => ({
-  ...ste({ bits: 4, scheme: "codebook", codebook: Array.from(normalFloats), granularity }),
-  name: "nf4",
-});
+export function nf4(options?: Partial<ScaleOptions>): Quantizer {
+  const granularity = readGranularity("nf4", options, { group: 64 });
+  const codebook = Array.from(normalFloats);
+  return { ...ste({ bits: 4, scheme: "codebook", codebook, granularity }), name: "nf4" };
+}

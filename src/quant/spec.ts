@@ -56,7 +56,7 @@ const choices = {
   onNonFinite: ["throw", "clamp"],
 } as const;
 
-const defaults: SpecOptions = {
+export const specDefaults: SpecOptions = {
   bits: 8,
   scheme: "symmetric",
   granularity: null as unknown as Granularity,
@@ -75,7 +75,7 @@ const defaults: SpecOptions = {
  * Throws OptionError for values outside their domain or that contradict each other.
  */
 export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
-  const read = readOptions("spec", options, defaults);
+  const read = readOptions("spec", options, specDefaults);
   const granularity = checkGranularity("spec", read.granularity);
   for (const [name, known] of Object.entries(choices)) {
     const value = read[name as keyof typeof choices];

@@ -204,8 +204,10 @@ describe("what is not what it should be is named", () => {
   it("options of a preset that it does not know", () => {
     expect(() => int4WeightOnly({ size: 3 } as never)).toThrow(option(/int4WeightOnly: unknown option/));
     expect(() => nf4WeightOnly(32 as never)).toThrow(option(/nf4WeightOnly: options must be a plain object/));
-    expect(() => ternaryDynamic("tensor" as never)).toThrow(option(/bitnet158: options must be/));
-    expect(() => binarySigns({ group: 3 } as never)).toThrow(option(/bwn: unknown option, got "group"/));
+    expect(() => ternaryDynamic("tensor" as never)).toThrow(option(/ternaryDynamic: options must be/));
+    expect(() => binarySigns({ group: 3 } as never)).toThrow(
+      option(/binarySigns: unknown option, got "group"/),
+    );
   });
 
   it("no model and no batches", async () => {
