@@ -20,9 +20,14 @@ export function clone<M extends object>(model: M): M {
     return copy;
   };
 
-  const storageOf = (storage: Storage): Storage =>
-    (copies.get(storage) as Storage | undefined) ??
-    remember(storage, new Storage(storage.data.slice(), storage.dtype));
+  const storageOf = (storage: Storage): Storage => {
+    const known = copies.get(storage) as Storage | undefined;
+    if (known) return known;
+    const copy = remember(storage, new Storage(storage.data.slice(), storage.dtype));
+    // What was made of a value still knows it as unchanged.
+    copy.version = storage.version;
+    return copy;
+  };
 
   const tensorOf = (tensor: Tensor): Tensor => {
     const storage = hasData(tensor) ? storageOf(tensor.storage) : tensor.storage;

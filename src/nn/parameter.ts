@@ -4,7 +4,7 @@ import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, ShapeError, show } from "../errors.ts";
 import type { PackedWeight } from "../packed/weight.ts";
 import { sameShape } from "../shape.ts";
-import { pin } from "../storage.ts";
+import { own, pin } from "../storage.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 /** What a parameter's value passes through before a layer uses it: a mask, a quantizer, a re-parametrization. */
@@ -55,7 +55,7 @@ export class Parameter {
   }
 
   set grad(grad: Tensor | null) {
-    this.value.grad = grad;
+    this.value.grad = isTensor(grad) ? own(grad) : grad;
   }
 
   /** Whether backward gives it a gradient. */

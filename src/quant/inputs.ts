@@ -1,9 +1,11 @@
 /** Quantizers of a layer's input: dynamic, static and signs. */
 
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { blank } from "../nn/blank.ts";
 import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { InputQuantizer } from "../nn/packing.ts";
+import { writeBuffer } from "../nn/state.ts";
 import { straightThrough } from "../ops/binary.ts";
 import type { PackedInput } from "../packed/input.ts";
 import { isInstance } from "../state.ts";
@@ -33,13 +35,16 @@ export class InputStage implements InputQuantizer {
   /** How a position of a linear layer is quantized; a convolution takes one scale for all of its input. */
   readonly spec: QuantSpec;
   readonly observer: Observer | null;
-  /** Of a static input, after calibration. */
-  scale: Tensor | null = null;
-  zeroPoint: Tensor | null = null;
+  /** Of a static input: a buffer of one number, 0 before calibration. */
+  readonly scale: Tensor | null = null;
+  readonly zeroPoint: Tensor | null = null;
 
   constructor(given: QuantSpec, observer: Observer | null) {
     this.spec = given;
     this.observer = observer;
+    if (observer === null) return;
+    this.scale = blank([1]);
+    if (given.zeroPoint !== "none") this.zeroPoint = blank([1]);
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -93,18 +98,26 @@ export class InputStage implements InputQuantizer {
   /** Fixed scales, null where they follow the input. Throws StageError before calibration. */
   private params(): QuantParams | null {
     if (this.observer === null) return null;
-    if (this.scale === null) {
+    if (!this.calibrated) {
       throw new StageError("input: static scales must be calibrated, got none; call calibrate first");
     }
-    return { scale: this.scale, zeroPoint: this.zeroPoint };
+    return { scale: this.scale!, zeroPoint: this.zeroPoint };
+  }
+
+  /** Whether the scales are there, or follow the input. */
+  get calibrated(): boolean {
+    return this.scale === null || this.scale.item() !== 0;
   }
 
   /** Takes the scales from what was observed. */
   settle(): void {
     if (this.observer === null) return;
     const { scale, zeroPoint } = this.observer.params();
-    this.scale = scale;
-    this.zeroPoint = zeroPoint;
+    if (scale.size !== 1) {
+      throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
+    }
+    writeBuffer(this.scale!, (data) => data.set(scale.data));
+    if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
   }
 
   toPacked(): PackedInput {
@@ -135,13 +148,18 @@ export function dynamicInput(options?: { bits?: number }): InputConfig {
   return () => new InputStage(each, null);
 }
 
-/** Codes with one scale and zero point, which `calibrate` finds by an observer of each layer. */
-export function staticInput(options?: {
+export interface StaticOptions {
   bits?: number;
   scheme?: "symmetric" | "affine";
   observer?: (spec: QuantSpec) => Observer;
-}): InputConfig {
-  const { bits, scheme, observer } = readOptions("staticInput", options, {
+}
+
+/** Codes with one scale and zero point, which `calibrate` finds by an observer of each layer. */
+export const staticInput = (options?: StaticOptions): InputConfig => staticInputs("staticInput", options);
+
+/** The same for a preset, whose name errors give. */
+export function staticInputs(op: string, options?: StaticOptions): InputConfig {
+  const { bits, scheme, observer } = readOptions(op, options, {
     bits: 8,
     scheme: "affine" as "symmetric" | "affine",
     observer: minMax,
@@ -151,7 +169,8 @@ export function staticInput(options?: {
 }
 
 /** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */
-export const signInput = (): InputConfig => {
+export const signInput = (options?: Record<string, never>): InputConfig => {
+  readOptions("signInput", options, {});
   const signs = spec({ bits: 1, granularity: "token" });
   return () => new InputStage(signs, null);
 };

@@ -40,8 +40,10 @@ const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
 /** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
 export class QuantizedTransform implements Transform {
   readonly quantizer: Quantizer;
-  /** The codes of a frozen weight. Private to the tree, so that a state holds latent weights alone. */
-  _frozen: QTensor | null = null;
+  /** Private to the tree, so that a state holds latent weights alone: the codes of a frozen weight, and what they are of. */
+  private _codes: QTensor | null = null;
+  private _parameter: Parameter | null = null;
+  private _version = 0;
 
   constructor(quantizer: Quantizer) {
     this.quantizer = quantizer;
@@ -60,20 +62,35 @@ export class QuantizedTransform implements Transform {
   }
 
   apply(weight: Tensor): Tensor {
-    return this._frozen ? dequantize(this._frozen) : throughQuantizer(weight, this.quantizer);
+    return this.codes ? dequantize(this.codes) : throughQuantizer(weight, this.quantizer);
   }
 
-  /** Fixes the codes at those of a weight. */
-  freeze(weight: Tensor): void {
-    this._frozen = noGrad(() => quantizeBy(weight, this.quantizer));
-    for (const t of [this._frozen.codes, this._frozen.scale, this._frozen.zeroPoint]) if (t) own(t as Tensor);
+  /** Fixes the codes at those of a parameter, on which this transform is, until the parameter is written. */
+  freeze(parameter: Parameter): void {
+    this._parameter = parameter;
+    this._version = parameter.version;
+    this._codes = noGrad(() => {
+      let weight = parameter.value;
+      for (const transform of parameter.transforms) {
+        if (transform === this) break;
+        weight = transform.apply(weight);
+      }
+      return quantizeBy(weight, this.quantizer);
+    });
+    for (const t of [this._codes.codes, this._codes.scale, this._codes.zeroPoint]) if (t) own(t as Tensor);
+  }
+
+  /** The codes of a frozen weight, those of its present value; null before `freeze`. */
+  get codes(): QTensor | null {
+    if (this._parameter && this._parameter.version !== this._version) this.freeze(this._parameter);
+    return this._codes;
   }
 
   /** Throws StageError before it is frozen, OptionError for codes that no packed layer reads. */
   pack(): PackedWeight {
-    if (!this._frozen)
+    if (!this.codes)
       throw new StageError("pack: the weights must be frozen, got live quantizers; call freeze first");
-    return packedWeight(this._frozen);
+    return packedWeight(this.codes);
   }
 }
 
@@ -88,7 +105,7 @@ export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransfor
 
 /** The codes that `freeze` fixed, or null. */
 export const frozenCodes = (parameter: Parameter): QTensor | null =>
-  quantizedTransform(parameter)?._frozen ?? null;
+  quantizedTransform(parameter)?.codes ?? null;
 
 /** Whether a weight (out, …) has no zero points, and a scale for all of it, a row, or a group of a row. */
 function isByRows({ zeroPoint, spec: { granularity, axis }, shape }: QTensor): boolean {

@@ -13,7 +13,7 @@ import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { InputStage } from "./inputs.ts";
 import type { Plan } from "./plan.ts";
-import { QuantizedTransform, quantizedTransform } from "./quantizer.ts";
+import { frozenCodes, QuantizedTransform, quantizedTransform } from "./quantizer.ts";
 
 /** A layer that can quantize its input. */
 interface Quantizable {
@@ -53,7 +53,7 @@ function checkLive(op: string, model: object): void {
   if (weights.length === 0) {
     throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
   }
-  if (weights.some(([, parameter]) => quantizedTransform(parameter)!._frozen)) {
+  if (weights.some(([, parameter]) => frozenCodes(parameter) !== null)) {
     throw new StageError(
       `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
     );
@@ -137,7 +137,8 @@ export async function calibrate<M extends object, B>(
 }
 
 /**
- * Fixes every code and scale, in place, and returns the model. In evaluation mode a layer whose input is quantized then computes
+ * Fixes every code and scale, in place, and returns the model; what is then written to a weight, as by `loadStateDict`, has its
+ * codes fixed anew. In evaluation mode a layer whose input is quantized then computes
  * the integer way, exactly as its packed twin will. A whole model and its twin give the same bits where the model runs inside a
  * scope; outside, functions of few floats may come from other kernels and differ in their last bits. Throws StageError for a model that is not prepared, frozen already, or has
  * static inputs that were not calibrated.
@@ -145,20 +146,17 @@ export async function calibrate<M extends object, B>(
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);
   const stages = [...inputStages(model).keys()];
-  if (stages.some(({ observer, scale }) => observer !== null && scale === null)) {
+  if (stages.some(({ calibrated }) => !calibrated)) {
     throw new StageError(
       "freeze: static inputs must be calibrated, got some without scales; call calibrate first",
     );
   }
   for (const [, parameter] of weightsOf(model)) {
-    noGrad(() => {
-      let weight = parameter.value;
-      for (const transform of parameter.transforms) {
-        if (transform instanceof QuantizedTransform) transform.freeze(weight);
-        weight = transform.apply(weight);
-      }
-    });
+    for (const transform of parameter.transforms) {
+      if (transform instanceof QuantizedTransform) transform.freeze(parameter);
+    }
     parameter.trainable = false;
+    parameter.grad = null;
   }
   for (const stage of stages) stage.frozen = true;
   return model;

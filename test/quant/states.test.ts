@@ -1,0 +1,136 @@
+/** What a quantized model holds: it outlives scopes, is saved and loaded, and follows what is written. */
+
+import { Rng, randn, scope, type Tensor, tensor } from "bitgrad";
+import { clone, evaluate, Linear, loadStateDict, parametrize, Sequential, stateDict } from "bitgrad/nn";
+import { optimizer, sgd } from "bitgrad/optim";
+import {
+  calibrate,
+  freeze,
+  int8Dynamic,
+  int8Static,
+  int8WeightOnly,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  ste,
+} from "bitgrad/quant";
+import { describe, expect, it } from "vitest";
+
+const net = (seed = 1) =>
+  new Sequential(new Linear(12, 8, { rng: new Rng(seed) }), new Linear(8, 3, { rng: new Rng(seed + 1) }));
+const prepared = (config: QuantConfig, seed = 1) => prepare(net(seed), plan({ default: config }));
+const x = randn([6, 12], { rng: new Rng(3) });
+const list = (t: Tensor) => Array.from(t.data);
+const packedResult = (model: object) =>
+  Array.from(pack(model).forward({ data: x.data as Float32Array, shape: x.shape }).data);
+const copied = (model: object) =>
+  Object.fromEntries(Object.entries(stateDict(model)).map(([name, t]) => [name, tensor(t)]));
+/** Uses the heap again, so that memory which was given back would show. */
+const scribble = () =>
+  scope(() => {
+    for (let i = 0; i < 20; i++) randn([64 + 8 * i]).mul(1e9);
+  });
+
+describe("what is made in an open scope outlives it:", () => {
+  it("the scales of calibration", async () => {
+    const model = prepared(int8Static());
+    const open = scope();
+    await calibrate(model, [x]);
+    const inside = list(model.forward(x));
+    open.dispose();
+    scribble();
+    expect(list(model.forward(x))).toEqual(inside);
+    expect(packedResult(freeze(model))).toHaveLength(18);
+  });
+
+  it("a gradient that is assigned", () => {
+    const layer = new Linear(12, 8, { bias: false, rng: new Rng(1) });
+    const before = list(layer.weight.value);
+    scope(() => {
+      layer.weight.grad = randn([8, 12], { rng: new Rng(2) }).mul(2);
+    });
+    scribble();
+    const grad = list(randn([8, 12], { rng: new Rng(2) }).mul(2));
+    optimizer(layer, sgd({ lr: 0.5 })).step();
+    expect(list(layer.weight.value)).toEqual(before.map((w, i) => Math.fround(w - 0.5 * grad[i])));
+  });
+});
+
+describe("states of models with static inputs", () => {
+  it.each(["affine", "symmetric"] as const)("%s scales are saved and loaded", async (scheme) => {
+    const first = await calibrate(prepared(int8Static({ scheme })), [x]);
+    const second = prepared(int8Static({ scheme }), 7);
+    loadStateDict(second, stateDict(first));
+    expect(list(second.forward(x))).toEqual(list(first.forward(x)));
+    expect(packedResult(freeze(second))).toEqual(packedResult(freeze(first)));
+  });
+
+  it("have the same names before calibration and after", async () => {
+    const model = prepared(int8Static());
+    const names = Object.keys(stateDict(model));
+    expect(names).toContain("0.inputQuantizer.zeroPoint");
+    await calibrate(model, [x]);
+    expect(Object.keys(stateDict(model))).toEqual(names);
+  });
+
+  it("loaded without scales are not calibrated", async () => {
+    const model = await calibrate(prepared(int8Static()), [x]);
+    loadStateDict(model, stateDict(prepared(int8Static())));
+    expect(() => freeze(model)).toThrow("freeze: static inputs must be calibrated");
+  });
+});
+
+describe("what is written to a frozen model takes effect:", () => {
+  const frozen = (config: QuantConfig, seed: number) => evaluate(freeze(prepared(config, seed)));
+
+  it.each([
+    ["weight-only", int8WeightOnly()],
+    ["with dynamic inputs", int8Dynamic()],
+  ])("a state, %s", (_, config) => {
+    const model = frozen(config, 1);
+    const other = frozen(config, 5);
+    loadStateDict(model, copied(other));
+    expect(list(model.forward(x))).toEqual(list(other.forward(x)));
+    expect(packedResult(model)).toEqual(packedResult(other));
+  });
+
+  it("an assigned weight, through the transforms before the quantizer", () => {
+    const halved = () => {
+      const model = net();
+      parametrize(model, "*.weight", { apply: (w: Tensor) => w.mul(0.5) });
+      return freeze(prepare(model, plan({ default: int8WeightOnly() })));
+    };
+    const [model, other] = [halved(), halved()];
+    const weight = randn([3, 8], { rng: new Rng(9) });
+    (model[1] as Linear).weight.assign(weight);
+    expect(list((model[1] as Linear).weight.effective())).not.toEqual(
+      list((other[1] as Linear).weight.effective()),
+    );
+    const want = ste({ bits: 8 });
+    const layer = new Linear(8, 3);
+    layer.weight.assign(weight.mul(0.5));
+    prepare(layer, plan({ default: { weight: want } }));
+    expect(list((model[1] as Linear).weight.effective())).toEqual(list(layer.weight.effective()));
+  });
+
+  it("but a gradient from before does not move it", () => {
+    const model = prepared(int8WeightOnly());
+    model.forward(x).square().mean().backward();
+    const before = list(freeze(model).forward(x));
+    const biases = [0, 1].map((i) => (model[i] as Linear).bias!);
+    for (const bias of biases) bias.grad = null;
+    optimizer(model, sgd({ lr: 1 })).step();
+    expect(list(model.forward(x))).toEqual(before);
+  });
+
+  it("and a copy keeps its codes, drawn as they may be", () => {
+    const model = freeze(prepared({ weight: ste({ bits: 4, rounding: "stochastic" }) }));
+    const want = list(model.forward(x));
+    (model[0] as Linear).bias!.update((data) => data.fill(0));
+    (model[0] as Linear).weight.update((data) => data.fill(1));
+    expect(list(model.forward(x))).not.toEqual(want);
+    const now = list(model.forward(x));
+    expect(list(clone(model).forward(x))).toEqual(now);
+  });
+});
