@@ -1,12 +1,26 @@
 /** Bytes to text and back, gzip and sha256, by what Node and browsers share. */
 
 import { BackendError, FormatError, OptionError, show } from "../errors.ts";
+import { decodeUtf8 } from "../utf8.ts";
 
 const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /** UTF-8 bytes as text, U+FFFD where they are not UTF-8: a run of tokens may begin or end inside a character. */
 export const decodeUtf8Loosely = (bytes: Uint8Array): string => looseUtf8.decode(bytes);
+
+/** A text without the byte order mark that it may begin with. */
+export const unmarked = (text: string): string => (text.startsWith("\uFEFF") ? text.slice(1) : text);
+
+/** UTF-8 bytes as text, without a byte order mark. Throws FormatError for bytes that are not UTF-8. */
+export const decodeText = (op: string, bytes: Uint8Array): string => unmarked(decodeUtf8(op, bytes));
+
+/** The lines of a text, without a byte order mark; they end in \n, \r\n or \r, and a last end begins no further line. */
+export function linesOf(content: string): string[] {
+  const lines = unmarked(content).split(/\r\n?|\n/);
+  if (lines[lines.length - 1] === "") lines.pop();
+  return lines;
+}
 
 /** ISO 8859-1: byte n is the character U+00nn. (TextDecoder's "latin1" is windows-1252, which differs.) */
 export function decodeLatin1(bytes: Uint8Array): string {

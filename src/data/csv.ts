@@ -3,15 +3,15 @@
 import { convertArray, type DType, isBytes, isDType } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../errors.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { decodeUtf8 } from "../utf8.ts";
-import { decodeLatin1 } from "./bytes.ts";
+import { decodeLatin1, decodeText, unmarked } from "./bytes.ts";
 import { platform } from "./platform.node.ts";
 
 /**
  * The cells of delimited text, row by row. Fields in quotes may hold delimiters, line ends and doubled quotes; `quote: ""`
- * turns quoting off. Line ends are \n or \r\n; a last empty line is none. Throws FormatError for a quote out of place.
+ * turns quoting off. Line ends are \n, \r\n or \r; a last empty line is none, nor is a byte order mark. Throws FormatError for a
+ * quote out of place.
  */
-export function parseCsv(text: string, options?: { delimiter?: string; quote?: string }): string[][] {
+export function parseCsv(content: string, options?: { delimiter?: string; quote?: string }): string[][] {
   const { delimiter, quote } = readOptions("csv", options, { delimiter: ",", quote: '"' });
   if (delimiter.length !== 1 || /[\r\n]/.test(delimiter) || delimiter === quote) {
     throw new OptionError(`csv: the delimiter must be one character, got ${show(delimiter)}`);
@@ -19,12 +19,13 @@ export function parseCsv(text: string, options?: { delimiter?: string; quote?: s
   if (quote.length > 1 || /[\r\n]/.test(quote)) {
     throw new OptionError(`csv: the quote must be one character or empty, got ${show(quote)}`);
   }
-  if (typeof text !== "string") throw new OptionError(`csv: expected text, got ${show(text)}`);
+  if (typeof content !== "string") throw new OptionError(`csv: expected text, got ${show(content)}`);
+  const text = unmarked(content);
   const rows: string[][] = [];
   let row: string[] = [];
   let line = 1;
   let at = 0;
-  const bare = new RegExp(`[^\\n\\u${delimiter.charCodeAt(0).toString(16).padStart(4, "0")}]*`, "y");
+  const bare = new RegExp(`[^\\r\\n\\u${delimiter.charCodeAt(0).toString(16).padStart(4, "0")}]*`, "y");
   while (at < text.length || row.length > 0) {
     let cell: string;
     if (quote !== "" && text[at] === quote) {
@@ -34,18 +35,16 @@ export function parseCsv(text: string, options?: { delimiter?: string; quote?: s
         const end = text.indexOf(quote, at + 1);
         if (end === -1) throw new FormatError(`csv: a quote is never closed, got line ${first}`);
         const part = text.slice(at + 1, end);
-        for (let i = part.indexOf("\n"); i !== -1; i = part.indexOf("\n", i + 1)) line++;
+        line += part.match(/\r\n?|\n/g)?.length ?? 0;
         cell += part;
         at = end + 1;
         if (text[at] !== quote) break;
         cell += quote;
       }
-      if (text[at] === "\r" && (text[at + 1] === "\n" || at + 1 === text.length)) at++;
     } else {
       bare.lastIndex = at;
       cell = bare.exec(text)![0];
       at += cell.length;
-      if (text[at] !== delimiter && cell.endsWith("\r")) cell = cell.slice(0, -1);
       if (quote !== "" && cell.includes(quote)) {
         throw new FormatError(
           `csv: a quote stands inside an unquoted field, got ${show(cell)} on line ${line}`,
@@ -57,14 +56,14 @@ export function parseCsv(text: string, options?: { delimiter?: string; quote?: s
       at++;
       continue;
     }
-    if (at < text.length && text[at] !== "\n") {
+    if (at < text.length && text[at] !== "\n" && text[at] !== "\r") {
       throw new FormatError(
         `csv: text follows a closing quote, got ${show(text.slice(at, at + 10))} on line ${line}`,
       );
     }
     rows.push(row);
     row = [];
-    at++;
+    at += text[at] === "\r" && text[at + 1] === "\n" ? 2 : 1;
     line++;
   }
   return rows;
@@ -97,8 +96,10 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
   });
   if (typeof source !== "string" && !isBytes(source))
     throw new OptionError(`csv: expected text or a Uint8Array, got ${show(source)}`);
-  const content = typeof source === "string" ? source : decodeUtf8("csv", source);
-  const rows = parseCsv(content.startsWith("\uFEFF") ? content.slice(1) : content, { delimiter, quote });
+  const rows = parseCsv(typeof source === "string" ? source : decodeText("csv", source), {
+    delimiter,
+    quote,
+  });
   const first = rows[0] ?? [];
   const names = header ? first : (columns ?? first.map((_, i) => String(i)));
   if (header) rows.shift();
@@ -113,14 +114,15 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
     }
   });
   const wanted = columns ?? names;
+  const places = new Map(names.map((name, i) => [name, i]));
   for (const name of [...wanted, ...Object.keys(types ?? {})]) {
-    if (!names.includes(name)) {
+    if (!places.has(name)) {
       throw new FormatError(`csv: no such column, got ${show(name)}; the columns are ${show([...names])}`);
     }
   }
   const table: Record<string, string[] | Tensor> = Object.create(null);
   for (const name of wanted) {
-    const column = names.indexOf(name);
+    const column = places.get(name)!;
     const cells = rows.map((row) => row[column]);
     const dtype = types !== undefined && Object.hasOwn(types, name) ? types[name] : undefined;
     table[name] = dtype === undefined ? cells : numbers(name, cells, dtype);
@@ -128,7 +130,7 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
   return table;
 }
 
-const decimal = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const decimal = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
 const specials: Record<string, number | undefined> = Object.assign(Object.create(null), {
   nan: Number.NaN,
   inf: Infinity,
@@ -172,13 +174,5 @@ export async function text(
   if (encoding === "latin1") return decodeLatin1(bytes);
   if (encoding !== "utf-8")
     throw new OptionError(`text: unknown encoding, got ${show(encoding)}; use utf-8 or latin1`);
-  const content = decodeUtf8("text", bytes);
-  return content.startsWith("\uFEFF") ? content.slice(1) : content;
-}
-
-/** The lines of a text; a last line end begins no further line. */
-export function linesOf(content: string): string[] {
-  const lines = content.split(/\r?\n/);
-  if (lines[lines.length - 1] === "") lines.pop();
-  return lines;
+  return decodeText("text", bytes);
 }

@@ -2,7 +2,7 @@
 
 import { FormatError, readOptions } from "../../errors.ts";
 import { type Tensor, wrap } from "../../tensor.ts";
-import { decodeUtf8 } from "../../utf8.ts";
+import { decodeText } from "../bytes.ts";
 import { parseCsv } from "../csv.ts";
 import { readIdx } from "../idx.ts";
 import { checkSplit, type DataFile, type FetchOptions, fetchDefaults, fetchFile } from "./fetch-file.ts";
@@ -127,7 +127,7 @@ export async function digits8x8(options?: ImageOptions): Promise<ImageSet> {
     split: "train",
   });
   const file = digitFiles[checkSplit("digits8x8", split, ["train", "test"])];
-  const rows = parseCsv(decodeUtf8("digits8x8", await fetchFile("digits8x8", file, rest)));
+  const rows = parseCsv(decodeText("digits8x8", await fetchFile("digits8x8", file, rest)));
   const x = new Uint8Array(rows.length * 64);
   const y = new Int32Array(rows.length);
   rows.forEach((row, i) => {

@@ -2,9 +2,8 @@
 
 import { FormatError, readOptions, show } from "../../errors.ts";
 import { type Tensor, wrap } from "../../tensor.ts";
-import { decodeUtf8 } from "../../utf8.ts";
-import { decodeLatin1 } from "../bytes.ts";
-import { linesOf, parseCsv } from "../csv.ts";
+import { decodeLatin1, decodeText, linesOf } from "../bytes.ts";
+import { parseCsv } from "../csv.ts";
 import { checkSplit, type DataFile, type FetchOptions, fetchDefaults, fetchFile } from "./fetch-file.ts";
 
 const github = "https://raw.githubusercontent.com";
@@ -41,7 +40,7 @@ export async function tinyShakespeare(options?: FetchOptions): Promise<string> {
     sha256: "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     urls: [`${github}/karpathy/char-rnn/master/data/tinyshakespeare/input.txt`],
   };
-  return decodeUtf8("tinyShakespeare", await fetchOne("tinyShakespeare", file, options));
+  return decodeText("tinyShakespeare", await fetchOne("tinyShakespeare", file, options));
 }
 
 /** 32,033 first names of the letters a to z. */
@@ -52,7 +51,7 @@ export async function names(options?: FetchOptions): Promise<string[]> {
     sha256: "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
     urls: [`${github}/karpathy/makemore/master/names.txt`],
   };
-  return linesOf(decodeUtf8("names", await fetchOne("names", file, options)));
+  return linesOf(decodeText("names", await fetchOne("names", file, options)));
 }
 
 const wikitextUrl = `${github}/pytorch/examples/main/word_language_model/data/wikitext-2`;
@@ -77,7 +76,7 @@ export async function wikitext2(options?: SplitOptions<"train" | "valid" | "test
       urls: [`${wikitextUrl}/test.txt`],
     },
   };
-  return decodeUtf8("wikitext2", await fetchSplit("wikitext2", files, "train", options));
+  return decodeText("wikitext2", await fetchSplit("wikitext2", files, "train", options));
 }
 
 /**
@@ -91,7 +90,7 @@ export async function tinyStories(options?: FetchOptions): Promise<string> {
     sha256: "5352b299dcb1a32898b2d779b145b5a05f3e1265953fd21c264c9f9f9c9ae33d",
     urls: [],
   };
-  return decodeUtf8("tinyStories", await fetchOne("tinyStories", file, options));
+  return decodeText("tinyStories", await fetchOne("tinyStories", file, options));
 }
 
 /** Sentences and their classes y (N), a data set as `loader` takes it. */
@@ -146,7 +145,7 @@ export async function sst2(options?: SplitOptions<"train" | "dev" | "test">): Pr
       urls: [`${sstUrl}/test.tsv`],
     },
   };
-  const content = decodeUtf8("sst2", await fetchSplit("sst2", files, "train", options));
+  const content = decodeText("sst2", await fetchSplit("sst2", files, "train", options));
   const rows = linesOf(content).map((line): [string, string] => {
     const tab = line.lastIndexOf("\t");
     return [line.slice(tab + 1), line.slice(0, tab)];
@@ -219,7 +218,7 @@ export async function agNews(
       urls: [`${github}/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/test.csv`],
     },
   };
-  const rows = parseCsv(decodeUtf8("agNews", await fetchSplit("agNews", files, "train", options)));
+  const rows = parseCsv(decodeText("agNews", await fetchSplit("agNews", files, "train", options)));
   const cut = rows.findIndex((row) => row.length !== 3);
   if (cut !== -1) {
     throw new FormatError(

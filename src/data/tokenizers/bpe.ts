@@ -1,7 +1,7 @@
 /** Byte-level BPE as in GPT-2 (Radford et al., 2019), over its two files. */
 
 import { FormatError, isPlainObject, OptionError, readOptions, show } from "../../errors.ts";
-import { encodeUtf8 } from "../bytes.ts";
+import { encodeUtf8, linesOf, unmarked } from "../bytes.ts";
 import { type Merges, mergePairs } from "./merge.ts";
 import { eachId, type Tokenizer, textOf } from "./tokenizer.ts";
 
@@ -45,7 +45,7 @@ function readVocab(vocab: unknown): Map<string, number> {
   let parsed: unknown = vocab;
   if (typeof vocab === "string") {
     try {
-      parsed = JSON.parse(vocab);
+      parsed = JSON.parse(unmarked(vocab));
     } catch (error) {
       throw new FormatError(`bpe: the vocabulary is not JSON, got ${show(vocab)}`, { cause: error });
     }
@@ -70,7 +70,7 @@ function readVocab(vocab: unknown): Map<string, number> {
 function readMerges(merges: unknown): string[] {
   const lines =
     typeof merges === "string"
-      ? merges.split(/\r?\n/).filter((line, i) => line !== "" && !(i === 0 && line.startsWith("#version")))
+      ? linesOf(merges).filter((line, i) => line !== "" && !(i === 0 && line.startsWith("#version")))
       : merges;
   if (!Array.isArray(lines) || !lines.every((line) => typeof line === "string")) {
     throw new FormatError(

@@ -1,7 +1,7 @@
 /** WordPiece as in BERT: basic tokenization, then the longest matching pieces of each word. Devlin et al., 2019, arXiv:1810.04805. */
 
 import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
-import { encodeUtf8 } from "../bytes.ts";
+import { encodeUtf8, linesOf } from "../bytes.ts";
 import { eachId, type Tokenizer } from "./tokenizer.ts";
 
 export interface WordPieceTokenizer extends Tokenizer {
@@ -10,6 +10,8 @@ export interface WordPieceTokenizer extends Tokenizer {
 }
 
 const MAX_WORD = 100;
+/** Marks that make a word too long, and those after them. */
+const manyMarks = new RegExp(`(\\p{M}{${MAX_WORD + 1}})\\p{M}+`, "gu");
 
 /** The blocks that BERT calls Chinese characters; each is a word of its own. */
 const chinese =
@@ -21,14 +23,18 @@ const punctuation = /[!-/:-@[-`{-~\p{P}]/gu;
 
 function splitWords(text: string, lowerCase: boolean): string[] {
   let clean = text.replace(control, "").replace(chinese, " $& ");
+  // Putting a run of marks into canonical order takes the square of its length: those that go anyway go first, and others
+  // beyond what a word may have.
   if (lowerCase)
     clean = clean
       .toLowerCase()
+      .replace(/\p{Mn}/gu, "")
+      .replace(manyMarks, "$1")
       .normalize("NFD")
       .replace(/\p{Mn}/gu, "");
   return clean
     .replace(punctuation, " $& ")
-    .split(/[\t\n\r\p{Zs}]+/u)
+    .split(/[\t\n\r\p{Z}]+/u)
     .filter((word) => word !== "");
 }
 
@@ -46,7 +52,7 @@ export function wordPiece(options: {
     vocab: undefined as unknown as string | readonly string[],
     lowerCase: true,
   });
-  const tokens = typeof vocab === "string" ? vocab.replace(/\r?\n$/, "").split(/\r?\n/) : vocab;
+  const tokens = typeof vocab === "string" ? linesOf(vocab) : vocab;
   if (!Array.isArray(tokens) || !tokens.every((token) => typeof token === "string")) {
     throw new OptionError(`wordPiece: vocab must be the text of vocab.txt or its lines, got ${show(vocab)}`);
   }
