@@ -7,7 +7,7 @@ import { ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp } from "./op.ts";
-import { neg } from "./unary.ts";
+import { gate, neg } from "./unary.ts";
 
 /** x as a float tensor: integers become float32. */
 export const floats = (x: Tensor): Tensor => (isFloat(x.dtype) ? x : x.to("float32"));
@@ -45,6 +45,7 @@ export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
   shape: ([x]) => x,
   forward: (out, [x], { axis }) => kernel.softmax(out as FloatArray, numbers(x), around(x.shape, axis)),
   composed([x], { axis }) {
+    if (x.size === 0) return x;
     const e = x.sub(x.detach().max({ axis, keepDims: true })).exp();
     return e.div(e.sum({ axis, keepDims: true }));
   },
@@ -58,6 +59,7 @@ export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
   shape: ([x]) => x,
   forward: (out, [x], { axis }) => kernel.logSoftmax(out as FloatArray, numbers(x), around(x.shape, axis)),
   composed: ([x], { axis }) => x.sub(x.logSumExp({ axis, keepDims: true })),
+  vjp: (grad, { output }, { axis }) => [grad.sub(output.exp().mul(grad.sum({ axis, keepDims: true })))],
   fusedVjp: (grad, { output }, { axis }) => [logSoftmaxGrad(grad, output, { axis })],
 });
 
@@ -144,23 +146,17 @@ export const crossEntropyRow = defineMultiOp<
     );
   },
   composed([logits, target, weight], { axis, ignoreIndex, labelSmoothing }) {
-    const classes = logits.shape[axis];
     const valid = target.notEqual(ignoreIndex);
     const index = valid.where(target, 0);
-    const logP = logSoftmax(logits, axis);
+    // What does not count is kept out: positions that are ignored, and classes of weight 0.
+    const logP = logSoftmax(valid.unsqueeze(axis).where(logits, 0), axis);
     const hit = logP.gather(index.unsqueeze(axis), { axis }).squeeze(axis);
-    const shape = logits.shape.map((_, k) => (k === axis ? classes : 1));
-    const own = weight ? weight.indexSelect(index) : null;
-    const hard = own ? hit.mul(own) : hit;
-    const spread = weight ? logP.mul(weight.reshape(shape)) : logP;
-    const smooth = spread.sum({ axis }).mul(labelSmoothing / classes);
-    return valid.where(
-      hard
-        .mul(1 - labelSmoothing)
-        .add(smooth)
-        .neg(),
-      0,
-    );
+    const times = (x: Tensor, w: Tensor) => gate(w.notEqual(0), x.mul(w));
+    const hard = (weight ? times(hit, weight.indexSelect(index)) : hit).mul(labelSmoothing - 1);
+    if (labelSmoothing === 0) return gate(valid, hard);
+    const shape = logits.shape.map((n, k) => (k === axis ? n : 1));
+    const spread = weight ? times(logP, weight.reshape(shape)) : logP;
+    return gate(valid, hard.sub(spread.sum({ axis }).mul(labelSmoothing / logits.shape[axis])));
   },
   fusedVjp: ([grad], { inputs: [logits, target, weight], outputs: [, lse] }, options) => [
     crossEntropyGrad(grad!, lse, logits, target, weight, options),
