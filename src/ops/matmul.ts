@@ -6,6 +6,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
+import { gate } from "./unary.ts";
 
 export interface MatmulOptions {
   /** Read a with its last two axes exchanged. */
@@ -166,7 +167,7 @@ export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Ten
   return bias ? y.add(bias) : y;
 }
 
-/** beta · input + alpha · a·b. */
+/** beta · input + alpha · a·b. What has the factor 0 is not read, whatever it holds, as in BLAS. */
 export function addmm(
   input: TensorLike,
   a: Tensor,
@@ -174,9 +175,12 @@ export function addmm(
   options?: { beta?: number; alpha?: number },
 ): Tensor {
   const { beta, alpha } = readOptions("addmm", options, { beta: 1, alpha: 1 });
-  input = asTensor("addmm", input);
-  return input.mul(beta).add(matmul(a, b).mul(alpha));
+  const [x, y] = alpha === 0 ? [unread(a), unread(b)] : [a, b];
+  return (beta === 0 ? unread(input) : asTensor("addmm", input).mul(beta)).add(matmul(x, y).mul(alpha));
 }
+
+/** Zeros in the place of a tensor, with a gradient of zeros. */
+const unread = (t: TensorLike): Tensor => gate(asTensor("addmm", false), asTensor("addmm", t));
 
 /** The inner product of two vectors. */
 export function dot(a: TensorLike, b: TensorLike): Tensor {
