@@ -8,7 +8,7 @@ import { BitgradError, DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";
 import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
-import { gate } from "./unary.ts";
+import { holds, ratio, zerosLike } from "./unary.ts";
 
 type Pair = [a: Tensor, b: Tensor];
 type Value = (a: number, b: number) => number;
@@ -83,13 +83,18 @@ export const div = defineOp<Pair>("div", {
 
 /** aᵇ. The gradient is 0 with respect to a where b = 0, and with respect to b where a = 0 and b ≥ 0. */
 export const pow = binary("pow", power, [
-  (g, a, b) => gate(b.notEqual(0), g.mul(b).mul(a.pow(b.sub(1)))),
-  // The logarithm is kept away from 0, where it would make a NaN that the gate only hides.
-  (g, a, b, y) =>
-    gate(
-      a.notEqual(0).logicalOr(b.less(0)),
-      g.mul(y).mul(a.equal(0).logicalAnd(b.greaterEqual(0)).where(1, a).log()),
-    ),
+  (g, a, b) => {
+    if (!holds(b, 0)) return g.mul(b).mul(a.pow(b.sub(1)));
+    // 0 · a⁻¹ is 0 by itself but for an a of 0 or NaN, which is kept out of gradients of this gradient too.
+    const flat = b.equal(0).logicalAnd(a.abs().greater(0).logicalNot());
+    return flat.where(0, g.mul(b).mul(flat.where(1, a).pow(b.sub(1))));
+  },
+  (g, a, b, y) => {
+    if (!holds(a, 0)) return g.mul(y).mul(a.log());
+    const flat = a.equal(0).logicalAnd(b.greaterEqual(0));
+    const base = flat.where(1, a);
+    return flat.where(0, g.mul(base.pow(b)).mul(base.log()));
+  },
 ]);
 
 const picks = (name: string, value: Value, prefers: "greater" | "less") => {
@@ -102,36 +107,40 @@ export const maximum = picks("maximum", Math.max, "greater");
 /** The smaller; NaN wins. Ties share the gradient. */
 export const minimum = picks("minimum", Math.min, "less");
 
-/** The angle of (b, a): atan2(y = a, x = b). */
+/** The angle of (b, a): atan2(y = a, x = b). The gradient at (0, 0) is 0. */
 export const atan2 = binary(
   "atan2",
   Math.atan2,
   [
-    (g, a, b) => g.mul(b).div(a.mul(a).add(b.mul(b))),
-    (g, a, b) =>
-      g
-        .mul(a)
-        .div(a.mul(a).add(b.mul(b)))
-        .neg(),
+    (g, a, b) => ratio(g.mul(b), a.mul(a).add(b.mul(b))),
+    (g, a, b) => ratio(g.mul(a), a.mul(a).add(b.mul(b))).neg(),
   ],
   floating,
 );
-/** √(a² + b²) without overflow. */
+/** √(a² + b²) without overflow. The gradient at (0, 0) is 0. */
 export const hypot = binary(
   "hypot",
   (a, b) => Math.hypot(a, b),
-  [(g, a, _, y) => g.mul(a).div(y), (g, _, b, y) => g.mul(b).div(y)],
+  [(g, a, _, y) => ratio(g.mul(a), y), (g, _, b, y) => ratio(g.mul(b), y)],
   floating,
 );
+
+/** exp(a)/(exp(a) + exp(b)): one half for equal infinities as for equal numbers. */
+function share(a: Tensor, b: Tensor, y: Tensor): Tensor {
+  if (!holds(y, Number.POSITIVE_INFINITY) && !holds(y, Number.NEGATIVE_INFINITY)) return a.sub(b).sigmoid();
+  const even = a.equal(b).logicalAnd(y.isInf());
+  return even.where(0, a).sub(even.where(0, b)).sigmoid();
+}
+
 /** log(exp(a) + exp(b)) without overflow. */
 export const logAddExp = binary(
   "logAddExp",
   (a, b) => (a === b ? a + Math.LN2 : Math.max(a, b) + softplus(-Math.abs(a - b))),
-  [(g, a, _, y) => g.mul(a.sub(y).exp()), (g, _, b, y) => g.mul(b.sub(y).exp())],
+  [(g, a, b, y) => g.mul(share(a, b, y)), (g, a, b, y) => g.mul(share(b, a, y))],
   floating,
 );
 /** Division that stays in the dtype of its operands: integers by zero are an error, where floats give NaN and infinities. */
-const division = (name: string, value: Value, rule: Rule | null) =>
+const division = (name: string, value: Value, rule: Rule) =>
   binary(name, value, rule, null, ([, b], { dtype, size }) => {
     if (isFloat(dtype) || size === 0) return;
     const at = b.data.indexOf(0);
@@ -153,10 +162,14 @@ export const remainder = division(
 );
 /** a − b · trunc(a/b): the remainder with the sign of a. Throws BitgradError for an integer divided by zero. */
 export const fmod = division("fmod", (a, b) => a % b, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
-/** floor(a/b) in the promoted dtype; integers divide exactly. Throws BitgradError for an integer divided by zero. */
-export const floorDivide = division("floorDivide", (a, b) => Math.floor(a / b), null);
-/** trunc(a/b) in the promoted dtype. Throws BitgradError for an integer divided by zero. */
-export const truncDivide = division("truncDivide", (a, b) => Math.trunc(a / b), null);
+const flat: Rule = [zerosLike, zerosLike];
+/**
+ * floor(a/b) in the promoted dtype; integers divide exactly. Its gradients are 0, as those of floor. Throws BitgradError for
+ * an integer divided by zero.
+ */
+export const floorDivide = division("floorDivide", (a, b) => Math.floor(a / b), flat);
+/** trunc(a/b) in the promoted dtype, with gradients of 0. Throws BitgradError for an integer divided by zero. */
+export const truncDivide = division("truncDivide", (a, b) => Math.trunc(a / b), flat);
 
 const compare = (name: string, value: Value) => binary(name, value, null, () => "bool");
 

@@ -7,7 +7,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
-import { gate } from "./unary.ts";
+import { gate, holds, ratio, zerosLike } from "./unary.ts";
 
 export interface ReduceOptions {
   /** One axis or several, negative from the end; every axis by default. */
@@ -97,7 +97,7 @@ export const prod = reduction(
   "prod",
   (out, x, sizes) => fold(out, x, sizes, 1, (a, b) => a * b),
   (g, x, y) => {
-    if (!holdsZero(x)) return g.mul(y).div(x);
+    if (!holds(x, 0)) return g.mul(y).div(x);
     const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
     const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
     const order = [...kept, ...axes];
@@ -108,12 +108,6 @@ export const prod = reduction(
   },
   { dtype: countType },
 );
-
-function holdsZero(x: Tensor): boolean {
-  const { data } = x;
-  for (let i = 0; i < data.length; i++) if (data[i] === 0) return true;
-  return false;
-}
 
 /** (…, n) -> (…, n, n): row k is x with element k replaced by 1. */
 function withoutEach(x: Tensor): Tensor {
@@ -244,10 +238,16 @@ export const variance = defineOp<[x: Tensor], VarianceOptions>("variance", {
   },
 });
 
-/** The standard deviation: the square root of `variance`. */
-export const std = (x: Tensor, options?: Partial<VarianceOptions>): Tensor => variance(x, options).sqrt();
+/** The standard deviation: the square root of `variance`. The gradient is 0 where all elements are equal, as torch.std. */
+export function std(x: Tensor, options?: Partial<VarianceOptions>): Tensor {
+  const y = variance(x, options);
+  return holds(y, 0) ? apart(y, (t) => t.sqrt()) : y.sqrt();
+}
 
-/** log Σ exp(x) without overflow. */
+/** f where t is not 0, and 0 with no slope where it is: zeros take another way, past f. */
+const apart = (t: Tensor, f: (t: Tensor) => Tensor): Tensor => gate(t.notEqual(0), f(t.equal(0).where(1, t)));
+
+/** log Σ exp(x) without overflow. Infinities that make the result share its gradient, as torch.amax does among equals. */
 export const logSumExp = reduction(
   "logSumExp",
   (out, x, { outer, n, inner }) => {
@@ -262,7 +262,16 @@ export const logSumExp = reduction(
       }
     }
   },
-  (g, x, y) => g.mul(x.sub(y).exp()),
+  (g, x, y) => {
+    const endless = y.isInf();
+    if (!holds(endless, 1)) return g.mul(x.sub(y).exp());
+    const best = x.equal(y).logicalAnd(endless);
+    const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
+    const count = best.sum({ axis: axes, keepDims: true }).maximum(1);
+    // Rows with an infinite sum stay out of the exponential, and of gradients of this gradient.
+    const rest = gate(endless.logicalNot(), endless.where(0, x).sub(endless.where(0, y)).exp());
+    return g.mul(best.div(count).add(rest));
+  },
   { dtype: floatType },
 );
 
@@ -277,20 +286,30 @@ export function norm(x: TensorLike, options: Partial<NormOptions> = {}): Tensor 
   const given = asTensor("norm", x);
   const y = isFloat(given.dtype) ? given : given.to("float32");
   if (p === 2) return euclidean(y, rest);
+  if (p === 0) return nonZeros(y, rest);
   const size = y.abs();
-  if (p === 0) return y.notEqual(0).sum(rest).to(y.dtype);
   if (p === 1) return size.sum(rest);
   if (p === Number.POSITIVE_INFINITY) return size.max(rest);
   if (p === Number.NEGATIVE_INFINITY) return size.min(rest);
-  if (p < 0)
-    return size
+  // Roots have no slope at 0.
+  if (p > 0) return apart(apart(size, (t) => t.pow(p)).sum(rest), (t) => t.pow(1 / p));
+  const mean = (t: Tensor) =>
+    t
       .pow(p)
       .sum(rest)
       .pow(1 / p);
-  // Roots have no slope at 0: zeros take another way, past them.
-  const apart = (t: Tensor, f: (t: Tensor) => Tensor) => gate(t.notEqual(0), f(t.equal(0).where(1, t)));
-  return apart(apart(size, (t) => t.pow(p)).sum(rest), (t) => t.pow(1 / p));
+  if (!holds(size, 0)) return mean(size);
+  // One 0 makes the whole norm 0, whatever is beside it.
+  const none = size.equal(0).any({ ...rest, keepDims: true });
+  const z = mean(none.where(1, size));
+  return none.reshape(z.shape).where(0, z);
 }
+
+const nonZeros = reduction(
+  "norm",
+  (out, x, sizes) => fold(out, x, sizes, 0, (count, value) => count + Number(value !== 0)),
+  (_, x) => zerosLike(x),
+);
 
 const euclidean = reduction(
   "norm",
@@ -300,8 +319,8 @@ const euclidean = reduction(
     fold(squares, x, sizes, 0, (a, b) => a + b * b);
     for (let i = 0; i < out.length; i++) out[i] = Math.sqrt(squares[i]);
   },
-  (g, x, y) => gate(y.notEqual(0), g.mul(x).div(y.equal(0).where(1, y))),
+  (g, x, y) => ratio(g.mul(x), y),
   { dtype: floatType },
 );
 
-export { countType, euclidean, gather, holdsZero, withoutEach };
+export { countType, euclidean, gather, withoutEach };

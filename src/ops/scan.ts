@@ -4,7 +4,8 @@ import { scan } from "../../kernels/reduce/reference.ts";
 import { normalizeAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { defineOp } from "./op.ts";
-import { countType, gather, holdsZero, withoutEach } from "./reduce.ts";
+import { countType, gather, withoutEach } from "./reduce.ts";
+import { holds } from "./unary.ts";
 
 export interface AxisOptions {
   axis: number;
@@ -52,7 +53,7 @@ export const cumprod = running(
   1,
   (a, b) => a * b,
   (g, x, y, axis) => {
-    if (!holdsZero(x)) return sumFromEnd(g.mul(y), axis).div(x);
+    if (!holds(x, 0)) return sumFromEnd(g.mul(y), axis).div(x);
     if (x.rank === 0) return g;
     const products = withoutEach(x.transpose(axis, -1)).cumprod({ axis: -1 }).triu();
     return products.mul(g.transpose(axis, -1).unsqueeze(-2)).sum({ axis: -1 }).transpose(axis, -1);

@@ -63,6 +63,14 @@ const step = (name: string, value: Value) => same(name, value, (grad) => zerosLi
 /** The value where `mask` holds, zero elsewhere: a NaN outside the mask stays out. */
 export const gate = (mask: Tensor, value: Tensor): Tensor => mask.where(value, 0);
 
+/** a/b, and 0 where b is 0: what has no slope there has this one, in gradients of gradients too. */
+export const ratio = (a: Tensor, b: Tensor): Tensor =>
+  holds(b, 0) ? gate(b.notEqual(0), a.div(b.equal(0).where(1, b))) : a.div(b);
+
+/** Whether a number is among the elements. */
+export const holds = ({ data }: Tensor, value: number): boolean =>
+  (data as { includes(value: number): boolean }).includes(value);
+
 export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
 /** −x. Throws DTypeError for bool. */
@@ -135,8 +143,10 @@ export const sinc = smooth(
   "sinc",
   (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
   (g, x, y) => {
-    const off = x.notEqual(0);
-    return gate(off, g.mul(x.mul(Math.PI).cos().sub(y)).div(off.where(x, 1)));
+    const slope = ratio(x.mul(Math.PI).cos().sub(y), x);
+    // Its own slope at 0, −π²/3, is that of the first term of the series.
+    const near = holds(x, 0) ? x.equal(0).where(x.mul(Math.PI ** 2 / -3), slope) : slope;
+    return g.mul(near);
   },
 );
 
