@@ -5,6 +5,7 @@
  * dLoss and lse are (outer, inner); weight is (n). The caller has checked that every target is a class or ignoreIndex.
  * Meaning: with p = softmax(logits), t the target, s the label smoothing and w the weights (1 where there are none),
  * loss = −(1 − s)·w[t]·log p[t] − (s/n)·Σ w[c]·log p[c], and 0 at ignored positions: PyTorch's cross_entropy, reduction none.
+ * A class of weight 0 is not read, so that it may have the logit −Infinity.
  * Exactness: in double, rounded once. lse holds log Σ exp of each position for the gradient; give it doubles.
  * Memory: the caller allocates everything; results are overwritten.
  */
@@ -20,6 +21,8 @@ export interface CrossEntropyOptions {
   labelSmoothing: number;
   weight: FloatArray | null;
 }
+
+const scaled = (loss: number, weight: number): number => (weight === 0 ? 0 : loss * weight);
 
 /** loss and lse (outer, inner) of logits (outer, n, inner). */
 export function crossEntropy(
@@ -41,14 +44,14 @@ export function crossEntropy(
         loss[at] = 0;
         continue;
       }
-      const own = (norm - logits[start + target * inner]) * (weight === null ? 1 : weight[target]);
+      const own = scaled(norm - logits[start + target * inner], weight === null ? 1 : weight[target]);
       if (labelSmoothing === 0) {
         loss[at] = own;
         continue;
       }
       let spread = 0;
       for (let c = 0, i = start; c < n; c++, i += inner)
-        spread += (norm - logits[i]) * (weight === null ? 1 : weight[c]);
+        spread += scaled(norm - logits[i], weight === null ? 1 : weight[c]);
       loss[at] = (1 - labelSmoothing) * own + (labelSmoothing / n) * spread;
     }
 }

@@ -2,7 +2,7 @@
 
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { crossEntropy } from "../nn/cross-entropy.ts";
-import { klDiv, mseLoss } from "../nn/losses.ts";
+import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
 import { logSoftmax, softmax } from "../ops/softmax.ts";
 import { sameShape, sizeOf } from "../shape.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -35,6 +35,7 @@ export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOpt
     throw new OptionError(`kdLoss: alpha below 1 needs labels, got alpha ${share} and none`);
   }
   checkLogits("kdLoss", student, teacher, temperature);
+  if (share === 0 && labels !== null) return crossEntropy(student, labels);
   const soft = klDiv(student.div(temperature), softmax(teacher.detach().div(temperature)), {
     from: "logits",
     reduction: "sum",
@@ -53,7 +54,7 @@ export interface SoftCrossEntropyOptions {
 
 /**
  * −Σ softmax(teacher/T)·log softmax(student/T) over classes, logits (…, C): the divergence plus the teacher's entropy,
- * without T². Jiao et al., 2019, arXiv:1909.10351, equation 10.
+ * without T². A class that the teacher gives the logit −Infinity counts 0. Jiao et al., 2019, arXiv:1909.10351, equation 10.
  */
 export function softCrossEntropy(
   student: Tensor,
@@ -66,8 +67,7 @@ export function softCrossEntropy(
   });
   checkLogits("softCrossEntropy", student, teacher, temperature);
   const target = softmax(teacher.detach().div(temperature));
-  const losses = target
-    .mul(logSoftmax(student.div(temperature)))
+  const losses = timesLog(target, logSoftmax(student.div(temperature)))
     .sum({ axis: -1 })
     .neg();
   switch (reduction) {

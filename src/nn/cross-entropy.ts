@@ -4,8 +4,10 @@ import { targetWeight } from "../../kernels/loss/reference.ts";
 import { isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { asTargets, crossEntropyRow, floats, logSoftmax, numbers } from "../ops/softmax.ts";
+import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { timesLog } from "./losses.ts";
 import { type ReductionOption, reduced } from "./reduction.ts";
 
 export interface NllOptions extends ReductionOption {
@@ -56,7 +58,7 @@ export function crossEntropy(
     }
     const classes = x.shape[k];
     const smooth = labelSmoothing === 0 ? y : y.mul(1 - labelSmoothing).add(labelSmoothing / classes);
-    const each = logSoftmax(x, k).mul(w ? smooth.mul(alongAxis(w, x, k)) : smooth);
+    const each = timesLog(w ? smooth.mul(alongAxis(w, x, k)) : smooth, logSoftmax(x, k));
     return reduced(op, each.sum({ axis: k }).neg(), reduction);
   }
   const classes = checkedTargets(op, y, x, k, ignoreIndex);
@@ -75,7 +77,8 @@ export function nllLoss(logProbs: Tensor, target: TensorLike, options?: Partial<
   const valid = classes.notEqual(ignoreIndex);
   const index = valid.where(classes, 0);
   const hit = x.gather(index.unsqueeze(k), { axis: k }).squeeze(k).neg();
-  const losses = valid.where(w ? hit.mul(w.indexSelect(index)) : hit, 0);
+  const own = w?.indexSelect(index);
+  const losses = own ? gate(valid.logicalAnd(own.notEqual(0)), hit.mul(own)) : gate(valid, hit);
   return reduced(op, losses, reduction, countOf(classes, ignoreIndex, w));
 }
 
@@ -108,7 +111,7 @@ export function multiMarginLoss(
   const hinge = x
     .sub(x.gather(index, { axis: k }))
     .add(margin)
-    .clip({ min: 0 });
+    .relu();
   const power = p === 1 ? hinge : hinge.square();
   const others = classes.oneHot({ classes: x.shape[k] }).equal(0).where(power, 0);
   const losses = others.mean({ axis: k });

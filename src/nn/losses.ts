@@ -4,6 +4,7 @@ import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defineOp } from "../ops/op.ts";
 import { floats, logSoftmax } from "../ops/softmax.ts";
+import { gate, holds } from "../ops/unary.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { paired, type Reduction, type ReductionOption, reduced } from "./reduction.ts";
 
@@ -48,10 +49,11 @@ export function smoothL1Loss(
   return reduced("smoothL1Loss", losses, reduction);
 }
 
+/** d²/2, and along its tangent from |d| = delta on. */
 function huber(x: Tensor, y: Tensor, delta: number): Tensor {
-  const distance = x.sub(y).abs();
-  const near = distance.clip({ max: delta });
-  return near.square().mul(0.5).add(distance.sub(near).mul(delta));
+  const distance = x.sub(y);
+  const near = distance.hardTanh({ min: -delta, max: delta });
+  return near.mul(distance.sub(near.mul(0.5)));
 }
 
 /** Logarithms are held at −100, as in PyTorch, so that a certain mistake costs 100 and not Infinity. */
@@ -65,10 +67,16 @@ const bceRow = defineOp<[p: Tensor, target: Tensor]>("bce", {
     const [a, b] = [p.data as FloatArray, target.data as FloatArray];
     for (let i = 0; i < out.length; i++) out[i] = -(b[i] * heldLog(a[i]) + (1 - b[i]) * heldLog(1 - a[i]));
   },
-  vjp(grad, { inputs: [p, target] }) {
+  vjp(grad, { inputs: [p, target], needs }) {
     const rest = p.neg().add(1);
-    const held = (x: Tensor) => x.log().clip({ min: -100 });
-    return [grad.mul(p.sub(target)).div(p.mul(rest).maximum(1e-12)), grad.mul(held(rest).sub(held(p)))];
+    const held = (x: Tensor) => {
+      const tiny = x.less(Math.exp(-100));
+      return tiny.where(-100, tiny.where(1, x).log());
+    };
+    return [
+      needs[0] ? grad.mul(p.sub(target)).div(p.mul(rest).maximum(1e-12)) : null,
+      needs[1] ? grad.mul(held(rest).sub(held(p))) : null,
+    ];
   },
 });
 
@@ -109,9 +117,16 @@ export function bceWithLogits(
     posWeight: null as TensorLike | null,
   });
   const [x, y] = paired(op, input, target);
-  const positive = weighted(op, y.mul(x.logSigmoid()), posWeight);
-  const negative = y.neg().add(1).mul(x.neg().logSigmoid());
+  const positive = weighted(op, timesLog(y, x.logSigmoid()), posWeight);
+  const negative = timesLog(y.neg().add(1), x.neg().logSigmoid());
   return reduced(op, weighted(op, positive.add(negative).neg(), weight), reduction);
+}
+
+/** p · log q, and 0 where p and q are 0. */
+export function timesLog(p: Tensor, logQ: Tensor): Tensor {
+  if (!holds(logQ, Number.NEGATIVE_INFINITY)) return p.mul(logQ);
+  const none = p.equal(0).logicalAnd(logQ.equal(Number.NEGATIVE_INFINITY));
+  return p.mul(none.where(0, logQ));
 }
 
 function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {
@@ -149,16 +164,17 @@ export function klDiv(input: TensorLike, target: TensorLike, options?: Partial<K
   }
   const [x, y] = paired("klDiv", input, target);
   const logQ = from === "logits" ? logSoftmax(x, axis) : x;
-  const losses = logTarget ? y.exp().mul(y.sub(logQ)) : divergence(y, logQ);
+  const losses = logTarget ? divergence(y.exp(), logQ, y) : divergence(y, logQ);
   if (reduction !== "batchmean") return reduced("klDiv", losses, reduction);
   if (x.rank === 0) throw new ShapeError('klDiv: "batchmean" needs a batch axis, got a single number');
   return reduced("klDiv", losses, "mean", x.shape[0]);
 }
 
 /** Where p is 0 neither its logarithm nor q counts, whatever they are. */
-function divergence(p: Tensor, logQ: Tensor): Tensor {
+function divergence(p: Tensor, logQ: Tensor, logP?: Tensor): Tensor {
   const some = p.notEqual(0);
-  return p.mul(some.where(p, 1).log().sub(some.where(logQ, 0)));
+  const logs = logP ? gate(some, logP) : some.where(p, 1).log();
+  return p.mul(logs.sub(gate(some, logQ)));
 }
 
 /** target ±1: 1 − cos for a pair that belongs together, max(0, cos − margin) for one that does not. (…, C) twice, (…). */

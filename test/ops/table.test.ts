@@ -55,6 +55,14 @@ describe.each(names)("%s", (name) => {
     if (row.vjp) expect(differentiable.length).toBeGreaterThan(0);
   });
 
+  it("has a gradient where it makes floats of floats", () => {
+    const makesFloats = own.some(
+      ({ inputs, options }) =>
+        isFloat(run(name, inputs, options).dtype) && floats(given({ inputs })).length > 0,
+    );
+    expect(row.vjp !== null).toBe(makesFloats);
+  });
+
   it("gives its shape and dtype, no more than float32 rounding away from float64", () => {
     for (const sample of own) {
       const inputs = given(sample);
