@@ -1,7 +1,8 @@
 /** Gradients of functions: grad, valueAndGrad, vjp, hvp and checkpoint, over the tape. */
 
+import { changing, repeatable } from "./changes.ts";
 import { GradError, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
-import { defaultRng } from "./generator.ts";
+import { defaultRng, saveDefault } from "./generator.ts";
 import { sameShape } from "./shape.ts";
 import { isThenable, scope } from "./storage.ts";
 import {
@@ -17,6 +18,7 @@ import {
   withRecording,
 } from "./tape.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
+import { defaultStream } from "./threefry.ts";
 
 /** A tensor, or an array or object of them, nested at will. What is not a float tensor is passed through. */
 export type Tree = unknown;
@@ -164,16 +166,23 @@ export function hvp(f: (x: Tensor) => Tensor) {
 
 /**
  * `checkpoint(f)(...x)` is `f(...x)` without keeping its intermediates: backward runs f again. Tensors that f captures get
- * their gradients too, and draws of the default generator repeat. Tensors made in f live until it returns, as in a scope.
+ * their gradients too. Its second run draws the same numbers, whichever generator it draws from, and changes nothing: running
+ * statistics move once. Tensors made in f live until it returns, as in a scope; what would keep them, taps and captures, is
+ * refused, and so is a cache of keys.
  * Chen et al., 2016, arXiv:1604.06174.
  */
 export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
   if (typeof f !== "function") throw new GradError(`checkpoint: expected a function, got ${show(f)}`);
   return (...x: A): Tensor => {
     if (!isRecording()) return f(...x);
-    const random = defaultRng().state;
+    defaultRng();
     const floor = lastNode();
-    const value = scope(() => f(...x), { name: "checkpoint" });
+    const run = () => {
+      // Named, so that the second run draws from the same default generator.
+      changing(defaultStream, saveDefault);
+      return f(...x);
+    };
+    const [value, again] = scope(() => repeatable(run), { name: "checkpoint" });
     if (!isTensor(value))
       throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
     const isOutside = (t: Tensor) => t.node === null || t.node.sequence <= floor;
@@ -185,22 +194,18 @@ export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor)
       node.free();
     }
     const result = value.detach();
-    const rerun = () => {
-      const rng = defaultRng();
-      const now = rng.state;
-      rng.state = random;
-      try {
-        return withRecording(true, () => f(...x));
-      } finally {
-        rng.state = now;
-      }
-    };
     const rule =
       (createGraph: boolean): Vjp =>
       ([seed], { inputs }) => {
         const start = lastNode();
         const run = () =>
-          gradients([rerun()], [seed!], inputs as Tensor[], { createGraph, retainGraph: createGraph }, start);
+          gradients(
+            [withRecording(true, again)],
+            [seed!],
+            inputs as Tensor[],
+            { createGraph, retainGraph: createGraph },
+            start,
+          );
         return createGraph ? run() : scope(run, { name: "checkpoint" });
       };
     record({ name: "checkpoint", vjp: rule(true), fusedVjp: rule(false) }, [...external], {}, [result]);

@@ -1,5 +1,6 @@
 /** The process-wide random generator that draws fall back to when they are given none. */
 
+import { changing } from "./changes.ts";
 import { Rng } from "./random.ts";
 import { defaultStream } from "./threefry.ts";
 
@@ -18,6 +19,14 @@ export function defaultRng(): Rng {
  */
 export function manualSeed(seed: string | number): Rng {
   const rng = new Rng(seed);
+  changing(defaultStream, saveDefault);
   defaultStream.rng = rng;
   return rng;
+}
+
+export function saveDefault(stream: typeof defaultStream): () => void {
+  const { rng } = stream;
+  return () => {
+    stream.rng = rng;
+  };
 }

@@ -11,10 +11,11 @@
  */
 
 import seedrandom from "seedrandom/seedrandom.js";
+import { changing } from "./changes.ts";
 import { dtypeOfArray, type FloatArray } from "./dtype.ts";
 import { isPlainObject, OptionError, show } from "./errors.ts";
 import { normalQuantile } from "./quantile.ts";
-import { block, drawBlock, RandomStream, TWO_32, threefry, unit53 } from "./threefry.ts";
+import { block, drawBlock, RandomStream, saveStream, TWO_32, threefry, unit53 } from "./threefry.ts";
 
 /** A generator's whole state, plain data that JSON keeps exactly. */
 export interface RngState {
@@ -75,6 +76,7 @@ export class Rng extends RandomStream {
 
   set state(state: RngState) {
     const { key, counter } = checkState(state);
+    changing(this, saveStream);
     this.key = [key[0], key[1]];
     this.counter = counter;
   }

@@ -3,6 +3,7 @@
  * without a generator of their own share.
  */
 
+import { changing } from "./changes.ts";
 import { OptionError } from "./errors.ts";
 import { shared } from "./state.ts";
 
@@ -94,9 +95,19 @@ export class RandomStream {
     if (!Number.isSafeInteger(first + count)) {
       throw new OptionError(`${op}: the generator has no counters left, got counter ${first}; fork it`);
     }
+    changing(this, saveStream);
     this.counter = first + count;
     return first;
   }
+}
+
+/** Keys are never written in place. */
+export function saveStream(stream: RandomStream): () => void {
+  const { key, counter } = stream;
+  return () => {
+    stream.key = key;
+    stream.counter = counter;
+  };
 }
 
 export const block = new Uint32Array(2);

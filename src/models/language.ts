@@ -1,7 +1,7 @@
 /** What the language models share: how they are called, read ids, tie weights and begin. */
 
 import { ShapeError, show } from "../errors.ts";
-import type { Capture } from "../nn/attention.ts";
+import { type Capture, note } from "../nn/attention.ts";
 import { blank, withoutData } from "../nn/blank.ts";
 import type { KeyValueCache } from "../nn/cache.ts";
 import { normal, truncNormal, zeros } from "../nn/init.ts";
@@ -87,7 +87,7 @@ export function runBlocks(
   checkCaches(op, cache, blocks.length);
   const mask = keyMask(op, call.mask);
   const heads = headMasks(op, call.headMask, blocks.length);
-  capture?.hidden?.push(x);
+  note(capture?.hidden, x);
   blocks.forEach((block, i) => {
     x = block.forward(x, {
       causal,
@@ -97,7 +97,7 @@ export function runBlocks(
       capture,
       rng,
     });
-    capture?.hidden?.push(x);
+    note(capture?.hidden, x);
   });
   return x;
 }

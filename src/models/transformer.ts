@@ -1,7 +1,7 @@
 /** Transformer: the encoder-decoder with sinusoidal positions. */
 
 import { readOptions } from "../errors.ts";
-import { type Capture, checkShare } from "../nn/attention.ts";
+import { type Capture, checkShare, note } from "../nn/attention.ts";
 import { type KeyValueCache, KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
@@ -158,7 +158,7 @@ export class Transformer {
     const heads = headMasks("Transformer", call.headMask, layers);
     const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
     let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
-    capture?.hidden?.push(x);
+    note(capture?.hidden, x);
     this.decoder.forEach((block, i) => {
       x = block.forward(x, memory, {
         ...masks,
@@ -169,7 +169,7 @@ export class Transformer {
         memoryCapture,
         rng,
       });
-      capture?.hidden?.push(x);
+      note(capture?.hidden, x);
     });
     return this.head.forward(x);
   }

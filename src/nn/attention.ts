@@ -1,6 +1,7 @@
 /** Multi-head attention: projections around `scaledDotProductAttention`, with a path that shows its insides. */
 
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { changing, repeatedRun } from "../changes.ts";
+import { OptionError, readOptions, ShapeError, StageError, show } from "../errors.ts";
 import {
   additiveMask,
   attendValues,
@@ -35,6 +36,23 @@ export interface Capture {
   values?: Tensor[];
   /** Hidden states (B, T, C): the input of the first block, then the output of every block. Filled by models. */
   hidden?: Tensor[];
+}
+
+/** Writes down what a capture asks for. */
+export function note(list: Tensor[] | undefined, tensor: Tensor): void {
+  if (!list) return;
+  if (repeatedRun()) {
+    throw new StageError(
+      "capture: checkpoint releases what is computed inside, got a list to fill; run the model without checkpoint",
+    );
+  }
+  changing(list, () => {
+    const { length } = list;
+    return () => {
+      list.length = length;
+    };
+  });
+  list.push(tensor);
 }
 
 export interface AttentionOptions extends RngOption {
@@ -138,7 +156,7 @@ export class MultiHeadAttention {
     let k = this.rotated(split(this.key.forward(keySource), this.kvHeads), offset);
     let v = split(this.value.forward(valueSource), this.kvHeads);
     if (call.cache) [k, v] = call.cache.append(k, v);
-    call.capture?.values?.push(v);
+    note(call.capture?.values, v);
     const { scores, probabilities } = call.capture ?? {};
     const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
     const heads = open
@@ -173,9 +191,9 @@ export class MultiHeadAttention {
       causal,
       scale: 1 / Math.sqrt(q.shape[3]),
     });
-    capture?.scores?.push(scores);
+    note(capture?.scores, scores);
     let probabilities = attentionProbabilities(scores);
-    capture?.probabilities?.push(probabilities);
+    note(capture?.probabilities, probabilities);
     probabilities = drop(probabilities, { p: this.dropout, training: this.training, rng });
     return attendValues(factors ? probabilities.mul(factors) : probabilities, v);
   }

@@ -1,3 +1,4 @@
+import { changing } from "../changes.ts";
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
@@ -75,8 +76,9 @@ class BatchNorm {
       );
     }
     const { mean, variance } = batchStatistics(x);
+    const y = x.batchNorm(mean, variance, weight, bias, { eps });
     this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
-    return x.batchNorm(mean, variance, weight, bias, { eps });
+    return y;
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -96,6 +98,7 @@ class BatchNorm {
   }
 
   private track(mean: FloatArray, variance: FloatArray, unbiased: number): void {
+    changing(this, saveStatistics);
     const batches = this.numBatchesTracked.item() + 1;
     writeBuffer(this.numBatchesTracked, (data) => data.fill(batches));
     const share = this.momentum ?? 1 / batches;
@@ -108,6 +111,16 @@ class BatchNorm {
       }
     });
   }
+}
+
+function saveStatistics({ runningMean, runningVar, numBatchesTracked }: BatchNorm): () => void {
+  const buffers = [runningMean, runningVar, numBatchesTracked];
+  const kept = buffers.map(({ data }) => data.slice());
+  return () => {
+    buffers.forEach((buffer, i) => {
+      writeBuffer(buffer, (data) => data.set(kept[i]));
+    });
+  };
 }
 
 /** Batch normalisation of (N, C) or (N, C, L); see BatchNorm2d. */

@@ -1,8 +1,9 @@
 /** KVCache: the keys and values of one attention layer for the positions read so far. */
 
 import { moveWithin } from "../backend.ts";
+import { repeatedRun } from "../changes.ts";
 import { newArray, type TypedArray } from "../dtype.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { own, pinArray, Storage, unpinArray } from "../storage.ts";
 import { Tensor } from "../tensor.ts";
@@ -29,6 +30,11 @@ export class KVCache implements KeyValueCache {
 
   /** Throws ShapeError where batch, heads or head size differ from what is held. */
   append(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] {
+    if (repeatedRun()) {
+      throw new StageError(
+        "KVCache: checkpoint runs its function twice, got keys to append; run the model without checkpoint",
+      );
+    }
     if (!this.keys.takes(keys) || !this.values.takes(values) || keys.shape[2] !== values.shape[2]) {
       const held = this.keys.tensor;
       throw new ShapeError(

@@ -1,3 +1,4 @@
+import { repeatedRun } from "../changes.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
@@ -19,7 +20,7 @@ export interface Tapped<R> {
 export interface Taps {
   /** The paths of the tapped layers. */
   readonly paths: readonly string[];
-  /** Runs `fn` and gathers what the tapped layers return meanwhile; gradients flow through it. `fn` must be synchronous. */
+  /** Runs `fn` and gathers what the tapped layers return meanwhile; gradients flow through it. `fn` must be synchronous. Throws StageError for one that runs inside `checkpoint`. */
   collect<R>(fn: () => R): Tapped<R>;
   /** Gives the layers their own `forward` back. */
   dispose(): void;
@@ -96,7 +97,17 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   let open: Map<string, unknown[]> | null = null;
   let ended = false;
   const hear: Listener = (layer, output) => {
-    for (const path of pathsOf.get(layer) ?? []) open?.get(path)?.push(output);
+    const run = open && repeatedRun();
+    // The second run of what ran before; its tensors go with the gradient.
+    if (run === "again") return;
+    for (const path of pathsOf.get(layer) ?? []) {
+      if (run === "first") {
+        throw new StageError(
+          `collect: a tapped layer ran inside checkpoint, which releases its output, got ${show(path)}; collect without checkpoint`,
+        );
+      }
+      open?.get(path)?.push(output);
+    }
   };
   for (const layer of pathsOf.keys()) listen(layer, hear);
 

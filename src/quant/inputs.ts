@@ -84,9 +84,10 @@ export class InputStage implements InputQuantizer {
     integer: (how: QuantSpec) => Tensor,
   ): Tensor {
     if (this.observing) {
+      const y = float(x);
       this.observer?.observe(x.detach());
       this.observed = true;
-      return float(x);
+      return y;
     }
     const codes = frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) return integer(how);

@@ -1,5 +1,6 @@
 /** Observers: ranges gathered over batches, for scales that are fixed before inference. */
 
+import { changing } from "../changes.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -43,6 +44,10 @@ class RangeObserver implements Observer {
         `observer: batches must have equal channels, got ${show(x.shape)} after ${show(shape)}`,
       );
     }
+    changing(this, () => {
+      const before = { held: this.held, shape: this.shape };
+      return () => Object.assign(this, before);
+    });
     this.held = held ? held.map((range, k) => this.moved(range, seen[k])) : seen;
     this.shape = x.shape;
   }

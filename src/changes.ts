@@ -1,0 +1,82 @@
+/**
+ * What a call changes beside its result: positions of generators, running statistics, caches. It is put back after an error,
+ * and for the second run of a function that `checkpoint` runs twice.
+ */
+
+import { shared } from "./state.ts";
+
+/** Gives what puts an object back into the state that it is in. */
+type Save<O> = (owner: O) => () => void;
+type Saved = Map<object, { save: () => () => void; back: () => void }>;
+
+interface Changes {
+  /** What changed since the record began, with its state before. */
+  readonly saved: Saved;
+  readonly outer: Changes | null;
+  /** The run of a function that runs twice. */
+  readonly run: "first" | "again" | null;
+}
+
+const state = shared("changes", () => ({ record: null as Changes | null }));
+
+/** To be called by what is about to change: how it is now is kept where somebody may want it back. */
+export function changing<O extends object>(owner: O, save: Save<O>): void {
+  for (let record = state.record; record; record = record.outer) {
+    if (!record.saved.has(owner)) record.saved.set(owner, { save: () => save(owner), back: save(owner) });
+  }
+}
+
+/** Which run is going on of a function that runs twice; null outside of any. */
+export function repeatedRun(): "first" | "again" | null {
+  let run: Changes["run"] = null;
+  for (let record = state.record; record; record = record.outer) run = record.run ?? run;
+  return run;
+}
+
+function recorded<T>(run: Changes["run"], fn: (saved: Saved) => T): T {
+  const before = state.record;
+  const saved: Saved = new Map();
+  // A second run leaves no change behind, so those around it need not know.
+  state.record = { saved, outer: run === "again" ? null : before, run };
+  try {
+    return fn(saved);
+  } finally {
+    state.record = before;
+  }
+}
+
+const restore = (saved: Saved): void => {
+  for (const { back } of saved.values()) back();
+};
+
+/** Runs `fn`; where it throws, what it changed is put back. */
+export function undoing<T>(fn: () => T): T {
+  return recorded(null, (saved) => {
+    try {
+      return fn();
+    } catch (error) {
+      restore(saved);
+      throw error;
+    }
+  });
+}
+
+/** Runs `fn`. What comes with its result runs it again from the same state, and puts all back to where it is at that time. */
+export function repeatable<T>(fn: () => T): [result: T, again: () => T] {
+  return recorded("first", (first) => {
+    const result = fn();
+    const again = (): T => {
+      const now = [...first.values()].map(({ save }) => save());
+      return recorded("again", (saved) => {
+        try {
+          restore(first);
+          return fn();
+        } finally {
+          restore(saved);
+          for (const back of now) back();
+        }
+      });
+    };
+    return [result, again];
+  });
+}
