@@ -85,7 +85,11 @@ export class Storage {
    * storage is released or collected.
    */
   pin(): void {
-    if (this.pinned || this.size < memoryState.least || this.dtype === "float64" || !usesSimd()) return;
+    if (this.pinned) return;
+    if (this.size < memoryState.least || this.dtype === "float64" || !usesSimd()) {
+      this.leaveHeap();
+      return;
+    }
     const address = this.address || place(this.bytes);
     const array = address === 0 ? null : pinBlock(this.dtype, address, this.size);
     if (array === null) {

@@ -70,6 +70,17 @@ describe("trainStep", () => {
     expect(m.bias?.grad?.toArray()).toEqual([12]);
   });
 
+  it("leaves nothing of float64 on the heap", () => {
+    const wide = new Linear(32, 32, { dtype: "float64" });
+    const update = optimizer(wide, sgd({ lr: 0.1 }));
+    const input = ones([2, 32], { dtype: "float64" });
+    const step = () => trainStep(wide, update, (m) => m.forward(input).sum());
+    step();
+    const { bytes } = backendInfo().heap;
+    step();
+    expect(backendInfo().heap.bytes).toBe(bytes);
+  });
+
   it("leaves no tensor behind, with a rule that has a state", () => {
     const m = model();
     const update = optimizer(m, adamw());
