@@ -7,7 +7,7 @@ import { type Scheduler, schedule as startSchedule } from "../optim/scheduler.ts
 import type { Schedule } from "../optim/schedules.ts";
 import type { Tensor } from "../tensor.ts";
 import { breather } from "./breathe.ts";
-import { addGradients, averageGradients, dropGradients } from "./step.ts";
+import { addGradients, averageGradients, checkStepped, dropGradients } from "./step.ts";
 
 export interface StepReport {
   /** Optimizer steps done in this call, this one included. */
@@ -71,6 +71,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   const done = () => signal?.aborted || epoch >= epochs || losses.length >= steps;
 
   const finishStep = async () => {
+    checkStepped("fit", model, optimizer);
     averageGradients(model, pending);
     const { lr } = optimizer;
     optimizer.step();

@@ -1,7 +1,7 @@
 /** One training step, in a scope of its own. */
 
 import { GradError, OptionError, ShapeError, show } from "../errors.ts";
-import { parameters } from "../nn/tree.ts";
+import { namedParameters, parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { isThenable, pin, scope } from "../storage.ts";
 import { backwardTo } from "../tape.ts";
@@ -9,8 +9,9 @@ import { isTensor, type Tensor } from "../tensor.ts";
 
 /**
  * Gradients of `loss(model)`, one step of the optimizer; returns the loss. Everything made on the way is released, the
- * gradients stay until the next step, which releases them. Modes are left as they are. Throws GradError, before any parameter is changed, for a
- * loss that is not finite.
+ * gradients stay until the next step, which releases them. Modes are left as they are. Throws, before any parameter is
+ * changed, GradError for a loss or a gradient that is not finite, and OptionError where a trainable parameter of the model has
+ * a gradient and is in no group of the optimizer.
  */
 export function trainStep<M extends object>(
   model: M,
@@ -23,6 +24,7 @@ export function trainStep<M extends object>(
     throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
   dropGradients(model, optimizer);
   const value = addGradients("trainStep", model, loss);
+  checkStepped("trainStep", model, optimizer);
   optimizer.step();
   return value;
 }
@@ -35,6 +37,18 @@ export function dropGradients(model: object, optimizer: Optimizer): void {
     parameter.grad = null;
   }
   optimizer.zeroGrad();
+}
+
+/** Throws OptionError for parameters of the model that would wait for a step for ever. */
+export function checkStepped(op: string, model: object, { groups }: Optimizer): void {
+  const stepped = new Set(groups.flatMap(({ parameters }) => parameters.map(({ parameter }) => parameter)));
+  const left = namedParameters(model).filter(
+    ([, parameter]) => parameter.trainable && parameter.grad !== null && !stepped.has(parameter),
+  );
+  if (left.length === 0) return;
+  throw new OptionError(
+    `${op}: no group of the optimizer holds trainable parameters, got ${show(left.map(([name]) => name))}; make it anew, or setTrainable(model, name, false)`,
+  );
 }
 
 /** Adds the gradients of one batch and returns its loss. */

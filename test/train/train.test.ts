@@ -65,9 +65,26 @@ describe("trainStep", () => {
   it("drops the gradients of parameters that the optimizer does not step", () => {
     const m = model();
     const update = optimizer([m.weight], sgd({ lr: 0 }));
+    m.bias!.trainable = false;
+    m.bias!.grad = tensor([1]);
     trainStep(m, update, () => m.forward(x).sum());
-    trainStep(m, update, () => m.forward(x).sum());
-    expect(m.bias?.grad?.toArray()).toEqual([12]);
+    expect(m.bias!.grad).toBe(null);
+  });
+
+  it("names trainable parameters that have a gradient and that the optimizer does not step", async () => {
+    const m = { body: new Linear(3, 3), head: new Linear(3, 1) };
+    const update = optimizer(m, sgd({ lr: 1 }));
+    m.head = new Linear(3, 1);
+    const before = weights(m);
+    const text = 'no group of the optimizer holds trainable parameters, got ("head.weight", "head.bias")';
+    const forward = (it: typeof m) => it.head.forward(it.body.forward(x)).sum();
+    expect(() => trainStep(m, update, forward)).toThrow(`trainStep: ${text}`);
+    const run = training.fit(m, { data: [1], loss: forward, optimizer: update, steps: 1 });
+    await expect(run).rejects.toThrow(`fit: ${text}`);
+    expect(weights(m)).toEqual(before);
+    for (const parameter of [m.head.weight, m.head.bias!]) parameter.trainable = false;
+    trainStep(m, update, forward);
+    expect(weights(m)).not.toEqual(before);
   });
 
   it("leaves nothing of float64 on the heap", () => {
