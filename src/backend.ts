@@ -27,6 +27,7 @@ import * as softmaxSimd from "../kernels/softmax/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
+import type { FloatArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
 import { spawn } from "./workers/spawn.node.ts";
@@ -127,7 +128,7 @@ export const avgPool2dGrad = /* @__PURE__ */ fastest(poolReference.avgPool2dGrad
 export const packSigns = /* @__PURE__ */ fastest(packReference.packSigns, packSimd.packSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
-export const anyNonFinite = (x: Float32Array, length: number): boolean =>
+export const anyNonFinite = (x: FloatArray, length: number): boolean =>
   (active() === "simd" ? packSimd.anyNonFinite(x, length) : null) ?? packReference.anyNonFinite(x, length);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam);
 export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd);

@@ -3,6 +3,7 @@
  * does not apply; `packExports` gives the same on heap addresses.
  */
 
+import type { FloatArray } from "../../src/dtype.ts";
 import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { staged } from "../wasm/stage.ts";
@@ -131,8 +132,8 @@ export function quantizeBy(
   });
 }
 
-/** Null where it does not apply, and for numbers that do not lie on the heap: copying them takes longer than to look. */
-export function anyNonFinite(x: Float32Array, length: number, code = packExports()): boolean | null {
+/** Null for float64, and for numbers that do not lie on the heap: copying them takes longer than to look. */
+export function anyNonFinite(x: FloatArray, length: number, code = packExports()): boolean | null {
   const at = addressOf(x);
-  return code === null || at === 0 ? null : code.anyNonFinite(at, length) !== 0;
+  return code === null || at === 0 || x.BYTES_PER_ELEMENT === 8 ? null : code.anyNonFinite(at, length) !== 0;
 }

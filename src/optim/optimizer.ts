@@ -1,14 +1,15 @@
+import { anyNonFinite } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
 import { sameShape } from "../shape.ts";
-import { own, pinArray, Storage } from "../storage.ts";
-import { isTensor, Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
 import { checkAtLeast, checkPositive } from "./options.ts";
 import { everything, type Predicate } from "./predicates.ts";
 import type { RuleState, UpdateRule } from "./rule.ts";
+import { makeState, mismatch, pinState, readSlot, savedSlot } from "./slots.ts";
 
 /** The parameters that one rule updates, and the learning rate it does so with. */
 export interface Group {
@@ -26,7 +27,7 @@ export interface OptimizerOptions {
   readonly clipValue: number | null;
 }
 
-/** Everything an optimizer needs to resume: tensors in the parameters' shapes and plain numbers, by name. */
+/** Everything an optimizer needs to resume: tensors and plain numbers by name. */
 export type OptimizerState = Record<string, Tensor | number>;
 
 export interface Optimizer {
@@ -36,13 +37,22 @@ export interface Optimizer {
    * the ratio of its initial rate to the first's.
    */
   lr: number;
-  /** Updates every parameter that has a gradient. */
+  /**
+   * Updates every parameter that has a gradient. Throws GradError for a gradient that is not finite, having changed nothing:
+   * no weight, no state.
+   */
   step(): void;
   /** Drops every gradient. */
   zeroGrad(): void;
-  /** A copy of the state: `group.<i>.lr` and `state.<path>.<slot>`. */
+  /**
+   * A copy of the state: `lr.<path>`, the rate of the parameter's group, and `state.<path>.<slot>`, numbers and tensors of
+   * the slots' own dtypes. A parameter of a list is named by its place.
+   */
   stateDict(): OptimizerState;
-  /** Restores a state; the steps that follow equal the uninterrupted ones bit for bit. Throws and changes nothing if it does not fit. */
+  /**
+   * Restores a state by the names of the parameters, whatever the order of the rows; the steps that follow equal the
+   * uninterrupted ones bit for bit. Throws FormatError and changes nothing if it does not fit.
+   */
   loadStateDict(state: OptimizerState): void;
 }
 
@@ -81,23 +91,25 @@ export function optimizer(
       for (const group of groups) group.lr = value * (group.initialLr / leader.initialLr);
     },
     step() {
-      const work: { group: Group; parameter: Parameter; path: string; grad: FloatArray }[] = [];
-      for (const group of groups) {
+      const work: Work[] = [];
+      groups.forEach((group, i) => {
+        checkAtLeast("step", `the lr of group ${i}`, group.lr, 0);
         for (const { path, parameter } of group.parameters) {
           const grad = gradOf(path, parameter);
           if (grad) work.push({ group, parameter, path, grad: clipValue ? clamp(grad, clipValue) : grad });
         }
-      }
+      });
+      if (clipNorm === null) checkFinite(work);
       const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
+      // All that may fail comes before the first write.
+      const fresh = work
+        .filter(({ parameter }) => !states.has(parameter))
+        .map(({ group, path, parameter }) => [parameter, makeState(group.rule, path, parameter)] as const);
+      for (const [parameter, state] of fresh) states.set(parameter, pinState(state));
       for (const { group, parameter, grad } of work) {
         const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
         parameter.update((weight) => {
-          let state = states.get(parameter);
-          if (!state) {
-            state = pinState(group.rule.init(weight.length, weight), parameter);
-            states.set(parameter, state);
-          }
-          group.rule.update(weight, scaled, state, group.lr);
+          group.rule.update(weight, scaled, states.get(parameter)!, group.lr);
         });
       }
     },
@@ -106,36 +118,30 @@ export function optimizer(
     },
     stateDict() {
       const saved: OptimizerState = {};
-      groups.forEach((group, i) => {
-        saved[`group.${i}.lr`] = group.lr;
+      for (const group of groups) {
         for (const { path, parameter } of group.parameters) {
-          for (const [slot, value] of Object.entries(states.get(parameter) ?? {})) {
-            saved[`state.${path}.${slot}`] =
-              typeof value === "number" ? value : snapshot(value, parameter.value);
+          saved[`lr.${path}`] = group.lr;
+          for (const [slot, held] of Object.entries(states.get(parameter) ?? {})) {
+            const key = `state.${path}.${slot}`;
+            saved[key] = savedSlot(key, held, parameter);
           }
         }
-      });
+      }
       return saved;
     },
     loadStateDict(saved) {
       const unread = new Set(Object.keys(saved));
-      const rates = groups.map((_, i) => {
-        const rate = saved[`group.${i}.lr`];
-        unread.delete(`group.${i}.lr`);
-        if (typeof rate !== "number") throw mismatch(`group.${i}.lr`, "a number", rate);
-        checkAtLeast("loadStateDict", `group.${i}.lr`, rate, 0);
-        return rate;
-      });
+      const rates = groups.map((group, i) => rateOf(group, i, saved, unread));
       const restored = new Map<Parameter, RuleState>();
       for (const { rule, parameters } of groups) {
         for (const { path, parameter } of parameters) {
-          const state = rule.init(parameter.value.size, parameter.value.data as FloatArray);
+          const state = makeState(rule, path, parameter);
           // A parameter that has had no gradient yet has no state.
           if (!Object.keys(state).some((slot) => unread.has(`state.${path}.${slot}`))) continue;
           for (const slot of Object.keys(state)) {
             const key = `state.${path}.${slot}`;
             unread.delete(key);
-            state[slot] = readSlot(key, state[slot], saved[key], parameter.value);
+            state[slot] = readSlot(key, state[slot], saved[key], parameter);
           }
           restored.set(parameter, state);
         }
@@ -149,9 +155,28 @@ export function optimizer(
         group.lr = rates[i];
       });
       states.clear();
-      for (const [parameter, state] of restored) states.set(parameter, pinState(state, parameter));
+      for (const [parameter, state] of restored) states.set(parameter, pinState(state));
     },
   };
+}
+
+/** The rate that all parameters of a group were saved with. */
+function rateOf({ parameters }: Group, i: number, saved: OptimizerState, unread: Set<string>): number {
+  const rates = parameters.map(({ path }) => {
+    const key = `lr.${path}`;
+    const rate = saved[key];
+    if (typeof rate !== "number") throw mismatch(key, "a number", rate);
+    checkAtLeast("loadStateDict", key, rate, 0);
+    unread.delete(key);
+    return rate;
+  });
+  const other = rates.findIndex((rate) => rate !== rates[0]);
+  if (other >= 0) {
+    throw new FormatError(
+      `loadStateDict: parameters of one group had rates of their own, got ${rates[0]} for ${parameters[0].path} and ${rates[other]} for ${parameters[other].path} in group ${i}; make the optimizer by the rows it was saved with`,
+    );
+  }
+  return rates[0];
 }
 
 function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | OptimizerRows): Group[] {
@@ -217,46 +242,25 @@ function gradOf(path: string, { grad, value }: Parameter): FloatArray | null {
 const clamp = (grad: FloatArray, limit: number): FloatArray =>
   grad.map((g) => Math.min(Math.max(g, -limit), limit));
 
-function clippingFactor(work: readonly { path: string; grad: FloatArray }[], maxNorm: number): number {
+interface Work {
+  readonly group: Group;
+  readonly parameter: Parameter;
+  readonly path: string;
+  readonly grad: FloatArray;
+}
+
+function checkFinite(work: readonly Work[]): void {
+  for (const { path, grad } of work) {
+    if (!anyNonFinite(grad, grad.length)) continue;
+    throw new GradError(
+      `step: a gradient must be finite, got ${grad.find((g) => !Number.isFinite(g))} in that of ${path}; no parameter was changed`,
+    );
+  }
+}
+
+function clippingFactor(work: readonly Work[], maxNorm: number): number {
   const norm = gradNorm(work.map(({ grad }) => grad));
   if (Number.isFinite(norm)) return clipFactor(norm, maxNorm);
-  for (const { path, grad } of work) {
-    const bad = grad.find((g) => !Number.isFinite(g));
-    if (bad !== undefined) {
-      throw new GradError(`step: clipNorm needs finite gradients, got ${bad} in the gradient of ${path}`);
-    }
-  }
+  checkFinite(work);
   throw new GradError(`step: the norm of the gradients overflows, got ${norm}`);
 }
-
-function pinState(state: RuleState, { value }: Parameter): RuleState {
-  for (const slot of Object.keys(state)) {
-    const held = state[slot];
-    if (typeof held !== "number") state[slot] = pinArray(held, value.dtype);
-  }
-  return state;
-}
-
-const snapshot = (values: FloatArray, { shape, dtype }: Tensor): Tensor =>
-  own(new Tensor(new Storage(values.slice(), dtype), shape, dtype));
-
-function readSlot(
-  key: string,
-  fresh: FloatArray | number,
-  saved: Tensor | number | undefined,
-  { shape, dtype }: Tensor,
-): FloatArray | number {
-  if (typeof fresh === "number") {
-    if (typeof saved !== "number" || !Number.isFinite(saved)) throw mismatch(key, "a finite number", saved);
-    return saved;
-  }
-  if (!isTensor(saved) || saved.dtype !== dtype || !sameShape(saved.shape, shape)) {
-    throw mismatch(key, `a ${dtype} tensor of shape ${show(shape)}`, saved);
-  }
-  return saved.data.slice() as FloatArray;
-}
-
-const mismatch = (key: string, wanted: string, found: unknown): FormatError =>
-  new FormatError(
-    `loadStateDict: ${key} must be ${wanted}, got ${found === undefined ? "nothing" : isTensor(found) ? `${found.dtype} ${show(found)}` : show(found)}`,
-  );

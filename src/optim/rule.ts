@@ -1,9 +1,12 @@
 /** What an update rule is: the arithmetic of one step on one parameter, over flat arrays. */
 
-import type { FloatArray } from "../dtype.ts";
+import type { FloatArray, TypedArray } from "../dtype.ts";
 
-/** What a rule remembers of one parameter: arrays as long as it, and plain numbers. It is saved and restored as it is. */
-export type RuleState = { [slot: string]: FloatArray | number };
+/**
+ * What a rule remembers of one parameter: numbers, and arrays of any length and dtype. It is saved and restored as it is.
+ * Lengths and dtypes are those that `init` gives; numbers may be infinite, but not NaN.
+ */
+export type RuleState = { [slot: string]: TypedArray | number };
 
 /**
  * A rule knows neither parameters nor tensors. `update` writes `weight` and `state` in place and leaves `grad` alone; it

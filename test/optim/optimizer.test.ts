@@ -299,7 +299,7 @@ describe("optimizer clipping", () => {
       const opt = optimizer(m, sgd({ lr: 1 }), { clipNorm: 1 });
       expect(() => opt.step()).toThrow(GradError);
       expect(() => opt.step()).toThrow(
-        `step: clipNorm needs finite gradients, got ${bad} in the gradient of norm.bias`,
+        `step: a gradient must be finite, got ${bad} in that of norm.bias; no parameter was changed`,
       );
       expect([...m.first.bias.value.data]).toEqual([0.5]);
     },
@@ -362,7 +362,7 @@ describe("optimizer state", () => {
     expect(Object.keys(saved)).toContain("state.first.weight.mean");
     expect((saved["state.first.weight.mean"] as Tensor).shape).toEqual([3]);
     expect(saved["state.first.weight.step"]).toBe(1);
-    expect(saved["group.0.lr"]).toBe(1e-3);
+    expect(saved["lr.first.weight"]).toBe(1e-3);
     const mean = [...(saved["state.first.weight.mean"] as Tensor).data];
     backward(m, new Rng(2));
     opt.step();
@@ -380,9 +380,9 @@ describe("optimizer state", () => {
     [
       "a NaN step",
       (s) => Object.assign(s, { "state.last.weight.step": Number.NaN }),
-      "state.last.weight.step must be a finite number, got NaN",
+      "state.last.weight.step must be a number, got NaN",
     ],
-    ["a missing rate", (s) => delete s["group.0.lr"], "group.0.lr must be a number, got nothing"],
+    ["a missing rate", (s) => delete s["lr.norm.bias"], "lr.norm.bias must be a number, got nothing"],
     ["an unknown name", (s) => Object.assign(s, { "state.other.mean": 1 }), 'got ("state.other.mean")'],
   ])("with %s is refused and changes nothing", (_what, damage, message) => {
     const { opt } = stepped();
