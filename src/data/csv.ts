@@ -1,7 +1,7 @@
 /** Comma-separated values, RFC 4180, and plain text. */
 
 import { convertArray, type DType, isBytes, isDType } from "../dtype.ts";
-import { FormatError, OptionError, readOptions, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import { decodeLatin1, decodeText, unmarked } from "./bytes.ts";
 import { platform } from "./platform.node.ts";
@@ -76,6 +76,8 @@ export interface CsvOptions {
   columns?: readonly string[];
   /** The dtype of a column that becomes a tensor; a column not named stays text. */
   types?: Readonly<Record<string, DType>>;
+  /** What an empty cell of such a column stands for, NaN for one; without it an empty cell is an error. */
+  missing?: Readonly<Record<string, number>>;
   delimiter?: string;
   /** "" for files in which quotes mean nothing. */
   quote?: string;
@@ -87,13 +89,23 @@ export interface CsvOptions {
  * column, and a cell that is no number of its type.
  */
 export function csv(source: string | Uint8Array, options?: CsvOptions): Record<string, string[] | Tensor> {
-  const { header, columns, types, delimiter, quote } = readOptions<CsvOptions>("csv", options, {
+  const { header, columns, types, missing, delimiter, quote } = readOptions<CsvOptions>("csv", options, {
     header: true,
     columns: undefined,
     types: undefined,
+    missing: undefined,
     delimiter: ",",
     quote: '"',
   });
+  if (missing !== undefined && !isPlainObject(missing))
+    throw new OptionError(`csv: missing must give numbers by column, got ${show(missing)}`);
+  for (const [name, value] of Object.entries(missing ?? {})) {
+    if (typeof value !== "number" || !Object.hasOwn(types ?? {}, name)) {
+      throw new OptionError(
+        `csv: missing must give a number for a column with a type, got ${show(value)} for ${show(name)}`,
+      );
+    }
+  }
   if (typeof source !== "string" && !isBytes(source))
     throw new OptionError(`csv: expected text or a Uint8Array, got ${show(source)}`);
   const rows = parseCsv(typeof source === "string" ? source : decodeText("csv", source), {
@@ -125,7 +137,10 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
     const column = places.get(name)!;
     const cells = rows.map((row) => row[column]);
     const dtype = types !== undefined && Object.hasOwn(types, name) ? types[name] : undefined;
-    table[name] = dtype === undefined ? cells : numbers(name, cells, dtype);
+    table[name] =
+      dtype === undefined
+        ? cells
+        : numbers(name, cells, dtype, Object.hasOwn(missing ?? {}, name) ? missing![name] : undefined);
   }
   return table;
 }
@@ -140,16 +155,18 @@ const specials: Record<string, number | undefined> = Object.assign(Object.create
   "-infinity": -Infinity,
 });
 
-function numbers(name: string, cells: readonly string[], dtype: DType): Tensor {
+function numbers(name: string, cells: readonly string[], dtype: DType, missing: number | undefined): Tensor {
   if (!isDType(dtype))
     throw new OptionError(`csv: unknown dtype for column ${show(name)}, got ${show(dtype)}`);
   const values = cells.map((cell, i) => {
     const trimmed = cell.trim();
     const special = specials[trimmed.toLowerCase()];
-    const value = special ?? (decimal.test(trimmed) ? Number(trimmed) : undefined);
+    const value =
+      trimmed === "" ? missing : (special ?? (decimal.test(trimmed) ? Number(trimmed) : undefined));
     if (value === undefined) {
+      const advice = trimmed === "" ? `; missing: { ${show(name)}: … } fills empty cells` : "";
       throw new FormatError(
-        `csv: not a number in column ${show(name)}, got ${show(cell)} in data row ${i + 1}`,
+        `csv: not a number in column ${show(name)}, got ${show(cell)} in data row ${i + 1}${advice}`,
       );
     }
     return value;
