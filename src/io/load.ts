@@ -1,7 +1,9 @@
 /** Models to files and back. */
 
-import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { isBuiltIn, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { isLayer } from "../nn/layer.ts";
 import { loadStateDict, stateDict } from "../nn/state.ts";
+import { walk } from "../nn/tree.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
@@ -21,7 +23,8 @@ import { type Sink, type Source, writeSink } from "./source.ts";
 /**
  * Writes a model (its parameters and buffers, tied ones once), tensors by name, or a packed model, which `loadPacked` of
  * bitgrad/packed reads and which takes no options, as safetensors. A path is replaced whole or
- * not at all; with null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity.
+ * not at all; with null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity, and
+ * OptionError where plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid.
  */
 export async function save(sink: Sink, model: object, options?: WriteOptions): Promise<void>;
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;
@@ -35,7 +38,7 @@ export async function save(sink: Sink | null, model: object, options?: WriteOpti
     if (sink === null) return bytes;
     return writeSink("save", sink, [bytes]);
   }
-  const draft = layOut("save", tensorsOf(model), checked);
+  const draft = layOut("save", tensorsOf("save", model), checked);
   if (sink === null) return joinDraft(draft);
   await writeSink("save", sink, draft.chunks());
 }
@@ -44,11 +47,46 @@ export async function save(sink: Sink | null, model: object, options?: WriteOpti
 const isPacked = (model: object): model is { toBytes(): Uint8Array } =>
   typeof (model as { toBytes?: unknown } | null)?.toBytes === "function";
 
-/** The tensors of a record as they are, and of a model by name, buffers too. */
-export const tensorsOf = (model: object): Readonly<Record<string, Tensor>> =>
-  isPlainObject(model) && Object.values(model).every(isTensor)
-    ? (model as Record<string, Tensor>)
-    : stateDict(model);
+/** The tensors of a record as they are, and of a model by name, buffers too. Throws OptionError if anything would be lost. */
+export function tensorsOf(op: string, model: object): Readonly<Record<string, Tensor>> {
+  const plain = isPlainObject(model);
+  if (plain && Object.values(model).every(isTensor)) return model as Record<string, Tensor>;
+  if (!plain && !holdsTensors(model)) {
+    throw new OptionError(`${op}: expected a model or tensors by name, got ${show(model)}`);
+  }
+  const lost = unsaved(model);
+  if (lost.length > 0) {
+    throw new OptionError(
+      `${op}: only tensors can be saved, got ${show(lost)}; make tensors or metadata of the rest, or save stateDict(model)`,
+    );
+  }
+  return stateDict(model);
+}
+
+/** A layer need not have any. */
+const holdsTensors = (item: unknown): boolean =>
+  isLayer(item) || (isObject(item) && Object.keys(stateDict(item)).length > 0);
+
+const isObject = (item: unknown): item is object =>
+  typeof item === "object" && item !== null && !ArrayBuffer.isView(item);
+
+/** Where plain objects, lists and maps hold what no file of tensors can. What objects of classes hold is theirs. */
+function unsaved(model: object): string[] {
+  const lost: string[] = [];
+  walk(model, (item, path) => {
+    const isMap = isBuiltIn("Map", item);
+    if (!isMap && !Array.isArray(item) && !isPlainObject(item)) return false;
+    for (const [key, child] of isMap ? item : Object.entries(item)) {
+      const container = Array.isArray(child) || isPlainObject(child) || isBuiltIn("Map", child);
+      const skipped = !isMap && String(key).startsWith("_");
+      if (child === null || child === undefined || typeof child === "function") continue;
+      if (skipped || !(container || holdsTensors(child)))
+        lost.push(path === "" ? String(key) : `${path}.${key}`);
+    }
+    return true;
+  });
+  return lost;
+}
 
 export interface LoadOptions<M extends object = object> extends ReadOptions {
   /** The model to load into; without it the tensors are returned. */

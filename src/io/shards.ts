@@ -32,7 +32,7 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
     throw new OptionError(`saveSharded: the path must end in ${INDEX}, got ${show(path)}`);
   }
   if (!(shardBytes > 0)) throw new OptionError(`saveSharded: shardBytes must be positive, got ${shardBytes}`);
-  const tensors = tensorsOf(model);
+  const tensors = tensorsOf("saveSharded", model);
   const parts: Record<string, Tensor>[] = [];
   const placed = new Map<unknown, Record<string, Tensor>>();
   let room = 0;

@@ -32,6 +32,9 @@ function namedTensors(model: object): [name: string, tensor: Tensor][] {
  * they share the model's memory, as in PyTorch, so a snapshot is `stateDict(clone(model))`.
  */
 export function stateDict(model: object): StateDict {
+  if (typeof model !== "object" || model === null || ArrayBuffer.isView(model)) {
+    throw new OptionError(`stateDict: expected a model, got ${show(model)}`);
+  }
   return Object.fromEntries(namedTensors(model).map(([name, tensor]) => [name, tensor.detach()]));
 }
 
