@@ -25,12 +25,14 @@ export interface ConvIntCase {
   zeroX?: number;
   /** Scales, a bias and bounds; with "one" a single scale of the filters. */
   scaled?: boolean | "one";
+  /** Scales of images, not of all of them. */
+  images?: boolean;
   seed?: number;
 }
 
 /** The arguments of a case; one element more than the output shows a write outside. */
 export function convIntArgs(g: ConvGeometry, c: ConvIntCase): ConvIntArgs {
-  const { bits = 8, to = "int32", scaled = false, ...rest } = c;
+  const { bits = 8, to = "int32", scaled = false, images = false, ...rest } = c;
   // The operands of the product (n pixels, c) · (o, terms), whatever their sizes.
   const of = (m: number, n: number, k: number) =>
     intArgs({ m, n, k, bits, to, scaled: scaled !== false, seed: m + 31 * n + 17 * k, ...rest });
@@ -40,7 +42,9 @@ export function convIntArgs(g: ConvGeometry, c: ConvIntCase): ConvIntArgs {
   const size = g.n * g.o * g.oh * g.ow + 1;
   const room = new (out.constructor as Float32ArrayConstructor)(size).fill(7);
   const scaleW = scaled === "one" ? output.scaleW?.slice(0, 1) : output.scaleW;
-  return [room, x, { codes, bits }, g, { ...output, scaleW, to }];
+  // One scale for all images, or one each.
+  const scaleX = output.scaleX && images ? of(g.n, 1, 1)[4].scaleX : output.scaleX;
+  return [room, x, { codes, bits }, g, { ...output, scaleW, scaleX, to }];
 }
 
 const base = { n: 2, c: 8, h: 6, w: 7, o: 5, groups: 1, kh: 3, kw: 3 };
@@ -65,6 +69,7 @@ export function* convIntCases(): Generator<ConvIntArgs> {
       unsigned,
       zeroX,
       unsignedWeights: turn % 7 === 1,
+      images: turn % 3 > 0,
       ...form,
       seed: turn,
       ...given,

@@ -138,7 +138,7 @@ export function dense(layer: usize, image: i32, images: i32, row: i32, rows: i32
             const inside = w + done - i * each;
             const length = min(count - done, each - inside);
             const to = ((image + i) * groups * filters + filter) * oh * ow + row * ow + inside;
-            writePlane(output, filter, to, length, columns + ((f * chunk + done) << 2));
+            writePlane(output, image + i, filter, to, length, columns + ((f * chunk + done) << 2));
             done += length;
           }
         }

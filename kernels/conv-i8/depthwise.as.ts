@@ -90,7 +90,7 @@ export function depthwise(layer: usize, first: i32, count: i32, scratch: usize):
         const weights = Layer.word(layer, 23) + f * (taps << 2);
         if (small) windows3(sums, frame, rowStep, tapStep, weights, rows, ow);
         else windows(sums, frame, rowStep, strideW, table, taps, weights, rows, ow);
-        writePlane(output, f, ((image * channels * filters + f) * oh + row) * ow, rows * ow, sums);
+        writePlane(output, image, f, ((image * channels * filters + f) * oh + row) * ow, rows * ow, sums);
       }
     }
   }

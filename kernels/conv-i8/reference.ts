@@ -16,7 +16,7 @@ export interface Filters {
   readonly bits: number;
 }
 
-/** One zeroX and one scaleX for all of x; scaleW one or (o), bias (o). */
+/** One zeroX for all of x; scaleX one, or one an image (n); scaleW one or (o), bias (o). */
 export interface ConvOutput extends Output {
   readonly to: Exclude<Output["to"], "bits">;
 }
@@ -29,7 +29,7 @@ export function conv2d(
   output: ConvOutput,
 ): void {
   const { n, c, h, w, o, groups, kh, kw, oh, ow } = g;
-  const { zeroX = 0, scaleW, bias } = output;
+  const { zeroX = 0, scaleW, scaleX, bias } = output;
   const channels = c / groups;
   const cell = out.slice(0, 1);
   for (let f = 0; f < o; f++) {
@@ -39,7 +39,8 @@ export function conv2d(
       bias: bias?.subarray(f, f + 1),
     };
     const first = Math.floor(f / (o / groups)) * channels;
-    for (let i = 0; i < n; i++)
+    for (let i = 0; i < n; i++) {
+      const image = scaleX && scaleX.length > 1 ? { ...one, scaleX: scaleX.subarray(i, i + 1) } : one;
       for (let y = 0; y < oh; y++)
         for (let z = 0; z < ow; z++) {
           const top = y * g.strideH - g.padTop;
@@ -54,8 +55,9 @@ export function conv2d(
                 const pixel = ((i * c + first + q) * h + row) * w + column;
                 sum += (x[pixel] - zeroX) * codes[((f * channels + q) * kh + ty) * kw + tx];
               }
-          writeOutput(cell, 0, 0, 1, [sum], one);
+          writeOutput(cell, 0, 0, 1, [sum], image);
           out[((i * o + f) * oh + y) * ow + z] = cell[0];
         }
+    }
   }
 }

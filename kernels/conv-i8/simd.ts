@@ -125,8 +125,8 @@ function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: numb
 }
 
 /**
- * out = the layer's transform of the windows of x, both at heap addresses, where g has the sizes of the filters; the one scale of x at `scaleX`, if it changes from
- * call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
+ * out = the layer's transform of the windows of x, both at heap addresses, where g has the sizes of the filters; the scales of x, one an image, at
+ * `scaleX`, if they change from call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
  */
 export function convIntHeap(
   { address, output }: ConvIntLayer,
@@ -140,7 +140,7 @@ export function convIntHeap(
   const { n, c, h, w, o, groups, oh, ow } = g;
   const sums = n * o * oh * ow;
   if (sums === 0) return true;
-  placeOutput(output, { out, step: 0, scaleX, scaleXStep: 0 });
+  placeOutput(output, { out, step: 0, scaleX });
   const frameW = (ow - 1) * g.strideW + (g.kw - 1) * g.dilationW + 1;
   const words = view("int32", address, layerWords);
   words.set([x, c * h * w, h, w, c / groups, groups, o / groups, frameW, g.padTop, g.padLeft]);

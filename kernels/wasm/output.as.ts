@@ -77,16 +77,16 @@ export function writeEight(spec: usize, row: i32, column: i32, from: usize, scal
 }
 
 /**
- * `count` rows of one column, which lie beside each other in the output, from its element `first` on, from int32 sums. One
- * scaleX serves all; zeroX, bits and thresholds are not served. Sums are read up to a multiple of 8.
+ * `count` rows of one column, which lie beside each other in the output, from its element `first` on, from int32 sums. They
+ * share the scaleX of `row`; zeroX, bits and thresholds are not served. Sums are read up to a multiple of 8.
  */
-export function writePlane(spec: usize, column: i32, first: i32, count: i32, sums: usize): void {
+export function writePlane(spec: usize, row: i32, column: i32, first: i32, count: i32, sums: usize): void {
   const kind = load<i32>(spec);
   const wide = kind === kindInt32 || kind === kindFloat32;
   const to = load<usize>(spec, 4) + (wide ? first << 2 : first);
   const at = column << 2;
   const scale = v128.load32_splat(load<usize>(spec, 16) + at);
-  const scaleX = v128.load32_splat(load<usize>(spec, 20));
+  const scaleX = v128.load32_splat(load<usize>(spec, 20) + row * load<i32>(spec, 24));
   const bias = v128.load32_splat(load<usize>(spec, 28) + at);
   const low = v128.load32_splat(spec, 32);
   const high = v128.load32_splat(spec, 36);

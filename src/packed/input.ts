@@ -5,7 +5,7 @@ import { BitgradError, FormatError, show } from "../errors.ts";
 import { bitRoom, codeRoom, scaleRoom } from "./values.ts";
 
 /**
- * "dynamic": symmetric codes, a scale for every row from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
+ * "dynamic": symmetric codes, a scale for every row, or sample of a convolution, from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
  * beforehand. "signs": −1 below 0, else +1, and no scale.
  */
 export type PackedInput =

@@ -34,7 +34,7 @@ export class IntConv {
 
   /** (n, o, oh, ow) of images (n, c, h, w), padding counting as 0. */
   run(x: Float32Array, g: ConvGeometry): Float32Array {
-    const codes = codesOf("conv2d", x, 1, x.length, this.input);
+    const codes = codesOf("conv2d", x, g.n, g.c * g.h * g.w, this.input);
     const out = room(g.n * g.o * g.oh * g.ow);
     if (!this.bySimd(out, codes, g)) conv2d(out, codes.codes, this.filters(), g, this.output(codes.scale));
     return out;
@@ -59,7 +59,7 @@ export class IntConv {
     return staged((stage) => {
       const from = stage.input(codes, 0, codes.length);
       const to = stage.output(out, 0, out.length, false);
-      const scaleX = dynamic ? stage.input(scale!, 0, 1) : undefined;
+      const scaleX = dynamic ? stage.input(scale!, 0, g.n) : undefined;
       return from !== 0 && to !== 0 && scaleX !== 0 && convIntHeap(layer, g, to, from, scaleX);
     });
   }

@@ -32,7 +32,7 @@ export class InputStage implements InputQuantizer {
   observing = false;
   /** Whether the observer has seen anything. */
   observed = false;
-  /** How a position of a linear layer is quantized; a convolution takes one scale for all of its input. */
+  /** How a position of a linear layer is quantized; a convolution takes one scale a sample, or as it was calibrated. */
   readonly spec: QuantSpec;
   readonly observer: Observer | null;
   /** Of a static input: a buffer of one number, 0 before calibration. */
@@ -66,10 +66,11 @@ export class InputStage implements InputQuantizer {
   }
 
   conv(x: Tensor, layer: Conv1d | Conv2d): Tensor {
-    const whole = respec(this.spec, { granularity: "tensor" });
+    // "channel" of axis 0, which counts samples.
+    const each = respec(this.spec, { granularity: this.observer ? "tensor" : "channel", axis: 0 });
     return this.run(
       x,
-      whole,
+      each,
       layer,
       (y) => convolved(y, layer.weight.effective(), layer.bias?.effective() ?? null, layer),
       (q) => integerConv(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
@@ -138,7 +139,7 @@ export class InputStage implements InputQuantizer {
   }
 }
 
-/** Symmetric codes with a scale for every position, found anew each time; for a convolution one for its whole input. */
+/** Symmetric codes with a scale for every position, found anew each time; for a convolution one a sample. */
 export function dynamicInput(options?: { bits?: number }): InputConfig {
   const { bits } = readOptions("dynamicInput", options, { bits: 8 });
   if (bits < 2)

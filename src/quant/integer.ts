@@ -15,9 +15,11 @@ function integers({ codes, zeroPoint }: QTensor): Tensor {
   return zeroPoint ? wide.sub(zeroPoint.to("float64")) : wide;
 }
 
-/** The scales of the input; signs have none, nor has an empty batch. */
-const inputScaled = (f: Tensor, { scale, spec }: QTensor): Tensor =>
-  isSigns(spec) || f.size === 0 ? f : f.mul(scale);
+/** Times the scales of the input, one a row or one for each of `samples`; signs have none, nor has an empty batch. */
+function inputScaled(f: Tensor, { scale, spec }: QTensor, samples: number[] | null = null): Tensor {
+  if (isSigns(spec) || f.size === 0) return f;
+  return f.mul(samples ? scale.reshape(samples) : scale);
+}
 
 /** (…, out) of (…, in) and a weight (out, in). */
 export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | null): Tensor {
@@ -52,10 +54,10 @@ export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer:
   return x.conv2d(weight, bias, { stride, padding, dilation, groups });
 }
 
-/** (N, O, …) of (N, C, …) with one scale, and filters with one scale or one each. Padding counts as 0. */
+/** (N, O, …) of (N, C, …) with one scale or one a sample, and filters with one scale or one each. Padding counts as 0. */
 export function integerConv(x: QTensor, weight: QTensor, layer: Conv1d | Conv2d): Tensor {
   const filters = [-1, ...Array<number>(x.shape.length - 2).fill(1)];
   const sums = convolved(integers(x), integers(weight), null, layer).to("float32");
-  const y = inputScaled(sums.mul(weight.scale.reshape(filters)), x);
+  const y = inputScaled(sums.mul(weight.scale.reshape(filters)), x, [...filters, 1]);
   return y.add(layer.bias?.effective().reshape(filters) ?? 0);
 }
