@@ -6,7 +6,7 @@ import { sameShape } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { withoutData } from "./blank.ts";
 import { isParameter } from "./parameter.ts";
-import { parameters, walk } from "./tree.ts";
+import { findAll, parameters } from "./tree.ts";
 
 export type StateDict = Record<string, Tensor>;
 
@@ -17,15 +17,11 @@ export function writeBuffer(buffer: Tensor, write: (data: TypedArray) => void): 
 }
 
 /** Every parameter and buffer with its name, a tied one under each of its names. */
-function namedTensors(model: object): [name: string, tensor: Tensor][] {
-  const found: [string, Tensor][] = [];
-  walk(model, (item, path) => {
-    if (isParameter(item)) found.push([path, item.value]);
-    else if (isTensor(item)) found.push([path, item]);
-    return true;
-  });
-  return found;
-}
+const namedTensors = (model: object): [name: string, tensor: Tensor][] =>
+  findAll(model, (item) => isParameter(item) || isTensor(item)).map(({ path, item }) => [
+    path,
+    isParameter(item) ? item.value : item,
+  ]);
 
 /**
  * The parameters and buffers of a model by name, a tied one under each of its names. The tensors are detached but live:

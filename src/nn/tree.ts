@@ -1,10 +1,11 @@
 /**
  * Models as trees: parameters, buffers and layers found by walking properties, named by their path joined with dots.
  * Own enumerable properties, array items, map values and a parameter's transforms are walked; a property whose name begins
- * with "_" is private to its owner and skipped. A tensor property is a buffer.
+ * with "_" is private to its owner and skipped. A tensor property is a buffer. Names are of one thing each.
  */
 
 import { isBuiltIn } from "../errors.ts";
+import { OptionError, show } from "../errors.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import { isParameter, type Parameter } from "./parameter.ts";
@@ -36,15 +37,24 @@ function children(item: object): [key: string, child: unknown][] {
   return Object.entries(item).filter(([key]) => !key.startsWith("_"));
 }
 
-/** Every parameter with its path and owner. A tied parameter comes once for each of its names. */
-export function findParameters(model: object): Found<Parameter>[] {
-  const found: Found<Parameter>[] = [];
+/** What `is` takes, each with its path and owner. Throws OptionError where two different things have one path. */
+export function findAll<T extends object>(model: object, is: (item: object) => item is T): Found<T>[] {
+  const found: Found<T>[] = [];
+  const names = new Map<string, object>();
   walk(model, (item, path, owner) => {
-    if (isParameter(item)) found.push({ path, item, owner });
+    if (!is(item)) return true;
+    if ((names.get(path) ?? item) !== item) {
+      throw new OptionError(`model: two parts have one name, got ${show(path)}; rename a key`);
+    }
+    names.set(path, item);
+    found.push({ path, item, owner });
     return true;
   });
   return found;
 }
+
+/** Every parameter with its path and owner. A tied parameter comes once for each of its names. */
+export const findParameters = (model: object): Found<Parameter>[] => findAll(model, isParameter);
 
 /** Parameters by name; a tied parameter comes once, under its first name. */
 export function namedParameters(model: object): [name: string, parameter: Parameter][] {
@@ -61,21 +71,9 @@ export const parameters = (model: object): Parameter[] =>
   namedParameters(model).map(([, parameter]) => parameter);
 
 /** Tensors that are not parameters, such as running statistics, by name. */
-export function namedBuffers(model: object): [name: string, buffer: Tensor][] {
-  const found: [string, Tensor][] = [];
-  walk(model, (item, path) => {
-    if (isTensor(item)) found.push([path, item]);
-    return true;
-  });
-  return found;
-}
+export const namedBuffers = (model: object): [name: string, buffer: Tensor][] =>
+  findAll(model, isTensor).map(({ path, item }) => [path, item]);
 
 /** Every layer below a model with its path, the model itself under "". */
-export function namedLayers(model: object): [path: string, layer: Layer][] {
-  const found: [string, Layer][] = [];
-  walk(model, (item, path) => {
-    if (isLayer(item)) found.push([path, item]);
-    return true;
-  });
-  return found;
-}
+export const namedLayers = (model: object): [path: string, layer: Layer][] =>
+  findAll(model, isLayer).map(({ path, item }) => [path, item]);
