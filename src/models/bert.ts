@@ -1,5 +1,6 @@
 /** Bert: the bidirectional encoder, with heads for masked tokens and for classification. */
 
+import { undoing } from "../changes.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
 import { withoutDraws } from "../nn/blank.ts";
@@ -157,28 +158,35 @@ export class Bert {
    * or that go beyond the context.
    */
   forward(ids: TensorLike, options?: Partial<BertCall>): Tensor {
-    const call = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
-    const hidden = this.encode(ids, call);
-    if (this.maskedLm) return this.maskedLm.forward(hidden);
-    if (!this.classifier) return hidden;
-    const { dropout: p, training } = this;
-    return this.classifier.forward(drop(this.pool(hidden), { p, training, rng: call.rng }));
+    return undoing(() => {
+      const call = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
+      const hidden = this.encode(ids, call);
+      if (this.maskedLm) return this.maskedLm.forward(hidden);
+      if (!this.classifier) return hidden;
+      const { dropout: p, training } = this;
+      return this.classifier.forward(drop(this.pool(hidden), { p, training, rng: call.rng }));
+    });
   }
 
   /** The last hidden states (B, T, C), whatever the head. */
   encode(ids: TensorLike, options?: Partial<BertCall>): Tensor {
-    const { segments, ...call } = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
-    const given = readIds("Bert", ids);
-    const length = given.shape[1];
-    checkContext("Bert", 0, length, this.context);
-    const kinds = segments === null ? [0] : readSegments(segments, given);
-    const sum = this.token
-      .forward(given)
-      .add(this.position.weight.effective().slice([[0, length]]))
-      .add(this.segment.forward(kinds));
-    const { dropout: p, training } = this;
-    const x = drop(this.norm.forward(sum), { p, training, rng: call.rng });
-    return runBlocks("Bert", this.blocks, x, call, false);
+    return undoing(() => {
+      const { segments, ...call } = readOptions<BertCall>("Bert", options, {
+        ...languageCall,
+        segments: null,
+      });
+      const given = readIds("Bert", ids);
+      const length = given.shape[1];
+      checkContext("Bert", 0, length, this.context);
+      const kinds = segments === null ? [0] : readSegments(segments, given);
+      const sum = this.token
+        .forward(given)
+        .add(this.position.weight.effective().slice([[0, length]]))
+        .add(this.segment.forward(kinds));
+      const { dropout: p, training } = this;
+      const x = drop(this.norm.forward(sum), { p, training, rng: call.rng });
+      return runBlocks("Bert", this.blocks, x, call, false);
+    });
   }
 
   /** tanh of a projection of the first position: hidden states (B, T, C) -> (B, C). */

@@ -1,5 +1,6 @@
 /** Gpt: the decoder-only Transformer, in GPT-1's and GPT-2's forms. */
 
+import { undoing } from "../changes.ts";
 import { readOptions } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
 import { withoutDraws } from "../nn/blank.ts";
@@ -126,16 +127,18 @@ export class Gpt {
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
-    const call = readOptions("Gpt", options, causalCall);
-    const given = readIds("Gpt", ids);
-    const start = call.cache?.[0]?.length ?? 0;
-    const length = given.shape[1];
-    checkContext("Gpt", start, length, this.context);
-    const places = this.position.weight.effective().slice([[start, start + length]]);
-    const { dropout: p, training } = this;
-    const x = drop(this.token.forward(given).add(places), { p, training, rng: call.rng });
-    const y = runBlocks("Gpt", this.blocks, x, call);
-    return this.head.forward(this.norm ? this.norm.forward(y) : y);
+    return undoing(() => {
+      const call = readOptions("Gpt", options, causalCall);
+      const given = readIds("Gpt", ids);
+      const start = call.cache?.[0]?.length ?? 0;
+      const length = given.shape[1];
+      checkContext("Gpt", start, length, this.context);
+      const places = this.position.weight.effective().slice([[start, start + length]]);
+      const { dropout: p, training } = this;
+      const x = drop(this.token.forward(given).add(places), { p, training, rng: call.rng });
+      const y = runBlocks("Gpt", this.blocks, x, call);
+      return this.head.forward(this.norm ? this.norm.forward(y) : y);
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -68,11 +68,16 @@ export function headMasks(op: string, mask: TensorLike | null, layers: number): 
   return Array.from({ length: layers }, (_, i) => given.select(i));
 }
 
-/** Throws ShapeError unless there is a cache for every block. */
+/** Throws ShapeError unless there is a cache for every block, and all hold the same positions. */
 export function checkCaches(op: string, cache: readonly KeyValueCache[] | null, blocks: number): void {
-  if (cache !== null && cache.length !== blocks) {
-    throw new ShapeError(`${op}: needs a cache for each of ${blocks} blocks, got ${cache.length}`);
+  if (cache === null) return;
+  const own = new Set(cache).size;
+  if (cache.length !== blocks || own !== blocks) {
+    throw new ShapeError(`${op}: needs a cache for each of ${blocks} blocks, got ${own}`);
   }
+  const lengths = cache.map(({ length }) => length);
+  if (new Set(lengths).size > 1)
+    throw new ShapeError(`${op}: caches must hold equally many positions, got ${show(lengths)}; clear them`);
 }
 
 /** Runs x through blocks of self-attention, causal unless told otherwise, and captures the hidden states. */

@@ -1,5 +1,6 @@
 /** Llama: the decoder-only Transformer with RMS normalisation, rotary positions, SwiGLU and grouped queries. */
 
+import { undoing } from "../changes.ts";
 import { readOptions } from "../errors.ts";
 import { checkShare } from "../nn/attention.ts";
 import { withoutDraws } from "../nn/blank.ts";
@@ -124,12 +125,14 @@ export class Llama {
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
-    const call = readOptions("Llama", options, causalCall);
-    const given = readIds("Llama", ids);
-    checkContext("Llama", call.cache?.[0]?.length ?? 0, given.shape[1], this.context);
-    const { dropout: p, training } = this;
-    const x = drop(this.token.forward(given), { p, training, rng: call.rng });
-    return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
+    return undoing(() => {
+      const call = readOptions("Llama", options, causalCall);
+      const given = readIds("Llama", ids);
+      checkContext("Llama", call.cache?.[0]?.length ?? 0, given.shape[1], this.context);
+      const { dropout: p, training } = this;
+      const x = drop(this.token.forward(given), { p, training, rng: call.rng });
+      return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -1,5 +1,6 @@
 /** Residual networks for small pictures: CIFAR's ResNet-20/32/44/56/110 and MLPerf Tiny's ResNet-8. */
 
+import { undoing } from "../changes.ts";
 import { readOptions } from "../errors.ts";
 import { BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
@@ -116,9 +117,11 @@ export class ResNet {
   }
 
   forward(x: Tensor): Tensor {
-    let y = this.bn1.forward(this.conv1.forward(x)).relu();
-    for (const block of this.stack) y = block.forward(y);
-    return this.linear.forward(y.mean({ axis: [2, 3] }));
+    return undoing(() => {
+      let y = this.bn1.forward(this.conv1.forward(x)).relu();
+      for (const block of this.stack) y = block.forward(y);
+      return this.linear.forward(y.mean({ axis: [2, 3] }));
+    });
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -198,9 +201,11 @@ export class ResNet8 {
   }
 
   forward(x: Tensor): Tensor {
-    const stem = this.bn.forward(this.stem.forward(x)).relu();
-    const y = this.s3.forward(this.s2.forward(this.s1.forward(stem)));
-    return this.fc.forward(y.mean({ axis: [2, 3] }));
+    return undoing(() => {
+      const stem = this.bn.forward(this.stem.forward(x)).relu();
+      const y = this.s3.forward(this.s2.forward(this.s1.forward(stem)));
+      return this.fc.forward(y.mean({ axis: [2, 3] }));
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

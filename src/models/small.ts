@@ -1,5 +1,6 @@
 /** Small networks to begin with: a multilayer perceptron, and a convolutional network for MNIST. */
 
+import { undoing } from "../changes.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { BatchNorm1d, BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
@@ -71,10 +72,12 @@ export class MnistCnn {
   }
 
   forward(x: Tensor): Tensor {
-    let y = x;
-    for (const conv of [this.conv1, this.conv2, this.conv3]) y = conv.forward(y).relu();
-    y = this.norm1.forward(y).flatten({ start: 1 });
-    return this.norm2.forward(this.fc2.forward(this.fc1.forward(y).relu()));
+    return undoing(() => {
+      let y = x;
+      for (const conv of [this.conv1, this.conv2, this.conv3]) y = conv.forward(y).relu();
+      y = this.norm1.forward(y).flatten({ start: 1 });
+      return this.norm2.forward(this.fc2.forward(this.fc1.forward(y).relu()));
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -1,5 +1,6 @@
 /** Transformer: the encoder-decoder with sinusoidal positions. */
 
+import { undoing } from "../changes.ts";
 import { readOptions } from "../errors.ts";
 import { type Capture, checkShare, note } from "../nn/attention.ts";
 import { type KeyValueCache, KVCache } from "../nn/cache.ts";
@@ -123,55 +124,61 @@ export class Transformer {
 
   /** Logits (B, T, V) of what follows each target position, for a source (B, S) and a target (B, T). */
   forward(source: TensorLike, target: TensorLike, options?: Partial<TransformerCall>): Tensor {
-    const { sourceMask, capture, rng } = readOptions<TransformerCall>("Transformer", options, {
-      sourceMask: null,
-      capture: null,
-      rng: null,
-    });
-    const { encoder = null, decoder = null, memory = null } = capture ?? {};
-    const states = this.encode(source, { mask: sourceMask, capture: encoder, rng });
-    return this.decode(target, states, {
-      memoryMask: sourceMask,
-      capture: decoder,
-      memoryCapture: memory,
-      rng,
+    return undoing(() => {
+      const { sourceMask, capture, rng } = readOptions<TransformerCall>("Transformer", options, {
+        sourceMask: null,
+        capture: null,
+        rng: null,
+      });
+      const { encoder = null, decoder = null, memory = null } = capture ?? {};
+      const states = this.encode(source, { mask: sourceMask, capture: encoder, rng });
+      return this.decode(target, states, {
+        memoryMask: sourceMask,
+        capture: decoder,
+        memoryCapture: memory,
+        rng,
+      });
     });
   }
 
   /** The source's states, (B, S) -> (B, S, C). */
   encode(source: TensorLike, options?: Partial<LanguageCall>): Tensor {
-    const call = readOptions("Transformer", options, languageCall);
-    const x = this.embed(source, 0, this.sourcePositions, call.rng);
-    return runBlocks("Transformer", this.encoder, x, call, false);
+    return undoing(() => {
+      const call = readOptions("Transformer", options, languageCall);
+      const x = this.embed(source, 0, this.sourcePositions, call.rng);
+      return runBlocks("Transformer", this.encoder, x, call, false);
+    });
   }
 
   /** Logits (B, T, V) for target ids (B, T) and a source's states (B, S, C). */
   decode(target: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
-    const call = readOptions("Transformer", options, decodeCall);
-    const { capture, memoryCapture, cache, rng } = call;
-    const layers = this.decoder.length;
-    checkCaches("Transformer", cache, layers);
-    const masks = {
-      mask: keyMask("Transformer", call.mask),
-      memoryMask: keyMask("Transformer", call.memoryMask),
-    };
-    const heads = headMasks("Transformer", call.headMask, layers);
-    const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
-    let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
-    note(capture?.hidden, x);
-    this.decoder.forEach((block, i) => {
-      x = block.forward(x, memory, {
-        ...masks,
-        headMask: heads?.[i] ?? null,
-        memoryHeadMask: memoryHeads?.[i] ?? null,
-        cache: cache?.[i] ?? null,
-        capture,
-        memoryCapture,
-        rng,
-      });
+    return undoing(() => {
+      const call = readOptions("Transformer", options, decodeCall);
+      const { capture, memoryCapture, cache, rng } = call;
+      const layers = this.decoder.length;
+      checkCaches("Transformer", cache, layers);
+      const masks = {
+        mask: keyMask("Transformer", call.mask),
+        memoryMask: keyMask("Transformer", call.memoryMask),
+      };
+      const heads = headMasks("Transformer", call.headMask, layers);
+      const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
+      let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
       note(capture?.hidden, x);
+      this.decoder.forEach((block, i) => {
+        x = block.forward(x, memory, {
+          ...masks,
+          headMask: heads?.[i] ?? null,
+          memoryHeadMask: memoryHeads?.[i] ?? null,
+          cache: cache?.[i] ?? null,
+          capture,
+          memoryCapture,
+          rng,
+        });
+        note(capture?.hidden, x);
+      });
+      return this.head.forward(x);
     });
-    return this.head.forward(x);
   }
 
   /** An empty cache for every block of the decoder. */

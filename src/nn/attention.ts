@@ -1,6 +1,6 @@
 /** Multi-head attention: projections around `scaledDotProductAttention`, with a path that shows its insides. */
 
-import { changing, repeatedRun } from "../changes.ts";
+import { changing, repeatedRun, undoing } from "../changes.ts";
 import { OptionError, readOptions, ShapeError, StageError, show } from "../errors.ts";
 import {
   additiveMask,
@@ -144,25 +144,27 @@ export class MultiHeadAttention {
 
   /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
   forward(x: TensorLike, options?: Partial<AttentionCall>): Tensor {
-    x = asTensor(op, x);
-    const call = readOptions<AttentionCall>(op, options, {
-      ...selfAttentionCall,
-      context: null,
+    return undoing(() => {
+      x = asTensor(op, x);
+      const call = readOptions<AttentionCall>(op, options, {
+        ...selfAttentionCall,
+        context: null,
+      });
+      if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
+      const [keySource, valueSource] = sources(call.context, x);
+      const offset = call.cache?.length ?? 0;
+      const q = this.rotated(split(this.query.forward(x), this.heads), offset);
+      let k = this.rotated(split(this.key.forward(keySource), this.kvHeads), offset);
+      let v = split(this.value.forward(valueSource), this.kvHeads);
+      if (call.cache) [k, v] = call.cache.append(k, v);
+      note(call.capture?.values, v);
+      const { scores, probabilities } = call.capture ?? {};
+      const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
+      const heads = open
+        ? this.attendOpenly(q, k, v, call)
+        : scaledDotProductAttention(q, k, v, { causal: call.causal, mask: call.mask });
+      return this.out.forward(heads.transpose(1, 2).reshape(x.shape));
     });
-    if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
-    const [keySource, valueSource] = sources(call.context, x);
-    const offset = call.cache?.length ?? 0;
-    const q = this.rotated(split(this.query.forward(x), this.heads), offset);
-    let k = this.rotated(split(this.key.forward(keySource), this.kvHeads), offset);
-    let v = split(this.value.forward(valueSource), this.kvHeads);
-    if (call.cache) [k, v] = call.cache.append(k, v);
-    note(call.capture?.values, v);
-    const { scores, probabilities } = call.capture ?? {};
-    const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
-    const heads = open
-      ? this.attendOpenly(q, k, v, call)
-      : scaledDotProductAttention(q, k, v, { causal: call.causal, mask: call.mask });
-    return this.out.forward(heads.transpose(1, 2).reshape(x.shape));
   }
 
   toPacked(packer: Packer): PackedFields {

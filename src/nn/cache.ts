@@ -1,7 +1,7 @@
 /** KVCache: the keys and values of one attention layer for the positions read so far. */
 
 import { moveWithin } from "../backend.ts";
-import { repeatedRun } from "../changes.ts";
+import { changing, repeatedRun } from "../changes.ts";
 import { newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
@@ -42,7 +42,15 @@ export class KVCache implements KeyValueCache {
           (held ? ` after ${show(held.shape)}` : ""),
       );
     }
-    return [this.keys.append(keys), this.values.append(values)];
+    changing(this, saveLength);
+    const before = this.length;
+    const all = this.keys.append(keys);
+    try {
+      return [all, this.values.append(values)];
+    } catch (error) {
+      this.keys.truncate(before);
+      throw error;
+    }
   }
 
   /** Keeps the first `length` positions. Throws OptionError for more than are held. */
@@ -60,6 +68,12 @@ export class KVCache implements KeyValueCache {
     this.values.replace(null);
   }
 }
+
+/** Positions that are cut or cleared away cannot be put back. */
+const saveLength = (cache: KVCache) => {
+  const { length } = cache;
+  return () => cache.truncate(Math.min(length, cache.length));
+};
 
 /** One of the two. Without gradients it grows in place, in a block with room to spare. */
 class Held {
@@ -91,9 +105,15 @@ class Held {
   }
 
   truncate(length: number): void {
-    const { tensor } = this;
-    const cut = tensor && length > 0 ? own(tensor.slice([null, null, [0, length]])) : null;
-    this.replace(cut);
+    const { tensor, block } = this;
+    if (tensor === null || tensor.shape[2] <= length) return;
+    if (length === 0) this.replace(null);
+    else if (block === null) this.replace(own(tensor.slice([null, null, [0, length]])));
+    else {
+      const [b, h, count, d] = tensor.shape;
+      for (let i = 1; i < b * h; i++) moveWithin(block, i * length * d, i * count * d, length * d);
+      this.replace(over(block, [b, h, length, d], tensor), block);
+    }
   }
 
   replace<T extends Tensor | null>(tensor: T, block: TypedArray | null = null): T {

@@ -1,3 +1,4 @@
+import { undoing } from "../changes.ts";
 import { OptionError, show } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
@@ -27,9 +28,11 @@ export class Sequential {
   }
 
   forward(x: Tensor): Tensor {
-    let y = x;
-    for (const step of this) y = (typeof step === "function" ? step(y) : step.forward(y)) as Tensor;
-    return y;
+    return undoing(() => {
+      let y = x;
+      for (const step of this) y = (typeof step === "function" ? step(y) : step.forward(y)) as Tensor;
+      return y;
+    });
   }
 
   /** Functions are packed by name: the activations of `bitgrad`. Throws OptionError for any other. */

@@ -1,5 +1,6 @@
 /** The blocks of Transformers: the position-wise network, and encoder and decoder layers around attention. */
 
+import { undoing } from "../changes.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
@@ -166,10 +167,12 @@ export class TransformerEncoderLayer {
 
   /** Takes the options of `MultiHeadAttention.forward`, but for `context`. */
   forward(x: TensorLike, options?: Partial<SelfAttentionCall>): Tensor {
-    x = asTensor("TransformerEncoderLayer", x);
-    const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
-    const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
-    return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
+    return undoing(() => {
+      x = asTensor("TransformerEncoderLayer", x);
+      const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
+      const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
+      return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
+    });
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -230,23 +233,25 @@ export class TransformerDecoderLayer {
 
   /** x (B, T, C) attends to itself, causally unless told otherwise, and to the memory (B, S, C). */
   forward(x: TensorLike, memory: TensorLike, options?: Partial<DecoderCall>): Tensor {
-    x = asTensor("TransformerDecoderLayer", x);
-    const { memoryMask, memoryHeadMask, memoryCapture, ...call } = readOptions(
-      "TransformerDecoderLayer",
-      options,
-      decoderCall,
-    );
-    const { rng } = call;
-    const cross = {
-      context: asTensor("TransformerDecoderLayer", memory),
-      mask: memoryMask,
-      headMask: memoryHeadMask,
-      capture: memoryCapture,
-      rng,
-    };
-    const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), rng);
-    const z = residual(this, y, this.norm2, (w) => this.crossAttention.forward(w, cross), rng);
-    return residual(this, z, this.norm3, (w) => this.mlp.forward(w), rng);
+    return undoing(() => {
+      x = asTensor("TransformerDecoderLayer", x);
+      const { memoryMask, memoryHeadMask, memoryCapture, ...call } = readOptions(
+        "TransformerDecoderLayer",
+        options,
+        decoderCall,
+      );
+      const { rng } = call;
+      const cross = {
+        context: asTensor("TransformerDecoderLayer", memory),
+        mask: memoryMask,
+        headMask: memoryHeadMask,
+        capture: memoryCapture,
+        rng,
+      };
+      const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), rng);
+      const z = residual(this, y, this.norm2, (w) => this.crossAttention.forward(w, cross), rng);
+      return residual(this, z, this.norm3, (w) => this.mlp.forward(w), rng);
+    });
   }
   toPacked(packer: Packer): PackedFields {
     return {

@@ -142,6 +142,8 @@ export function randint(
 ): Tensor {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
   const values = newArray("int32", sizeOf(checkShape("randint", shape)));
+  // Before anything is drawn.
+  if (dtype !== "int32") convertArray("randint", [low, high - 1], dtype);
   source("randint", rng).fillInt(values, low, high);
   return wrap(
     dtype === "int32" ? values : convertArray("randint", values, dtype),

@@ -2,6 +2,7 @@
 
 import type { AttentionMask } from "../../kernels/attention/reference.ts";
 import { attention, permute } from "../backend.ts";
+import { changing, undoing } from "../changes.ts";
 import { FormatError, OptionError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
@@ -24,8 +25,15 @@ export class PackedCache {
     d: number,
   ): readonly [keys: Float32Array, values: Float32Array] {
     const [before, after] = [this.length * d, (this.length + t) * d];
-    const extended = (held: Float32Array, more: Float32Array): Float32Array => {
-      const to = held.length >= heads * after ? held : lasting(Math.max(2 * heads * after, 16 * heads * d));
+    changing(this, () => {
+      const { length } = this;
+      return () => this.truncate(length, heads, d);
+    });
+    const roomy = (held: Float32Array): Float32Array =>
+      held.length >= heads * after ? held : lasting(Math.max(2 * heads * after, 16 * heads * d));
+    // Both before either is written, so that what throws leaves them as they were.
+    const rooms = [roomy(this.keys), roomy(this.values)];
+    const extended = (held: Float32Array, to: Float32Array, more: Float32Array): Float32Array => {
       // From the last head on, as each moves up.
       for (let h = heads - 1; h >= 0; h--) {
         if (to !== held) to.set(held.subarray(h * before, (h + 1) * before), h * after);
@@ -35,10 +43,20 @@ export class PackedCache {
       if (to !== held) giveBack(held);
       return to;
     };
-    this.keys = extended(this.keys, keys);
-    this.values = extended(this.values, values);
+    this.keys = extended(this.keys, rooms[0], keys);
+    this.values = extended(this.values, rooms[1], values);
     this.length += t;
     return [this.keys.subarray(0, heads * after), this.values.subarray(0, heads * after)];
+  }
+
+  /** Keeps the first `length` positions, of (H, T, D). */
+  private truncate(length: number, heads: number, d: number): void {
+    for (const held of [this.keys, this.values])
+      for (let h = 1; h < heads; h++) {
+        const from = h * this.length * d;
+        held.copyWithin(h * length * d, from, from + length * d);
+      }
+    this.length = length;
   }
 
   clear(): void {
@@ -106,31 +124,35 @@ export class PackedAttention implements PackedLayer {
     x: Values,
     { causal = false, mask = null, context = null, cache = null }: PackedAttentionCall = {},
   ): Values {
-    const { shape } = x;
-    if (shape.length !== 3 || (cache && shape[0] !== 1)) {
-      throw new ShapeError(`PackedAttention: needs ${cache ? "(1, T, C)" : "(B, T, C)"}, got ${show(shape)}`);
-    }
-    const [b, tq] = shape;
-    const { heads: h, kvHeads: hkv } = this;
-    const d = this.query.weight.rows / h;
-    const offset = cache?.length ?? 0;
-    const q = this.rotated(split(this.query.forward(x), h), tq, d, offset);
-    // Those of a context that a cache holds stay as they are.
-    const held = cache !== null && context !== null && offset > 0;
-    const from = context ?? x;
-    const t = held ? 0 : from.shape[1];
-    if (!held && (from.shape.length !== 3 || from.shape[0] !== b)) {
-      throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
-    }
-    const k = held ? none : this.rotated(split(this.key.forward(from), hkv), t, d, offset);
-    const v = held ? none : split(this.value.forward(from), hkv);
-    const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, t, d);
-    const tk = cache === null ? t : cache.length;
-    const mixed = room(b * h * tq * d);
-    const lse = doubles(b * h * tq);
-    const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
-    attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
-    return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
+    return undoing(() => {
+      const { shape } = x;
+      if (shape.length !== 3 || (cache && shape[0] !== 1)) {
+        throw new ShapeError(
+          `PackedAttention: needs ${cache ? "(1, T, C)" : "(B, T, C)"}, got ${show(shape)}`,
+        );
+      }
+      const [b, tq] = shape;
+      const { heads: h, kvHeads: hkv } = this;
+      const d = this.query.weight.rows / h;
+      const offset = cache?.length ?? 0;
+      const q = this.rotated(split(this.query.forward(x), h), tq, d, offset);
+      // Those of a context that a cache holds stay as they are.
+      const held = cache !== null && context !== null && offset > 0;
+      const from = context ?? x;
+      const t = held ? 0 : from.shape[1];
+      if (!held && (from.shape.length !== 3 || from.shape[0] !== b)) {
+        throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
+      }
+      const k = held ? none : this.rotated(split(this.key.forward(from), hkv), t, d, offset);
+      const v = held ? none : split(this.value.forward(from), hkv);
+      const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, t, d);
+      const tk = cache === null ? t : cache.length;
+      const mixed = room(b * h * tq * d);
+      const lse = doubles(b * h * tq);
+      const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
+      attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
+      return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
+    });
   }
 
   /** Turns pairs of (…, T, D) by their positions, as the op `rotary` does. */

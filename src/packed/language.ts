@@ -1,6 +1,7 @@
 /** Packed models of text: encoders, causal models, and the two together. */
 
 import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
+import { undoing } from "../changes.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
@@ -76,11 +77,13 @@ export class PackedLanguage implements PackedLayer {
    * the context.
    */
   forward(ids: Ids, call: PackedLanguageCall = {}): Values {
-    const { head, pooler } = this;
-    const x = this.encode(ids, call);
-    if (!head) return x;
-    if (pooler) return head.forward(this.pool(x));
-    return head.forward(call.last && x.shape[1] > 1 ? positionOf(x, x.shape[1] - 1) : x);
+    return undoing(() => {
+      const { head, pooler } = this;
+      const x = this.encode(ids, call);
+      if (!head) return x;
+      if (pooler) return head.forward(this.pool(x));
+      return head.forward(call.last && x.shape[1] > 1 ? positionOf(x, x.shape[1] - 1) : x);
+    });
   }
 
   /** tanh of a projection of the first position: hidden states (B, T, C) -> (B, C). */
@@ -92,22 +95,23 @@ export class PackedLanguage implements PackedLayer {
 
   /** The last hidden states (B, T, C), whatever the head; those of all positions. */
   encode(ids: Ids, call: PackedLanguageCall = {}): Values {
-    const { blocks, causal, inputNorm, norm } = this;
-    const { segments = null, cache, mask, memory, memoryMask } = call;
-    if (ids.shape.length !== 2)
-      throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
-    if (cache && cache.length !== blocks.length) {
-      throw new ShapeError(
-        `PackedLanguage: needs a cache for each of ${blocks.length} blocks, got ${cache.length}`,
-      );
-    }
-    let x = this.embedded(ids, cache?.[0]?.length ?? 0, segments);
-    if (inputNorm) x = inputNorm.forward(x);
-    blocks.forEach((block, i) => {
-      x = block.forward(x, { causal, mask, memory, memoryMask, cache: cache?.[i] });
+    return undoing(() => {
+      const { blocks, causal, inputNorm, norm } = this;
+      const { segments = null, cache, mask, memory, memoryMask } = call;
+      if (ids.shape.length !== 2)
+        throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
+      const own = new Set(cache).size;
+      if (cache && (cache.length !== blocks.length || own !== blocks.length)) {
+        throw new ShapeError(`PackedLanguage: needs a cache for each of ${blocks.length} blocks, got ${own}`);
+      }
+      let x = this.embedded(ids, cache?.[0]?.length ?? 0, segments);
+      if (inputNorm) x = inputNorm.forward(x);
+      blocks.forEach((block, i) => {
+        x = block.forward(x, { causal, mask, memory, memoryMask, cache: cache?.[i] });
+      });
+      // All positions, as the unpacked model: a norm of few numbers may take another kernel than one of many.
+      return norm ? norm.forward(x) : x;
     });
-    // All positions, as the unpacked model: a norm of few numbers may take another kernel than one of many.
-    return norm ? norm.forward(x) : x;
   }
 
   private embedded(ids: Ids, start: number, segments: Ids | null): Values {

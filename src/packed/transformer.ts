@@ -1,6 +1,7 @@
 /** The blocks of Transformers from packed layers. */
 
 import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
+import { undoing } from "../changes.ts";
 import { OptionError } from "../errors.ts";
 import { type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
@@ -69,16 +70,18 @@ export class PackedBlock implements PackedLayer {
 
   /** Causal unless told otherwise where it is a decoder's. Throws OptionError for a decoder's block without memory. */
   forward(x: Values, call: PackedBlockCall = {}): Values {
-    const { crossAttention: cross, norm1, norm2, norm3 } = this;
-    const { causal = cross !== null, mask, memory, memoryMask, cache } = call;
-    let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
-    if (cross) {
-      if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");
-      if (cache) cache.context ??= new PackedCache();
-      const there = { mask: memoryMask, context: memory, cache: cache?.context };
-      y = this.residual(y, norm2, (z) => cross.forward(z, there));
-    }
-    return this.residual(y, norm3 ?? norm2, (z) => this.mlp.forward(z));
+    return undoing(() => {
+      const { crossAttention: cross, norm1, norm2, norm3 } = this;
+      const { causal = cross !== null, mask, memory, memoryMask, cache } = call;
+      let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
+      if (cross) {
+        if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");
+        if (cache) cache.context ??= new PackedCache();
+        const there = { mask: memoryMask, context: memory, cache: cache?.context };
+        y = this.residual(y, norm2, (z) => cross.forward(z, there));
+      }
+      return this.residual(y, norm3 ?? norm2, (z) => this.mlp.forward(z));
+    });
   }
 
   private residual(x: Values, norm: PackedNorm, sublayer: (x: Values) => Values): Values {
