@@ -68,16 +68,17 @@ const geometry = convGeometry(
   [1, 1, 1, 1],
 );
 
-it("a scale of the images that changes from call to call is read at each", () => {
+it("a scale an image that changes from call to call is read at each", () => {
   const [out, x, filters, g, output] = convIntArgs(geometry, { to: "float32", scaled: true });
   const layer = prepareConvInt(filters, g, output, false)!;
-  const [to, from, at] = [alloc(4 * out.length), alloc(x.length), alloc(16)];
+  const [to, from, at] = [alloc(4 * out.length), alloc(x.length), alloc(4 * g.n)];
   view("int8", from, x.length).set(x);
   for (const scale of [0.5, 3]) {
-    view("float32", at, 1)[0] = scale;
+    const scaleX = Float32Array.from({ length: g.n }, (_, i) => scale * (i + 1));
+    view("float32", at, g.n).set(scaleX);
     expect(convIntHeap(layer, g, to, from, at)).toBe(true);
     const want = out.slice();
-    reference(want, x, filters, g, { ...output, scaleX: Float32Array.of(scale) });
+    reference(want, x, filters, g, { ...output, scaleX });
     const got = view("float32", to, out.length - 1);
     expect(got.findIndex((value, i) => value !== want[i])).toBe(-1);
   }
