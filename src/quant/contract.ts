@@ -56,10 +56,21 @@ function nearestLevel(levels: readonly number[], u: number): number {
   return low;
 }
 
+/** The same for x / scale, but −1 or one beyond the last index where a further level would have been as near or nearer. */
+function codebookRounder(levels: readonly number[]): (x: number, scale: number) => number {
+  const last = levels.length - 1;
+  const least = levels[0] - (levels[1] - levels[0]) / 2;
+  const most = levels[last] + (levels[last] - levels[last - 1]) / 2;
+  return (x, scale) => {
+    const u = Math.fround(x / scale);
+    return u <= least ? -1 : u > most ? last + 1 : nearestLevel(levels, u);
+  };
+}
+
 /** round(x/scale) + zeroPoint of one element before it is clamped, for what `encode` does not do. */
 function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, zero: number) => number {
   const { rounding, codebook } = spec;
-  if (codebook) return (x, scale) => nearestLevel(codebook, Math.fround(x / scale));
+  if (codebook) return codebookRounder(codebook);
   const draw = rounding === "stochastic" ? (rng ?? defaultRng()) : null;
   if (spec.zeroPoint === "float") {
     return (x, scale, zero) => roundBy(rounding, Math.fround(Math.fround(x / scale) + zero), draw?.next());
@@ -179,7 +190,7 @@ export function dequantize({ codes, scale, zeroPoint, spec, shape }: QTensor): T
 
 /**
  * dequantize(quantize(x)), differentiable: the gradient passes where the code before clamping is in range (PyTorch's mask; Jacob
- * et al., 2017, arXiv:1712.05877), everywhere with `mask: false`. A given scale or zero point that requires a gradient gets
+ * et al., 2017, arXiv:1712.05877), everywhere with `mask: false`; that of a codebook up to half a step beyond its ends. A given scale or zero point that requires a gradient gets
  * that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor).
  */
 export function fakeQuantize(
