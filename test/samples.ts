@@ -712,6 +712,7 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     of([any(2, 3)], (x) => b.einsum("ij->j", x)),
     of([any(2), any(3)], (x, y) => b.einsum("i,j->ij", x, y)),
     of([any(5, 2, 3), any(3, 4)], (x, y) => b.einsum("...ij,jk->...ik", x, y)),
+    of([any(2, 1, 2, 3), any(3, 3, 2)], (x, y) => b.einsum("...ij,...jk->...ik", x, y)),
     of([any(2, 3), any(3, 2), any(2, 2)], (x, y, z) => b.einsum("ij,jk,kl->il", x, y, z)),
   ],
   softmax: [of([any()], (x) => b.softmax(x)), of([any(2, 3)], (x) => b.softmax(x, 0))],

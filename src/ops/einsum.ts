@@ -11,8 +11,9 @@ interface Labelled {
 
 /**
  * `einsum("bij,bjk->bik", a, b)`. Letters name axes; a letter missing from the result is summed over; "..." stands for the
- * remaining axes; a letter twice in one operand takes the diagonal. Without "->" the result holds the letters that occur
- * once, in alphabetical order. Throws OptionError for a malformed equation, ShapeError for sizes that differ.
+ * remaining axes; a letter twice in one operand takes the diagonal. Axes of size 1 are repeated as those of the same name in
+ * other operands need, as in NumPy and PyTorch. Without "->" the result holds the letters that occur once, in alphabetical
+ * order. Throws OptionError for a malformed equation, ShapeError for sizes that differ.
  */
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   const { inputs, output, size } = parse(equation, operands);
@@ -63,13 +64,14 @@ function parse(equation: unknown, operands: readonly unknown[]) {
     widest = Math.max(widest, hidden);
     const labels = expand(term, hidden);
     labels.forEach((label, k) => {
-      const known = size.get(label);
-      if (known !== undefined && known !== shape[k]) {
+      const known = size.get(label) ?? 1;
+      const twice = labels.indexOf(label);
+      if (shape[twice] !== shape[k] || (known !== 1 && shape[k] !== 1 && known !== shape[k])) {
         throw new ShapeError(
-          `einsum: axis ${show(label)} has two sizes, got ${known} and ${shape[k]} in ${show(equation)}`,
+          `einsum: axis ${show(label)} has two sizes, got ${shape[twice] === shape[k] ? known : shape[twice]} and ${shape[k]} in ${show(equation)}`,
         );
       }
-      size.set(label, shape[k]);
+      size.set(label, known === 1 ? shape[k] : known);
     });
     return { tensor: tensors[i], labels };
   });
@@ -77,7 +79,17 @@ function parse(equation: unknown, operands: readonly unknown[]) {
   if (new Set(output).size !== output.length || output.some((label) => !size.has(label))) {
     throw new OptionError(`einsum: the result must name known axes once each, got ${show(equation)}`);
   }
-  return { inputs, output, size };
+  return { inputs: inputs.map((input) => unrepeated(input, size)), output, size };
+}
+
+/** Without the axes of size 1 that other operands repeat: a product does that by itself. */
+function unrepeated({ tensor, labels }: Labelled, size: ReadonlyMap<string, number>): Labelled {
+  const kept = labels.map((label, k) => tensor.shape[k] === size.get(label));
+  if (!kept.includes(false)) return { tensor, labels };
+  return {
+    tensor: tensor.reshape(tensor.shape.filter((_, k) => kept[k])),
+    labels: labels.filter((_, k) => kept[k]),
+  };
 }
 
 function implied(inputs: readonly Labelled[]): string[] {
