@@ -117,3 +117,24 @@ export function convertArray<D extends DType>(
   }
   return out;
 }
+
+/**
+ * Runs `write`, which sums or multiplies, on `out`; on doubles where that holds integers. Throws DTypeError for a result that
+ * their dtype cannot hold.
+ */
+export function exactly(op: string, out: TypedArray, dtype: DType, write: (out: TypedArray) => void): void {
+  const range = ranges[dtype];
+  if (!range) {
+    write(out);
+    return;
+  }
+  const doubles = new Float64Array(out.length);
+  write(doubles);
+  for (let i = 0; i < doubles.length; i++) {
+    if (doubles[i] >= range[0] && doubles[i] <= range[1]) continue;
+    throw new DTypeError(
+      `${op}: ${dtype} cannot hold the result, got ${doubles[i]} at index ${i}; use .to("float64")`,
+    );
+  }
+  out.set(doubles);
+}

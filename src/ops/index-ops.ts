@@ -1,7 +1,7 @@
 /** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
 
 import { addRows, takeRows } from "../backend.ts";
-import { isFloat, newArray, promote } from "../dtype.ts";
+import { exactly, isFloat, newArray, promote } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -79,11 +79,13 @@ const scatterAddRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axi
   arity: 3,
   shape: ([x]) => x,
   dtype: ([x, , source]) => counting(x.dtype, source.dtype),
-  forward(out, [x, index, source], { axis }) {
-    out.set(x.data);
+  forward(out, [x, index, source], { axis }, { dtype }) {
     const { data } = source;
-    eachElement(x.shape, index, axis, (i, at) => {
-      out[at] += data[i];
+    exactly("scatterAdd", out, dtype, (to) => {
+      to.set(x.data);
+      eachElement(x.shape, index, axis, (i, at) => {
+        to[at] += data[i];
+      });
     });
   },
   vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherRow(grad, index, { axis })],
@@ -139,7 +141,7 @@ export function scatter(x: TensorLike, index: TensorLike, source: TensorLike, op
   return scatterWith("scatter", x, index, source, axis);
 }
 
-/** As scatter, but adding. */
+/** As scatter, but adding. Throws DTypeError for a sum of integers that their dtype cannot hold. */
 export function scatterAdd(
   x: TensorLike,
   index: TensorLike,
@@ -176,10 +178,12 @@ const indexAddRow = defineOp<
   arity: [2, 3],
   shape: (_, { shape }) => shape,
   dtype: ([, source, x]) => (x ? counting(x.dtype, source.dtype) : source.dtype),
-  forward(out, [index, source, x], { axis, shape }) {
-    if (x) out.set(x.data);
+  forward(out, [index, source, x], { axis, shape }, { dtype }) {
     const [outer, n, inner] = around(shape, axis);
-    addRows(out, source.data, index.data, { outer, n, inner });
+    exactly("indexAdd", out, dtype, (to) => {
+      if (x) to.set(x.data);
+      addRows(to, source.data, index.data, { outer, n, inner });
+    });
   },
   vjp: (grad, { inputs: [index, , x] }, { axis }): Grads => [
     null,
@@ -196,7 +200,10 @@ export function indexSelect(x: TensorLike, index: TensorLike, options?: AxisOpti
   return indexSelectRow(x, asIndex("indexSelect", index, x.shape[k]), { axis: k });
 }
 
-/** x with alpha · source[i] added to entry index[i] of an axis; indices may repeat. */
+/**
+ * x with alpha · source[i] added to entry index[i] of an axis; indices may repeat. Throws DTypeError for a sum of integers
+ * that their dtype cannot hold.
+ */
 export function indexAdd(
   x: TensorLike,
   index: TensorLike,

@@ -1,8 +1,8 @@
 /** Matrix products. */
 
 import { gemm } from "../backend.ts";
-import { type FloatArray, isFloat, promote } from "../dtype.ts";
-import { readOptions, ShapeError, show } from "../errors.ts";
+import { bytesPerElement, exactly, type FloatArray, isFloat, promote, type TypedArray } from "../dtype.ts";
+import { DTypeError, readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
@@ -35,6 +35,61 @@ function sizes(
   return [m, k, n];
 }
 
+/** A product of every pair of matrices that the leading axes of a and b, broadcast to those of out, name. */
+function products(
+  out: TypedArray,
+  a: TypedArray,
+  b: TypedArray,
+  [aShape, bShape, outShape]: readonly Shape[],
+  options: MatmulOptions,
+): void {
+  const [m, k, n] = sizes(aShape, bShape, options);
+  const batch = outShape.slice(0, -2);
+  const aStep = broadcastStrides(aShape.slice(0, -2), batch);
+  const bStep = broadcastStrides(bShape.slice(0, -2), batch);
+  const count = sizeOf(batch);
+  for (let i = 0; i < count; i++) {
+    let rest = i;
+    let aAt = 0;
+    let bAt = 0;
+    for (let axis = batch.length - 1; axis >= 0; axis--) {
+      const at = rest % batch[axis];
+      rest = (rest - at) / batch[axis];
+      aAt += at * aStep[axis];
+      bAt += at * bStep[axis];
+    }
+    const offsets = { aOffset: aAt * m * k, bOffset: bAt * k * n, outOffset: i * m * n };
+    gemm(out, a, b, { m, k, n, ...options, ...offsets });
+  }
+}
+
+/** Products of integers, as they are or not at all: doubles hold their sums up to 2⁵³. */
+function integerProducts(
+  out: TypedArray,
+  a: Tensor,
+  b: Tensor,
+  k: number,
+  run: (out: TypedArray, a: TypedArray, b: TypedArray) => void,
+): void {
+  exactly("matmul", out, "int32", (to) => run(to, a.data, b.data));
+  if (bytesPerElement(a.dtype) === 1 && bytesPerElement(b.dtype) === 1) return;
+  if (largest(a.data) * largest(b.data) * k < 2 ** 53) return;
+  const [left, right] = [a, b].map(({ data }) => Float64Array.from(data as ArrayLike<number>, Math.abs));
+  const sums = new Float64Array(out.length);
+  run(sums, left, right);
+  const at = sums.findIndex((sum) => sum >= 2 ** 53);
+  if (at < 0) return;
+  throw new DTypeError(
+    `matmul: the products of ${a.dtype} and ${b.dtype} sum beyond 2^53, got ${sums[at]} at index ${at}; use smaller integers or .to("float64")`,
+  );
+}
+
+function largest(values: TypedArray): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
+}
+
 const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
   writesAll: true,
   options: { transposeA: false, transposeB: false },
@@ -48,31 +103,10 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
     return isFloat(dtype) ? dtype : "int32";
   },
   forward(out, [a, b], options, output) {
-    const [m, k, n] = sizes(a.shape, b.shape, options);
-    const batch = output.shape.slice(0, -2);
-    const aStep = broadcastStrides(a.shape.slice(0, -2), batch);
-    const bStep = broadcastStrides(b.shape.slice(0, -2), batch);
-    const count = sizeOf(batch);
-    for (let i = 0; i < count; i++) {
-      let rest = i;
-      let aAt = 0;
-      let bAt = 0;
-      for (let axis = batch.length - 1; axis >= 0; axis--) {
-        const at = rest % batch[axis];
-        rest = (rest - at) / batch[axis];
-        aAt += at * aStep[axis];
-        bAt += at * bStep[axis];
-      }
-      gemm(out, a.data, b.data, {
-        m,
-        k,
-        n,
-        ...options,
-        aOffset: aAt * m * k,
-        bOffset: bAt * k * n,
-        outOffset: i * m * n,
-      });
-    }
+    const run = (to: TypedArray, left: TypedArray, right: TypedArray) =>
+      products(to, left, right, [a.shape, b.shape, output.shape], options);
+    if (isFloat(output.dtype)) run(out, a.data, b.data);
+    else integerProducts(out, a, b, sizes(a.shape, b.shape, options)[1], run);
   },
   vjp: (grad, { inputs: [a, b], needs }, { transposeA, transposeB }): Grads => [
     !needs[0]
@@ -90,7 +124,8 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
 
 /**
  * The matrix product of the last two axes, (…, m, k)·(…, k, n) -> (…, m, n), leading axes broadcast. A vector counts as a
- * row on the left and as a column on the right. Integers multiply exactly into int32. Throws ShapeError.
+ * row on the left and as a column on the right. Integers multiply exactly into int32. Throws ShapeError, and DTypeError for
+ * integers whose sums int32 cannot hold.
  */
 export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptions>): Tensor {
   a = asTensor("matmul", a);

@@ -1,8 +1,10 @@
 /** Reductions over axes. All of them see their input as (outer, n, inner); scattered axes are moved together first. */
 
+import * as plain from "../../kernels/elementwise/arithmetic.ts";
+import { isFloatArray } from "../../kernels/floats.ts";
 import { argBest, larger, type ReduceSizes, smaller } from "../../kernels/reduce/reference.ts";
 import { fold, permute, sum as sumLoop } from "../backend.ts";
-import { type DType, isFloat, newArray, type TypedArray } from "../dtype.ts";
+import { type DType, exactly, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
@@ -67,9 +69,9 @@ const reduction = (
       return reducedShape(x.shape, axes, keepDims);
     },
     dtype: ([x]) => dtype(x.dtype),
-    forward(out, [x], { axis }) {
+    forward(out, [x], { axis }, output) {
       const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
-      loop(out, data, sizes);
+      exactly(name, out, output.dtype, (to) => loop(to, data, sizes));
     },
     ...(rule && {
       vjp: (grad, { inputs: [x], output }, { axis }) => [
@@ -81,7 +83,10 @@ const reduction = (
 const countType = (d: DType): DType => (isFloat(d) || d === "uint32" ? d : "int32");
 const floatType = (d: DType): DType => (isFloat(d) ? d : "float32");
 
-/** The sum; uint32 sums to itself, other integers and bool to int32; 0 for an empty axis. */
+/**
+ * The sum; uint32 sums to itself, other integers and bool to int32; 0 for an empty axis. Throws DTypeError where integers sum
+ * to what their dtype cannot hold; sum them as float64 then.
+ */
 export const sum = reduction("sum", sumLoop, (g, x) => g.broadcastTo(x.shape), { dtype: countType });
 
 /** The arithmetic mean; NaN for an empty axis. */
@@ -92,10 +97,13 @@ export const mean = reduction(
   { dtype: floatType },
 );
 
-/** The product; 1 for an empty axis. The gradient is exact also where x holds zeros. */
+/**
+ * The product, in the dtypes of `sum`; 1 for an empty axis. The gradient is exact also where x holds zeros. Throws DTypeError
+ * for integers whose product their dtype cannot hold.
+ */
 export const prod = reduction(
   "prod",
-  (out, x, sizes) => fold(out, x, sizes, 1, (a, b) => a * b),
+  (out, x, sizes) => fold(out, x, sizes, 1, isFloatArray(x) ? plain.times : timesInteger),
   (g, x, y) => {
     if (!holds(x, 0)) return g.mul(y).div(x);
     const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
@@ -108,6 +116,9 @@ export const prod = reduction(
   },
   { dtype: countType },
 );
+
+/** 0 also of a 0 and a product beyond all numbers. */
+const timesInteger = (a: number, b: number): number => (a === 0 || b === 0 ? 0 : a * b);
 
 /** (…, n) -> (…, n, n): row k is x with element k replaced by 1. */
 function withoutEach(x: Tensor): Tensor {
@@ -176,7 +187,7 @@ export const argmax = argExtreme("argmax", (a, b) => a > b);
 /** Index of the smallest element along `axis`; the first among equals. */
 export const argmin = argExtreme("argmin", (a, b) => a < b);
 
-/** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. */
+/** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. Throws DTypeError as `sum`. */
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
   writesAll: true,
   arity: 1,
@@ -189,9 +200,9 @@ export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
     return shape;
   },
   dtype: ([x]) => countType(x.dtype),
-  forward(out, [x], { shape }) {
+  forward(out, [x], { shape }, { dtype }) {
     const [data, sizes] = gather(x, repeatedAxes(x.shape, shape));
-    sumLoop(out, data, sizes);
+    exactly("sumTo", out, dtype, (to) => sumLoop(to, data, sizes));
   },
   vjp: (grad, { inputs: [x] }) => [grad.broadcastTo(x.shape)],
 });

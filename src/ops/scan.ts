@@ -1,6 +1,7 @@
 /** Running sums and products. */
 
 import { scan } from "../../kernels/reduce/reference.ts";
+import { exactly } from "../dtype.ts";
 import { normalizeAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { defineOp } from "./op.ts";
@@ -25,13 +26,13 @@ const running = (
       return x;
     },
     dtype: ([x]) => countType(x.dtype),
-    forward(out, [x], { axis }) {
+    forward(out, [x], { axis }, { dtype }) {
       if (x.rank === 0) {
         out[0] = x.data[0];
         return;
       }
       const [data, sizes] = gather(x, [normalizeAxis(name, axis, x.rank)]);
-      scan(out, data, sizes, initial, f);
+      exactly(name, out, dtype, (to) => scan(to, data, sizes, initial, f));
     },
     vjp: (grad, { inputs: [x], output }, { axis }) => [rule(grad, x, output, axis)],
   });
@@ -40,14 +41,17 @@ const running = (
 const sumFromEnd = (g: Tensor, axis: number): Tensor =>
   g.rank === 0 ? g : g.flip(axis).cumsum({ axis }).flip(axis);
 
-/** Running sums along `axis` (default 0). */
+/** Running sums along `axis` (default 0), in the dtypes of `sum`. Throws DTypeError for integers that theirs cannot hold. */
 export const cumsum = running(
   "cumsum",
   0,
   (a, b) => a + b,
   (g, _x, _y, axis) => sumFromEnd(g, axis),
 );
-/** Running products along `axis` (default 0). The gradient is exact also where x holds zeros, in n² memory there. */
+/**
+ * Running products along `axis` (default 0). The gradient is exact also where x holds zeros, in n² memory there. Throws
+ * DTypeError for integers that their dtype cannot hold.
+ */
 export const cumprod = running(
   "cumprod",
   1,

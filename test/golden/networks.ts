@@ -36,6 +36,7 @@ export const algebra: Suite = {
   addmm: row<{ beta: number; alpha: number }>(
     "addmm(input, a, b, { beta, alpha })",
     ({ input, mat1, mat2 }, { beta, alpha }) => addmm(input, mat1, mat2, { beta, alpha }),
+    { note: "what has the factor 0 is not read" },
   ),
   outer: row("outer(a, b)", ({ a, b }) => outer(a, b)),
   einsum2: row<{ equation: string }>(
@@ -126,7 +127,7 @@ export const attention: Suite = {
       scaledDotProductAttention(query, key, value, { causal, mask }),
     {
       torch: "scaled_dot_product_attention",
-      note: "a bool mask is true where a key may be attended to, a float one is added",
+      note: "a bool mask is true where a key may be attended to, a float one is added; a query with every key hidden gives 0, as later releases of PyTorch",
     },
   ),
   grouped_query: row("groupedQuery(q, k, v)", ({ query, key, value }) => groupedQuery(query, key, value), {

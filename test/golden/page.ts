@@ -42,6 +42,15 @@ export function page(): string {
       "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`, quantizers of `bitgrad/quant`. Most ops are also methods:",
       "`softmax(x, axis)` is `x.softmax(axis)`. PyTorch's `dim` and `keepdim` are `axis` and `keepDims`.",
     ].join("\n"),
+    [
+      "Sums and products of integers (`sum`, `prod`, `cumsum`, `cumprod`, `sumTo`, `matmul` and what is made of it, `scatterAdd`,",
+      "`indexAdd`) are exact, or a DTypeError where their dtype cannot hold the result, which PyTorch would hold in int64:",
+      '`x.to("float64").sum()` has room up to 2⁵³. Elementwise arithmetic of integers wraps, as in PyTorch.',
+    ].join("\n"),
+    [
+      "At kinks, poles, ties and infinities gradients are PyTorch's, or a number where PyTorch gives NaN and a number serves.",
+      "`test/singular` states them, first and second, for every op and loss, and says where and why they differ.",
+    ].join("\n"),
     ...sections,
   ].join("\n\n")}\n`;
 }
