@@ -85,11 +85,14 @@ export class OptionError extends BitgradError {
 }
 
 /** A value as it should appear in a message: shapes as (2, 3), strings quoted, long arrays cut. */
-export function show(value: unknown): string {
+export const show = (value: unknown): string => shown(value, 0);
+
+function shown(value: unknown, depth: number): string {
   if (Array.isArray(value)) {
-    const shown = value.slice(0, 8).map(show);
-    if (value.length > 8) shown.push(`… ${value.length} in all`);
-    return `(${shown.join(", ")})`;
+    if (depth > 1) return value.length > 0 ? "(…)" : "()";
+    const parts = value.slice(0, 8).map((item) => shown(item, depth + 1));
+    if (value.length > 8) parts.push(`… ${value.length} in all`);
+    return `(${parts.join(", ")})`;
   }
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "function") return value.name || "a function";

@@ -103,26 +103,33 @@ export class Tensor<D extends DType = DType> {
     return build(0, 0, this.size);
   }
 
+  /** The elements, of an axis of more than 8 the first and last 3; of the outer axes fewer where they would be over 1000. */
   toString(): string {
     const { data, shape } = this;
+    const counts = shape.map((n) => (n > 8 ? 6 : n));
+    let shown = counts.reduce((product, n) => product * Math.max(n, 1), 1);
+    const isCut = shown > 1000;
+    for (const most of [2, 1])
+      for (let axis = 0; axis < shape.length && shown > 1000; axis++)
+        if (counts[axis] > most) {
+          shown *= most / counts[axis];
+          counts[axis] = most;
+        }
     const text = (i: number) => (this.dtype === "bool" ? String(data[i] !== 0) : formatNumber(data[i]));
     const build = (axis: number, offset: number, stride: number): string => {
       if (axis === shape.length) return text(offset);
-      const n = shape[axis];
+      const [n, count] = [shape[axis], counts[axis]];
       const step = n === 0 ? 0 : stride / n;
-      const edge = n > 8 ? 3 : n;
+      const head = count === n ? n : Math.ceil(count / 2);
       const parts: string[] = [];
-      for (let i = 0; i < n; i++) {
-        if (i === edge && n > 8) {
-          parts.push("…");
-          i = n - 3;
-        }
-        parts.push(build(axis + 1, offset + i * step, step));
-      }
+      const add = (i: number) => parts.push(build(axis + 1, offset + i * step, step));
+      for (let i = 0; i < head; i++) add(i);
+      if (head < n) parts.push("…");
+      for (let i = n - (count - head); i < n; i++) add(i);
       return `[${parts.join(axis === shape.length - 1 ? ", " : `,\n${" ".repeat(axis + 8)}`)}]`;
     };
-    const grad = this.requiresGrad ? ", requiresGrad" : "";
-    return `tensor(${build(0, 0, this.size)}, ${this.dtype}${grad})`;
+    const more = `${isCut ? `, shape ${show(shape)}` : ""}${this.requiresGrad ? ", requiresGrad" : ""}`;
+    return `tensor(${build(0, 0, this.size)}, ${this.dtype}${more})`;
   }
 
   [Symbol.for("nodejs.util.inspect.custom") as never](): string {
