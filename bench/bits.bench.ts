@@ -161,7 +161,7 @@ for (const [n, c, o, size, stride] of [
   view("float32", input, pixels * c).set(x);
   const bitsX = alloc(pixels * packedBytes(c, 1));
   const outAt = alloc(4 * windows * o);
-  const layer = prepareBitConv(packSigns(w, o * 9, c), g, padding, { to: "int32" });
+  const layer = prepareBitConv({ rows: packSigns(w, o * 9, c) }, g, padding, { to: "int32" });
   if (layer === null) throw new Error("bench: the heap is exhausted");
   // Channels first, as the float side has them.
   const first = new Int32Array(windows * o);

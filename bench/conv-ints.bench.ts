@@ -109,7 +109,9 @@ if (pool.threads.length > 0) {
     for (const n of [1, 4]) {
       const { coded, small, address, free } = operandsOf({ ...g, n });
       await row(`int8 ${showConvolution({ ...g, n })}, threads`, { ...g, n }, on(1, coded), on(2, coded));
-      const signs = prepareBitConv(packSigns(small, g.o * 9, g.c), { ...g, n }, 0, { to: "float32" });
+      const signs = prepareBitConv({ rows: packSigns(small, g.o * 9, g.c) }, { ...g, n }, 0, {
+        to: "float32",
+      });
       if (signs === null || g.c !== packedBytes(g.c, 1) * 8) throw new Error("bench: signs are not served");
       const side = { ...coded, run: () => void bitConvHeap(signs, address.int, address.codes) };
       await row(`signs ${showConvolution({ ...g, n })}, threads`, { ...g, n }, on(1, side), on(2, side));

@@ -131,8 +131,12 @@ export function packSigns(x: ArrayLike<number>, rows: number, n: number): Uint8A
 }
 
 /** Rows of ±1 from their bits. */
-export const unpackSigns = (packed: Uint8Array, rows: number, n: number): Int8Array =>
-  Int8Array.from(unpackBits(packed, rows, n, 1), (bit) => 1 - 2 * bit);
+export function unpackSigns(packed: Uint8Array, rows: number, n: number): Int8Array {
+  // In place, and not by `Int8Array.from`, which takes thirty times as long.
+  const signs = new Int8Array(unpackBits(packed, rows, n, 1).buffer);
+  for (let i = 0; i < signs.length; i++) signs[i] = 1 - 2 * signs[i];
+  return signs;
+}
 
 /** Rows of −1, 0 and 1, two bits each. Throws OptionError for anything else. */
 export function packTernary(digits: ArrayLike<number>, rows: number, n: number): Uint8Array {
@@ -148,8 +152,10 @@ export function packTernary(digits: ArrayLike<number>, rows: number, n: number):
 
 /** Rows of −1, 0 and 1 from their codes. Throws OptionError for the code 3, which stands for nothing. */
 export function unpackTernary(packed: Uint8Array, rows: number, n: number): Int8Array {
-  return Int8Array.from(unpackBits(packed, rows, n, 2), (code) => {
-    if (code === 3) throw new OptionError("unpackTernary: codes must be from 0 to 2, got 3");
-    return code - 1;
-  });
+  const digits = new Int8Array(unpackBits(packed, rows, n, 2).buffer);
+  for (let i = 0; i < digits.length; i++) {
+    if (digits[i] === 3) throw new OptionError("unpackTernary: codes must be from 0 to 2, got 3");
+    digits[i]--;
+  }
+  return digits;
 }

@@ -1,8 +1,8 @@
 /** SIMD convolution of bits, on heap addresses and on typed arrays. A layer is made for one geometry of images. */
 
-import { packedBytes, unpackSigns } from "../bits.ts";
+import { packedBytes } from "../bits.ts";
 import type { ConvGeometry } from "../conv/reference.ts";
-import { type LookupExports, lookupExports, panelBytes, tablesOf } from "../lookup/simd.ts";
+import { type LookupExports, lookupExports, panelBytes, tablesOf, writePanels } from "../lookup/simd.ts";
 import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { view } from "../wasm/heap.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
@@ -51,16 +51,24 @@ function outside(windows: number, taps: number, stride: number, dilation: number
   return { masks, kinds };
 }
 
-/** Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for sizes beyond its counts. */
+/** Filters as rows of the bits of a tap's channels (o · kh · kw, channels / 8). */
+export interface BitFilters {
+  readonly rows: Uint8Array;
+}
+
+/**
+ * Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for sizes beyond its counts. Layers of
+ * one `filters` and of as many groups share the panels.
+ */
 export function prepareBitConv(
-  w: Uint8Array,
+  filters: BitFilters,
   g: ConvGeometry,
   padding: Padding,
   output: Output,
   code = lookupExports(),
 ): BitConvLayer | null {
   const channels = g.c / g.groups;
-  const filters = g.o / g.groups;
+  const n = g.o / g.groups;
   const bytes = packedBytes(channels, 1);
   if (code === null || channels === 0 || g.kh * g.kw * channels > mostBits || g.kh > 16 || g.kw > 16)
     return null;
@@ -79,27 +87,20 @@ export function prepareBitConv(
     };
     const rowBytes = g.kh * g.kw * bytes;
     const groups = Array.from({ length: g.groups }, (_, group) => {
-      const own = w.subarray(group * filters * rowBytes, (group + 1) * filters * rowBytes);
-      const panels = blocks.take(panelBytes(filters, rowBytes));
-      const from = blocks.take(own.length);
-      view("uint8", from, own.length).set(own);
-      code.panels(panels, from, filters, rowBytes);
-      const transform = { ...output, ...columnsOf(output, group * filters, filters) };
+      const own = () => filters.rows.subarray(group * n * rowBytes, (group + 1) * n * rowBytes);
+      const panels = blocks.share(filters, `${group} of ${g.groups}`, panelBytes(n, rowBytes), (to) =>
+        writePanels(blocks, to, own(), n, rowBytes, code),
+      );
+      const transform = { ...output, ...columnsOf(output, group * n, n) };
       const corrections =
         padding === 0 && (rows.masks.length > 1 || columns.masks.length > 1)
-          ? correctionsOf(
-              blocks,
-              unpackSigns(own, filters * g.kh * g.kw, channels),
-              g,
-              rows.masks,
-              columns.masks,
-            )
+          ? correctionsOf(blocks, own(), g, rows.masks, columns.masks)
           : 0;
-      return { panels, output: layOutput(blocks, transform, filters, false, null), corrections };
+      return { panels, output: layOutput(blocks, transform, n, false, null), corrections };
     });
     const lastPair = Math.max(0, (Math.ceil(g.ow / 2) - 1) * 2);
     const unit = wordBytes(output.to);
-    const groupStep = outputStride(output.to, filters) * unit;
+    const groupStep = outputStride(output.to, n) * unit;
     return {
       geometry: g,
       padding,
@@ -113,16 +114,24 @@ export function prepareBitConv(
   });
 }
 
+/** How many bits of a byte are set. */
+const ones = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
+  let count = 0;
+  for (let rest = byte; rest > 0; rest >>= 1) count += rest & 1;
+  return count;
+});
+
 /** For each class of windows and each filter, minus the sum of the weights over padding: padding has counted as +1. */
 function correctionsOf(
   blocks: Blocks,
-  w: Int8Array,
+  rows: Uint8Array,
   { o, groups, kh, kw, c }: ConvGeometry,
   rowMasks: readonly number[],
   columnMasks: readonly number[],
 ): number {
   const filters = o / groups;
   const channels = c / groups;
+  const bytes = packedBytes(channels, 1);
   const width = Math.ceil(filters / 32) * 32;
   const length = rowMasks.length * columnMasks.length * width;
   const address = blocks.take(length * 4);
@@ -130,9 +139,9 @@ function correctionsOf(
   for (let f = 0; f < filters; f++)
     for (let ty = 0; ty < kh; ty++)
       for (let tx = 0; tx < kw; tx++) {
-        const tap = ((f * kh + ty) * kw + tx) * channels;
-        let sum = 0;
-        for (let i = 0; i < channels; i++) sum += w[tap + i];
+        const tap = ((f * kh + ty) * kw + tx) * bytes;
+        let sum = channels;
+        for (let i = tap; i < tap + bytes; i++) sum -= 2 * ones[rows[i]];
         for (let r = 0; r < rowMasks.length; r++)
           for (let q = 0; q < columnMasks.length; q++)
             if ((rowMasks[r] >> ty) & 1 || (columnMasks[q] >> tx) & 1)
@@ -221,7 +230,7 @@ export function conv2d(
   output: Output = { to: "int32" },
   code = lookupExports(),
 ): boolean {
-  const layer = prepareBitConv(w, g, padding, output, code);
+  const layer = prepareBitConv({ rows: w }, g, padding, output, code);
   if (layer === null) return false;
   try {
     return staged((stage) => {

@@ -2,7 +2,7 @@
 
 import type { ConvGeometry } from "../conv/reference.ts";
 import { affine, layOut, panelBytes } from "../gemm-i8/layout.ts";
-import type { Activations } from "../gemm-i8/reference.ts";
+import type { Activations, IntWeights } from "../gemm-i8/reference.ts";
 import type { Output, OutputArray } from "../output.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
@@ -37,40 +37,46 @@ const layerWords = 26;
 
 const isDepthwise = ({ groups, c }: FilterShape): boolean => groups > 1 && groups === c;
 
-/** The rows of each group (filters of a group, runs of taps), each run of an even length, as dense.as.ts reads them. */
-function runsOf(
-  { codes }: Filters,
-  g: FilterShape,
-  group: number,
-): { rows: Int8Array | Uint8Array; k: number } {
-  const { o, c, groups, kh, kw, dilationW } = g;
-  const [filters, channels] = [o / groups, c / groups];
+/** Taps that lie beside each other in a run, and codes of a run, an even number. */
+function runOf({ c, groups, kw, dilationW }: FilterShape): { taps: number; run: number } {
   const taps = dilationW === 1 ? kw : 1;
-  const run = Math.ceil((taps * channels) / 2) * 2;
-  const k = ((kh * kw) / taps) * run;
-  const rows = codes instanceof Int8Array ? new Int8Array(filters * k) : new Uint8Array(filters * k);
-  for (let f = 0; f < filters; f++)
+  return { taps, run: Math.ceil((taps * c) / groups / 2) * 2 };
+}
+
+/** Codes of a filter, in runs. */
+const depthOf = (g: FilterShape): number => ((g.kh * g.kw) / runOf(g).taps) * runOf(g).run;
+
+/** The rows of a group: its filters, each in runs of taps, as dense.as.ts reads them. */
+function runsOf({ codes, bits }: Filters, g: FilterShape, group: number): IntWeights {
+  const { o, c, groups, kh, kw } = g;
+  const [n, channels, k] = [o / groups, c / groups, depthOf(g)];
+  const { taps, run } = runOf(g);
+  const rows = codes instanceof Int8Array ? new Int8Array(n * k) : new Uint8Array(n * k);
+  for (let f = 0; f < n; f++)
     for (let t = 0; t < kh * kw; t++)
       for (let q = 0; q < channels; q++) {
         const to = f * k + Math.floor(t / taps) * run + (t % taps) * channels + q;
-        rows[to] = codes[((group * filters + f) * channels + q) * kh * kw + t];
+        rows[to] = codes[((group * n + f) * channels + q) * kh * kw + t];
       }
-  return { rows, k };
+  return { n, k, bits, codes: rows };
 }
 
+/** Codes of a row of taps, where they lie in pairs. */
+const pairedTaps = ({ kw, dilationW }: FilterShape): number => (dilationW === 1 ? Math.ceil(kw / 2) : kw) * 2;
+
 /** (o, kh, pairs of taps beside each other), as depthwise.as.ts reads them. */
-function pairsOf({ codes }: Filters, { o, kh, kw, dilationW }: FilterShape): Int16Array {
-  const beside = dilationW === 1 ? 2 : 1;
-  const width = Math.ceil(kw / beside) * 2;
+function pairsOf({ codes }: Filters, g: FilterShape): Int16Array {
+  const { o, kh, kw, dilationW } = g;
+  const width = pairedTaps(g);
   const pairs = new Int16Array(o * kh * width);
   for (let row = 0; row < o * kh; row++)
-    for (let j = 0; j < kw; j++) pairs[row * width + (j * 2) / beside] = codes[row * kw + j];
+    for (let j = 0; j < kw; j++) pairs[row * width + (dilationW === 1 ? j : j * 2)] = codes[row * kw + j];
   return pairs;
 }
 
 /**
  * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD or with the heap
- * exhausted.
+ * exhausted. Layers of one `filters` and of kernels alike share what is laid out.
  */
 export function prepareConvInt(
   filters: Filters,
@@ -80,19 +86,17 @@ export function prepareConvInt(
 ): ConvIntLayer | null {
   if (convIntExports() === null) return null;
   return onHeap((blocks) => {
-    let [weights, each] = [0, 0];
-    if (isDepthwise(g)) {
-      const pairs = new Uint8Array(pairsOf(filters, g).buffer);
-      weights = blocks.take(Math.max(16, pairs.length));
-      view("uint8", weights, pairs.length).set(pairs);
-    } else
-      for (let group = 0; group < g.groups; group++) {
-        const { rows, k } = runsOf(filters, g, group);
-        const matrix = { n: g.o / g.groups, k, bits: filters.bits, codes: rows };
-        each = panelBytes(matrix);
-        if (group === 0) weights = blocks.take(Math.max(16, each * g.groups));
-        layOut(view("uint8", weights + group * each, each), matrix);
-      }
+    const { c, o, groups, kh, kw, dilationW } = g;
+    const deep = isDepthwise(g);
+    const each = deep ? 0 : panelBytes({ n: o / groups, k: depthOf(g), bits: filters.bits });
+    const size = deep ? o * kh * pairedTaps(g) * 2 : each * groups;
+    const name = [c, groups, kh, kw, dilationW === 1].join();
+    const weights = blocks.share(filters, name, Math.max(16, size), (to) => {
+      if (deep) view("uint8", to, size).set(new Uint8Array(pairsOf(filters, g).buffer));
+      else
+        for (let group = 0; group < groups; group++)
+          layOut(view("uint8", to + group * each, each), runsOf(filters, g, group));
+    });
     // The codes lose their zero point on the way into the frame.
     const spec = layOutput(blocks, { ...output, zeroX: 0 } as Output, g.o, false, null);
     const address = blocks.take(layerWords * 4);

@@ -1,8 +1,8 @@
 /** The SIMD products of float32 activations with weights of 1 to 8 bits that lie on the heap. */
 
-import { affine, codesOfChunk, layOut, paddedDepth, panelBytes } from "../gemm-i8/layout.ts";
+import { affine, codesOfChunk, paddedDepth } from "../gemm-i8/layout.ts";
 import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
-import { byGroup } from "../gemm-i8/simd.ts";
+import { byGroup, panelsOf } from "../gemm-i8/simd.ts";
 import { inParts } from "../gemm-i8/parts.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
@@ -40,8 +40,7 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
   const apart = scale.length > n;
   const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
   return onHeap((blocks) => {
-    const codes = blocks.take(Math.max(16, panelBytes(weights)));
-    layOut(view("uint8", codes, panelBytes(weights)), weights);
+    const codes = panelsOf(blocks, weights);
     const { alpha, beta } = affine(weights);
     const eight = blocks.take(32);
     view("int32", eight, 8).fill(beta);

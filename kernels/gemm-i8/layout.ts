@@ -20,7 +20,7 @@ export const rowsOfPanel = 8;
 export const paddedDepth = (k: number): number => Math.ceil(k / codesOfChunk) * codesOfChunk;
 
 /** Bytes of the panels. */
-export const panelBytes = ({ n, k, bits }: IntWeights): number =>
+export const panelBytes = ({ n, k, bits }: Pick<IntWeights, "n" | "k" | "bits">): number =>
   Math.ceil(n / rowsOfPanel) * paddedDepth(k) * bits;
 
 /** What kernels may read behind the panels: a quad of the last one, times zeros. */

@@ -69,9 +69,19 @@ export function byGroup(
   return address;
 }
 
+/** The address of the panels of weights, which products of integers and of floats read alike. */
+export function panelsOf(blocks: Blocks, weights: IntWeights): number {
+  const size = panelBytes(weights);
+  const fill = (address: number): void => layOut(view("uint8", address, size), weights);
+  return blocks.share(weights, "panels", size + readBehind, fill);
+}
+
+/** The sums of weights whose layers are laid out. */
+const knownSums = new WeakMap<IntWeights, Int32Array>();
+
 /**
  * Lays a layer out. `unsigned` says what the activations will be. Null where it is not served: without SIMD or with the
- * heap exhausted.
+ * heap exhausted. Layers of one `weights` share its panels.
  */
 export function prepareInt(weights: IntWeights, output: Output, unsigned: boolean): IntLayer | null {
   if (intExports() === null) return null;
@@ -81,10 +91,10 @@ export function prepareInt(weights: IntWeights, output: Output, unsigned: boolea
   // Groups that differ in their zero points alone get a scale each too, so that float sums have one order.
   if (groups > 1 && !apart) return null;
   return onHeap((blocks) => {
-    const codes = blocks.take(panelBytes(weights) + readBehind);
-    layOut(view("uint8", codes, panelBytes(weights)), weights);
+    const codes = panelsOf(blocks, weights);
     const zeroX = (output.zeroX ?? 0) - (unsigned ? 128 : 0);
-    const sums = zeroX === 0 ? null : weightSums(weights);
+    const sums = zeroX === 0 ? null : (knownSums.get(weights) ?? weightSums(weights));
+    if (sums) knownSums.set(weights, sums);
     const spec = layOutput(blocks, { ...output, zeroX }, n, apart, apart ? null : sums && perRow(sums, n));
     const { alpha, beta } = affine(weights);
     const betas =

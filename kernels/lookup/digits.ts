@@ -5,7 +5,7 @@
 
 import { unpackBits, unpackSigns, unpackTernary } from "../bits.ts";
 import { type Output, type OutputArray, outputStride } from "../output.ts";
-import { alloc, free, view } from "../wasm/heap.ts";
+import { alloc, view } from "../wasm/heap.ts";
 import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { staged } from "../wasm/stage.ts";
 import {
@@ -14,7 +14,7 @@ import {
   type PairCall,
   type PairLayer,
   type PairWeights,
-  panelBytes,
+  panelsOf,
 } from "./simd.ts";
 
 /** What the codes of the weights stand for, and the range of the activations, which are int8 where it has numbers below 0. */
@@ -132,6 +132,9 @@ function lutOf(kind: DigitKind, { count, digits, bias }: Plan): number {
   return address;
 }
 
+/** The sums of rows of weights whose layers are laid out. */
+const knownSums = new WeakMap<PairWeights, Int32Array>();
+
 export interface DigitLayer extends Omit<PairLayer, "kind"> {
   readonly kind: DigitKind;
 }
@@ -139,28 +142,23 @@ export interface DigitLayer extends Omit<PairLayer, "kind"> {
 /** Lays a layer out; groups of scales are not served. Null where sums do not fit, without SIMD, or with the heap exhausted. */
 export function prepareDigits(
   kind: DigitKind,
-  { rows, n, k }: PairWeights,
+  weights: PairWeights,
   output: Output,
   code = lookupExports(),
 ): DigitLayer | null {
   if (code === null || planOf(kind) === null) return null;
+  const { n, k } = weights;
   const bytes = Math.ceil((k * kind.bits) / 8);
   return onHeap((blocks) => {
-    const panels = blocks.take(panelBytes(n, bytes));
-    const sums = new Int32Array(n);
-    if (output.zeroX) {
-      const numbers = digitWeights(kind, rows.subarray(0, n * bytes), n, k);
+    const panels = panelsOf(blocks, weights, bytes, code);
+    let sums = knownSums.get(weights) ?? null;
+    if (output.zeroX && sums === null) {
+      sums = new Int32Array(n);
+      const numbers = digitWeights(kind, weights.rows.subarray(0, n * bytes), n, k);
       for (let j = 0; j < n; j++) for (let l = 0; l < k; l++) sums[j] += numbers[j * k + l];
+      knownSums.set(weights, sums);
     }
     const spec = layOutput(blocks, output, n, false, sums);
-    const from = alloc(n * bytes);
-    if (from === 0) {
-      blocks.free();
-      return null;
-    }
-    view("uint8", from, n * bytes).set(rows.subarray(0, n * bytes));
-    code.panels(panels, from, n, bytes);
-    free(from);
     const unit = output.to === "int32" || output.to === "float32" ? 4 : 1;
     return {
       kind,

@@ -5,9 +5,9 @@
  */
 
 import { type Output, type OutputArray, outputStride } from "../output.ts";
-import { alloc, free, scratch, view } from "../wasm/heap.ts";
+import { alloc, scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks, isWorthThreads } from "../wasm/parallel.ts";
 import { staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -59,8 +59,29 @@ export function tablesOf(kind: PairKind, code: LookupExports): number {
   return address;
 }
 
+/** Writes n rows of `bytes` bytes as panels. */
+export function writePanels(
+  blocks: Blocks,
+  to: number,
+  rows: Uint8Array,
+  n: number,
+  bytes: number,
+  code: LookupExports,
+): void {
+  blocks.lend(n * bytes, (from) => {
+    view("uint8", from, n * bytes).set(rows.subarray(0, n * bytes));
+    code.panels(to, from, n, bytes);
+  });
+}
+
 /** Bytes of the panels of n rows of `bytes` bytes, with what is read behind them. */
 export const panelBytes = (n: number, bytes: number): number => n * bytes + 16;
+
+/** The address of the panels of weights, which layers of the same `weights` share. */
+export const panelsOf = (blocks: Blocks, weights: PairWeights, bytes: number, code: LookupExports): number =>
+  blocks.share(weights, "panels", panelBytes(weights.n, bytes), (to) =>
+    writePanels(blocks, to, weights.rows, weights.n, bytes, code),
+  );
 
 /** How many numbers of a row a nibble of B holds, and of A a byte; and sums = base(k) + factor · counts. */
 const plans: Record<PairKind, { step: number; perByte: number; base(k: number): number; factor: number }> = {
@@ -92,26 +113,22 @@ export interface PairWeights {
 
 const elementBytes = (to: Output["to"]): number => (to === "int32" || to === "float32" ? 4 : 1);
 
-/** Lays a layer out; zeroX and groups of scales are not served. Null without SIMD, or with the heap exhausted. */
+/**
+ * Lays a layer out; zeroX and groups of scales are not served. Null without SIMD, or with the heap exhausted. Layers of one
+ * `weights` share its panels.
+ */
 export function preparePairs(
   kind: PairKind,
-  { rows, n, k }: PairWeights,
+  weights: PairWeights,
   output: Output,
   code = lookupExports(),
 ): PairLayer | null {
   if (code === null) return null;
+  const { n, k } = weights;
   const bytes = Math.ceil(k / plans[kind].step / 2);
   return onHeap((blocks) => {
-    const panels = blocks.take(panelBytes(n, bytes));
+    const panels = panelsOf(blocks, weights, bytes, code);
     const spec = layOutput(blocks, output, n, false, null);
-    const from = alloc(n * bytes);
-    if (from === 0) {
-      blocks.free();
-      return null;
-    }
-    view("uint8", from, n * bytes).set(rows.subarray(0, n * bytes));
-    code.panels(panels, from, n, bytes);
-    free(from);
     const step = outputStride(output.to, n) * elementBytes(output.to);
     return { kind, n, k, step, panels, output: spec, free: () => blocks.free() };
   });

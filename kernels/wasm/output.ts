@@ -6,9 +6,13 @@ import { alloc, free, view } from "./heap.ts";
 const specWords = 15;
 const kinds = { int32: 0, float32: 1, int8: 2, uint8: 3, bits: 4 } as const;
 
+/** What layers of the same weights share, by the object that stands for the weights and by name. */
+const common = new WeakMap<object, Map<string, { readonly address: number; uses: number }>>();
+
 /** Blocks that are allocated one after another and freed together. */
 export class Blocks {
   private readonly addresses: number[] = [];
+  private readonly leave: (() => void)[] = [];
 
   /** The address of so many bytes; throws HeapFull where the heap is exhausted. */
   take(bytes: number): number {
@@ -16,6 +20,36 @@ export class Blocks {
     if (address === 0) throw new HeapFull();
     this.addresses.push(address);
     return address;
+  }
+
+  /** Runs `use` on the address of so many bytes, which are free again after; throws HeapFull as `take` does. */
+  lend(bytes: number, use: (address: number) => void): void {
+    const address = alloc(bytes);
+    if (address === 0) throw new HeapFull();
+    try {
+      use(address);
+    } finally {
+      free(address);
+    }
+  }
+
+  /**
+   * The address of what `fill` writes into so many bytes: written once for all layers that ask for `name` of the same `weights`,
+   * which must not change meanwhile, and freed with the last of them.
+   */
+  share(weights: object, name: string, bytes: number, fill: (address: number) => void): number {
+    const held = common.get(weights) ?? new Map();
+    common.set(weights, held);
+    const block = held.get(name) ?? { address: alloc(bytes), uses: 0 };
+    if (block.address === 0) throw new HeapFull();
+    if (block.uses++ === 0) held.set(name, block);
+    this.leave.push(() => {
+      if (--block.uses > 0) return;
+      held.delete(name);
+      free(block.address);
+    });
+    if (block.uses === 1) fill(block.address);
+    return block.address;
   }
 
   /** `length` floats: the values, or the one value, or `missing`, then zeros. */
@@ -30,6 +64,7 @@ export class Blocks {
 
   free(): void {
     for (const address of this.addresses.splice(0)) free(address);
+    for (const leave of this.leave.splice(0)) leave();
   }
 }
 

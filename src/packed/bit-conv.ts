@@ -1,6 +1,5 @@
 /** Convolution of signs with filters of signs, on bits. */
 
-import { packSigns as packSignRows } from "../../kernels/bits.ts";
 import type { ConvGeometry } from "../../kernels/conv/reference.ts";
 import { type BitConvLayer, bitConvHeap, prepareBitConv } from "../../kernels/conv-b1/simd.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
@@ -69,16 +68,7 @@ export class BitConv {
     if (this.laid?.key === key) return this.laid.layer;
     this.dispose();
     const { weight, bias } = this;
-    const channels = g.c / g.groups;
-    const taps = g.kh * g.kw;
-    const codes = weight.unpacked();
-    // From (o, c, taps) to (o, taps, c), where every tap begins on a byte.
-    const ordered = new Int8Array(codes.length);
-    for (let o = 0; o < g.o; o++)
-      for (let t = 0; t < taps; t++)
-        for (let c = 0; c < channels; c++)
-          ordered[(o * taps + t) * channels + c] = codes[(o * channels + c) * taps + t];
-    const layer = prepareBitConv(packSignRows(ordered, g.o * taps, channels), g, 0, {
+    const layer = prepareBitConv(weight.bitFilters(g.kh * g.kw), g, 0, {
       to: "float32",
       scaleW: weight.coded!.scale,
       bias: bias ?? new Float32Array(g.o),

@@ -31,4 +31,24 @@ export function unpackCodes(
   return bits === 1 ? unpackSigns(packed, rows, n) : unpackBits(packed, rows, n, bits, { signed });
 }
 
+/** What a byte of four ternary digits in two's complement is where a digit t is stored as t + 1. */
+const shifted = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
+  let out = 0;
+  for (let at = 0; at < 8; at += 2) out |= (((byte >> at) + 1) & 3) << at;
+  return out;
+});
+
+/** Rows of signed codes of 2 bits as `packTernary` writes them; null where one is −2. */
+export function ternaryRows(packed: Uint8Array, rows: number, n: number): Uint8Array | null {
+  const stride = packedBytes(n, 2);
+  const out = new Uint8Array(packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    // A high bit without its low one.
+    if ((packed[i] & ~(packed[i] << 1) & 0xaa) !== 0) return null;
+    out[i] = shifted[packed[i]];
+  }
+  for (let r = 1; r <= rows; r++) out[r * stride - 1] &= 255 >> (stride * 8 - n * 2);
+  return out;
+}
+
 export { packedBytes };

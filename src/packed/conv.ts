@@ -14,6 +14,8 @@ type Pair = readonly [number, number];
 
 /** How many more outputs than inputs a side may have: a file of few bytes asks for no huge image. */
 const most = 1024;
+/** How many kinds of kernel may share a weight. */
+const mostKernels = 8;
 
 /** Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs. */
 export class PackedConv2d implements PackedLayer {
@@ -49,6 +51,13 @@ export class PackedConv2d implements PackedLayer {
     if (weight.rows % groups !== 0 || weight.columns % (kernel[0] * kernel[1]) !== 0) {
       throw new FormatError(
         `conv2d: ${groups} groups and a kernel of ${show(kernel)} do not fit the weight, got (${weight.rows}, ${weight.columns})`,
+      );
+    }
+    // Each kind is laid out apart: a file of few bytes asks for no large heap.
+    weight.kernels.add([kernel, groups, this.dilation[1] > 1].join());
+    if (weight.kernels.size > mostKernels) {
+      throw new FormatError(
+        `conv2d: one weight serves at most ${mostKernels} kinds of kernel, got ${weight.kernels.size}`,
       );
     }
     const added = this.padding.map(([a, b], axis) => a + b - this.dilation[axis] * (kernel[axis] - 1));

@@ -84,18 +84,16 @@ export function bitStages(steps: readonly PackedStep[]): readonly (BitStage | un
     const norm = after?.kind === "batchNorm" ? (after as PackedBatchNorm) : null;
     const length = norm ? 2 : 1;
     const next = signLayer(steps[i + length]);
-    const fold = layer && next && meets(layer, next) ? foldOf(layer, norm) : null;
-    if (!layer || !next || !fold) return;
-    stages[i] = new BitStage(layer, fold, length);
+    if (!layer || !next || !meets(layer, next) || (norm && norm.mean.length !== layer.weight.rows)) return;
+    stages[i] = new BitStage(layer, true, norm);
     // Which takes bits, whatever it makes.
-    stages[i + length] = new BitStage(next, null, 1);
+    stages[i + length] = new BitStage(next, false, null);
   });
   return stages;
 }
 
 function foldOf({ weight, bias }: SignLayer, norm: PackedBatchNorm | null): Fold | null {
   const { rows: n, columns: k } = weight;
-  if (norm && norm.mean.length !== n) return null;
   const out = new Float32Array(n);
   const output = { to: "float32", scaleW: weight.coded!.scale, bias: bias ?? new Float32Array(n) } as const;
   return signFold(k, n, (sum, c) => {
@@ -104,30 +102,44 @@ function foldOf({ weight, bias }: SignLayer, norm: PackedBatchNorm | null): Fold
   });
 }
 
-/** `length` steps at once, on values or bits, to values or with a fold to bits. */
+/** A layer of signs, on values or bits, to values, or with what follows it to bits, where thresholds can say them. */
 export class BitStage {
-  readonly length: number;
   private readonly layer: SignLayer;
   private readonly folds: boolean;
-  private readonly product: BitConv | Product;
+  private readonly norm: PackedBatchNorm | null;
+  /** Made at first use. */
+  private made: { readonly product: BitConv | Product; readonly fold: Fold | null } | null = null;
 
-  constructor(layer: SignLayer, fold: Fold | null, length: number) {
-    const { weight, input, bias } = layer;
-    this.length = length;
+  constructor(layer: SignLayer, folds: boolean, norm: PackedBatchNorm | null) {
     this.layer = layer;
-    this.folds = fold !== null;
-    this.product = isConv(layer)
+    this.folds = folds;
+    this.norm = norm;
+  }
+
+  /** The steps that a run takes. */
+  get length(): number {
+    return this.norm && this.made?.fold ? 2 : 1;
+  }
+
+  private make() {
+    const { layer, folds, norm } = this;
+    const { weight, input, bias } = layer;
+    const fold = folds ? foldOf(layer, norm) : null;
+    const product = isConv(layer)
       ? new BitConv(weight, bias, fold)
       : new Product("linear", weight, input, bias, fold);
+    return { product, fold };
   }
 
   /** Null where SIMD does not serve them. */
   run(x: Values | Bits): Values | Bits | null {
-    const { layer, product, folds } = this;
+    const { layer } = this;
+    this.made ??= this.make();
+    const { product, fold } = this.made;
     const from = "bits" in x ? x.bits : x.data;
     if (isConv(layer)) {
       const g = layer.geometry(x.shape);
-      const out = (product as BitConv)[folds ? "signs" : "run"](from, g);
+      const out = (product as BitConv)[fold ? "signs" : "run"](from, g);
       return made(out, [g.n, g.o, g.oh, g.ow]);
     }
     const { rows: n, columns: k } = layer.weight;
@@ -135,12 +147,12 @@ export class BitStage {
     // A batch norm goes by axis 1, which is that of the features in a matrix alone.
     if (x.shape[outer.length] !== k || (this.length > 1 && outer.length !== 1)) return null;
     const m = sizeOf(outer);
-    const out = folds ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
+    const out = fold ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
     return made((product as Product).ofSigns(out, from, m) ? out : null, [...outer, n]);
   }
 
   dispose(): void {
-    this.product.dispose();
+    this.made?.product.dispose();
   }
 }
 

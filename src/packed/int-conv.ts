@@ -1,7 +1,7 @@
 /** Convolution of codes with filters of codes: by SIMD on filters that lie on the heap, or by plain loops, with the same bits. */
 
 import type { ConvGeometry } from "../../kernels/conv/reference.ts";
-import { type ConvOutput, conv2d, type Filters } from "../../kernels/conv-i8/reference.ts";
+import { type ConvOutput, conv2d } from "../../kernels/conv-i8/reference.ts";
 import { type ConvIntLayer, convIntHeap, prepareConvInt } from "../../kernels/conv-i8/simd.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
 import { usesSimd } from "../backend.ts";
@@ -36,7 +36,8 @@ export class IntConv {
   run(x: Float32Array, g: ConvGeometry): Float32Array {
     const codes = codesOf("conv2d", x, g.n, g.c * g.h * g.w, this.input);
     const out = room(g.n * g.o * g.oh * g.ow);
-    if (!this.bySimd(out, codes, g)) conv2d(out, codes.codes, this.filters(), g, this.output(codes.scale));
+    if (!this.bySimd(out, codes, g))
+      conv2d(out, codes.codes, this.weight.kernelWeights, g, this.output(codes.scale));
     return out;
   }
 
@@ -51,7 +52,7 @@ export class IntConv {
     const dynamic = this.input.kind === "dynamic";
     if (isMissing(this.laid)) {
       const output = this.output(dynamic ? null : scale);
-      this.laid = prepareConvInt(this.filters(), g, output, codes instanceof Uint8Array);
+      this.laid = prepareConvInt(this.weight.kernelWeights, g, output, codes instanceof Uint8Array);
       if (this.laid) freed.register(this, this.laid, this);
     }
     const layer = this.laid;
@@ -62,10 +63,6 @@ export class IntConv {
       const scaleX = dynamic ? stage.input(scale!, 0, g.n) : undefined;
       return from !== 0 && to !== 0 && scaleX !== 0 && convIntHeap(layer, g, to, from, scaleX);
     });
-  }
-
-  private filters(): Filters {
-    return { codes: this.weight.unpacked(), bits: this.weight.bits };
   }
 
   private output(scaleX: Float32Array | null): ConvOutput {

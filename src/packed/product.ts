@@ -4,12 +4,11 @@
  * (weight-only): sums of floats, in the order the kernel chooses.
  */
 
-import { packTernary } from "../../kernels/bits.ts";
 import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
-import { gemmInt, type IntWeights } from "../../kernels/gemm-i8/reference.ts";
+import { gemmInt } from "../../kernels/gemm-i8/reference.ts";
 import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
 import { type DigitLayer, digitHeap, prepareDigits } from "../../kernels/lookup/digits.ts";
-import { type PairLayer, type PairWeights, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
+import { type PairLayer, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
 import type { Output } from "../../kernels/output.ts";
 import { memoryIsShared } from "../../kernels/wasm/heap.ts";
 import { staged } from "../../kernels/wasm/stage.ts";
@@ -19,7 +18,7 @@ import { rowsByLookup } from "./choice.ts";
 import type { Fold } from "./fold.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput, signBits } from "./input.ts";
 import { lasting, room } from "./values.ts";
-import { type PackedWeight, scalesPerRow } from "./weight.ts";
+import type { PackedWeight } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
 const codeBound = (input: PackedInput): number =>
@@ -58,7 +57,6 @@ export class Product {
   private floats: FloatLayer | null | undefined;
   private pairs: PairLayer | null | undefined;
   private digits: DigitLayer | null | undefined;
-  private plain: IntWeights | null = null;
   /** Rows up to which codes are multiplied by lookup, once known. */
   private fewRows: number | null = null;
   /** The bias where products of floats start from it. */
@@ -85,11 +83,12 @@ export class Product {
     const { weight, input, bias } = this;
     const { rows: n, columns: k } = weight;
     const out = room(m * n);
+    if (out.length === 0) return out;
     if (input !== null) {
       if (input.kind === "signs" && this.ofSigns(out, x, m)) return out;
       const codes = codesOf(this.op, x, m, k, input);
       if (!this.bySimd(out, codes, m)) {
-        gemmInt(out, codes.codes, this.keptWeights(), { m }, this.output(codes.scale));
+        gemmInt(out, codes.codes, this.weight.kernelWeights, { m }, this.output(codes.scale));
       }
       return out;
     }
@@ -130,19 +129,9 @@ export class Product {
   }
 
   private laidPairs(): PairLayer | null {
-    const rows = this.pairRows();
+    const rows = this.weight.pairWeights;
     const kind = this.weight.bits === 1 ? "differ" : "ternarySigns";
     return rows && preparePairs(kind, rows, this.output(null));
-  }
-
-  /** Rows of signs or of ternary digits; null for other weights, and for groups with scales of their own. */
-  private pairRows(): PairWeights | null {
-    const { rows: n, columns: k, coded } = this.weight;
-    const { bits, signed, codes, scale } = coded!;
-    if (bits > 2 || !signed || k === 0 || scale.length > Math.max(1, n)) return null;
-    if (bits === 1) return { rows: codes, n, k };
-    const digits = this.weight.unpacked();
-    return digits.includes(-2) ? null : { rows: packTernary(digits, n, k), n, k };
   }
 
   private bySimd(out: Float32Array, { codes, scale }: Codes, m: number): boolean {
@@ -151,7 +140,7 @@ export class Product {
     const lookup = this.lookup(m, fixed, codes);
     if (lookup === null && isMissing(this.integers)) {
       const unsigned = codes instanceof Uint8Array;
-      this.integers = this.kept(prepareInt(this.intWeights(), this.output(fixed), unsigned));
+      this.integers = this.kept(prepareInt(this.weight.kernelWeights, this.output(fixed), unsigned));
     }
     const layer = lookup ?? this.integers;
     if (!layer) return false;
@@ -169,10 +158,10 @@ export class Product {
   private lookup(m: number, fixed: Float32Array | null, codes: Codes["codes"]): DigitLayer | null {
     const { bits, rows: n, columns: k } = this.weight;
     if ((bits !== 1 && bits !== 2) || k === 0) return null;
-    this.fewRows ??= this.pairRows() ? rowsByLookup(bits, n, k) : 0;
+    this.fewRows ??= this.weight.pairWeights ? rowsByLookup(bits, n, k) : 0;
     if (m > this.fewRows) return null;
     if (isMissing(this.digits)) {
-      const rows = this.pairRows();
+      const rows = this.weight.pairWeights;
       const [lowest, highest] = codes instanceof Uint8Array ? [0, 255] : [-128, 127];
       const kind = {
         weights: bits === 1 ? "signs" : "ternary",
@@ -188,11 +177,7 @@ export class Product {
   private bySimdFloats(out: Float32Array, x: Float32Array, m: number): boolean {
     if (!usesSimd()) return false;
     if (isMissing(this.floats)) {
-      const { rows, coded } = this.weight;
-      const scale = scalesPerRow(coded!) === 0 ? new Float32Array(rows).fill(coded!.scale[0]) : coded!.scale;
-      const codebook = coded!.codebook && Float32Array.from(coded!.codebook);
-      const weights = { ...this.intWeights(), scale, ...(codebook && { codebook }) };
-      this.floats = this.kept(prepareFloat(weights, this.bias ?? undefined));
+      this.floats = this.kept(prepareFloat(this.weight.kernelWeights, this.bias ?? undefined));
     }
     const layer = this.floats;
     if (!layer) return false;
@@ -206,19 +191,6 @@ export class Product {
   private kept<L extends Laid>(layer: L | null): L | null {
     if (layer) freed.register(this, layer, this);
     return layer;
-  }
-
-  /** The codes one by one, for products that cannot be laid out. */
-  private keptWeights(): IntWeights {
-    this.plain ??= this.intWeights();
-    return this.plain;
-  }
-
-  private intWeights(): IntWeights {
-    if (this.plain) return this.plain;
-    const { rows: n, columns: k, coded } = this.weight;
-    const { bits, group } = coded!;
-    return { n, k, bits, codes: this.weight.unpacked(), ...(group !== null && { group }) };
   }
 
   private output(scaleX: Float32Array | null): Output {

@@ -1,8 +1,12 @@
 /** PackedWeight: a weight matrix as codes of 1 to 8 bits and scales, or as float32 where it is not quantized. */
 
+import { packSigns } from "../../kernels/bits.ts";
+import type { BitFilters } from "../../kernels/conv-b1/simd.ts";
+import type { FloatWeights } from "../../kernels/gemm-i4/reference.ts";
+import type { PairWeights } from "../../kernels/lookup/simd.ts";
 import { FormatError, OptionError, show } from "../errors.ts";
 import { isInstance } from "../state.ts";
-import { type CodeType, packedBytes, unpackCodes } from "./codes.ts";
+import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
 import { lasting, room } from "./values.ts";
 
 export interface CodedWeight extends CodeType {
@@ -32,6 +36,16 @@ export const scalesPerRow = ({ scale, rows, columns, group }: CodedWeight): numb
 
 const brand: unique symbol = Symbol.for("bitgrad.packedWeight") as never;
 
+/** What `make` gives, made anew when nobody has held it for a while. */
+function passing<T extends object>(make: () => T): () => T {
+  let made: WeakRef<T> | null = null;
+  return () => {
+    const value = made?.deref() ?? make();
+    made = new WeakRef(value);
+    return value;
+  };
+}
+
 /** A weight (rows, columns) that layers multiply by or look rows up in. */
 export class PackedWeight {
   readonly rows: number;
@@ -39,7 +53,12 @@ export class PackedWeight {
   /** The matrix itself where it is not quantized. */
   readonly floats: Float32Array | null;
   readonly coded: CodedWeight | null;
+  /** The kinds of kernel whose filters it is. */
+  readonly kernels = new Set<string>();
   private twin: Float32Array | null = null;
+  private ints: FloatWeights | null = null;
+  private pairs: PairWeights | null | undefined;
+  private readonly filters = new Map<number, BitFilters>();
 
   private constructor(rows: number, columns: number, floats: Float32Array | null, coded: CodedWeight | null) {
     this.rows = rows;
@@ -110,6 +129,69 @@ export class PackedWeight {
   unpacked(): Int8Array | Uint8Array {
     if (!this.coded) throw new OptionError("PackedWeight: a float32 weight has no codes, got none");
     return unpackCodes(this.coded.codes, this.rows, this.columns, this.coded);
+  }
+
+  /** The codes as kernels take them: one object, so that all layers of the weight share what is laid out of it. */
+  get kernelWeights(): FloatWeights {
+    if (this.ints) return this.ints;
+    const { rows: n, columns: k, bits, coded } = this;
+    const { group, scale, codebook } = coded!;
+    const codes = passing(() => this.unpacked());
+    this.ints = {
+      n,
+      k,
+      bits,
+      get codes() {
+        return codes();
+      },
+      ...(group !== null && { group }),
+      scale: scalesPerRow(coded!) === 0 ? new Float32Array(n).fill(scale[0]) : scale,
+      ...(codebook && { codebook: Float32Array.from(codebook) }),
+    };
+    return this.ints;
+  }
+
+  /** Rows of signs or of ternary digits, as lookup takes them; null for other weights, and for groups with scales of their own. */
+  get pairWeights(): PairWeights | null {
+    if (this.pairs !== undefined) return this.pairs;
+    const { rows: n, columns: k, coded } = this;
+    const { bits, signed, codes, scale } = coded!;
+    const digits = passing(() => ternaryRows(codes, n, k) ?? codes);
+    const served = bits <= 2 && signed && k > 0 && scale.length <= Math.max(1, n);
+    this.pairs =
+      !served || (bits === 2 && digits() === codes)
+        ? null
+        : {
+            n,
+            k,
+            get rows() {
+              return bits === 1 ? codes : digits();
+            },
+          };
+    return this.pairs;
+  }
+
+  /** Signs of filters of so many taps, tap by tap where they are stored channel by channel. */
+  bitFilters(taps: number): BitFilters {
+    const known = this.filters.get(taps);
+    if (known) return known;
+    const channels = this.columns / taps;
+    const rows = passing(() => {
+      const codes = this.kernelWeights.codes;
+      const ordered = new Int8Array(codes.length);
+      for (let o = 0; o < this.rows; o++)
+        for (let t = 0; t < taps; t++)
+          for (let c = 0; c < channels; c++)
+            ordered[(o * taps + t) * channels + c] = codes[(o * channels + c) * taps + t];
+      return packSigns(ordered, this.rows * taps, channels);
+    });
+    const made = {
+      get rows() {
+        return rows();
+      },
+    };
+    this.filters.set(taps, made);
+    return made;
   }
 
   /** The whole matrix as float32, until the run ends. */
