@@ -1,10 +1,12 @@
 /** The platform in a browser: a path is a URL to fetch, and there are no files to write. */
 
 import { BackendError, FormatError, show } from "../errors.ts";
-import type { ByteSource, Platform } from "./platform.ts";
+import { type ByteSource, type Platform, refused } from "./platform.ts";
 
 async function readFile(path: string | URL): Promise<Uint8Array | null> {
-  const response = await fetch(path);
+  const response = await fetch(path).catch((error) => {
+    throw refused("open", "read", String(path), error);
+  });
   if (response.status === 404) return null;
   if (!response.ok)
     throw new FormatError(

@@ -1,11 +1,12 @@
 /** The platform in Node: files, the environment and the terminal. Only the node build contains this file. */
 
+import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FormatError, show } from "../errors.ts";
-import type { ByteSource, Platform } from "./platform.ts";
+import { type ByteSource, type Platform, refused } from "./platform.ts";
 
 const isMissing = (error: unknown): boolean => {
   const code = (error as NodeJS.ErrnoException | null)?.code;
@@ -15,7 +16,17 @@ const isMissing = (error: unknown): boolean => {
 const isFolder = (path: string | URL, cause?: unknown): FormatError =>
   new FormatError(`open: a file is needed, got the folder ${show(String(path))}`, { cause });
 
-let written = 0;
+async function writeChunks(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    for (const chunk of chunks) {
+      for (let done = 0; done < chunk.length; ) done += (await file.write(chunk, done)).bytesWritten;
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
 
 export const platform: Platform = {
   dataFolder: () => process.env.BITGRAD_DATA || null,
@@ -28,7 +39,8 @@ export const platform: Platform = {
       return new Uint8Array(buffer, byteOffset, length);
     } catch (error) {
       if (isMissing(error)) return null;
-      throw (error as NodeJS.ErrnoException).code === "EISDIR" ? isFolder(path, error) : error;
+      if ((error as NodeJS.ErrnoException).code === "EISDIR") throw isFolder(path, error);
+      throw refused("open", "read", path, error);
     }
   },
 
@@ -64,25 +76,21 @@ export const platform: Platform = {
   },
 
   async writeFile(target, chunks) {
-    const path = typeof target === "string" ? target : fileURLToPath(target);
-    await mkdir(dirname(path), { recursive: true });
-    const draft = `${path}.${process.pid}.${written++}.part`;
     try {
-      const file = await open(draft, "wx");
+      const path = typeof target === "string" ? target : fileURLToPath(String(target));
+      const folder = dirname(path);
+      await mkdir(folder, { recursive: true });
+      // Not named after the file, whose name may be as long as names can be.
+      const draft = join(folder, `.${randomUUID()}.part`);
       try {
-        for (const chunk of chunks) {
-          for (let done = 0; done < chunk.length; ) {
-            done += (await file.write(chunk, done)).bytesWritten;
-          }
-        }
-        await file.sync();
-      } finally {
-        await file.close();
+        await writeChunks(draft, chunks);
+        await rename(draft, path);
+      } catch (error) {
+        await rm(draft, { force: true });
+        throw error;
       }
-      await rename(draft, path);
     } catch (error) {
-      await rm(draft, { force: true });
-      throw error;
+      throw refused("save", "written", String(target), error);
     }
   },
 

@@ -1,5 +1,17 @@
 /** What data sets and model files need of the outside world. Node's half is `platform.node.ts`, the browser's `platform.browser.ts`. */
 
+import { BitgradError, FormatError, show } from "../errors.ts";
+
+/** What the system refused, as an error of ours; our own and aborts pass as they are. */
+export function refused(op: string, action: "read" | "written", place: unknown, error: unknown): unknown {
+  const { code, name, message } = (error ?? {}) as { code?: unknown; name?: unknown; message?: unknown };
+  if (error instanceof BitgradError || name === "AbortError") return error;
+  const reason = typeof code === "string" ? code : show(message);
+  return new FormatError(`${op}: a file cannot be ${action}, got ${reason} for ${show(place)}`, {
+    cause: error,
+  });
+}
+
 /** Bytes that can be read in pieces, so that a large file is never in memory whole. */
 export interface ByteSource {
   readonly size: number;

@@ -9,8 +9,9 @@ import { type Conversions, formats } from "./formats.ts";
 import type { TensorFile } from "./safetensors.ts";
 import { openSource, type Source } from "./source.ts";
 
-/** Header lengths leave the eighth byte 0, which JSON never holds. */
-const isIndex = (head: Uint8Array): boolean => head[0] === 0x7b && head.length === 8 && head[7] !== 0;
+/** "{", behind a byte order mark or not. Header lengths leave the eighth byte 0, which JSON never holds. */
+const isIndex = (head: Uint8Array): boolean =>
+  head.length === 8 && head[7] !== 0 && (head[0] === 0x7b || (head[0] === 0xef && head[3] === 0x7b));
 
 /** The tensors of a file, or of the parts that it is the index of. */
 export async function readSource(
@@ -63,12 +64,12 @@ async function readSharded(
   shard: (file: string) => Source,
   conversions: Conversions,
 ): Promise<TensorFile> {
-  const { weight_map: map } = readJsonObject("load", json);
+  const { weight_map: map } = readJsonObject("load", json.subarray(json[0] === 0xef ? 3 : 0));
   if (!isPlainObject(map)) throw new FormatError(`load: an index needs a weight_map, got ${show(map)}`);
   const byFile = new Map<string, string[]>();
   for (const [name, file] of Object.entries(map)) {
     // A file name alone: an index must not reach into other folders.
-    if (typeof file !== "string" || !/^[^/\\:]+\.safetensors$/.test(file)) {
+    if (typeof file !== "string" || !/^[^/\\:\p{Cc}\p{Cs}]+\.safetensors$/u.test(file)) {
       throw new FormatError(
         `load: an index must name safetensors files beside it, got ${show(file)} for ${show(name)}`,
       );

@@ -1,7 +1,7 @@
 /** The places a file can come from and go to. */
 
 import { platform } from "../data/platform.node.ts";
-import type { ByteSource } from "../data/platform.ts";
+import { type ByteSource, refused } from "../data/platform.ts";
 import { bytesOf } from "../dtype.ts";
 import { FormatError, isBuiltIn, OptionError, show } from "../errors.ts";
 
@@ -40,8 +40,17 @@ const has = <K extends string>(
   value !== null &&
   methods.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
 
-/** `source` as bytes that can be read in pieces. Throws FormatError if there is no such file. */
+/** `source` as bytes that can be read in pieces. Throws FormatError if there is no such file or the system refuses it. */
 export async function openSource(op: string, source: Source): Promise<ByteSource> {
+  const place = isBuiltIn("URL", source) ? String(source) : source;
+  const typed = (error: unknown): never => {
+    throw refused(op, "read", place, error);
+  };
+  const bytes = await open(op, source).catch(typed);
+  return { ...bytes, read: (offset, length) => bytes.read(offset, length).catch(typed) };
+}
+
+async function open(op: string, source: Source): Promise<ByteSource> {
   if (typeof source === "string" || isBuiltIn("URL", source)) {
     return isRemote(source) ? fromResponse(op, await fetch(source)) : platform.openFile(source);
   }
@@ -103,6 +112,8 @@ export async function writeSink(op: string, sink: Sink, chunks: Iterable<Uint8Ar
   if (!has(sink, "getWriter")) {
     throw new OptionError(`${op}: a sink must be a path, a URL or a WritableStream, got ${show(sink)}`);
   }
+  if ((sink as WritableStream).locked)
+    throw new OptionError(`${op}: the stream has a writer, got one that is locked`);
   const writer = (sink as WritableStream<Uint8Array>).getWriter();
   try {
     for (const chunk of chunks) {

@@ -55,15 +55,18 @@ export async function fetchFile(op: string, file: DataFile, options: FetchOption
   }
   const failures: unknown[] = [];
   for (const url of file.urls) {
+    let packed: Uint8Array;
+    let bytes: Uint8Array;
     try {
-      const packed = await download(op, file, url, options);
-      const bytes = await unpack(op, file, packed, url);
-      if (keep && platform.cacheFolder() !== null) await platform.writeFile(`${keep}/${file.path}`, [packed]);
-      return bytes;
+      packed = await download(op, file, url, options);
+      bytes = await unpack(op, file, packed, url);
     } catch (error) {
       options.signal?.throwIfAborted();
       failures.push(error);
+      continue;
     }
+    if (keep && platform.cacheFolder() !== null) await platform.writeFile(`${keep}/${file.path}`, [packed]);
+    return bytes;
   }
   const reasons = failures.map((error) => String((error as Partial<Error> | null)?.message ?? error));
   throw new BitgradError(
