@@ -13,7 +13,7 @@ import {
   type TypedArray,
 } from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
-import { checkShape, type Shape, sizeOf } from "./shape.ts";
+import { checkShape, type Shape, sameShape, sizeOf } from "./shape.ts";
 import { allocate, Storage } from "./storage.ts";
 import type { TapeNode } from "./tape.ts";
 import type { TensorMethods } from "./tensor-methods.ts";
@@ -29,22 +29,25 @@ export interface Tensor<D extends DType = DType> extends TensorMethods, Disposab
 
 /** Numbers of one dtype in a shape, contiguous and row-major. Made by `tensor`, `zeros`, `randn`, …; ops are its methods. */
 export class Tensor<D extends DType = DType> {
-  readonly shape: Shape;
-  readonly dtype: D;
-  readonly size: number;
-  /** The gradient that `backward` accumulated; null before. Only leaves that require a gradient have one. */
-  grad: Tensor | null = null;
+  declare readonly shape: Shape;
+  declare readonly dtype: D;
+  declare readonly size: number;
   /** The block of numbers, shared with reshapes and detached twins. */
   storage: Storage;
   /** The tape entry that made this tensor; null for a leaf. */
   node: TapeNode | null = null;
   private needsGrad = false;
+  private slope: Tensor | null = null;
+  /** What `shape`, `dtype` and `size` read. */
+  protected readonly sizes: Shape;
+  protected readonly type: D;
+  protected readonly count: number;
 
   constructor(storage: Storage, shape: Shape, dtype: D) {
     this.storage = storage;
-    this.shape = shape;
-    this.dtype = dtype;
-    this.size = sizeOf(shape);
+    this.sizes = shape;
+    this.type = dtype;
+    this.count = sizeOf(shape);
     storage.users++;
   }
 
@@ -74,6 +77,9 @@ export class Tensor<D extends DType = DType> {
 
   /** Marks a leaf as something to differentiate with respect to. Throws DTypeError for integers, GradError for non-leaves. */
   set requiresGrad(on: boolean) {
+    if (typeof on !== "boolean") {
+      throw new OptionError(`requiresGrad: must be true or false, got ${show(on)}`);
+    }
     if (on && !isFloat(this.dtype)) {
       throw new DTypeError(`requiresGrad: only float tensors have gradients, got ${this.dtype}`);
     }
@@ -83,6 +89,25 @@ export class Tensor<D extends DType = DType> {
       );
     }
     this.needsGrad = on;
+  }
+
+  /** The gradient that `backward` accumulated; null before. Only leaves that require a gradient have one. */
+  get grad(): Tensor | null {
+    return this.slope;
+  }
+
+  /** Throws ShapeError for a tensor of another shape, OptionError for what is neither a tensor nor null. */
+  set grad(grad: Tensor | null) {
+    if (grad !== null) {
+      if (!isTensor(grad)) throw new OptionError(`grad: must be a tensor or null, got ${show(grad)}`);
+      if (!isFloat(grad.dtype)) throw new DTypeError(`grad: must be of floats, got ${grad.dtype}`);
+      if (!sameShape(grad.shape, this.shape)) {
+        throw new ShapeError(
+          `grad: must have the shape of its tensor, got ${show(grad.shape)} for ${show(this.shape)}`,
+        );
+      }
+    }
+    this.slope = grad;
   }
 
   /** The value of a tensor with one element. */
@@ -159,6 +184,25 @@ export class Tensor<D extends DType = DType> {
     this.dispose();
   }
 }
+
+/** What a tensor is made with; assigning it says what to do instead. */
+function fixed(name: string, advice: string, get: (this: Record<string, unknown>) => unknown): void {
+  Object.defineProperty(Tensor.prototype, name, {
+    get,
+    set(value) {
+      throw new OptionError(`${name}: a tensor keeps its own, got ${show(value)}; use ${advice}`);
+    },
+  });
+}
+fixed("shape", "reshape", function () {
+  return this.sizes;
+});
+fixed("dtype", "to", function () {
+  return this.type;
+});
+fixed("size", "reshape", function () {
+  return this.count;
+});
 
 export type NestedResult = number | boolean | NestedResult[];
 
@@ -259,7 +303,7 @@ export function tensor<D extends DType = "float32">(data: TensorLike, options?: 
   );
   if (dtype !== undefined && !isDType(dtype))
     throw new DTypeError(`tensor: unknown dtype, got ${show(dtype)}`);
-  const made = make(data, dtype);
+  const made = make("tensor", data, dtype);
   let result = made;
   if (shape !== undefined) {
     const wanted = checkShape("tensor", shape);
@@ -282,40 +326,36 @@ function holding(values: TypedArray, shape: Shape, dtype: DType): Tensor {
   return t;
 }
 
-function make(data: TensorLike, dtype: DType | undefined): Tensor {
+function make(op: string, data: TensorLike, dtype: DType | undefined): Tensor {
   if (typeof data === "number" || typeof data === "boolean") {
     const type = dtype ?? (typeof data === "boolean" ? "bool" : "float32");
-    return wrap(convertArray("tensor", [data], type), [], type);
+    return wrap(convertArray(op, [data], type), [], type);
   }
   if (isTensor(data)) {
     const type = dtype ?? data.dtype;
-    return holding(
-      type === data.dtype ? data.data : convertArray("tensor", data.data, type),
-      data.shape,
-      type,
-    );
+    return holding(type === data.dtype ? data.data : convertArray(op, data.data, type), data.shape, type);
   }
   if (ArrayBuffer.isView(data)) {
     const own = dtypeOfArray(data);
     if (own === null) {
       throw new DTypeError(
-        `tensor: no dtype for this typed array, got ${data.constructor.name}; convert it, for example with Array.from`,
+        `${op}: no dtype for this typed array, got ${data.constructor.name}; convert it, for example with Array.from`,
       );
     }
     const type = dtype ?? own;
-    return holding(type === own ? data : convertArray("tensor", data, type), [data.length], type);
+    return holding(type === own ? data : convertArray(op, data, type), [data.length], type);
   }
   if (Array.isArray(data)) {
-    const { shape, values, array } = flatten("tensor", data);
+    const { shape, values, array } = flatten(op, data);
     const inner = array && dtypeOfArray(array);
     const type =
       dtype ??
       inner ??
       (values.length > 0 && values.every((v) => typeof v === "boolean") ? "bool" : "float32");
-    return holding(convertArray("tensor", values, type), shape, type);
+    return holding(convertArray(op, values, type), shape, type);
   }
   throw new OptionError(
-    `tensor: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`,
+    `${op}: data must be a number, nested arrays, a typed array or a tensor, got ${show(data)}`,
   );
 }
 
@@ -326,13 +366,17 @@ export const asOptional = (op: string, value: unknown): Tensor | null =>
 /** `value` as a tensor; numbers and arrays take `dtype` where one is given. Names `op` when it is neither. */
 export function asTensor(op: string, value: unknown, dtype?: DType): Tensor {
   if (isTensor(value)) return value;
-  if (
+  return make(op, asLike(op, value), dtype);
+}
+
+/** `value` where ops take it in a tensor's place. Names `op` when they do not. */
+export function asLike(op: string, value: unknown): TensorLike {
+  const fits =
+    isTensor(value) ||
     typeof value === "number" ||
     typeof value === "boolean" ||
     Array.isArray(value) ||
-    ArrayBuffer.isView(value)
-  ) {
-    return tensor(value as TensorLike, dtype && { dtype });
-  }
+    ArrayBuffer.isView(value);
+  if (fits) return value as TensorLike;
   throw new OptionError(`${op}: expected a tensor, got ${show(value)}`);
 }
