@@ -1,7 +1,7 @@
 /** Gradients of functions: grad, valueAndGrad, vjp, hvp and checkpoint, over the tape. */
 
 import { changing, repeatable } from "./changes.ts";
-import { GradError, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
+import { GradError, isFunction, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
 import { defaultRng, saveDefault } from "./generator.ts";
 import { sameShape } from "./shape.ts";
 import { isThenable, scope } from "./storage.ts";
@@ -48,9 +48,12 @@ function mapTree(tree: Tree, leaf: (t: Tensor) => unknown, other: (value: unknow
   return other(tree);
 }
 
+function checkFunction(op: string, f: unknown): void {
+  if (!isFunction(f)) throw new GradError(`${op}: expected a function, got ${show(f)}`);
+}
+
 /** Runs `f` on fresh leaves that stand for its arguments, linked to them so that gradients nest. */
 function trace<A extends readonly unknown[], R>(op: string, f: (...x: A) => R, x: A) {
-  if (typeof f !== "function") throw new GradError(`${op}: expected a function, got ${show(f)}`);
   const leaves: Tensor[] = [];
   let linked = tapeState.depth > 0;
   const twin = (t: Tensor) => {
@@ -100,8 +103,12 @@ export interface GradOptions {
  * `valueAndGrad(f)(...x)` is `{ value, grad }`: f's value, a single number, and its gradient with respect to its arguments.
  * One argument's gradient has that argument's form (a tensor, array or object of tensors); several arguments give a list.
  */
-export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
-  const { createGraph } = readOptions("valueAndGrad", options, { createGraph: false });
+export const valueAndGrad = <A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) =>
+  gradientOf("valueAndGrad", f, options);
+
+function gradientOf<A extends readonly unknown[]>(op: string, f: (...x: A) => Tensor, options?: GradOptions) {
+  checkFunction(op, f);
+  const { createGraph } = readOptions(op, options, { createGraph: false });
   return (...x: A): { value: Tensor; grad: GradsOf<A> } => {
     const { value, leaves, linked, floor } = trace("grad", f, x);
     if (!isTensor(value) || value.size !== 1) {
@@ -122,7 +129,7 @@ export function valueAndGrad<A extends readonly unknown[]>(f: (...x: A) => Tenso
 
 /** The gradient function of `f`: see `valueAndGrad`. Nests, for gradients of gradients. */
 export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
-  const both = valueAndGrad(f, options);
+  const both = gradientOf("grad", f, options);
   return (...x: A): GradsOf<A> => both(...x).grad;
 }
 
@@ -131,6 +138,7 @@ export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, optio
  * for v of the value's shape. The pullback may be called again and again.
  */
 export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
+  checkFunction("vjp", f);
   return (...x: A): [value: Tensor, pullback: (v: Tensor) => GradsOf<A>] => {
     const { value, leaves, linked, floor } = trace("vjp", f, x);
     if (!isTensor(value)) throw new GradError(`vjp: the function must return a tensor, got ${show(value)}`);
@@ -153,11 +161,13 @@ export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
 
 /** Hessian-vector product of a scalar function of one tensor: `hvp(f)(x, v)` is ∇²f(x)·v, by a gradient of a gradient. */
 export function hvp(f: (x: Tensor) => Tensor) {
+  checkFunction("hvp", f);
   return (x: Tensor, v: Tensor): Tensor => {
     const direction = asTensor("hvp", v);
-    if (!sameShape(direction.shape, asTensor("hvp", x).shape)) {
+    const { shape } = asTensor("hvp", x);
+    if (!sameShape(direction.shape, shape)) {
       throw new ShapeError(
-        `hvp: the vector must have the shape of the argument, got ${show(direction.shape)} for ${show(x.shape)}`,
+        `hvp: the vector must have the shape of the argument, got ${show(direction.shape)} for ${show(shape)}`,
       );
     }
     return grad((y: Tensor) => grad(f)(y).mul(direction).sum())(x);
@@ -172,7 +182,7 @@ export function hvp(f: (x: Tensor) => Tensor) {
  * Chen et al., 2016, arXiv:1604.06174.
  */
 export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
-  if (typeof f !== "function") throw new GradError(`checkpoint: expected a function, got ${show(f)}`);
+  checkFunction("checkpoint", f);
   return (...x: A): Tensor => {
     if (!isRecording()) return f(...x);
     defaultRng();

@@ -190,6 +190,7 @@ export async function setThreads(n: number): Promise<void> {
  * wrong. What the heap spans already stays.
  */
 export function setHeapBudget(bytes: number): void {
-  if (!(bytes >= 0)) throw new OptionError(`setHeapBudget: needs a number of bytes, got ${show(bytes)}`);
+  if (!(typeof bytes === "number" && bytes >= 0))
+    throw new OptionError(`setHeapBudget: needs a number of bytes, got ${show(bytes)}`);
   setBudget(bytes);
 }

@@ -1,6 +1,6 @@
 /** The element types, their arrays and the promotion table. */
 
-import { DTypeError, isBuiltIn, ShapeError } from "./errors.ts";
+import { DTypeError, isBuiltIn, ShapeError, show } from "./errors.ts";
 
 export type DType = "float32" | "float64" | "int32" | "uint32" | "int8" | "uint8" | "bool";
 
@@ -82,6 +82,9 @@ export const isFloat32Array = (value: unknown): value is Float32Array =>
  */
 export function promote(a: DType, b: DType): DType {
   if (a === b) return a;
+  for (const dtype of [a, b]) {
+    if (!isDType(dtype)) throw new DTypeError(`promote: unknown dtype, got ${show(dtype)}`);
+  }
   if (a === "float64" || b === "float64") return "float64";
   if (a === "float32" || b === "float32") return "float32";
   if (a === "bool") return b;

@@ -131,9 +131,37 @@ interface BuiltIns {
 export const isBuiltIn = <K extends keyof BuiltIns>(kind: K, value: unknown): value is BuiltIns[K] =>
   Object.prototype.toString.call(value) === `[object ${kind}]`;
 
+/** A function that may be called; classes may not, and their prototype is not writable. */
+export const isFunction = (value: unknown): value is (...args: never[]) => unknown =>
+  typeof value === "function" &&
+  (Object.getOwnPropertyDescriptor(value, "prototype")?.writable !== false ||
+    !/^class\b/.test(Function.prototype.toString.call(value)));
+
+/** Throws OptionError unless `value` is an integer of at least `least`. */
+export function checkInteger(op: string, name: string, value: unknown, least = -Infinity): void {
+  if (Number.isInteger(value) && (value as number) >= least) return;
+  const bound = least === -Infinity ? "" : ` of at least ${least}`;
+  throw new OptionError(`${op}: ${name} must be an integer${bound}, got ${show(value)}`);
+}
+
+/** Throws OptionError unless 0 ≤ `value` ≤ 1. */
+export function checkShare(op: string, name: string, value: unknown): void {
+  if (typeof value === "number" && value >= 0 && value <= 1) return;
+  throw new OptionError(`${op}: ${name} must lie between 0 and 1, got ${show(value)}`);
+}
+
+/** Options that mean the same wherever they stand. */
+const everywhere: Readonly<Record<string, readonly [want: string, is: (value: never) => boolean]>> = {
+  eps: ["finite and not negative", (value: number) => value >= 0 && value < Infinity],
+  rng: [
+    "an Rng such as new Rng(1)",
+    (value: { next?: unknown } | null) => value === null || typeof value.next === "function",
+  ],
+};
+
 /**
- * `given` laid over `defaults`, whose keys are the only legal names. Unknown names, NaN numbers and values of another
- * primitive type than a non-null default are errors.
+ * `given` laid over `defaults`, whose keys are the only legal names. Unknown names, NaN numbers, values of another primitive
+ * type than a non-null default, and null where the default is undefined are errors.
  */
 export function readOptions<T extends object>(op: string, given: Partial<T> | undefined, defaults: T): T {
   if (given === undefined) return defaults;
@@ -150,13 +178,17 @@ export function readOptions<T extends object>(op: string, given: Partial<T> | un
     }
     const value = (given as Record<string, unknown>)[key];
     if (value === undefined) continue;
-    if (typeof value === "number" && Number.isNaN(value)) {
-      throw new OptionError(`${op}: option ${key} must be a number, got NaN`);
-    }
     const fallback = merged[key];
     const type = typeof fallback;
     if ((type === "number" || type === "boolean" || type === "string") && typeof value !== type) {
       throw new OptionError(`${op}: option ${key} must be a ${type}, got ${show(value)}`);
+    }
+    if (Number.isNaN(value)) throw new OptionError(`${op}: option ${key} must be a number, got NaN`);
+    if (value === null && fallback === undefined) {
+      throw new OptionError(`${op}: option ${key} may be left out, got null`);
+    }
+    if (Object.hasOwn(everywhere, key) && !everywhere[key][1](value as never)) {
+      throw new OptionError(`${op}: option ${key} must be ${everywhere[key][0]}, got ${show(value)}`);
     }
     merged[key] = value;
   }

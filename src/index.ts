@@ -33,6 +33,7 @@ export {
   StageError,
 } from "./errors.ts";
 export { manualSeed } from "./generator.ts";
+export type { NestedArray } from "./nested.ts";
 export {
   celu,
   elu,
@@ -241,4 +242,4 @@ export { Rng, type RngState } from "./random.ts";
 export type { Shape } from "./shape.ts";
 export { keep, memory, type Scope, scope } from "./storage.ts";
 export { type BackwardOptions, backward, noGrad, type VjpContext } from "./tape.ts";
-export { isTensor, type NestedArray, Tensor, type TensorLike, type TensorOptions, tensor } from "./tensor.ts";
+export { isTensor, Tensor, type TensorLike, type TensorOptions, tensor } from "./tensor.ts";

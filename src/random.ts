@@ -13,7 +13,7 @@
 import seedrandom from "seedrandom/seedrandom.js";
 import { changing } from "./changes.ts";
 import { dtypeOfArray, type FloatArray } from "./dtype.ts";
-import { isPlainObject, OptionError, show } from "./errors.ts";
+import { checkShare, isPlainObject, OptionError, show } from "./errors.ts";
 import { normalQuantile } from "./quantile.ts";
 import { block, drawBlock, RandomStream, saveStream, TWO_32, threefry, unit53 } from "./threefry.ts";
 
@@ -83,6 +83,7 @@ export class Rng extends RandomStream {
 
   /** Fills `out` with uniform 32-bit words. */
   fillUint32(out: Uint32Array): void {
+    checkArray("fillUint32", out, "uint32");
     const start = this.take("fillUint32", Math.ceil(out.length / 2));
     eachChunk(this, start, out.length, (words, from) => out.set(words, from));
   }
@@ -92,10 +93,11 @@ export class Rng extends RandomStream {
    * in float64. The bounds are first rounded to the array's type; no element rounds up to hi.
    */
   fillUniform(out: FloatArray, lo = 0, hi = 1): void {
-    const single = dtypeOfArray(out) === "float32";
-    const low = single ? Math.fround(lo) : lo;
-    const high = single ? Math.fround(hi) : hi;
-    const span = high - low;
+    const single = checkArray("fillUniform", out, "float32 float64") === "float32";
+    const fits = typeof lo === "number" && typeof hi === "number";
+    const low = single && fits ? Math.fround(lo) : lo;
+    const high = single && fits ? Math.fround(hi) : hi;
+    const span = fits ? high - low : -1;
     if (!(span >= 0 && span < Infinity)) {
       throw new OptionError(
         `fillUniform: bounds must be finite and in order, got ${show(lo)} and ${show(hi)}`,
@@ -124,13 +126,14 @@ export class Rng extends RandomStream {
    * (out to 6.3 standard deviations), of 52 in float64 (8.2).
    */
   fillNormal(out: FloatArray, mean = 0, std = 1): void {
-    if (!Number.isFinite(mean) || !(std >= 0 && std < Infinity)) {
+    const single = checkArray("fillNormal", out, "float32 float64") === "float32";
+    if (!Number.isFinite(mean) || !Number.isFinite(std) || std < 0) {
       throw new OptionError(
         `fillNormal: the mean must be finite and the deviation finite and not negative, got ${show(mean)} and ${show(std)}`,
       );
     }
     // Half a step is added to the integer, which keeps the probability off 0 and 1 and the draw symmetric.
-    if (dtypeOfArray(out) === "float32") {
+    if (single) {
       const start = this.take("fillNormal", Math.ceil(out.length / 2));
       eachChunk(this, start, out.length, (words, from) => {
         for (let i = 0; i < words.length; i++) {
@@ -153,6 +156,7 @@ export class Rng extends RandomStream {
     if (!Number.isInteger(lo) || !Number.isInteger(hi) || lo >= hi) {
       throw new OptionError(`fillInt: bounds must be integers with lo < hi, got ${show(lo)} and ${show(hi)}`);
     }
+    checkArray("fillInt", out, "int32 uint32 int8 uint8");
     const ends = out.slice(0, 0).constructor as new (values: number[]) => typeof out;
     const [least, most] = new ends([lo, hi - 1]);
     if (least !== lo || most !== hi - 1) {
@@ -168,9 +172,8 @@ export class Rng extends RandomStream {
 
   /** Fills `out` with 1 at probability `p` (in steps of 2^-32) and 0 otherwise. */
   fillBernoulli(out: Uint8Array | FloatArray, p: number): void {
-    if (!(p >= 0 && p <= 1)) {
-      throw new OptionError(`fillBernoulli: a probability must be in [0, 1], got ${show(p)}`);
-    }
+    checkArray("fillBernoulli", out, "uint8 float32 float64");
+    checkShare("fillBernoulli", "a probability", p);
     const start = this.take("fillBernoulli", Math.ceil(out.length / 2));
     const limit = p * TWO_32;
     eachChunk(this, start, out.length, (words, from) => {
@@ -180,6 +183,7 @@ export class Rng extends RandomStream {
 
   /** Shuffles a list in place, every order equally likely (Fisher and Yates), and returns it. */
   shuffle<T extends unknown[] | Int32Array | Uint32Array>(list: T): T {
+    if (!Array.isArray(list)) checkArray("shuffle", list, "int32 uint32");
     const start = this.take("shuffle", Math.ceil(list.length / 2));
     eachChunk(this, start, list.length, (words, from) => {
       for (let i = 0; i < words.length; i++) {
@@ -208,6 +212,13 @@ export class Rng extends RandomStream {
     child.state = { algorithm: ALGORITHM, key: [block[0], block[1]], counter: 0 };
     return child;
   }
+}
+
+/** The dtype of an array that is filled in place, one of `dtypes`. */
+function checkArray(op: string, out: ArrayBufferView, dtypes: string): string {
+  const dtype = ArrayBuffer.isView(out) ? dtypeOfArray(out) : null;
+  if (dtype !== null && dtypes.split(" ").includes(dtype)) return dtype;
+  throw new OptionError(`${op}: needs a typed array of ${dtypes.replaceAll(" ", ", ")}, got ${show(out)}`);
 }
 
 function checkState(state: unknown): RngState {

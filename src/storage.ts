@@ -10,7 +10,7 @@ import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts"
 import { clear, usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
-import { BitgradError, isBuiltIn, OptionError, readOptions, StageError, show } from "./errors.ts";
+import { BitgradError, isBuiltIn, isFunction, OptionError, readOptions, StageError, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
 interface Frame {
@@ -270,10 +270,11 @@ export function scope<T>(first?: (() => T) | { name?: string }, options?: { name
     const end = () => close(frame, null);
     return { keep, dispose: end, [disposeSymbol]: end } as Scope;
   }
-  const frame = open(readOptions("scope", options, { name: first.name || "scope" }).name);
+  if (!isFunction(first)) throw new OptionError(`scope: expected a function, got ${show(first)}`);
+  const frame = open(readOptions("scope", options, { name: (first as () => T).name || "scope" }).name);
   let result: T | undefined;
   try {
-    result = first();
+    result = (first as () => T)();
     if (isThenable(result)) {
       throw new StageError(
         "scope: the callback must be synchronous, got a promise; use `using s = scope()` around the awaits",

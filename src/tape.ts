@@ -4,7 +4,7 @@
  */
 
 import { isFloat } from "./dtype.ts";
-import { GradError, isPlainObject, readOptions, show } from "./errors.ts";
+import { GradError, isFunction, isPlainObject, readOptions, show } from "./errors.ts";
 import { broadcastsTo, sameShape } from "./shape.ts";
 import { shared } from "./state.ts";
 import { isThenable, mark, own, type Storage } from "./storage.ts";
@@ -114,7 +114,7 @@ function withRecording<T>(on: boolean, fn: () => T): T {
 
 /** Runs `fn` without recording. Throws GradError for an async callback, which would run mostly outside. */
 export function noGrad<T>(fn: () => T): T {
-  if (typeof fn !== "function") throw new GradError(`noGrad: expected a function, got ${show(fn)}`);
+  if (!isFunction(fn)) throw new GradError(`noGrad: expected a function, got ${show(fn)}`);
   const result = withRecording(false, fn);
   if (isThenable(result)) {
     throw new GradError(

@@ -13,6 +13,7 @@ import {
   type TypedArray,
 } from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { type NestedArray, readNested } from "./nested.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "./shape.ts";
 import { allocate, Storage } from "./storage.ts";
 import type { TapeNode } from "./tape.ts";
@@ -20,7 +21,6 @@ import type { TensorMethods } from "./tensor-methods.ts";
 
 /** What ops accept where a tensor is expected: numbers take the dtype of the tensors beside them. */
 export type TensorLike = Tensor | number | boolean | TypedArray | NestedArray;
-export type NestedArray = readonly (number | boolean | TypedArray | NestedArray)[];
 
 const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
 
@@ -229,54 +229,6 @@ export function wrap<D extends DType>(array: ArrayOf<D>, shape: Shape, dtype: D)
   return new Tensor(new Storage(array, dtype), shape, dtype);
 }
 
-/** The shape of nested arrays and their elements in order. Ragged nesting is a ShapeError. */
-function flatten(
-  op: string,
-  data: NestedArray,
-): { shape: number[]; values: (number | boolean)[]; array: TypedArray | null } {
-  const shape: number[] = [];
-  let probe: unknown = data;
-  let array: TypedArray | null = null;
-  while (Array.isArray(probe) || ArrayBuffer.isView(probe)) {
-    shape.push((probe as ArrayLike<unknown>).length);
-    if (ArrayBuffer.isView(probe)) {
-      array = probe as TypedArray;
-      if (dtypeOfArray(array) === null)
-        throw new DTypeError(`${op}: no dtype for this typed array, got ${array.constructor.name}`);
-      break;
-    }
-    probe = probe[0];
-  }
-  const values: (number | boolean)[] = [];
-  const visit = (item: unknown, axis: number): void => {
-    if (axis === shape.length) {
-      if (typeof item !== "number" && typeof item !== "boolean") {
-        throw new ShapeError(
-          `${op}: ragged or non-numeric data, got ${show(item)} where a number of a ${show(shape)} array belongs`,
-        );
-      }
-      values.push(item);
-      return;
-    }
-    if (
-      (!Array.isArray(item) && !ArrayBuffer.isView(item)) ||
-      (item as unknown as ArrayLike<unknown>).length !== shape[axis]
-    ) {
-      const got =
-        Array.isArray(item) || ArrayBuffer.isView(item)
-          ? `length ${(item as unknown as ArrayLike<unknown>).length}`
-          : show(item);
-      throw new ShapeError(
-        `${op}: ragged data, got ${got} on axis ${axis} where the first entry has length ${shape[axis]}`,
-      );
-    }
-    const list = item as ArrayLike<unknown>;
-    for (let i = 0; i < list.length; i++) visit(list[i], axis + 1);
-  };
-  visit(data, 0);
-  return { shape, values, array };
-}
-
 const creationDefaults = {
   dtype: undefined as DType | undefined,
   requiresGrad: false,
@@ -346,7 +298,7 @@ function make(op: string, data: TensorLike, dtype: DType | undefined): Tensor {
     return holding(type === own ? data : convertArray(op, data, type), [data.length], type);
   }
   if (Array.isArray(data)) {
-    const { shape, values, array } = flatten(op, data);
+    const { shape, values, array } = readNested(op, data);
     const inner = array && dtypeOfArray(array);
     const type =
       dtype ??

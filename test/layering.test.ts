@@ -11,6 +11,7 @@ import { exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
 const layers: readonly Record<string, { beside?: readonly string[]; types?: readonly string[] }>[] = [
   {
     dtype: { beside: ["errors"] },
+    nested: { beside: ["dtype", "errors"] },
     errors: {},
     state: {},
     changes: { beside: ["state"] },

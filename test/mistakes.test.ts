@@ -106,7 +106,7 @@ describe("a beginner's mistake meets a message that says what to do", () => {
     [
       "an axis that is no option",
       () => loose(x.sum.bind(x))(1),
-      "sum: takes at most 1 tensor, got 1; options are an object such as { axis: 1 }",
+      "sum: options must be an object such as { axis: 1 }, got 1",
     ],
     [
       "tensors to join one by one",

@@ -362,7 +362,7 @@ describe("shapes", () => {
     expect(() => zeros([2, 2]).sum({ axis: [0, -2] })).toThrow("an axis is named twice");
     expect(() => zeros([2, 3]).sumTo([2, 2])).toThrow("sumTo: the shape must broadcast to the tensor's");
     expect(() => (zeros([2, 3]) as unknown as { sum(axis: number): Tensor }).sum(1)).toThrow(
-      "sum: takes at most 1 tensor, got 1",
+      "sum: options must be an object such as { axis: 1 }, got 1",
     );
   });
 });

@@ -23,12 +23,12 @@ import { attentionBackward, attentionForward } from "../kernels/attention/index.
 import { convForward, convInputGrad, convWeightGrad } from "../kernels/conv/index.ts";
 import { convBits } from "../kernels/conv-b1/index.ts";
 import { convInt } from "../kernels/conv-i8/index.ts";
-import { gemmI4 } from "../kernels/gemm-i4/index.ts";
-import { gemmI8 } from "../kernels/gemm-i8/index.ts";
 import * as elementwise from "../kernels/elementwise/index.ts";
 import { gemmSigns } from "../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../kernels/gemm-f32/index.ts";
 import { gemmExports, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
+import { gemmI4 } from "../kernels/gemm-i4/index.ts";
+import { gemmI8 } from "../kernels/gemm-i8/index.ts";
 import { gemmTernary } from "../kernels/gemm-t2/index.ts";
 import type { KernelArgs } from "../kernels/kernel.ts";
 import { gemmDigits } from "../kernels/lookup/index.ts";

@@ -2,9 +2,10 @@
 
 import { type DType, dtypeOfArray, newArray, type TypedArray } from "../dtype.ts";
 import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import type { NestedArray } from "../nested.ts";
 import { Rng, type RngState } from "../random.ts";
 import { type Shape, sameShape } from "../shape.ts";
-import { isTensor, type NestedArray, type Tensor, tensor, wrap } from "../tensor.ts";
+import { isTensor, type Tensor, tensor, wrap } from "../tensor.ts";
 
 /** One field of a data set held in columns: example i is row i of a tensor or entry i of a list. */
 export type Column =

@@ -1,7 +1,7 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
 import { type DType, newArray, type TypedArray } from "../dtype.ts";
-import { OptionError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, StageError, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { isThenable, pin, Storage } from "../storage.ts";
@@ -48,7 +48,7 @@ export const drawing = (): boolean => !noDraws.on;
 export const withoutDraws = <T>(fn: () => T): T => inMode("withoutDraws", noDraws, fn);
 
 function inMode<T>(op: string, state: { on: boolean }, fn: () => T): T {
-  if (typeof fn !== "function") throw new OptionError(`${op}: expected a function, got ${show(fn)}`);
+  if (!isFunction(fn)) throw new OptionError(`${op}: expected a function, got ${show(fn)}`);
   const before = state.on;
   state.on = true;
   try {

@@ -1,6 +1,6 @@
 /** Switches over whole models: training or evaluation, trainable or not. */
 
-import { isBuiltIn, OptionError, StageError, show } from "../errors.ts";
+import { isBuiltIn, isFunction, OptionError, StageError, show } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
@@ -23,8 +23,7 @@ function setTraining<M extends object>(model: M, on: boolean): M {
 
 /** Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws StageError for an async `fn`. */
 export function whileEvaluating<R>(model: object, fn: () => R): R {
-  if (typeof fn !== "function")
-    throw new OptionError(`whileEvaluating: expected a function, got ${show(fn)}`);
+  if (!isFunction(fn)) throw new OptionError(`whileEvaluating: expected a function, got ${show(fn)}`);
   const training: { training: boolean }[] = [];
   walk(model, (item) => {
     const part = item as { training?: unknown };

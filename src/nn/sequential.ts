@@ -1,5 +1,5 @@
 import { undoing } from "../changes.ts";
-import { OptionError, show } from "../errors.ts";
+import { isFunction, OptionError, show } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { PackedFields, Packer } from "./packing.ts";
@@ -12,8 +12,10 @@ export class Sequential {
 
   constructor(...steps: Step[]) {
     steps.forEach((step, i) => {
-      if (!isLayer(step) && typeof step !== "function") {
-        throw new OptionError(`Sequential: needs layers and functions, got ${show(step)} at place ${i}`);
+      if (!isLayer(step) && !isFunction(step)) {
+        throw new OptionError(
+          `Sequential: needs layers and functions, got ${show(step)} at place ${i}${typeof step === "function" ? "; a class must be called with new" : ""}`,
+        );
       }
       this[i] = step;
     });

@@ -3,7 +3,7 @@
 import type { AttentionMask } from "../../kernels/attention/reference.ts";
 import { attention, attentionGrad } from "../backend.ts";
 import { type DType, type FloatArray, isFloat } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastStrides, broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp, type Grads } from "./op.ts";
@@ -201,6 +201,9 @@ export function scaledDotProductAttention(
       `${op}: shapes do not fit together, got q ${show(q.shape)}, k ${show(k.shape)} and v ${show(v.shape)}; k and v share batch, heads and length, q and k the head size`,
     );
   }
+  if (scale !== null && !Number.isFinite(scale)) {
+    throw new OptionError(`${op}: scale must be a finite number or null, got ${show(scale)}`);
+  }
   const settings = { causal, scale: scale ?? 1 / Math.sqrt(a.shape[3]) };
   const own = mask === null ? null : readMask(op, mask);
   const extra =
@@ -226,7 +229,12 @@ export const groupedQuery = (
   v: Tensor,
   options?: Partial<AttentionOptions>,
 ): Tensor =>
-  scaledDotProductAttention(q, k, v, options === undefined ? { causal: true } : { causal: true, ...options });
+  scaledDotProductAttention(
+    q,
+    k,
+    v,
+    options === undefined || isPlainObject(options) ? { causal: true, ...options } : options,
+  );
 
 export interface RotaryOptions {
   /** Position of the first row. */
@@ -276,6 +284,7 @@ export function rotary(x: TensorLike, options?: Partial<RotaryOptions>): Tensor 
   });
   if (x.rank < 2 || x.shape[x.rank - 1] % 2 !== 0)
     throw new ShapeError(`rotary: needs (…, T, D) with an even D, got ${show(x.shape)}`);
+  if (!(given.base > 0)) throw new OptionError(`rotary: base must be above 0, got ${show(given.base)}`);
   if (given.style !== "interleaved" && given.style !== "half") {
     throw new OptionError(`rotary: unknown style, got ${show(given.style)}; use "interleaved" or "half"`);
   }

@@ -6,7 +6,7 @@ import { binary as loop, select } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, DTypeError } from "../errors.ts";
 import { broadcastShapes } from "../shape.ts";
-import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { asLike, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 import { holds, ratio, zerosLike } from "./unary.ts";
 
@@ -240,7 +240,8 @@ export const where: typeof whereRow = Object.assign(
 
 /** start + weight · (end − start). */
 export function lerp(start: TensorLike, end: TensorLike, weight: TensorLike): Tensor {
-  return add(start, sub(end, start).mul(weight));
+  const [from, to, share] = [start, end, weight].map((value) => asLike("lerp", value));
+  return add(from, sub(to, from).mul(share));
 }
 
 /**

@@ -182,10 +182,9 @@ export function conv1d(
 
 /** The single number of a one-dimensional option. */
 function line(op: string, value: number | readonly number[]): number {
-  const n = typeof value === "number" ? value : value.length === 1 ? value[0] : Number.NaN;
-  if (Number.isNaN(n))
-    throw new OptionError(`${op}: stride and dilation must be numbers, got ${show(value)}`);
-  return n;
+  if (typeof value === "number") return value;
+  if (Array.isArray(value) && value.length === 1) return value[0];
+  throw new OptionError(`${op}: stride and dilation must be numbers, got ${show(value)}`);
 }
 
 type TransposeOptions = ConvOptions & { outputPadding: number | readonly number[] };
@@ -262,11 +261,11 @@ export function unfold(
 ): Tensor {
   x = asTensor("unfold", x);
   const { kernelSize, stride, padding, dilation } = readOptions("unfold", options, {
-    kernelSize: [1, 1],
+    kernelSize: null,
     stride: [1, 1],
     padding: [0, 0],
     dilation: [1, 1],
-  } as Required<typeof options>);
+  } as unknown as Required<typeof options>);
   if (x.rank !== 4) throw new ShapeError(`unfold: needs (N, C, H, W), got ${show(x.shape)}`);
   return unfoldRow(floats(x), {
     kernel: readPair("unfold", "kernelSize", kernelSize),

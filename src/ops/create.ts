@@ -1,7 +1,7 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
 import { convertArray, type DType, type FloatArray, isDType, isFloat, newArray } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
+import { checkInteger, checkShare, DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import { writeSinusoids } from "../packed/positions.ts";
 import type { Rng } from "../random.ts";
@@ -67,6 +67,7 @@ export function arange(start: number, stop?: number, step = 1, options?: Partial
   }
   const settings = read("arange", options, plain);
   const n = Math.max(0, Math.ceil((to - from) / step));
+  checkShape("arange", [n]);
   const values = newArray("float64", n);
   for (let i = 0; i < n; i++) values[i] = from + i * step;
   return finish(wrap(convertArray("arange", values, settings.dtype), [n], settings.dtype), settings);
@@ -81,8 +82,8 @@ export function linspace(
 ): Tensor {
   if (!Number.isFinite(start) || !Number.isFinite(stop))
     throw new OptionError(`linspace: needs finite bounds, got ${show(start)} and ${show(stop)}`);
-  if (!Number.isInteger(count) || count < 0)
-    throw new OptionError(`linspace: the count must be a non-negative integer, got ${show(count)}`);
+  checkInteger("linspace", "the count", count, 0);
+  checkShape("linspace", [count]);
   const settings = read("linspace", options, plain);
   const values = newArray("float64", count);
   // From both ends, so that the last one is stop exactly.
@@ -103,13 +104,6 @@ export function eye(n: number, m: number = n, options?: Partial<CreateOptions>):
   return finish(t, settings);
 }
 
-/** The generator to draw from. */
-function source(op: string, rng: Rng | null): Rng {
-  if (rng !== null && typeof rng?.fillUniform !== "function")
-    throw new OptionError(`${op}: option rng must be an Rng, got ${show(rng)}`);
-  return rng ?? defaultRng();
-}
-
 function draw(
   op: string,
   shape: Shape,
@@ -121,7 +115,7 @@ function draw(
   if (!isFloat(settings.dtype))
     throw new DTypeError(`${op}: draws floats, got ${settings.dtype}; use randint`);
   const t = empty(sizes, settings.dtype);
-  fill(source(op, settings.rng), t.data as Float32Array);
+  fill(settings.rng ?? defaultRng(), t.data as Float32Array);
   return finish(t, settings);
 }
 
@@ -142,9 +136,16 @@ export function randint(
 ): Tensor {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
   const values = newArray("int32", sizeOf(checkShape("randint", shape)));
+  if (
+    !(Number.isInteger(low) && Number.isInteger(high) && -(2 ** 31) <= low && low < high && high <= 2 ** 31)
+  ) {
+    throw new OptionError(
+      `randint: bounds must be integers of int32 with low below high, got ${show(low)} and ${show(high)}`,
+    );
+  }
   // Before anything is drawn.
   if (dtype !== "int32") convertArray("randint", [low, high - 1], dtype);
-  source("randint", rng).fillInt(values, low, high);
+  (rng ?? defaultRng()).fillInt(values, low, high);
   return wrap(
     dtype === "int32" ? values : convertArray("randint", values, dtype),
     checkShape("randint", shape),
@@ -155,8 +156,9 @@ export function randint(
 /** True with probability p, as bool. */
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
+  checkShare("bernoulli", "p", p);
   const out = newArray("bool", sizeOf(checkShape("bernoulli", shape)));
-  source("bernoulli", rng).fillBernoulli(out, p);
+  (rng ?? defaultRng()).fillBernoulli(out, p);
   return wrap(out, checkShape("bernoulli", shape), "bool");
 }
 
@@ -176,7 +178,7 @@ export function dropout(x: TensorLike, options?: Partial<DropoutOptions>): Tenso
     training: true,
     rng: null,
   });
-  if (!(p >= 0 && p <= 1)) throw new OptionError(`dropout: p must lie between 0 and 1, got ${show(p)}`);
+  checkShare("dropout", "p", p);
   if (!training || p === 0) return x;
   if (p === 1) return x.mul(0);
   return x.mul(

@@ -2,7 +2,7 @@
 
 import { OptionError, ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
-import { isTensor, type Tensor } from "../tensor.ts";
+import { asTensor, type Tensor } from "../tensor.ts";
 
 interface Labelled {
   readonly tensor: Tensor;
@@ -34,12 +34,12 @@ function parse(equation: unknown, operands: readonly unknown[]) {
     throw new OptionError(`einsum: the equation must be a string, got ${show(equation)}`);
   const [left, right, ...more] = equation.replaceAll(" ", "").split("->");
   const terms = left.split(",");
-  if (more.length > 0 || terms.length !== operands.length || !operands.every(isTensor)) {
+  if (more.length > 0 || terms.length !== operands.length) {
     throw new OptionError(
       `einsum: needs one tensor a term, got ${show(equation)} with ${operands.length} operands`,
     );
   }
-  const tensors = operands as readonly Tensor[];
+  const tensors = operands.map((operand) => asTensor("einsum", operand));
   const size = new Map<string, number>();
   // Axes that "..." stands for are labelled by their distance from its end, so that they line up as broadcasting does.
   const expand = (term: string, hidden: number): string[] => {

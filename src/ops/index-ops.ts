@@ -2,8 +2,8 @@
 
 import { addRows, takeRows } from "../backend.ts";
 import { exactly, isFloat, newArray, promote } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { checkInteger, DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { checkShape, normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { counting } from "./binary.ts";
 import { defineOp, type Grads } from "./op.ts";
@@ -19,7 +19,7 @@ function around(shape: Shape, axis: number): [outer: number, n: number, inner: n
 
 /** An integer tensor whose entries all lie in 0…n−1. */
 function asIndex(op: string, value: TensorLike, n: number): Tensor {
-  const index = asTensor(op, value, "int32");
+  const index = asTensor(op, value, typeof value === "boolean" ? undefined : "int32");
   if (isFloat(index.dtype) || index.dtype === "bool")
     throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}; use .to("int32")`);
   const { data } = index;
@@ -261,11 +261,12 @@ export function maskedSelect(x: TensorLike, mask: TensorLike): Tensor {
 /** (…) class indices -> (…, classes) int32 of zeros with a one at each index. */
 export function oneHot(index: TensorLike, options?: { classes?: number }): Tensor {
   const { classes } = readOptions("oneHot", options, { classes: undefined as number | undefined });
-  const given = asTensor("oneHot", index, "int32");
+  const given = asTensor("oneHot", index, typeof index === "boolean" ? undefined : "int32");
   const count = classes ?? (given.size === 0 ? 0 : given.max().item() + 1);
   if (!Number.isInteger(count) || count < 1)
     throw new OptionError(`oneHot: classes must be a positive integer, got ${show(count)}`);
   const at = asIndex("oneHot", given, count);
+  checkShape("oneHot", [...at.shape, count]);
   const out = newArray("int32", at.size * count);
   at.data.forEach((c: number, i: number) => {
     out[i * count + c] = 1;
@@ -277,7 +278,8 @@ const triangle = (name: "tril" | "triu", keeps: (row: number, column: number, of
   defineOp<[x: Tensor], { offset: number }>(name, {
     arity: 1,
     options: { offset: 0 },
-    shape([x]) {
+    shape([x], { offset }) {
+      checkInteger(name, "offset", offset);
       if (x.rank < 2) throw new ShapeError(`${name}: needs at least two axes, got ${show(x.shape)}`);
       return x;
     },

@@ -4,7 +4,7 @@ import { gemm } from "../backend.ts";
 import { bytesPerElement, exactly, type FloatArray, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError, readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { gate } from "./unary.ts";
 
@@ -196,10 +196,18 @@ export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Ten
     x.rank > 0 &&
     weight.rank === 2 &&
     weight.dtype === dtype &&
-    (!bias || (bias.dtype === dtype && bias.rank === 1 && bias.shape[0] === weight.shape[0]));
+    (bias === undefined ||
+      bias === null ||
+      (bias.dtype === dtype && bias.rank === 1 && bias.shape[0] === weight.shape[0]));
   if (isFused) return linearRow(x, weight, bias);
+  const added = asOptional("linear", bias);
+  if (x.rank === 0 || weight.rank !== 2 || (added && (added.rank !== 1 || added.size !== weight.shape[0]))) {
+    throw new ShapeError(
+      `linear: needs (…, in), a weight (out, in) and a bias (out), got ${show(x.shape)}, ${show(weight.shape)} and ${show(added?.shape ?? null)}`,
+    );
+  }
   const y = matmul(x, weight, { transposeB: true });
-  return bias ? y.add(bias) : y;
+  return added ? y.add(added) : y;
 }
 
 /** beta · input + alpha · a·b. What has the factor 0 is not read, whatever it holds, as in BLAS. */
@@ -210,6 +218,7 @@ export function addmm(
   options?: { beta?: number; alpha?: number },
 ): Tensor {
   const { beta, alpha } = readOptions("addmm", options, { beta: 1, alpha: 1 });
+  [a, b] = [asTensor("addmm", a), asTensor("addmm", b)];
   const [x, y] = alpha === 0 ? [unread(a), unread(b)] : [a, b];
   return (beta === 0 ? unread(input) : asTensor("addmm", input).mul(beta)).add(matmul(x, y).mul(alpha));
 }

@@ -1,7 +1,7 @@
 /** Ops that move elements without changing them. */
 
 import { permute as permuteLoop, scatterStrided, strided } from "../backend.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { checkInteger, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import {
   broadcastShapes,
   broadcastStrides,
@@ -245,6 +245,10 @@ export function select(x: TensorLike, index: number, options?: { axis?: number }
   const { axis } = readOptions("select", options, { axis: 0 });
   x = asTensor("select", x);
   const k = normalizeAxis("select", axis, x.rank);
+  const n = x.shape[k];
+  if (!(Number.isInteger(index) && index >= -n && index < n)) {
+    throw new ShapeError(`select: index out of range, got ${show(index)} on axis ${k} of size ${n}`);
+  }
   return slice(x, [...Array<null>(k).fill(null), index]);
 }
 
@@ -277,6 +281,7 @@ export function unfoldDim(x: TensorLike, options: { axis: number; size: number; 
 /** The elements (i, i + offset) of the last two axes. */
 export function diagonal(x: TensorLike, options?: { offset?: number }): Tensor {
   const { offset } = readOptions("diagonal", options, { offset: 0 });
+  checkInteger("diagonal", "offset", offset);
   x = asTensor("diagonal", x);
   if (x.rank < 2) throw new ShapeError(`diagonal: needs at least two axes, got ${show(x.shape)}`);
   const [rows, columns] = x.shape.slice(-2);

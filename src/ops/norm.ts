@@ -106,7 +106,9 @@ function normalisedAxes(
   );
   const shape = shapes[0] ?? x.shape.slice(-1);
   if (x.rank === 0 || shape.length === 0)
-    throw new ShapeError(`${op}: needs at least one axis to normalise, got ${show(x.shape)}`);
+    throw new ShapeError(
+      `${op}: needs at least one axis to normalise, got ${show(shape)} for ${show(x.shape)}`,
+    );
   for (const s of [shape, ...shapes]) {
     if (!sameShape(s, x.shape.slice(x.rank - shape.length))) {
       throw new ShapeError(
@@ -224,16 +226,26 @@ export function groupNorm(
   bias?: Tensor | null,
   options?: { groups?: number; eps?: number },
 ): Tensor {
-  x = asTensor("groupNorm", x);
   const { groups, eps } = readOptions("groupNorm", options, { groups: 1, eps: 1e-5 });
-  if (x.rank < 2) throw new ShapeError(`groupNorm: needs (N, C, …), got ${show(x.shape)}`);
+  return byGroups("groupNorm", asTensor("groupNorm", x), weight, bias, groups, eps);
+}
+
+function byGroups(
+  op: string,
+  x: Tensor,
+  weight: Tensor | null | undefined,
+  bias: Tensor | null | undefined,
+  groups: number,
+  eps: number,
+): Tensor {
+  if (x.rank < 2) throw new ShapeError(`${op}: needs (N, C, …), got ${show(x.shape)}`);
   if (!Number.isInteger(groups) || groups < 1 || x.shape[1] % groups !== 0) {
     throw new OptionError(
-      `groupNorm: groups must divide the channels, got ${show(groups)} for ${x.shape[1]} channels`,
+      `${op}: groups must divide the channels, got ${show(groups)} for ${x.shape[1]} channels`,
     );
   }
   const rows = floats(x).reshape([x.shape[0] * groups, x.size / Math.max(1, x.shape[0] * groups)]);
-  return channelAffine("groupNorm", layerNorm(rows, null, null, { eps }).reshape(x.shape), weight, bias);
+  return channelAffine(op, layerNorm(rows, null, null, { eps }).reshape(x.shape), weight, bias);
 }
 
 /** Normalises every channel of every sample of (N, C, …) over its positions. Ulyanov et al., 2016, arXiv:1607.08022. */
@@ -245,7 +257,8 @@ export function instanceNorm(
 ): Tensor {
   x = asTensor("instanceNorm", x);
   if (x.rank < 3) throw new ShapeError(`instanceNorm: needs (N, C, …) with positions, got ${show(x.shape)}`);
-  return groupNorm(x, weight, bias, { ...options, groups: x.shape[1] });
+  const { eps } = readOptions("instanceNorm", options, { eps: 1e-5 });
+  return byGroups("instanceNorm", x, weight, bias, x.shape[1], eps);
 }
 
 /** Mean and biased variance of every channel of (N, C, …), as `batchNorm` uses them in training: two tensors (C). */
@@ -275,13 +288,17 @@ export function batchNorm(
   const c = asOptional("batchNorm", bias);
   const given = { mean: asOptional("batchNorm", mean), variance: asOptional("batchNorm", variance) };
   if (Boolean(given.mean) !== Boolean(given.variance))
-    throw new OptionError("batchNorm: mean and variance go together, got only one of them");
+    throw new OptionError(
+      `batchNorm: mean and variance go together, got ${show(mean ?? null)} and ${show(variance ?? null)}`,
+    );
   const stats =
     given.mean && given.variance ? { mean: given.mean, variance: given.variance } : batchStatistics(x);
-  const scale = stats.variance.add(eps).rsqrt();
-  const factor = w ? scale.mul(w) : scale;
-  const y = x.sub(perChannel("batchNorm", stats.mean, x)).mul(perChannel("batchNorm", factor, x));
-  return c ? y.add(perChannel("batchNorm", c, x)) : y;
+  const [center, spread, scale, shift] = [stats.mean, stats.variance, w, c].map(
+    (t) => t && perChannel("batchNorm", t, x),
+  );
+  const rstd = spread!.add(eps).rsqrt();
+  const y = x.sub(center!).mul(scale ? rstd.mul(scale) : rstd);
+  return shift ? y.add(shift) : y;
 }
 
 export { layerNormRow, rmsNormRow };

@@ -193,8 +193,12 @@ function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
   if (args.length < least) throw new OptionError(`${row.name}: needs ${tensors(least)}, got ${args.length}`);
   if (args.length > most) {
     const [name] = Object.keys(row.options ?? {});
-    const hint = name ? `; options are an object such as { ${name}: ${show(args[most])} }` : "";
-    throw new OptionError(`${row.name}: takes at most ${tensors(most)}, got ${show(args[most])}${hint}`);
+    const extra = show(args[most]);
+    throw new OptionError(
+      name && !isTensor(args[most])
+        ? `${row.name}: options must be an object such as { ${name}: ${extra} }, got ${extra}`
+        : `${row.name}: takes at most ${tensors(most)}, got ${extra} too`,
+    );
   }
   if (!plain) return args as Inputs;
   return args.map((arg, i) => {
@@ -220,6 +224,9 @@ const numerics = shared("numerics", () => ({ on: false }));
 
 /** Turns on a check after every op that throws at the first one to make a NaN out of inputs that hold none. */
 export function checkNumerics(on: boolean): void {
+  if (typeof on !== "boolean") {
+    throw new OptionError(`checkNumerics: must be true or false, got ${show(on)}`);
+  }
   numerics.on = on;
 }
 

@@ -61,7 +61,7 @@ function read<O extends PoolOptions>(
       `${op}: padding must be at most half the kernel, got ${show(options.padding)} for ${show([...kernel])}`,
     );
   }
-  const dilation = readPair(op, "dilation", (options as { dilation?: Sizes }).dilation ?? 1);
+  const dilation = readPair(op, "dilation", "dilation" in options ? (options.dilation as Sizes) : 1);
   return {
     ...options,
     windows: {
@@ -89,7 +89,7 @@ export function maxPool2dWithIndices(
   x: TensorLike,
   options: Given<MaxPoolOptions>,
 ): { values: Tensor; indices: Tensor } {
-  x = asTensor("maxPool2dWithIndices", x);
+  x = asTensor("maxPool2d", x);
   const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: [1, 1] });
   const indices = maxIndices(x, { windows, ceilMode });
   const [n, c, h, w] = x.shape;
@@ -154,12 +154,14 @@ function widen<O extends PoolOptions>(op: string, x: Tensor, given: Line<O>): Gi
     ? { kernelSize: given }
     : given) as unknown as Partial<MaxPoolOptions>;
   const along = (v: Sizes | null | undefined): Sizes | undefined =>
-    v === undefined || v === null ? undefined : [1, typeof v === "number" ? v : v[0]];
+    v === undefined || v === null
+      ? (v as undefined)
+      : [1, Array.isArray(v) && v.length === 1 ? v[0] : (v as number)];
   const side = (p: Padding): Padding => [[0, 0], typeof p === "number" ? [p, p] : (p as Pair)];
   return {
     ...rest,
     kernelSize: along(kernelSize),
-    ...(stride !== undefined && stride !== null && { stride: along(stride) }),
+    ...(stride !== undefined && { stride: along(stride) }),
     ...(padding !== undefined && { padding: side(padding) }),
     ...(dilation !== undefined && { dilation: along(dilation) }),
   } as unknown as Given<O>;

@@ -191,9 +191,9 @@ export const argmin = argExtreme("argmin", (a, b) => a < b);
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
   writesAll: true,
   arity: 1,
-  options: { shape: [] },
+  options: { shape: null as unknown as Shape },
   shape([x], { shape }) {
-    if (!broadcastsTo(shape, x.shape))
+    if (!Array.isArray(shape) || !broadcastsTo(shape, x.shape))
       throw new ShapeError(
         `sumTo: the shape must broadcast to the tensor's, got ${show(shape)} for ${show(x.shape)}`,
       );

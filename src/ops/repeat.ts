@@ -88,7 +88,7 @@ export function roll(
   }
   const shifts = typeof shift === "number" ? [shift] : shift;
   const axes = typeof axis === "number" ? [axis] : axis;
-  if (shifts.length !== axes.length)
+  if (!Array.isArray(shifts) || !Array.isArray(axes) || shifts.length !== axes.length)
     throw new OptionError(`roll: needs one shift an axis, got ${show(shift)} and ${show(axis)}`);
   return axes.reduce((t, a, i) => {
     const k = normalizeAxis("roll", a, t.rank);

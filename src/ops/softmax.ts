@@ -80,7 +80,11 @@ export function logSoftmax(x: TensorLike, axis = -1): Tensor {
 }
 
 /** softmax(−x) along an axis. */
-export const softmin = (x: TensorLike, axis = -1): Tensor => softmax(neg(x), axis);
+export function softmin(x: TensorLike, axis = -1): Tensor {
+  x = floats(asTensor("softmin", x));
+  if (x.rank > 0) normalizeAxis("softmin", axis, x.rank);
+  return softmax(neg(x), axis);
+}
 
 export interface CrossEntropyRow {
   axis: number;

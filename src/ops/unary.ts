@@ -5,7 +5,7 @@ import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { unaryGrad as gradLoop, unary as loop } from "../backend.ts";
 import { convertArray, type DType, isDType, isFloat } from "../dtype.ts";
-import { DTypeError, show } from "../errors.ts";
+import { DTypeError, OptionError, show } from "../errors.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 
@@ -190,7 +190,14 @@ export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | nu
   {
     arity: 1,
     options: { nan: 0, posinf: null, neginf: null },
-    shape: ([x]) => x,
+    shape: ([x], { posinf, neginf }) => {
+      for (const value of [posinf, neginf]) {
+        if (value !== null && typeof value !== "number") {
+          throw new OptionError(`nanToNum: posinf and neginf must be numbers or null, got ${show(value)}`);
+        }
+      }
+      return x;
+    },
     forward(out, [x], { nan, posinf, neginf }) {
       const largest = x.dtype === "float64" ? Number.MAX_VALUE : 3.4028234663852886e38;
       const high = posinf ?? largest;

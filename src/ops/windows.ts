@@ -15,7 +15,8 @@ export interface WindowOptions {
   dilation: Pair;
 }
 
-const isCount = (n: unknown, least: number): n is number => Number.isInteger(n) && (n as number) >= least;
+const isCount = (n: unknown, least: number): n is number =>
+  Number.isInteger(n) && (n as number) >= least && (n as number) < 2 ** 31;
 
 /** A number or [height, width] of integers of at least `least`. */
 export function readPair(op: string, name: string, value: number | readonly number[], least = 1): Pair {

@@ -2,7 +2,7 @@
 
 import { vjp } from "../autograd.ts";
 import { isFloat } from "../dtype.ts";
-import { BitgradError, OptionError, readOptions, show } from "../errors.ts";
+import { BitgradError, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { Rng } from "../random.ts";
 import { isDifferentiable, noGrad } from "../tape.ts";
@@ -113,7 +113,7 @@ const doubles = (op: string, inputs: readonly TensorLike[]): Tensor[] => {
 
 /** All float results of f as one vector. */
 function flat(op: string, f: Checked, x: Tensor[]): Tensor {
-  if (typeof f !== "function") throw new OptionError(`${op}: expected a function, got ${show(f)}`);
+  if (!isFunction(f)) throw new OptionError(`${op}: expected a function, got ${show(f)}`);
   const result = f(...x);
   const list = isTensor(result) ? [result] : result;
   if (!Array.isArray(list) || !list.every(isTensor)) {

@@ -1,6 +1,6 @@
 /** Finds tensors that outlive the code that made them. */
 
-import { BitgradError, OptionError, readOptions, show } from "../errors.ts";
+import { BitgradError, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { memory, scope } from "../storage.ts";
 
 /**
@@ -9,7 +9,7 @@ import { memory, scope } from "../storage.ts";
  */
 export function leakCheck(fn: () => unknown, options?: { runs?: number; warmUp?: number }): void {
   const { runs, warmUp } = readOptions("leakCheck", options, { runs: 10, warmUp: 2 });
-  if (typeof fn !== "function") throw new OptionError(`leakCheck: expected a function, got ${show(fn)}`);
+  if (!isFunction(fn)) throw new OptionError(`leakCheck: expected a function, got ${show(fn)}`);
   scope(
     () => {
       for (let i = 0; i < warmUp; i++) fn();

@@ -1,6 +1,6 @@
 /** The training loop. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { train } from "../nn/modes.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { type Scheduler, schedule as startSchedule } from "../optim/scheduler.ts";
@@ -130,7 +130,7 @@ function checked<M extends object, B>(options: FitOptions<M, B>) {
   if (!iterable?.[Symbol.asyncIterator] && !iterable?.[Symbol.iterator]) {
     throw new OptionError(`fit: data must be an iterable of batches, got ${show(data)}`);
   }
-  if (typeof loss !== "function") throw new OptionError(`fit: loss must be a function, got ${show(loss)}`);
+  if (!isFunction(loss)) throw new OptionError(`fit: loss must be a function, got ${show(loss)}`);
   if (typeof optimizer?.step !== "function") {
     throw new OptionError(`fit: needs an optimizer, got ${show(optimizer)}`);
   }

@@ -1,6 +1,6 @@
 /** One training step, in a scope of its own. */
 
-import { GradError, OptionError, ShapeError, show } from "../errors.ts";
+import { GradError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
 import { namedParameters, parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { isThenable, pin, scope } from "../storage.ts";
@@ -20,8 +20,7 @@ export function trainStep<M extends object>(
 ): number {
   if (typeof optimizer?.step !== "function")
     throw new OptionError(`trainStep: needs an optimizer, got ${show(optimizer)}`);
-  if (typeof loss !== "function")
-    throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
+  if (!isFunction(loss)) throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
   dropGradients(model, optimizer);
   const value = addGradients("trainStep", model, loss);
   checkStepped("trainStep", model, optimizer);

@@ -1,6 +1,6 @@
 /** Attention of queries that may read nothing. */
 
-import { grad, hvp, randn, Rng, scaledDotProductAttention, type Tensor, tensor, zeros } from "bitgrad";
+import { grad, hvp, Rng, randn, scaledDotProductAttention, type Tensor, tensor, zeros } from "bitgrad";
 import { MultiHeadAttention } from "bitgrad/nn";
 import { expectClose } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";

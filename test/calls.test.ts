@@ -1,0 +1,19 @@
+import * as core from "bitgrad";
+import { describe, expect, it } from "vitest";
+import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
+import { core as coreTable } from "./calls/core.ts";
+
+const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: Table]> = {
+  bitgrad: [core, coreTable],
+};
+
+describe.each(Object.entries(entries))("%s", (_, [entry, table]) => {
+  it("has a right call, or a word why not, for all it exports", () => {
+    expect(gaps(entry, table)).toEqual([]);
+  });
+
+  const calls = Object.entries(table).filter((row): row is [string, Call] => typeof row[1] !== "string");
+  it.each(calls)("%s meets wrong values by an error that names it and them", async (name, row) => {
+    expect(await problemsOf(name, row, entry[name])).toEqual([]);
+  });
+});
