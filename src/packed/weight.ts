@@ -2,6 +2,7 @@
 
 import { packSigns } from "../../kernels/bits.ts";
 import type { BitFilters } from "../../kernels/conv-b1/simd.ts";
+import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import type { FloatWeights } from "../../kernels/gemm-i4/reference.ts";
 import type { PairWeights } from "../../kernels/lookup/simd.ts";
 import { FormatError, OptionError, show } from "../errors.ts";
@@ -18,10 +19,16 @@ export interface CodedWeight extends CodeType {
   /** One scale, one a row, or with `group` one for every `group` codes of a row. */
   readonly scale: Float32Array;
   readonly group: number | null;
-  /** float16 where every scale is one: what a file stores it as. */
+  /** float16 only where every scale is one: what a file stores it as. */
   readonly scaleType: "float16" | "float32";
   /** What unsigned codes stand for, before the scale; null where they are the integers themselves. */
   readonly codebook: readonly number[] | null;
+}
+
+/** The index of the first number that float16 does not hold, or −1. */
+export function noHalf(numbers: Float32Array): number {
+  const halves = widenFloat16(toFloat16(numbers));
+  return numbers.findIndex((x, i) => x !== halves[i]);
 }
 
 /** How many scales there are for a row, and 0 where one serves them all. */
@@ -95,6 +102,10 @@ export class PackedWeight {
     checkCount("scales", scale.length, rows * columns === 0 ? scale.length : scales);
     if (scale.some((s) => !(Math.abs(s) < Infinity))) {
       throw new FormatError("PackedWeight: scales must be finite, got NaN or infinity");
+    }
+    const odd = coded.scaleType === "float16" ? noHalf(scale) : -1;
+    if (odd >= 0) {
+      throw new FormatError(`PackedWeight: float16 scales must be float16 numbers, got ${scale[odd]}`);
     }
     if (codebook !== null && (signed || codebook.length < 2 ** bits)) {
       throw new FormatError(

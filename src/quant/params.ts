@@ -61,14 +61,15 @@ function finiteRange(x: ArrayLike<number>, from: number, to: number): Range {
 
 /** 2^−126: a scale that is a normal number can be divided by without surprises. */
 const leastScale = 2 ** -126;
-const leastHalf = 2 ** -24;
+/** The smallest normal float16. */
+const leastHalf = 2 ** -14;
 
-/** A scale as it is stored. Zero ranges have scale 1. */
+/** A scale as it is stored. Zero ranges have scale 1; one that float16 would round to few bits or to 0 stays float32. */
 function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): number {
   if (scale === 0) return 1;
-  const least = scaleDtype === "float16" ? leastHalf : leastScale;
-  const size = Math.max(Math.abs(scale), least);
-  const rounded = scaleDtype === "float16" ? widenFloat16(toFloat16([size]))[0] : Math.fround(size);
+  const size = Math.max(Math.abs(scale), leastScale);
+  const half = scaleDtype === "float16" && size >= leastHalf;
+  const rounded = half ? widenFloat16(toFloat16([size]))[0] : Math.fround(size);
   if (!(rounded < Infinity)) {
     throw new BitgradError(
       `quantize: a scale exceeds ${scaleDtype}, got ${scale}; scale the tensor down`,
@@ -121,7 +122,7 @@ export function paramsOf(ranges: readonly Range[], shape: readonly number[], spe
 /**
  * The scale and zero point that fit x: found in float32, one a run, constants to the gradient. A run of zeros has scale 1 (as
  * one of signs 0, since its codes cannot be 0). Throws for NaN, for infinity unless it is clamped, and for scales that the
- * spec's type cannot hold; too small ones become its smallest.
+ * spec's type cannot hold; those below the smallest normal float16 stay float32.
  */
 export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
   const given = asTensor("chooseParams", x);

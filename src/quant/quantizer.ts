@@ -7,7 +7,7 @@ import { OptionError, StageError, show } from "../errors.ts";
 import type { Parameter, Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
 import { packCodes } from "../packed/codes.ts";
-import { PackedWeight } from "../packed/weight.ts";
+import { noHalf, PackedWeight } from "../packed/weight.ts";
 import { sizeOf } from "../shape.ts";
 import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
@@ -129,15 +129,16 @@ export function packedWeight(weight: QTensor): PackedWeight {
     );
   }
   const signed = qmin < 0;
+  const scales = Float32Array.from(scale.data as ArrayLike<number>);
   return PackedWeight.ofCodes({
     rows,
     columns,
     bits,
     signed,
     codes: packCodes(codes.data as Int8Array, rows, columns, { bits, signed }),
-    scale: Float32Array.from(scale.data as ArrayLike<number>),
+    scale: scales,
     group: grouped ? granularity.group : null,
-    scaleType: scaleDtype,
+    scaleType: noHalf(scales) < 0 ? scaleDtype : "float32",
     codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
   });
 }

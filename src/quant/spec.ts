@@ -30,7 +30,7 @@ export interface SpecOptions {
    * x/scale + zeroPoint, as HQQ does. "none" elsewhere. null: what goes with the scheme.
    */
   zeroPoint: "int" | "float" | "none" | null;
-  /** The type scales are rounded to when they are chosen. */
+  /** The type scales are rounded to when they are chosen; below 2^−14, where float16 loses bits, they stay float32. */
   scaleDtype: "float32" | "float16";
   /** "clamp" lets ±Infinity take the extreme codes and keeps it out of the range. NaN is always an error. */
   onNonFinite: "throw" | "clamp";

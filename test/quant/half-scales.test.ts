@@ -1,0 +1,86 @@
+import { Rng, randn, type Tensor, tensor } from "bitgrad";
+import { evaluate, Linear } from "bitgrad/nn";
+import { loadPacked, PackedWeight } from "bitgrad/packed";
+import {
+  bitnet158,
+  bwn,
+  dequantize,
+  freeze,
+  pack,
+  plan,
+  prepare,
+  type Quantizer,
+  quantize,
+  spec,
+  ste,
+} from "bitgrad/quant";
+import { describe, expect, it } from "vitest";
+
+const list = (t: { data: ArrayLike<number> }) => Array.from(t.data);
+const layerOf = (weight: Tensor, quantizer: Quantizer) => {
+  const layer = new Linear(weight.shape[1], weight.shape[0], { bias: false });
+  layer.weight.assign(weight);
+  return evaluate(freeze(prepare(layer, plan({ default: { weight: quantizer } }))));
+};
+
+/** A weight of ordinary rows, and one whose scale float16 cannot hold as a normal number. */
+const rows = (least: number) => {
+  const x = randn([3, 8], { rng: new Rng(1) });
+  return x.mul(tensor([[1], [least], [1]]));
+};
+
+describe("float16 scales", () => {
+  it.each([
+    ["int8", ste()],
+    ["int4 in groups", ste({ bits: 4, granularity: { group: 4 } })],
+    ["ternary", bitnet158()],
+    ["1 bit", bwn()],
+  ])("that would underflow stay float32, and no row becomes 0: %s", (_, quantizer) => {
+    for (const least of [1e-9, 1e-6, 1e-30]) {
+      const x = rows(least);
+      const wide = { ...quantizer.spec, scaleDtype: "float32" } as const;
+      const exact = quantizer.name === "ternary" ? null : dequantize(quantize(x, wide)).select(1);
+      const layer = layerOf(x, quantizer);
+      const got = layer.weight.effective();
+      if (exact) expect(list(got.select(1))).toEqual(list(exact));
+      expect(list(got.select(1)).some((v) => v !== 0)).toBe(true);
+      const packed = pack(layer);
+      const loaded = loadPacked(packed.toBytes());
+      const input = { data: Float32Array.from({ length: 8 }, (_, i) => 1e9 * (i - 3)), shape: [1, 8] };
+      expect(list(loaded.forward(input))).toEqual(list(packed.forward(input)));
+      expect(loaded.byteLength).toBe(packed.byteLength);
+    }
+  });
+
+  it("are stored as such where all of them are", () => {
+    const sizeOf = (x: Tensor) => pack(layerOf(x, ste())).byteLength;
+    expect(sizeOf(rows(1))).toBe(24 + 3 * 2);
+    expect(sizeOf(rows(1e-9))).toBe(24 + 3 * 4);
+  });
+
+  it("of a quantizer of one's own that are none are stored as they are trained with", () => {
+    const own: Quantizer = {
+      name: "own",
+      spec: spec({ bits: 4, granularity: "channel", scaleDtype: "float16" }),
+      gradient: "mask",
+      params: () => ({ scale: tensor([0.1, 0.2]), zeroPoint: null }),
+    };
+    const layer = layerOf(randn([2, 5], { rng: new Rng(2) }), own);
+    const x = randn([1, 5], { rng: new Rng(3) });
+    const values = { data: x.data as Float32Array, shape: x.shape };
+    const want = list(pack(layer).forward(values));
+    expect(list(loadPacked(pack(layer).toBytes()).forward(values))).toEqual(want);
+    list(layer.forward(x)).forEach((v, i) => {
+      expect(Math.abs(v - want[i])).toBeLessThan(1e-6);
+    });
+  });
+
+  it("are refused for a packed weight whose scales are none", () => {
+    const coded = { rows: 1, columns: 1, bits: 8, signed: true, group: null, codebook: null } as const;
+    const codes = Uint8Array.of(1);
+    expect(() =>
+      PackedWeight.ofCodes({ ...coded, codes, scale: Float32Array.of(0.1), scaleType: "float16" }),
+    ).toThrow("PackedWeight: float16 scales must be float16 numbers, got 0.1");
+    PackedWeight.ofCodes({ ...coded, codes, scale: Float32Array.of(0.5), scaleType: "float16" });
+  });
+});
