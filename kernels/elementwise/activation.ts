@@ -11,14 +11,20 @@ const cube = 0.044715;
 export const tanhSlope: Binary = (_, y) => 1 - y * y;
 export const sigmoidSlope: Binary = (_, y) => y * (1 - y);
 
+/** x where slopes still change: beyond, an infinite x would meet a factor of 0. */
+const within = (x: number): number => Math.min(Math.max(x, -40), 40);
+
 /** x · Φ(x). Hendrycks and Gimpel, 2016, arXiv:1606.08415. */
 export const gelu: Unary = (x) => 0.5 * x * (1 + erf(x * invSqrt2));
-export const geluSlope: Binary = (x) =>
-  0.5 * (1 + erf(x * invSqrt2)) + (x * Math.exp(-0.5 * x * x) * invSqrt2) / Math.sqrt(Math.PI);
+export const geluSlope: Binary = (value) => {
+  const x = within(value);
+  return 0.5 * (1 + erf(x * invSqrt2)) + (x * Math.exp(-0.5 * x * x) * invSqrt2) / Math.sqrt(Math.PI);
+};
 
 /** The same with Φ by tanh. */
 export const geluTanh: Unary = (x) => 0.5 * x * (1 + Math.tanh(tanhScale * (x + cube * x * x * x)));
-export const geluTanhSlope: Binary = (x) => {
+export const geluTanhSlope: Binary = (value) => {
+  const x = within(value);
   const t = Math.tanh(tanhScale * (x + cube * x * x * x));
   return 0.5 * (1 + t + x * (1 - t * t) * tanhScale * (1 + 3 * cube * x * x));
 };

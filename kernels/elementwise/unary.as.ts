@@ -291,12 +291,12 @@ class GeluSlope {
 }
 class GeluTanhSlope {
   @inline
-  of(x: v128, y: v128): v128 {
+  of(value: v128, y: v128): v128 {
+    // All stays finite, for the slope no longer changes long before.
+    const x = f32x4.pmax(f32x4.pmin(value, f32x4.splat(40)), f32x4.splat(-40));
     const squared = f32x4.mul(x, x);
     const s = GeluTanh.gate(x, squared);
-    // The derivative of u stays finite, for what it is multiplied with is 0 long before.
-    const bounded = f32x4.pmin(squared, f32x4.splat(1e4));
-    const slope = madd(bounded, f32x4.splat(6 * geluScale * geluCube), f32x4.splat(2 * geluScale));
+    const slope = madd(squared, f32x4.splat(6 * geluScale * geluCube), f32x4.splat(2 * geluScale));
     const rest = f32x4.mul(f32x4.sub(f32x4.splat(1), s), x);
     return madd(f32x4.mul(rest, s), slope, s);
   }

@@ -210,7 +210,9 @@ export const gelu = tuned<{ approximate: "none" | "tanh" }>(
     if (approximate === "tanh") return plain.geluTanh;
     throw new OptionError(`gelu: unknown approximation, got ${show(approximate)}; use "none" or "tanh"`);
   },
-  (g, x, _, { approximate }) => {
+  (g, value, _, { approximate }) => {
+    // Beyond, the slope no longer changes, and an infinite x would meet a factor of 0.
+    const x = value.clip({ min: -40, max: 40 });
     const squared = x.mul(x);
     if (approximate === "none") {
       const density = squared

@@ -101,9 +101,12 @@ export const ops: { readonly [K in OpName]: Points } = {
     ),
   ],
   gelu: [
-    at([[-Infinity, 0, Infinity]], [NaN, 0, Infinity], [[NaN, 1, NaN]], [[NaN, 3.19153824, NaN]]),
-    at([[-Infinity, 0, Infinity]], [NaN, 0, Infinity], [[NaN, 1, NaN]], [[NaN, 3.19153824, NaN]], {
+    at([[-Infinity, 0, Infinity]], [NaN, 0, Infinity], [[0, 1, 3]], [[0, 3.19153824, 0]], {
+      torch: "first [[NaN, 1, NaN]], second [[NaN, 3.19153824, NaN]]; ours: the slope goes to 0 and to 1",
+    }),
+    at([[-Infinity, 0, Infinity]], [NaN, 0, Infinity], [[0, 1, 3]], [[0, 3.19153824, 0]], {
       options: { approximate: "tanh" },
+      torch: "first [[NaN, 1, NaN]], second [[NaN, 3.19153824, NaN]]; ours: the slope goes to 0 and to 1",
     }),
   ],
   hardShrink: [
