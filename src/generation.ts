@@ -11,7 +11,10 @@ export interface StreamOptions extends SampleOptions {
 }
 
 export interface GenerateOptions extends StreamOptions {
-  /** Called with each token as it is made. */
+  /**
+   * Called with each token as it is made. A token may end within a character, so text comes of a tokenizer's decoder:
+   * `const decoder = tokenizer.decoder()`, `onToken: (id) => write(decoder.push(id))`, and `write(decoder.end())` behind it.
+   */
   onToken: ((id: number) => void) | null;
 }
 

@@ -3,7 +3,10 @@
 import { BackendError, FormatError, OptionError, show } from "../errors.ts";
 import { decodeUtf8 } from "../utf8.ts";
 
-const looseUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+/** A decoder that gives U+FFFD for what is not UTF-8, of a text that comes in parts. */
+export const looseDecoder = (): TextDecoder => new TextDecoder("utf-8", { ignoreBOM: true });
+
+const looseUtf8 = looseDecoder();
 const encoder = new TextEncoder();
 
 /** UTF-8 bytes as text, U+FFFD where they are not UTF-8: a run of tokens may begin or end inside a character. */

@@ -44,6 +44,12 @@ export {
   type SentencePieceTokenizer,
   sentencePieceBpe,
 } from "./tokenizers/sentence-piece.ts";
-export { byteTokenizer, type CharTokenizer, charTokenizer, type Tokenizer } from "./tokenizers/tokenizer.ts";
+export {
+  byteTokenizer,
+  type CharTokenizer,
+  charTokenizer,
+  type TokenDecoder,
+  type Tokenizer,
+} from "./tokenizers/tokenizer.ts";
 export { type TrainBpeOptions, trainBpe } from "./tokenizers/train-bpe.ts";
 export { type WordPieceTokenizer, wordPiece } from "./tokenizers/word-piece.ts";

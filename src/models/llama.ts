@@ -160,7 +160,7 @@ export class Llama {
     return stream(this, prompt, options);
   }
 
-  /** The tokens after the prompt, all at once; `onToken` sees each as it is made. */
+  /** The tokens after the prompt, all at once; `onToken` sees each as it is made, which a tokenizer's decoder makes text. */
   generate(
     prompt: ArrayLike<number>,
     options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,

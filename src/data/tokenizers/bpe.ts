@@ -3,7 +3,7 @@
 import { FormatError, isPlainObject, OptionError, readOptions, show } from "../../errors.ts";
 import { encodeUtf8, linesOf, unmarked } from "../bytes.ts";
 import { type Merges, mergePairs } from "./merge.ts";
-import { eachId, type Tokenizer, textOf } from "./tokenizer.ts";
+import { bytesDecoder, eachId, oneId, type Tokenizer, textOf } from "./tokenizer.ts";
 
 export interface BpeOptions {
   /** encoder.json: its text or the parsed object. */
@@ -174,6 +174,12 @@ export function bpe(options: BpeOptions): BpeTokenizer {
     vocabSize = Math.max(vocabSize, id + 1);
   }
 
+  const pieceOf = (id: number): Uint8Array => {
+    const piece = pieces.get(id);
+    if (piece === undefined) throw new OptionError(`bpe: the vocabulary has no token of this id, got ${id}`);
+    return piece;
+  };
+
   const cache = new Map<string, readonly number[]>();
   const encodeWord = (word: string): readonly number[] => {
     const known = cache.get(word);
@@ -206,13 +212,9 @@ export function bpe(options: BpeOptions): BpeTokenizer {
     },
     decode(given) {
       const out: Uint8Array[] = [];
-      eachId("bpe", given, vocabSize, (id) => {
-        const piece = pieces.get(id);
-        if (piece === undefined)
-          throw new OptionError(`bpe: the vocabulary has no token of this id, got ${id}`);
-        out.push(piece);
-      });
+      eachId("bpe", given, vocabSize, (id) => out.push(pieceOf(id)));
       return textOf(out);
     },
+    decoder: () => bytesDecoder((id) => pieceOf(oneId("bpe", id, vocabSize))),
   };
 }

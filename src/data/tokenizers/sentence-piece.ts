@@ -5,7 +5,7 @@ import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
 import { decodeUtf8 } from "../../utf8.ts";
 import { encodeUtf8 } from "../bytes.ts";
 import { mergePairs } from "./merge.ts";
-import { eachId, type Tokenizer, textOf } from "./tokenizer.ts";
+import { bytesDecoder, eachId, oneId, type Tokenizer, textOf } from "./tokenizer.ts";
 
 export interface SentencePieceTokenizer extends Tokenizer {
   /** The id that marks the beginning of a text. */
@@ -88,6 +88,23 @@ export function sentencePieceBpe(options: {
       eachId("sentencePieceBpe", given, pieces.length, (id) => out.push(bytes[id]));
       const text = textOf(out);
       return text.startsWith(" ") ? text.slice(1) : text;
+    },
+    decoder() {
+      const inner = bytesDecoder((id) => bytes[oneId("sentencePieceBpe", id, pieces.length)]);
+      let begun = false;
+      const part = (text: string): string => {
+        const bare = !begun && text.startsWith(" ") ? text.slice(1) : text;
+        begun ||= text !== "";
+        return bare;
+      };
+      return {
+        push: (id) => part(inner.push(id)),
+        end() {
+          const rest = part(inner.end());
+          begun = false;
+          return rest;
+        },
+      };
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The one interface of all tokenizers, and the two that need no vocabulary file. */
 
 import { OptionError, show } from "../../errors.ts";
-import { decodeUtf8Loosely, encodeUtf8 } from "../bytes.ts";
+import { decodeUtf8Loosely, encodeUtf8, looseDecoder } from "../bytes.ts";
 
 export interface Tokenizer {
   /** Ids run from 0 to `vocabSize - 1`. */
@@ -10,6 +10,16 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** The text of ids. Throws OptionError for an id outside the vocabulary. */
   decode(ids: ArrayLike<number>): string;
+  /** Decodes ids as they come, one text after another. */
+  decoder(): TokenDecoder;
+}
+
+/** The parts of a text that ids complete, for `onToken`: joined they are what `decode` gives for all ids at once. */
+export interface TokenDecoder {
+  /** The whole characters that `id` completes; "" while there are none. Throws OptionError for an id outside the vocabulary. */
+  push(id: number): string;
+  /** What is left: U+FFFD for a character that the last ids cut. The next `push` begins another text. */
+  end(): string;
 }
 
 /** The ids one by one, each an integer in [0, vocabSize) or an OptionError. */
@@ -28,6 +38,18 @@ export function eachId(
     }
     visit(id);
   }
+}
+
+/** A decoder of ids that are bytes of UTF-8. */
+export function bytesDecoder(bytesOf: (id: number) => Uint8Array): TokenDecoder {
+  const utf8 = looseDecoder();
+  return { push: (id) => utf8.decode(bytesOf(id), { stream: true }), end: () => utf8.decode() };
+}
+
+/** The id, checked. */
+export function oneId(op: string, id: number, vocabSize: number): number {
+  eachId(op, [id], vocabSize, () => {});
+  return id;
 }
 
 /** Byte strings joined and read as UTF-8, U+FFFD where the ids cut a character. */
@@ -53,6 +75,7 @@ export function byteTokenizer(): Tokenizer {
       eachId("byteTokenizer", ids, 256, (id) => bytes.push(id));
       return decodeUtf8Loosely(Uint8Array.from(bytes));
     },
+    decoder: () => bytesDecoder((id) => Uint8Array.of(oneId("byteTokenizer", id, 256))),
   };
 }
 
@@ -91,5 +114,9 @@ export function charTokenizer(sample: string): CharTokenizer {
       eachId("charTokenizer", ids, characters.length, (id) => text.push(characters[id]));
       return text.join("");
     },
+    decoder: () => ({
+      push: (id) => characters[oneId("charTokenizer", id, characters.length)],
+      end: () => "",
+    }),
   };
 }

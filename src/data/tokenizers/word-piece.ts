@@ -2,7 +2,7 @@
 
 import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
 import { encodeUtf8, linesOf } from "../bytes.ts";
-import { eachId, type Tokenizer } from "./tokenizer.ts";
+import { eachId, oneId, type TokenDecoder, type Tokenizer } from "./tokenizer.ts";
 
 export interface WordPieceTokenizer extends Tokenizer {
   /** The id of a token as the vocabulary writes it, such as "[CLS]" or "##ing", or undefined. */
@@ -87,6 +87,22 @@ export function wordPiece(options: {
     return out;
   };
 
+  const decoder = (): TokenDecoder => {
+    let begun = false;
+    return {
+      push(id) {
+        const token: string = tokens[oneId("wordPiece", id, tokens.length)];
+        const part = token.startsWith("##") ? token.slice(2) : (begun ? " " : "") + token;
+        begun ||= part !== "";
+        return part;
+      },
+      end() {
+        begun = false;
+        return "";
+      },
+    };
+  };
+
   return {
     vocabSize: tokens.length,
     idOf: (token) => ids.get(token),
@@ -97,13 +113,11 @@ export function wordPiece(options: {
       return Int32Array.from(out);
     },
     decode(given) {
-      let text = "";
-      eachId("wordPiece", given, tokens.length, (id) => {
-        const token = tokens[id];
-        if (token.startsWith("##")) text += token.slice(2);
-        else text += (text === "" ? "" : " ") + token;
-      });
-      return text;
+      const parts: string[] = [];
+      const { push } = decoder();
+      eachId("wordPiece", given, tokens.length, (id) => parts.push(push(id)));
+      return parts.join("");
     },
+    decoder,
   };
 }
