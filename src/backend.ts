@@ -27,7 +27,7 @@ import * as softmaxSimd from "../kernels/softmax/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
-import type { FloatArray } from "./dtype.ts";
+import type { FloatArray, TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
 import { shared } from "./state.ts";
 import { spawn } from "./workers/spawn.node.ts";
@@ -63,38 +63,53 @@ const active = (): BackendName => {
 /** Whether SIMD kernels run, and tensors of a scope lie on their heap. */
 export const usesSimd = (): boolean => active() === "simd";
 
-/** The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. */
+/**
+ * The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. Where
+ * the two round differently, the argument `by` chooses by its size, so that bits depend neither on where arrays lie nor on
+ * what the heap holds: below, bringing arrays to the heap costs more than it saves.
+ */
 const fastest =
-  <A extends readonly unknown[]>(reference: (...args: A) => void, simd: (...args: NoInfer<A>) => boolean) =>
+  <A extends readonly unknown[]>(
+    reference: (...args: A) => void,
+    simd: (...args: NoInfer<A>) => boolean,
+    by?: number,
+  ) =>
   (...args: A): void => {
-    if (active() === "simd" && simd(...args)) return;
+    const few = by !== undefined && (args[by] as TypedArray).length < 64;
+    if (active() === "simd" && !few && simd(...args)) return;
     reference(...args);
   };
 
 // What SIMD serves; ops import these. All else runs on the reference, which its op imports.
 export const gemm = /* @__PURE__ */ fastest(gemmReference.gemm, gemmSimd.gemm);
-export const unary = /* @__PURE__ */ fastest(elementwiseReference.unary, elementwiseSimd.unary);
-export const unaryGrad = /* @__PURE__ */ fastest(elementwiseReference.unaryGrad, elementwiseSimd.unaryGrad);
+export const unary = /* @__PURE__ */ fastest(elementwiseReference.unary, elementwiseSimd.unary, 0);
+export const unaryGrad = /* @__PURE__ */ fastest(
+  elementwiseReference.unaryGrad,
+  elementwiseSimd.unaryGrad,
+  0,
+);
 export const binary = /* @__PURE__ */ fastest(elementwiseReference.binary, elementwiseSimd.binary);
 export const select = /* @__PURE__ */ fastest(elementwiseReference.select, elementwiseSimd.select);
-export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum);
+export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum, 1);
 export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);
-export const softmax = /* @__PURE__ */ fastest(softmaxReference.softmax, softmaxSimd.softmax);
-export const softmaxGrad = /* @__PURE__ */ fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad);
-export const logSoftmax = /* @__PURE__ */ fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax);
+export const softmax = /* @__PURE__ */ fastest(softmaxReference.softmax, softmaxSimd.softmax, 0);
+export const softmaxGrad = /* @__PURE__ */ fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad, 0);
+export const logSoftmax = /* @__PURE__ */ fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax, 0);
 export const logSoftmaxGrad = /* @__PURE__ */ fastest(
   softmaxReference.logSoftmaxGrad,
   softmaxSimd.logSoftmaxGrad,
+  0,
 );
-export const crossEntropy = /* @__PURE__ */ fastest(lossReference.crossEntropy, lossSimd.crossEntropy);
+export const crossEntropy = /* @__PURE__ */ fastest(lossReference.crossEntropy, lossSimd.crossEntropy, 2);
 export const crossEntropyGrad = /* @__PURE__ */ fastest(
   lossReference.crossEntropyGrad,
   lossSimd.crossEntropyGrad,
+  0,
 );
-export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm);
-export const layerNormGrad = /* @__PURE__ */ fastest(normReference.layerNormGrad, normSimd.layerNormGrad);
-export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm);
-export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad);
+export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm, 0);
+export const layerNormGrad = /* @__PURE__ */ fastest(normReference.layerNormGrad, normSimd.layerNormGrad, 4);
+export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm, 0);
+export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad, 3);
 export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
 export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
@@ -130,10 +145,10 @@ export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, 
 export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
 export const anyNonFinite = (x: FloatArray, length: number): boolean =>
   (active() === "simd" ? packSimd.anyNonFinite(x, length) : null) ?? packReference.anyNonFinite(x, length);
-export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam);
-export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd);
-export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion);
-export const signStep = /* @__PURE__ */ fastest(optimizerReference.signStep, optimizerSimd.signStep);
+export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam, 0);
+export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd, 0);
+export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion, 0);
+export const signStep = /* @__PURE__ */ fastest(optimizerReference.signStep, optimizerSimd.signStep, 0);
 
 /** The backend in use. */
 export function backendInfo(): BackendInfo {
@@ -172,7 +187,7 @@ const mostThreads = 64;
 
 /**
  * Has large kernels run on `n` threads: the caller and n − 1 workers, which sleep between kernels, do not keep a process
- * alive, and end with `setThreads(1)`. Results are the same bits for every n. Where workers or shared memory are missing
+ * alive, and end with `setThreads(1)`. Results are the same bits for every n, whatever the heap's budget. Where workers or shared memory are missing
  * (a page that is not cross-origin isolated, a policy without `worker-src blob:`) one thread runs, and `backendInfo()` says
  * why. Throws OptionError for n other than 1 to 64. A worker that dies makes the next kernel throw BackendError; one thread
  * runs from then on.
@@ -186,8 +201,9 @@ export async function setThreads(n: number): Promise<void> {
 }
 
 /**
- * The most bytes that the SIMD heap may span; 1 GiB unless set. Beyond it tensors are ordinary arrays, slower and never
- * wrong. What the heap spans already stays.
+ * The most bytes that the SIMD heap may span for tensors, 1 GiB unless set. Beyond it they are ordinary arrays, which every
+ * kernel copies in and out: slower, and the same bits, while the platform gives what one kernel call needs. That may pass
+ * the budget. What the heap spans already stays.
  */
 export function setHeapBudget(bytes: number): void {
   if (!(typeof bytes === "number" && bytes >= 0))

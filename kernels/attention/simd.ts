@@ -2,7 +2,7 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemmExports, gemmHeap, packB, packedBytes } from "../gemm-f32/simd.ts";
-import { alloc, free, heapFloats } from "../wasm/heap.ts";
+import { free, heapFloats, work } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks } from "../wasm/parallel.ts";
 import { type Stage, staged } from "../wasm/stage.ts";
@@ -155,7 +155,7 @@ function onHeap(
     const addresses = stageAll(stage);
     const maskAt = mask === undefined ? 0 : stage.input(mask, 0, mask.length);
     if (addresses.includes(0) || (mask !== undefined && maskAt === 0)) return false;
-    const rows = alloc(sizes.b * sizes.h * sizes.tq * rowBytes);
+    const rows = work(sizes.b * sizes.h * sizes.tq * rowBytes);
     if (rows === 0) return false;
     const ld = Math.ceil(sizes.tk / 4) * 4;
     try {

@@ -5,7 +5,7 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemmExports, gemmHeap } from "../gemm-f32/simd.ts";
-import { alloc, free, heapFloats } from "../wasm/heap.ts";
+import { free, heapFloats, work } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks, type Job } from "../wasm/parallel.ts";
 import { type Stage, staged } from "../wasm/stage.ts";
@@ -133,7 +133,7 @@ function onHeap(
       stage.input(a, 0, lengths[1]),
       stage.input(b, 0, lengths[2]),
     ];
-    const taps = addresses.includes(0) ? 0 : alloc(plan.taps * 4);
+    const taps = addresses.includes(0) ? 0 : work(plan.taps * 4);
     if (taps === 0) return false;
     try {
       const plane = frameH * frameW * 4;

@@ -13,8 +13,7 @@ import { power } from "./special.ts";
 
 export const elementwiseExports = /* @__PURE__ */ wasmKernel<ElementwiseExports>(bytes);
 
-// Plain arrays below these sizes stay in JavaScript: measured, functions and arithmetic.
-const fewCalls = 128;
+// Plain arrays below this size stay in JavaScript.
 const fewSums = 2048;
 
 const isFloat = (array: TypedArray): boolean => array instanceof Float32Array;
@@ -28,7 +27,6 @@ export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elemen
   const loop = loopOf(f);
   if (exports === null || loop === undefined || !isFloat(out) || !isFloat(x)) return false;
   const n = out.length;
-  if (!pays(n, fewCalls, out, x)) return false;
   return staged((stage) => {
     const from = stage.input(x, 0, n);
     const to = stage.output(out, 0, n, false);
@@ -52,7 +50,6 @@ export function unaryGrad(
   if (exports === null || name === undefined) return false;
   if (!isFloat(out) || !isFloat(grad) || !isFloat(x) || !isFloat(y)) return false;
   const n = out.length;
-  if (!pays(n, fewCalls, out, grad, x, y)) return false;
   return staged((stage) => {
     const g = stage.input(grad, 0, n);
     const input = stage.input(x, 0, n);

@@ -36,11 +36,6 @@ export function scratchBytes(): i32 {
   return scratchEnd as i32;
 }
 
-/** Bytes of the panels of a (k, n) operand. */
-export function packedBytes(n: i32, k: i32): i32 {
-  return ((n + 7) & ~7) * k * 4;
-}
-
 /** Packs op(b) (k, n) for `gemm` with flag 8. */
 export function packB(to: usize, b: usize, n: i32, k: i32, ldb: i32, transposed: i32): void {
   const lane = (transposed ? ldb : 1) * 4;

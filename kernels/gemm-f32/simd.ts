@@ -11,7 +11,6 @@ import { callGemm, type FullShape, splitGemm } from "./split.ts";
 /** What simd.as.ts exports. */
 export interface GemmExports {
   scratchBytes(): number;
-  packedBytes(n: number, k: number): number;
   packB(to: number, b: number, n: number, k: number, ldb: number, transposed: number): void;
   gemm(
     out: number,

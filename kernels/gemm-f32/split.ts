@@ -3,7 +3,7 @@
  * would take, so the bits are the same.
  */
 
-import { alloc, free } from "../wasm/heap.ts";
+import { free, work } from "../wasm/heap.ts";
 import { inTasks, isWorthThreads } from "../wasm/parallel.ts";
 import type { GemmExports, HeapGemm } from "./simd.ts";
 
@@ -164,7 +164,7 @@ export function splitGemm(exports: GemmExports, out: number, a: number, b: numbe
   const cols = rows.length < fewTasks ? ranges(s.n, colUnit, fewTasks / rows.length) : [all(s.n)];
   const parts = rows.flatMap((r) => cols.map((c) => ({ rows: r, cols: c, batch: all(1) })));
   if (s.packed) return run(parts, callPanels, b);
-  const panels = alloc(exports.packedBytes(s.n, s.k));
+  const panels = work(Math.ceil(s.n / 8) * 8 * s.k * 4);
   if (panels === 0) return false;
   try {
     return packAll(exports, panels, b, s) && run(parts, callPanels, panels);

@@ -7,7 +7,7 @@ import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/stage.ts";
 import type { CrossEntropyOptions } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -38,14 +38,11 @@ export interface LossExports {
 
 export const lossExports = /* @__PURE__ */ wasmKernel<LossExports>(bytes);
 
-// Plain arrays with fewer logits stay in JavaScript.
-const few = 256;
-
 const applies = (
   lse: FloatArray,
   floats: readonly FloatArray[],
   targets: TypedArray,
-  { outer, n, inner }: ReduceSizes,
+  { inner }: ReduceSizes,
   { ignoreIndex, weight }: CrossEntropyOptions,
 ): boolean =>
   inner === 1 &&
@@ -53,8 +50,7 @@ const applies = (
   (ignoreIndex | 0) === ignoreIndex &&
   lse instanceof Float64Array &&
   targets instanceof Int32Array &&
-  floats.every((array) => array instanceof Float32Array) &&
-  pays(outer * n, few, lse, targets, ...floats);
+  floats.every((array) => array instanceof Float32Array);
 
 /** loss and lse (outer) of logits (outer, n); lse holds doubles and targets int32. */
 export function crossEntropy(

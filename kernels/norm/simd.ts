@@ -3,7 +3,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, inTasks } from "../wasm/parallel.ts";
-import { pays, type Stage, staged } from "../wasm/stage.ts";
+import { type Stage, staged } from "../wasm/stage.ts";
 import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -38,23 +38,11 @@ export interface NormExports {
 
 export const normExports = /* @__PURE__ */ wasmKernel<NormExports>(bytes);
 
-// Plain arrays below this size stay in JavaScript.
-const few = 512;
-
 type Optional = FloatArray | null;
 
-const applies = (
-  { rows, n }: RowSizes,
-  floats: readonly Optional[],
-  statistics: readonly Optional[],
-): boolean => {
-  const given = [...floats, ...statistics].filter((array) => array !== null);
-  return (
-    floats.every((array) => array === null || array instanceof Float32Array) &&
-    statistics.every((array) => array === null || array instanceof Float64Array) &&
-    pays(rows * n, few, ...given)
-  );
-};
+const applies = (floats: readonly Optional[], statistics: readonly Optional[]): boolean =>
+  floats.every((array) => array === null || array instanceof Float32Array) &&
+  statistics.every((array) => array === null || array instanceof Float64Array);
 
 /** Stages arrays that may be missing and notes whether the heap had room for all. */
 function optionalStage(stage: Stage) {
@@ -83,7 +71,7 @@ export function layerNorm(
   eps: number,
   exports = normExports(),
 ): boolean {
-  if (exports === null || !applies(sizes, [out, x, weight, bias], [mean, rstd])) return false;
+  if (exports === null || !applies([out, x, weight, bias], [mean, rstd])) return false;
   return staged((stage) => {
     const { space, input, output } = optionalStage(stage);
     const [from, scale, shift] = [x, weight, bias].map(input);
@@ -108,7 +96,7 @@ export function rmsNorm(
   eps: number,
   exports = normExports(),
 ): boolean {
-  if (exports === null || !applies(sizes, [out, x, weight], [rstd])) return false;
+  if (exports === null || !applies([out, x, weight], [rstd])) return false;
   return staged((stage) => {
     const { space, input, output } = optionalStage(stage);
     const [from, scale] = [x, weight].map(input);
@@ -161,7 +149,7 @@ function grad(
   sizes: RowSizes,
   exports: NormExports | null,
 ): boolean {
-  if (exports === null || !applies(sizes, [dx, dw, db, dOut, x, weight], [mean, rstd])) return false;
+  if (exports === null || !applies([dx, dw, db, dOut, x, weight], [mean, rstd])) return false;
   return staged((stage) => {
     const { space, input, output } = optionalStage(stage);
     const inputs = [dOut, x, weight, mean, rstd].map(input);

@@ -3,7 +3,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/stage.ts";
 import type { AdamStep, LionStep, SgdStep, SignStep } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -17,8 +17,6 @@ export interface OptimizerExports {
 
 export const optimizerExports = /* @__PURE__ */ wasmKernel<OptimizerExports>(bytes);
 
-// Plain arrays below this size stay in JavaScript.
-const few = 1024;
 // A thread's part begins at whole vectors, and at lines of its own.
 const whole = 64;
 
@@ -34,7 +32,7 @@ function run(
   if (exports === null) return false;
   const present = [weight, grad, ...state].filter((array) => array !== null);
   const n = weight.length;
-  if (!present.every((array) => array instanceof Float32Array) || !pays(n, few, ...present)) return false;
+  if (!present.every((array) => array instanceof Float32Array)) return false;
   return staged((stage) => {
     const from = stage.input(grad, 0, n);
     const [to, ...rest] = [weight, ...state].map((array) =>

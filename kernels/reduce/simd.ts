@@ -29,8 +29,7 @@ function run(
   { outer, n, inner }: ReduceSizes,
   kernel: (to: number, from: number) => void,
 ): boolean {
-  if (!(out instanceof Float32Array && x instanceof Float32Array) || !pays(x.length, few, out, x))
-    return false;
+  if (!(out instanceof Float32Array && x instanceof Float32Array)) return false;
   return staged((stage) => {
     const from = stage.input(x, 0, outer * n * inner);
     const to = stage.output(out, 0, outer * inner, false);
@@ -48,8 +47,8 @@ export function sum(
   scale = 1,
   exports = reduceExports(),
 ): boolean {
-  if (exports === null) return false;
   const { outer, n, inner } = sizes;
+  if (exports === null) return false;
   const nanoseconds = outer * n * inner * 0.2;
   return run(out, x, sizes, (to, from) => {
     if (inner === 1)
@@ -84,6 +83,7 @@ export function fold(
   const kind = f === larger ? "maxRows" : f === smaller ? "minRows" : null;
   const loser = f === larger ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   if (exports === null || kind === null || initial !== loser || sizes.inner !== 1) return false;
+  if (!pays(x.length, few, out, x)) return false;
   const { outer, n } = sizes;
   return run(out, x, sizes, (to, from) =>
     inRows(exports, kind, outer, 1, outer * n * 0.2, (row, count) => [

@@ -7,7 +7,7 @@ import type { FloatArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/stage.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -20,9 +20,6 @@ export interface SoftmaxExports {
 
 export const softmaxExports = /* @__PURE__ */ wasmKernel<SoftmaxExports>(bytes);
 
-// Plain arrays below this size stay in JavaScript.
-const few = 256;
-
 /** Calls the function on the addresses of the output and the inputs, all of one size. */
 function run(
   exports: SoftmaxExports | null,
@@ -32,7 +29,7 @@ function run(
 ): boolean {
   const size = outer * n;
   if (exports === null || inner !== 1) return false;
-  if (!arrays.every((array) => array instanceof Float32Array) || !pays(size, few, ...arrays)) return false;
+  if (!arrays.every((array) => array instanceof Float32Array)) return false;
   return staged((stage) => {
     const inputs = arrays.slice(1).map((array) => stage.input(array, 0, size));
     const to = stage.output(arrays[0], 0, size, false);

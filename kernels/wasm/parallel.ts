@@ -1,6 +1,6 @@
 /** How kernels hand their work to the threads: rows of one call, or a list of tasks of several calls each. */
 
-import { alloc, free } from "./heap.ts";
+import { free, work } from "./heap.ts";
 import {
   type Call,
   expectThreads,
@@ -88,7 +88,7 @@ export function inTasks(
       return true;
     }
   }
-  const local = localBytes === 0 ? 0 : alloc(localBytes);
+  const local = localBytes === 0 ? 0 : work(localBytes);
   if (localBytes > 0 && local === 0) return false;
   try {
     build({ local, recorded: false, of: (exports) => exports, next: () => {} });

@@ -4,17 +4,17 @@
  */
 
 import { dtypeOfArray, type TypedArray } from "../../src/dtype.ts";
-import { addressOf, alloc, free, view } from "./heap.ts";
+import { addressOf, free, heapFloats, smallBlock, view, work } from "./heap.ts";
 
 export interface Stage {
-  /** The address of `length` elements of the array from `offset`, with their values; 0 where the heap is exhausted. */
+  /** The address of `length` elements of the array from `offset`, with their values; 0 where the platform has no more memory. */
   input(array: TypedArray, offset: number, length: number): number;
   /** The same for elements the kernel writes; they reach the array when the stage closes. `keep` brings the old values. */
   output(array: TypedArray, offset: number, length: number, keep: boolean): number;
 }
 
 /**
- * Whether a pass over the arrays is worth staging: those that lie on the heap need none, and of others `elements` must reach
+ * Whether a pass that gives the reference's bits is worth staging: those that lie on the heap need none, and of others `elements` must reach
  * the number from which the pass gains more than the copies cost.
  */
 export function pays(elements: number, least: number, ...arrays: readonly TypedArray[]): boolean {
@@ -30,11 +30,39 @@ const back: { array: TypedArray; offset: number; length: number; address: number
 const viewAs = (array: TypedArray, address: number, length: number): TypedArray =>
   view(dtypeOfArray(array)!, address, length);
 
+// Small arrays lie one behind the other in a block of their own, which lasts: to allocate for each takes as long as to copy it.
+const smallBytes = 8192;
+let smallUsed = 0;
+
+// To make a view takes longer than to copy so many floats one by one.
+const fewFloats = 256;
+
 function take(array: TypedArray, offset: number, length: number, copies: boolean): number {
-  const address = alloc(length * array.BYTES_PER_ELEMENT);
-  if (address === 0) return 0;
-  blocks.push(address);
-  if (copies) viewAs(array, address, length).set(array.subarray(offset, offset + length));
+  const address = room(length * array.BYTES_PER_ELEMENT);
+  if (address === 0 || !copies) return address;
+  if (length <= fewFloats && array instanceof Float32Array) {
+    const floats = heapFloats();
+    for (let i = 0, at = address >>> 2; i < length; i++) floats[at + i] = array[offset + i];
+  } else viewAs(array, address, length).set(array.subarray(offset, offset + length));
+  return address;
+}
+
+function bringBack(array: TypedArray, offset: number, length: number, address: number): void {
+  if (length <= fewFloats && array instanceof Float32Array) {
+    const floats = heapFloats();
+    for (let i = 0, at = address >>> 2; i < length; i++) array[offset + i] = floats[at + i];
+  } else array.set(viewAs(array, address, length), offset);
+}
+
+function room(bytes: number): number {
+  const size = Math.ceil((bytes + 16) / 64) * 64;
+  if (smallUsed + size <= smallBytes) {
+    const base = smallBlock(smallBytes);
+    smallUsed += size;
+    return base === 0 ? 0 : base + smallUsed - size;
+  }
+  const address = work(bytes);
+  if (address !== 0) blocks.push(address);
   return address;
 }
 
@@ -52,19 +80,20 @@ const stage: Stage = {
   },
 };
 
-/** Runs `kernel` with staged addresses; false where the heap is exhausted, and then nothing is written. */
+/** Runs `kernel` with staged addresses; false where there is no room, and then nothing is written. */
 export function staged(kernel: (stage: Stage) => boolean): boolean {
-  const [firstBlock, firstBack] = [blocks.length, back.length];
+  const [firstBlock, firstBack, firstSmall] = [blocks.length, back.length, smallUsed];
   try {
     const done = kernel(stage);
     if (done)
       for (let i = firstBack; i < back.length; i++) {
         const { array, offset, length, address } = back[i];
-        array.set(viewAs(array, address, length), offset);
+        bringBack(array, offset, length, address);
       }
     return done;
   } finally {
     back.length = firstBack;
+    smallUsed = firstSmall;
     while (blocks.length > firstBlock) free(blocks.pop()!);
   }
 }

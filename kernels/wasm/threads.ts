@@ -6,7 +6,7 @@
 
 import { BackendError } from "../../src/errors.ts";
 import { shared } from "../../src/state.ts";
-import { alloc, free, heapMemory, memoryIsShared, view } from "./heap.ts";
+import { free, heapMemory, memoryIsShared, unsharedReason, view, work } from "./heap.ts";
 import { compiledBytes } from "./load.ts";
 import {
   controlBytes,
@@ -100,10 +100,10 @@ async function restart(n: number, spawn: Spawn): Promise<void> {
   pool.lost = null;
   if (n === 1) return;
   if (!memoryIsShared()) {
-    pool.reason = "threads need memory that is shared, and a page that is not cross-origin isolated has none";
+    pool.reason = `threads need memory that is shared, and ${unsharedReason()}`;
     return;
   }
-  const control = alloc(controlBytes);
+  const control = work(controlBytes);
   if (control === 0) {
     pool.reason = "threads need a little of the heap, and its budget is exhausted";
     return;
@@ -154,7 +154,7 @@ export function kernelId(exports: object): number {
   if (known !== undefined) return known;
   const bytes = compiledBytes(exports);
   const id = pool.sources.length;
-  const address = bytes === null || id === kernelLimit ? 0 : alloc(bytes.length);
+  const address = bytes === null || id === kernelLimit ? 0 : work(bytes.length);
   if (bytes === null || address === 0) return -1;
   view("uint8", address, bytes.length).set(bytes);
   pool.sources.push(address);
@@ -170,7 +170,7 @@ export const functionName = (kernel: number, place: number): number => kernel * 
 export function reserveLocal(bytes: number): boolean {
   if (bytes <= pool.localStep) return true;
   const step = Math.ceil(bytes / 64) * 64;
-  const address = alloc(step * (pool.threads.length + 1));
+  const address = work(step * (pool.threads.length + 1));
   if (address === 0) return false;
   if (pool.local !== 0) free(pool.local);
   pool.local = address;
@@ -185,7 +185,7 @@ function write(tasks: readonly (readonly Call[])[]): boolean {
   let length = tasks.length + 1;
   for (const calls of tasks) for (const { args } of calls) length += 2 + args.length;
   if (length > pool.programLength) {
-    const address = alloc(length * 2 * 8);
+    const address = work(length * 2 * 8);
     if (address === 0) return false;
     if (pool.program !== 0) free(pool.program);
     pool.program = address;

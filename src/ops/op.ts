@@ -2,7 +2,8 @@
  * defineOp: one row an op. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
  */
 
-import { settle } from "../../kernels/wasm/heap.ts";
+import { growing, growsBetween, settle } from "../../kernels/wasm/heap.ts";
+import { clear } from "../backend.ts";
 import { vjp as vjpOf } from "../autograd.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
@@ -242,16 +243,24 @@ export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly 
     outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
   } else {
     outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs), !row.writesAll));
-    row.forward(
-      outputs.map((t) => t.data),
-      inputs,
-      options,
-      outputs,
-    );
+    if (growsBetween()) growing((again) => forward(row, inputs, options, outputs, again));
+    else forward(row, inputs, options, outputs, false);
     if (numerics.on) checkOutputs(row.name, inputs, outputs);
   }
   record(row, shared, options, outputs);
   return outputs;
+}
+
+function forward(
+  row: OpRow,
+  inputs: Inputs,
+  options: object,
+  outputs: readonly Tensor[],
+  again: boolean,
+): void {
+  const outs = outputs.map((t) => t.data);
+  if (again && !row.writesAll) for (const out of outs) clear(out);
+  row.forward(outs, inputs, options, outputs);
 }
 
 function promoteAll(inputs: Inputs): DType {

@@ -1,3 +1,4 @@
+import { makeRoom } from "../../kernels/wasm/heap.ts";
 import { anyNonFinite } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
@@ -91,6 +92,8 @@ export function optimizer(
       for (const group of groups) group.lr = value * (group.initialLr / leader.initialLr);
     },
     step() {
+      for (const { parameters } of groups)
+        for (const { parameter } of parameters) makeRoom(parameter.value.storage.bytes * mostArrays);
       const work: Work[] = [];
       groups.forEach((group, i) => {
         checkAtLeast("step", `the lr of group ${i}`, group.lr, 0);
@@ -159,6 +162,9 @@ export function optimizer(
     },
   };
 }
+
+// What a kernel of a rule works on: weight, gradient, and at most three arrays of state, each in a block of its own.
+const mostArrays = 6;
 
 /** The rate that all parameters of a group were saved with. */
 function rateOf({ parameters }: Group, i: number, saved: OptimizerState, unread: Set<string>): number {

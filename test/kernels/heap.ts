@@ -1,7 +1,7 @@
 /** What the tests of SIMD kernels share: arguments that lie on the heap, and bounds element by element. */
 
-import { expect } from "vitest";
-import { alloc, free, view } from "../../kernels/wasm/heap.ts";
+import { expect, vi } from "vitest";
+import { alloc, free, heapMemory, view } from "../../kernels/wasm/heap.ts";
 
 /** Calls `run` with the arguments, their Float32Arrays and Int32Arrays copied to the heap between guards of NaN. */
 export function onHeap<Args extends unknown[]>(args: Args, run: (placed: Args) => void): void {
@@ -23,6 +23,18 @@ export function onHeap<Args extends unknown[]>(args: Args, run: (placed: Args) =
     for (const guard of guards) if (!guard.every(Number.isNaN)) expect.fail("wrote outside of an array");
   } finally {
     for (const address of blocks) free(address);
+  }
+}
+
+/** Runs `test` on a heap that the platform lets grow no more. */
+export function exhausted(test: () => void): void {
+  const grow = vi.spyOn(heapMemory(), "grow").mockImplementation(() => {
+    throw new RangeError("no memory");
+  });
+  try {
+    test();
+  } finally {
+    grow.mockRestore();
   }
 }
 

@@ -7,9 +7,11 @@ import {
   heapFloats,
   heapMemory,
   heapUse,
+  place,
   scratch,
   setHeapBudget,
   view,
+  work,
 } from "../../kernels/wasm/heap.ts";
 
 describe("the heap", () => {
@@ -94,14 +96,34 @@ describe("the heap", () => {
     expect(addressOf(new Float32Array(4))).toBe(0);
   });
 
-  it("answers 0 beyond its budget and serves again once there is room", () => {
-    const { budget, reserved } = heapUse();
+  it("answers 0 beyond its budget, but for what a kernel needs while it runs, and serves again once there is room", () => {
+    const { budget, reserved, bytes } = heapUse();
     setHeapBudget(reserved);
     expect(alloc(reserved + 1)).toBe(0);
+    const passing = work(reserved + 1);
+    expect(passing).toBeGreaterThan(0);
+    free(passing);
     const small = alloc(64);
     expect(small).toBeGreaterThan(0);
     free(small);
+    expect(heapUse().bytes).toBe(bytes);
     setHeapBudget(budget);
+  });
+
+  it("answers 0 for sizes that 32 bits do not hold, and stays whole", () => {
+    const { bytes } = heapUse();
+    for (const size of [
+      2 ** 32 - 40,
+      2 ** 32,
+      2 ** 32 + 64,
+      2 ** 38 + 64_000,
+      2 ** 53,
+      Number.POSITIVE_INFINITY,
+      Number.NaN,
+      -64,
+    ])
+      expect([alloc(size), work(size), place(size)], String(size)).toEqual([0, 0, 0]);
+    expect(heapUse().bytes).toBe(bytes);
   });
 
   it("refuses to release a block twice", () => {

@@ -15,12 +15,14 @@ describe("SIMD sums", () => {
     expect(Math.abs(out[0] - want)).toBeLessThanOrEqual(8 * 2 ** -24 * want);
   });
 
-  it("decline doubles, small plain arrays and folds without a loop, and write nothing", () => {
+  it("decline doubles, small plain folds and folds without a loop, and write nothing", () => {
     const out = new Float32Array(1).fill(7);
     const x = new Float32Array(2000);
     const sizes = { outer: 1, n: 2000, inner: 1 };
     expect(sum(out, new Float64Array(2000), sizes)).toBe(false);
-    expect(sum(out, x.subarray(0, 10), { outer: 1, n: 10, inner: 1 })).toBe(false);
+    expect(
+      fold(out, x.subarray(0, 10), { outer: 1, n: 10, inner: 1 }, Number.NEGATIVE_INFINITY, larger),
+    ).toBe(false);
     expect(fold(out, x, sizes, 0, larger)).toBe(false);
     expect(fold(out, x, sizes, 1, (a, b) => a * b)).toBe(false);
     expect(out[0]).toBe(7);
