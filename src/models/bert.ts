@@ -9,7 +9,7 @@ import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import type { Parameter } from "../nn/parameter.ts";
-import { checkSizes } from "../nn/sizes.ts";
+import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
@@ -113,24 +113,34 @@ export class Bert {
   classifier: Linear | null;
 
   constructor(config: BertConfig) {
-    const settings = readOptions<Required<BertConfig>>("Bert", config, {
-      vocabulary: 0,
-      context: 512,
-      segments: 2,
-      dim: 0,
-      layers: 0,
-      heads: 0,
-      feedForward: null,
-      eps: 1e-12,
-      dropout: 0,
-      head: "none",
-      classes: 2,
-      initStd: 0.02,
-      rng: null,
-    });
+    const settings: Required<BertConfig> = readConfig(
+      "Bert",
+      config,
+      ["vocabulary", "dim", "layers", "heads"],
+      {
+        context: 512,
+        segments: 2,
+        feedForward: null,
+        eps: 1e-12,
+        dropout: 0,
+        head: "none",
+        classes: 2,
+        initStd: 0.02,
+        rng: null,
+      },
+    );
     const { vocabulary, context, segments, dim, layers, heads, eps, dropout, head, classes, initStd, rng } =
       settings;
-    checkSizes("Bert", { vocabulary, context, segments, dim, layers, heads, classes });
+    checkSizes("Bert", {
+      vocabulary,
+      context,
+      segments,
+      dim,
+      layers,
+      heads,
+      classes,
+      feedForward: settings.feedForward ?? 1,
+    });
     checkShare("Bert", dropout);
     if (!["none", "maskedLm", "classifier"].includes(head)) {
       throw new OptionError(`Bert: head must be "none", "maskedLm" or "classifier", got ${show(head)}`);

@@ -10,7 +10,7 @@ import { normal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes } from "../nn/sizes.ts";
+import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
@@ -87,25 +87,25 @@ export class Gpt {
   head: Linear;
 
   constructor(config: GptConfig) {
-    const settings = readOptions<Required<GptConfig>>("Gpt", config, {
-      vocabulary: 0,
-      context: 0,
-      dim: 0,
-      layers: 0,
-      heads: 0,
-      feedForward: null,
-      norm: "pre",
-      activation: "geluTanh",
-      eps: 1e-5,
-      dropout: 0,
-      bias: true,
-      tied: true,
-      initStd: 0.02,
-      rng: null,
-    });
+    const settings: Required<GptConfig> = readConfig(
+      "Gpt",
+      config,
+      ["vocabulary", "context", "dim", "layers", "heads"],
+      {
+        feedForward: null,
+        norm: "pre",
+        activation: "geluTanh",
+        eps: 1e-5,
+        dropout: 0,
+        bias: true,
+        tied: true,
+        initStd: 0.02,
+        rng: null,
+      },
+    );
     const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, initStd, rng } =
       settings;
-    checkSizes("Gpt", { vocabulary, context, dim, layers, heads });
+    checkSizes("Gpt", { vocabulary, context, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
     checkShare("Gpt", dropout);
     this.context = context;
     this.dropout = dropout;

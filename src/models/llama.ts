@@ -9,7 +9,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes } from "../nn/sizes.ts";
+import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
@@ -80,25 +80,24 @@ export class Llama {
   head: Linear;
 
   constructor(config: LlamaConfig) {
-    const settings = readOptions<Required<LlamaConfig>>("Llama", config, {
-      vocabulary: 0,
-      context: 0,
-      dim: 0,
-      layers: 0,
-      heads: 0,
-      kvHeads: null,
-      feedForward: 0,
-      eps: 1e-5,
-      ropeBase: 10000,
-      ropeStyle: "interleaved",
-      dropout: 0,
-      tied: true,
-      initStd: 0.02,
-      rng: null,
-    });
+    const settings: Required<LlamaConfig> = readConfig(
+      "Llama",
+      config,
+      ["vocabulary", "context", "dim", "layers", "heads", "feedForward"],
+      {
+        kvHeads: null,
+        eps: 1e-5,
+        ropeBase: 10000,
+        ropeStyle: "interleaved",
+        dropout: 0,
+        tied: true,
+        initStd: 0.02,
+        rng: null,
+      },
+    );
     const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, initStd, rng } =
       settings;
-    checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward });
+    checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward, kvHeads: kvHeads ?? 1 });
     checkShare("Llama", dropout);
     this.context = context;
     this.dropout = dropout;

@@ -7,7 +7,7 @@ import { Conv2d } from "../nn/conv.ts";
 import { kaimingNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes } from "../nn/sizes.ts";
+import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
@@ -89,8 +89,7 @@ export class ResNet {
   linear: Linear;
 
   constructor(config: ResNetConfig) {
-    const { blocks, classes, width, channels, rng } = readOptions<Required<ResNetConfig>>("ResNet", config, {
-      blocks: 0,
+    const { blocks, classes, width, channels, rng } = readConfig("ResNet", config, ["blocks"], {
       classes: 10,
       width: 16,
       channels: 3,

@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes } from "../nn/sizes.ts";
+import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
@@ -92,19 +92,20 @@ export class Transformer {
   head: Linear;
 
   constructor(config: TransformerConfig) {
-    const settings = readOptions<Required<TransformerConfig>>("Transformer", config, {
-      vocabulary: 0,
-      dim: 0,
-      layers: 0,
-      heads: 0,
-      feedForward: null,
-      eps: 1e-5,
-      dropout: 0,
-      sourcePositions: true,
-      rng: null,
-    });
+    const settings: Required<TransformerConfig> = readConfig(
+      "Transformer",
+      config,
+      ["vocabulary", "dim", "layers", "heads"],
+      {
+        feedForward: null,
+        eps: 1e-5,
+        dropout: 0,
+        sourcePositions: true,
+        rng: null,
+      },
+    );
     const { vocabulary, dim, layers, heads, eps, dropout, sourcePositions, rng } = settings;
-    checkSizes("Transformer", { vocabulary, dim, layers, heads });
+    checkSizes("Transformer", { vocabulary, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
     checkShare("Transformer", dropout);
     this.dim = dim;
     this.dropout = dropout;

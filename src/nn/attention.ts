@@ -8,6 +8,7 @@ import {
   attentionProbabilities,
   attentionScores,
   type RotaryOptions,
+  readRotary,
   rotary as rotate,
   scaledDotProductAttention,
 } from "../ops/attention.ts";
@@ -121,7 +122,7 @@ export class MultiHeadAttention {
       rotary: null,
       rng: null,
     });
-    checkSizes(op, { dim, heads, kvHeads: kvHeads ?? heads });
+    checkSizes(op, { dim, heads, kvHeads: kvHeads ?? 1 });
     if (dim % heads !== 0 || heads % (kvHeads ?? heads) !== 0) {
       throw new OptionError(
         `${op}: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
@@ -132,6 +133,7 @@ export class MultiHeadAttention {
     this.kvHeads = kvHeads ?? heads;
     this.dropout = dropout;
     this.rotary = rotary === true ? {} : rotary || null;
+    if (this.rotary) readRotary(op, this.rotary);
     if (this.rotary && (dim / heads) % 2 !== 0) {
       throw new OptionError(`${op}: rotary positions need an even head size, got ${dim / heads}`);
     }

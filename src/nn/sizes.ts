@@ -1,16 +1,42 @@
-/** Checks of the sizes that layers are made with. */
+/** Checks of the sizes that layers and models are made with. */
 
-import { OptionError, show } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
 
-/** Throws OptionError unless every value is a positive integer that an array of layers or numbers can have for its length. */
+const listed = (words: readonly string[]): string =>
+  words.length < 2 ? (words[0] ?? "none") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+
+/** As `readOptions`, where some must be given: throws OptionError that names all that are missing. */
+export function readConfig<T extends object, K extends keyof T & string>(
+  op: string,
+  given: Partial<T>,
+  required: readonly K[],
+  defaults: Omit<T, K>,
+): T {
+  const needed = Object.fromEntries(required.map((name) => [name, undefined]));
+  const config = readOptions<Partial<T>>(op, given, { ...needed, ...defaults } as Partial<T>) as T;
+  const missing = required.filter((name) => config[name] === undefined);
+  if (missing.length > 0) {
+    const names = Object.entries(given ?? {}).flatMap(([name, value]) => (value === undefined ? [] : name));
+    throw new OptionError(
+      `${op}: ${listed(missing)} ${missing.length > 1 ? "are" : "is"} missing, got ${listed(names)}`,
+    );
+  }
+  return config;
+}
+
+/** Throws OptionError, which names all others, unless every value is a positive integer that can be the length of an array. */
 export function checkSizes(op: string, sizes: Readonly<Record<string, unknown>>): void {
-  for (const [name, value] of Object.entries(sizes)) {
-    if (!Number.isInteger(value) || (value as number) < 1) {
-      throw new OptionError(`${op}: ${name} must be a positive integer, got ${show(value)}`);
-    }
+  const entries = Object.entries(sizes);
+  const odd = entries.filter(([, value]) => !Number.isInteger(value) || (value as number) < 1);
+  if (odd.length > 0) {
+    const want = odd.length > 1 ? "positive integers" : "a positive integer";
+    throw new OptionError(
+      `${op}: ${listed(odd.map(([name]) => name))} must be ${want}, got ${listed(odd.map(([, value]) => show(value)))}`,
+    );
+  }
+  for (const [name, value] of entries)
     if ((value as number) >= 2 ** 31)
       throw new OptionError(`${op}: ${name} must be below 2^31, got ${show(value)}`);
-  }
 }
 
 /** Throws OptionError unless `groups` divides the named channel counts. */

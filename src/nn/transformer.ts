@@ -16,6 +16,7 @@ import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
+import { checkSizes } from "./sizes.ts";
 
 const activations = {
   relu: (x: Tensor) => x.relu(),
@@ -54,6 +55,7 @@ export class FeedForward {
         `FeedForward: unknown activation, got ${show(activation)}; known are ${Object.keys(activations).join(", ")}`,
       );
     }
+    checkSizes("FeedForward", { dim, hidden });
     this.activation = activation;
     this.gate = activation === "swiglu" ? new Linear(dim, hidden, { bias, rng }) : null;
     this.up = new Linear(dim, hidden, { bias, rng });

@@ -4,8 +4,7 @@
  * with "_" is private to its owner and skipped. A tensor property is a buffer. Names are of one thing each.
  */
 
-import { isBuiltIn } from "../errors.ts";
-import { OptionError, show } from "../errors.ts";
+import { isBuiltIn, OptionError, show } from "../errors.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import { isParameter, type Parameter } from "./parameter.ts";

@@ -271,23 +271,26 @@ const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotar
   vjp: (grad, _, options): Grads => [rotaryRow(grad, { ...options, sign: -options.sign })],
 });
 
+/** Throws OptionError for a style or base that is none. */
+export function readRotary(op: string, options: Partial<RotaryOptions> | undefined): RotaryOptions {
+  const given = readOptions<RotaryOptions>(op, options, { offset: 0, base: 10000, style: "interleaved" });
+  const { base, style } = given;
+  if (style !== "interleaved" && style !== "half")
+    throw new OptionError(`${op}: unknown style, got ${show(style)}; use "interleaved" or "half"`);
+  if (!(base > 0 && base < Infinity))
+    throw new OptionError(`${op}: base must be above 0 and finite, got ${show(base)}`);
+  return given;
+}
+
 /**
  * Rotary position embedding of (…, T, D): pair j at position p turns by p · base^(−2j/D). Su et al., 2021,
  * arXiv:2104.09864.
  */
 export function rotary(x: TensorLike, options?: Partial<RotaryOptions>): Tensor {
   x = asTensor("rotary", x);
-  const given = readOptions<RotaryOptions>("rotary", options, {
-    offset: 0,
-    base: 10000,
-    style: "interleaved",
-  });
+  const given = readRotary("rotary", options);
   if (x.rank < 2 || x.shape[x.rank - 1] % 2 !== 0)
     throw new ShapeError(`rotary: needs (…, T, D) with an even D, got ${show(x.shape)}`);
-  if (!(given.base > 0)) throw new OptionError(`rotary: base must be above 0, got ${show(given.base)}`);
-  if (given.style !== "interleaved" && given.style !== "half") {
-    throw new OptionError(`rotary: unknown style, got ${show(given.style)}; use "interleaved" or "half"`);
-  }
   return rotaryRow(floats(x), given);
 }
 

@@ -62,6 +62,6 @@ describe("Llama", () => {
 
   it("refuses texts beyond its context and missing sizes", () => {
     expect(() => makeLlama().forward([Array(11).fill(1)])).toThrow("the context holds 10 positions, got 11");
-    expect(() => makeLlama({ feedForward: undefined })).toThrow("feedForward must be a positive integer");
+    expect(() => makeLlama({ feedForward: undefined })).toThrow("feedForward is missing");
   });
 });
