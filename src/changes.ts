@@ -50,10 +50,13 @@ const restore = (saved: Saved): void => {
 };
 
 /** Runs `fn`; where it throws, what it changed is put back. */
-export function undoing<T>(fn: () => T): T {
+export const undoing = <T>(fn: () => T): T => undoable(fn)[0];
+
+/** The same with what puts it back later. */
+export function undoable<T>(fn: () => T): [result: T, undo: () => void] {
   return recorded(null, (saved) => {
     try {
-      return fn();
+      return [fn(), () => restore(saved)];
     } catch (error) {
       restore(saved);
       throw error;

@@ -6,6 +6,7 @@ import type { NestedArray } from "../nested.ts";
 import { Rng, type RngState } from "../random.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { isTensor, type Tensor, tensor, wrap } from "../tensor.ts";
+import { unlessAborted } from "./abort.ts";
 
 /** One field of a data set held in columns: example i is row i of a tensor or entry i of a list. */
 export type Column =
@@ -31,9 +32,9 @@ export type Batch<D> =
 
 /** The place between two batches, plain data that JSON keeps exactly. */
 export interface LoaderState {
-  /** Epochs begun, less one. */
+  /** The epoch of the next batch, counted from 0. */
   readonly epoch: number;
-  /** Examples of this epoch that were handed out. */
+  /** Examples of this epoch that were handed out: 0 after the last batch of the epoch before. */
   readonly position: number;
   /** The shuffling generator as it was when the epoch began. */
   readonly rng: RngState;
@@ -48,7 +49,7 @@ export interface LoaderOptions {
   rng?: Rng;
   /** Leaves out the last batch of an epoch if it is short. */
   dropLast?: boolean;
-  /** Aborting it makes the next batch throw its reason. */
+  /** Aborting it makes the next batch throw its reason, one that is being read too. */
   signal?: AbortSignal;
 }
 
@@ -57,7 +58,7 @@ export interface Loader<B> extends AsyncIterable<B> {
   readonly length: number;
   /**
    * The place after the batch that was handed out last. Assigning it makes the next loop go on from there, with the very
-   * batches that would have come; a loop that assigned nothing begins a new epoch.
+   * batches that would have come, be it a new epoch; a loop that assigned nothing begins a new epoch.
    */
   state: LoaderState;
 }
@@ -84,31 +85,47 @@ export function loader<const D extends Dataset>(dataset: D, options: LoaderOptio
   if (rng !== undefined && typeof rng?.fork !== "function") {
     throw new OptionError(`loader: rng must be a generator, got ${show(rng)}; pass new Rng(seed)`);
   }
+  if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
+    throw new OptionError(`loader: needs an AbortSignal, got ${show(signal)}; pass controller.signal`);
+  }
   if (typeof dataset !== "object" || dataset === null) {
     throw new OptionError(`loader: a data set must be columns or { length, get }, got ${show(dataset)}`);
   }
   const source = isIndexed(dataset) ? fromExamples(dataset) : fromColumns(dataset);
   const own = shuffle && rng ? rng.fork() : new Rng(0);
   const counted = dropLast ? source.length - (source.length % batch) : source.length;
-  let state: LoaderState = { epoch: -1, position: 0, rng: own.state };
+  let state: LoaderState = { epoch: 0, position: 0, rng: own.state };
   let resume: LoaderState | null = null;
+  /** Counts the assignments: loops begun before one may still be reading, and must not tell where they are. */
+  let assigned = 0;
 
   async function* epoch(): AsyncGenerator<Batch<D>> {
     if (resume) own.state = resume.rng;
-    else resume = { epoch: state.epoch + 1, position: 0, rng: own.state };
-    const { epoch: number, rng: begun, position } = resume;
+    const from = resume ?? {
+      epoch: state.epoch + (state.position > 0 ? 1 : 0),
+      position: 0,
+      rng: own.state,
+    };
     resume = null;
-    state = { epoch: number, position, rng: begun };
+    const when = assigned;
+    const tell = (place: LoaderState) => {
+      if (when === assigned) state = place;
+    };
     const order = shuffle ? own.permutation(source.length) : null;
-    for (let from = position; from < counted; from += batch) {
+    for (let position = from.position; position < counted; position += batch) {
       signal?.throwIfAborted();
-      const size = Math.min(batch, counted - from);
+      tell({ ...from, position });
+      const size = Math.min(batch, counted - position);
       const rows = order
-        ? order.subarray(from, from + size)
-        : Int32Array.from({ length: size }, (_, i) => from + i);
-      const made = await source.batch(rows);
+        ? order.subarray(position, position + size)
+        : Int32Array.from({ length: size }, (_, i) => position + i);
+      const made = await unlessAborted(source.batch(rows), signal);
       signal?.throwIfAborted();
-      state = { epoch: number, position: from + size, rng: begun };
+      tell(
+        position + size < counted
+          ? { ...from, position: position + size }
+          : { epoch: from.epoch + 1, position: 0, rng: own.state },
+      );
       yield made as Batch<D>;
     }
   }
@@ -120,6 +137,14 @@ export function loader<const D extends Dataset>(dataset: D, options: LoaderOptio
     },
     set state(given) {
       resume = checkState(given, source.length);
+      if (resume.position > 0 && resume.position >= counted) {
+        // An epoch that has ended is the beginning of the next, when its order has been drawn.
+        const probe = new Rng(0);
+        probe.state = resume.rng;
+        if (shuffle) probe.permutation(source.length);
+        resume = { epoch: resume.epoch + 1, position: 0, rng: probe.state };
+      }
+      assigned++;
     },
     [Symbol.asyncIterator]: epoch,
   };
