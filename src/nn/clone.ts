@@ -2,6 +2,7 @@ import { isBuiltIn, OptionError, show } from "../errors.ts";
 import { pin, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 import { hasData } from "./blank.ts";
+import { holdCopies } from "./modes.ts";
 
 /**
  * A deep copy of a model: parameters, buffers, transforms, settings. What is shared in the model (tied parameters, a layer
@@ -69,5 +70,7 @@ export function clone<M extends object>(model: M): M {
     return copy;
   };
 
-  return copyOf(model) as M;
+  const copy = copyOf(model) as M;
+  holdCopies(copies);
+  return copy;
 }

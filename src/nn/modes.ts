@@ -1,24 +1,71 @@
 /** Switches over whole models: training or evaluation, trainable or not. */
 
 import { isBuiltIn, isFunction, OptionError, StageError, show } from "../errors.ts";
+import { shared } from "../state.ts";
 import { isThenable } from "../storage.ts";
+import { isLayer } from "./layer.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
 
+/** By part, what `evaluate` was called on to put it into evaluation. */
+const held = shared("held", () => new WeakMap<object, object>());
+
 /** Puts everything in a model that has a `training` flag into training mode. Returns the model. */
-export const train = <M extends object>(model: M): M => setTraining(model, true);
+export const train = <M extends object>(model: M): M => setTraining("train", model, true);
 
-/** Puts a model into evaluation mode: no dropout, running statistics. Returns the model. */
-export const evaluate = <M extends object>(model: M): M => setTraining(model, false);
+/**
+ * Puts a model into evaluation mode: no dropout, running statistics. Returns the model. `fit` puts its model back into
+ * training, except for parts on which `evaluate` was called themselves, as in `evaluate(model.backbone)` or
+ * `evaluate([model.a, model.b])`: these stay in evaluation until `train` is called on them or on what holds them.
+ */
+export const evaluate = <M extends object>(model: M): M => setTraining("evaluate", model, false);
 
-function setTraining<M extends object>(model: M, on: boolean): M {
+function setTraining<M extends object>(op: string, model: M, on: boolean): M {
+  if (typeof model !== "object" || model === null) {
+    throw new OptionError(`${op}: expected a model, got ${show(model)}`);
+  }
   walk(model, (item) => {
-    if (typeof (item as { training?: unknown }).training === "boolean") {
-      (item as { training: boolean }).training = on;
-    }
+    if (hasMode(item)) item.training = on;
+    if (on) held.delete(item);
     return true;
   });
+  if (on) return model;
+  // A list that is no layer stands for its items.
+  if (Array.isArray(model) && !isLayer(model)) {
+    for (const part of model) if (Object(part) === part && !held.has(part)) held.set(part, model);
+  }
+  held.set(model, model);
   return model;
+}
+
+const hasMode = (item: object): item is { training: boolean } =>
+  typeof (item as { training?: unknown }).training === "boolean";
+
+/** Puts a model into training mode, but for the parts that were put into evaluation by themselves. */
+export function trainAgain(model: object): void {
+  walk(model, (item) => {
+    if (item !== model && (held.get(item) ?? model) !== model) return false;
+    if (hasMode(item)) item.training = true;
+    return true;
+  });
+}
+
+/** Everything in a model that is in evaluation. */
+export function evaluating(model: object): { training: boolean }[] {
+  const found: { training: boolean }[] = [];
+  walk(model, (item) => {
+    if (hasMode(item) && !item.training) found.push(item);
+    return true;
+  });
+  return found;
+}
+
+/** Lets the copies of a model's parts stay in evaluation where the parts do. */
+export function holdCopies(copies: ReadonlyMap<object, unknown>): void {
+  for (const [part, copy] of copies) {
+    const root = held.get(part);
+    if (root) held.set(copy as object, (copies.get(root) as object | undefined) ?? (copy as object));
+  }
 }
 
 /** Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws StageError for an async `fn`. */
@@ -26,8 +73,7 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
   if (!isFunction(fn)) throw new OptionError(`whileEvaluating: expected a function, got ${show(fn)}`);
   const training: { training: boolean }[] = [];
   walk(model, (item) => {
-    const part = item as { training?: unknown };
-    if (part.training === true) training.push(part as { training: boolean });
+    if (hasMode(item) && item.training) training.push(item);
     return true;
   });
   for (const part of training) part.training = false;

@@ -2,4 +2,4 @@ import "../ops/all.ts";
 
 export { type FitHistory, type FitOptions, fit, type StepReport } from "./fit.ts";
 export { type AccuracyOptions, accuracy, confusionMatrix, perplexity } from "./metrics.ts";
-export { trainStep } from "./step.ts";
+export { type StepLoss, trainStep } from "./step.ts";

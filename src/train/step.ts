@@ -1,31 +1,45 @@
 /** One training step, in a scope of its own. */
 
-import { GradError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
+import { undoing } from "../changes.ts";
+import {
+  GradError,
+  isFunction,
+  isPlainObject,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+} from "../errors.ts";
 import { namedParameters, parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { isThenable, pin, scope } from "../storage.ts";
 import { backwardTo } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 
+/** The mean loss of a batch, alone or with how much the batch counts: its examples, or its targets that are not padding. */
+export type StepLoss = Tensor | { readonly loss: Tensor; readonly count: number };
+
 /**
  * Gradients of `loss(model)`, one step of the optimizer; returns the loss. Everything made on the way is released, the
  * gradients stay until the next step, which releases them. Modes are left as they are. Throws, before any parameter is
  * changed, GradError for a loss or a gradient that is not finite, and OptionError where a trainable parameter of the model has
- * a gradient and is in no group of the optimizer.
+ * a gradient and is in no group of the optimizer; running statistics and generators are then as before, too.
  */
 export function trainStep<M extends object>(
   model: M,
   optimizer: Optimizer,
-  loss: (model: M) => Tensor,
+  loss: (model: M) => StepLoss,
 ): number {
-  if (typeof optimizer?.step !== "function")
+  if (typeof optimizer?.step !== "function" || !Array.isArray(optimizer.groups))
     throw new OptionError(`trainStep: needs an optimizer, got ${show(optimizer)}`);
   if (!isFunction(loss)) throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
   dropGradients(model, optimizer);
-  const value = addGradients("trainStep", model, loss);
-  checkStepped("trainStep", model, optimizer);
-  optimizer.step();
-  return value;
+  return undoing(() => {
+    const [value] = addGradients("trainStep", model, loss, false);
+    checkStepped("trainStep", model, optimizer);
+    optimizer.step();
+    return value;
+  });
 }
 
 /** Also of the parameters that the optimizer does not step. */
@@ -50,20 +64,35 @@ export function checkStepped(op: string, model: object, { groups }: Optimizer): 
   );
 }
 
-/** Adds the gradients of one batch and returns its loss. */
-export function addGradients<M extends object>(op: string, model: M, loss: (model: M) => Tensor): number {
+/**
+ * Adds the gradients of one batch, times its count where it is `weighed`, and returns its loss and how much it counts.
+ */
+export function addGradients<M extends object>(
+  op: string,
+  model: M,
+  loss: (model: M) => StepLoss,
+  weighed: boolean,
+): [value: number, count: number] {
   return scope(
     () => {
-      const result = loss(model);
+      const given = loss(model);
+      const whole = isTensor(given) || !isPlainObject(given) ? { loss: given, count: 1 } : given;
+      const { loss: result, count } = readOptions<{ loss: Tensor; count: number }>(op, whole, {
+        loss: null as never,
+        count: 1,
+      });
       if (!isTensor(result) || result.size !== 1) {
         throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}${advice(result)}`);
+      }
+      if (!(count >= 0 && count < Infinity)) {
+        throw new OptionError(`${op}: count must be a finite number of at least 0, got ${show(count)}`);
       }
       const value = result.item();
       if (!Number.isFinite(value)) {
         throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
       }
-      backwardTo(pin, result);
-      return value;
+      backwardTo(pin, weighed && count !== 1 ? result.mul(count) : result);
+      return [value, count];
     },
     { name: op },
   );
@@ -75,9 +104,10 @@ function advice(loss: unknown): string {
   return typeof loss === "number" ? "; return the tensor, without item()" : "";
 }
 
-/** Sums of gradients over `count` batches become means. */
+/** Sums of gradients over `count` batches, or of what they count, become means. */
 export function averageGradients(model: object, count: number): void {
-  if (count === 1) return;
+  // Where nothing counts all of them are 0.
+  if (count === 1 || count === 0) return;
   scope(() => {
     for (const parameter of parameters(model)) {
       const sum = parameter.grad;

@@ -13,7 +13,7 @@ import {
 } from "bitgrad";
 import { loader } from "bitgrad/data";
 import { clone, Dropout, evaluate, Linear, mseLoss, Parameter, Sequential, stateDict } from "bitgrad/nn";
-import { adamw, linear, optimizer, schedule, sgd } from "bitgrad/optim";
+import { adamw, cosine, linear, optimizer, plateau, schedule, sgd } from "bitgrad/optim";
 import { expectClose, leakCheck } from "bitgrad/testing";
 import * as training from "bitgrad/train";
 import { trainStep } from "bitgrad/train";
@@ -149,33 +149,6 @@ describe("fit", () => {
     expectClose(m.weight.value, [[1, -2, 0.5]], { atol: 0.1 });
   });
 
-  it("takes k accumulated batches for one k times as large", async () => {
-    const [whole, parts] = [model(), model()];
-    const whole1 = await training.fit(whole, {
-      data: batches(12),
-      loss,
-      optimizer: optimizer(whole, sgd({ lr: 0.1 })),
-      steps: 5,
-    });
-    const parts1 = await training.fit(parts, {
-      data: batches(3),
-      loss,
-      optimizer: optimizer(parts, sgd({ lr: 0.1 })),
-      steps: 5,
-      accumulate: 4,
-    });
-    expectClose(parts.weight.value, whole.weight.value);
-    expectClose(parts1.losses as number[], whole1.losses as number[]);
-  });
-
-  it("averages what is left at an epoch's end over what is left", async () => {
-    const [short, single] = [model(), model()];
-    const data = [{ x, y }];
-    await training.fit(short, { data, loss, optimizer: optimizer(short, sgd()), epochs: 1, accumulate: 3 });
-    await training.fit(single, { data, loss, optimizer: optimizer(single, sgd()), epochs: 1 });
-    expect(weights(short)).toEqual(weights(single));
-  });
-
   it.each([7, 6])("resumes bit for bit after %i steps, at 3 an epoch", async (before) => {
     const start = () => {
       const m = model();
@@ -302,6 +275,21 @@ describe("fit", () => {
     expect(order).toEqual(["loss", "told", "loss", "told"]);
   });
 
+  it("says that a schedule has left every rate at 0, and trains where no schedule did", async () => {
+    const m = model();
+    const update = optimizer(m, sgd({ lr: 1e-3 }));
+    const settings = { data: [{ x, y }], loss, optimizer: update, steps: 2 };
+    await training.fit(m, { ...settings, schedule: cosine({ total: 2 }) });
+    const before = weights(m);
+    await expect(training.fit(m, settings)).rejects.toThrow(
+      "fit: every learning rate is 0, got rates that a schedule has left there; pass a schedule or set optimizer.lr",
+    );
+    update.lr = 1e-3;
+    await training.fit(m, settings);
+    expect(weights(m)).not.toEqual(before);
+    await training.fit(m, { ...settings, optimizer: optimizer(m, sgd({ lr: 0 })) });
+  });
+
   const one = new Parameter(tensor([1]));
   const good = {
     data: [{ x, y }],
@@ -319,6 +307,22 @@ describe("fit", () => {
     ["an accumulation of 0", { accumulate: 0 }, "accumulate"],
     ["a NaN accumulation", { accumulate: Number.NaN }, "got NaN"],
     ["no optimizer", { optimizer: undefined }, "needs an optimizer"],
+    ["an optimizer without groups", { optimizer: { step() {} } }, "needs an optimizer"],
+    ["a plateau for a schedule", { schedule: plateau() }, "step a plateau in onStep"],
+    ["a number for a schedule", { schedule: 3 }, "schedule of steps, got 3"],
+    ["a controller for a signal", { signal: new AbortController() }, "pass controller.signal"],
+    ["a number to tell of steps", { onStep: 3 }, "onStep must be a function, got 3"],
+    [
+      "a count below 0",
+      { loss: () => ({ loss: one.value.sum(), count: -1 }) },
+      "count must be a finite number",
+    ],
+    [
+      "a count that is none",
+      { loss: () => ({ loss: one.value.sum(), count: "1" }) },
+      "count must be a number",
+    ],
+    ["a loss with other words", { loss: () => ({ loss: one.value.sum(), size: 1 }) }, '"size"'],
     ["no loss", { loss: undefined }, "loss must be a function"],
     ["an unknown option", { batchSize: 3 }, '"batchSize"'],
   ])("refuses %s", async (_, wrong, text) => {
