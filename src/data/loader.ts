@@ -82,9 +82,6 @@ export function loader<const D extends Dataset>(dataset: D, options: LoaderOptio
   if (shuffle && rng === undefined) {
     throw new OptionError("loader: shuffling needs a generator, got no rng; pass new Rng(seed)");
   }
-  if (rng !== undefined && typeof rng?.fork !== "function") {
-    throw new OptionError(`loader: rng must be a generator, got ${show(rng)}; pass new Rng(seed)`);
-  }
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw new OptionError(`loader: needs an AbortSignal, got ${show(signal)}; pass controller.signal`);
   }

@@ -101,8 +101,7 @@ describe("loader", () => {
           resumed.state = JSON.parse(at.state);
           expect(JSON.stringify(resumed.state)).toBe(at.state);
           const rest = [...at.ids];
-          while (resumed.state.epoch < 3)
-            rest.push(...ids(await collect(resumed)));
+          while (resumed.state.epoch < 3) rest.push(...ids(await collect(resumed)));
           expect(rest).toEqual(seen);
         },
       ),
@@ -175,7 +174,7 @@ describe("loader", () => {
       "a data set must be columns or { length, get }, got null",
     );
     expect(() => loader(data, { batch: 1, shuffle: true, rng: 5 as never })).toThrow(
-      "rng must be a generator, got 5",
+      "option rng must be an Rng such as new Rng(1), got 5",
     );
     expect(() => loader({}, { batch: 1 })).toThrow("at least one field");
     expect(() => loader({ x: tensor(1) }, { batch: 1 })).toThrow('got () for "x"');
