@@ -4,6 +4,7 @@ import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { crossEntropy } from "../nn/cross-entropy.ts";
 import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
 import { logSoftmax, softmax } from "../ops/softmax.ts";
+import { gate } from "../ops/unary.ts";
 import { sameShape, sizeOf } from "../shape.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 
@@ -118,8 +119,8 @@ export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<Hi
   }
   const counted = mask.notEqual(0);
   const count = counted.sum().item() || 1;
-  const errors = hidden.sub(teacher.detach()).square().mean({ axis: -1 });
-  return counted.where(errors, 0).sum().div(count);
+  const errors = gate(counted.unsqueeze(-1), hidden.sub(teacher.detach()));
+  return errors.square().mean({ axis: -1 }).sum().div(count);
 }
 
 const positions = (logits: Tensor): number => sizeOf(logits.shape.slice(0, -1));

@@ -7,7 +7,7 @@ import { asTargets, crossEntropyRow, floats, logSoftmax, numbers } from "../ops/
 import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
-import { timesLog } from "./losses.ts";
+import { timesLog, weighted } from "./losses.ts";
 import { type ReductionOption, reduced } from "./reduction.ts";
 
 export interface NllOptions extends ReductionOption {
@@ -115,7 +115,7 @@ export function multiMarginLoss(
   const power = p === 1 ? hinge : hinge.square();
   const others = classes.oneHot({ classes: x.shape[k] }).equal(0).where(power, 0);
   const losses = others.mean({ axis: k });
-  return reduced(op, w ? losses.mul(w.indexSelect(classes)) : losses, reduction);
+  return reduced(op, weighted(op, losses, w?.indexSelect(classes) ?? null), reduction);
 }
 
 function classAxis(op: string, x: Tensor, axis: number): number {

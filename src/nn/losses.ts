@@ -129,10 +129,12 @@ export function timesLog(p: Tensor, logQ: Tensor): Tensor {
   return p.mul(none.where(0, logQ));
 }
 
-function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {
+/** losses · weight, which must broadcast to them; a loss of weight 0 is not read where it is not finite. */
+export function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {
   if (weight === null) return losses;
   const w = floats(asTensor(op, weight, losses.dtype));
-  const product = losses.mul(w);
+  const all = losses.mul(w);
+  const product = holds(w, 0) ? gate(w.notEqual(0).logicalOr(losses.isFinite()), all) : all;
   if (product.size !== losses.size || product.rank !== losses.rank) {
     throw new ShapeError(
       `${op}: a weight must broadcast to the input, got ${show(w.shape)} for ${show(losses.shape)}`,
