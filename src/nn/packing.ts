@@ -92,7 +92,7 @@ function packed({ value, transforms, shape }: Parameter, staysFloat: StaysFloat)
     if (transform.pack) {
       if (i < transforms.length - 1) {
         throw new OptionError(
-          `pack: a quantizer must be the last transform of a weight, got ${i + 1} of ${transforms.length}`,
+          `pack: a quantizer must be the last transform of a weight, got ${i + 1} of ${transforms.length}; put masks on before prepare`,
         );
       }
       const codes = transform.pack();

@@ -22,7 +22,7 @@ export {
   ternaryDynamic,
   ternaryWeightOnly,
 } from "./presets.ts";
-export { QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
+export { type QuantContext, QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
 export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "./spec.ts";
 export { calibrate, freeze, type PackOptions, pack, prepare } from "./stages.ts";

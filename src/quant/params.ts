@@ -129,8 +129,15 @@ export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
   return paramsOf(rangesOf(given, spec), given.shape, spec);
 }
 
-/** Scales mean|x|, for the quantizers that take those. */
-export function meanParams(x: Tensor, spec: QuantSpec): QuantParams {
-  const scales = rangesOf(x, spec).map(({ sum, count }) => stored(count === 0 ? 0 : sum / count, spec));
+/** Scales mean|x| of what a mask leaves, for the quantizers that take those. */
+export function meanParams(x: Tensor, spec: QuantSpec, mask?: Tensor | null): QuantParams {
+  const ranges = rangesOf(x, spec);
+  if (mask) {
+    for (const range of ranges) range.count = 0;
+    forRuns(spec, x.shape, (from, to, k) => {
+      for (let i = from; i < to; i++) ranges[k].count += mask.data[i];
+    });
+  }
+  const scales = ranges.map(({ sum, count }) => stored(count === 0 ? 0 : sum / count, spec));
   return { scale: wrap(Float32Array.from(scales), scaleShape(spec, x.shape), "float32"), zeroPoint: null };
 }

@@ -36,7 +36,8 @@ const matches = ([match]: PlanRule, path: string, parameter: Parameter, owner: o
   typeof match === "function" ? match(path, parameter, owner) : matchPath(match, path);
 
 function checkConfig(what: string, config: QuantConfig | null): void {
-  if (config === null || typeof config?.weight?.params === "function") return;
+  const { weight } = config ?? {};
+  if (config === null || typeof weight === "function" || typeof weight?.params === "function") return;
   if (typeof (config as Partial<Quantizer> | null)?.params === "function") {
     throw new OptionError(`plan: ${what} a config, got a quantizer; put it in one: { weight: … }`);
   }

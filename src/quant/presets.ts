@@ -1,13 +1,15 @@
 /** What to do with a layer's weight and its input, by the names torchao uses. */
 
 import { readOptions } from "../errors.ts";
+import type { Parameter } from "../nn/parameter.ts";
 import { dynamicInput, type InputConfig, type StaticOptions, signInput, staticInputs } from "./inputs.ts";
 import type { Quantizer } from "./quantizer.ts";
 import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
 import type { Granularity } from "./spec.ts";
 
 export interface QuantConfig {
-  readonly weight: Quantizer;
+  /** One quantizer for all, or a function that makes one for each parameter: those with numbers of their own need it. */
+  readonly weight: Quantizer | ((parameter: Parameter, path: string) => Quantizer);
   /** How the layer's input becomes codes; without it activations stay float32. */
   readonly input?: InputConfig;
 }

@@ -8,14 +8,14 @@ import type { Parameter, Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
 import { packCodes } from "../packed/codes.ts";
 import { noHalf, PackedWeight } from "../packed/weight.ts";
-import { sizeOf } from "../shape.ts";
+import { type Shape, sizeOf } from "../shape.ts";
 import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
-import type { Tensor, TensorLike } from "../tensor.ts";
+import { type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { dequantize, fakeQuantize, type QTensor, quantize } from "./contract.ts";
 import type { QuantParams } from "./params.ts";
-import type { QuantSpec } from "./spec.ts";
+import { isSigns, type QuantSpec } from "./spec.ts";
 
 export interface Quantizer {
   /** "int8", "ternary", "binary", …: for people. */
@@ -23,17 +23,25 @@ export interface Quantizer {
   readonly spec: QuantSpec;
   /** "mask": no gradient where the code is clamped, as PyTorch does; "through": the gradient passes everywhere. */
   readonly gradient: "mask" | "through";
-  /** The scales that fit x, constants to its gradient. */
-  params(x: Tensor): QuantParams;
+  /** The scales that fit x, constants to its gradient; `mask` is false where a mask before the quantizer has made x 0. */
+  params(x: Tensor, context?: QuantContext): QuantParams;
+}
+
+export interface QuantContext {
+  readonly mask?: Tensor | null;
 }
 
 /** The numbers a quantized layer computes with, differentiable: `fakeQuantize` with the quantizer's own scales and gradient. */
-export const throughQuantizer = (x: Tensor, quantizer: Quantizer, params = quantizer.params(x)): Tensor =>
-  fakeQuantize(x, quantizer.spec, params, { mask: quantizer.gradient === "mask" });
+export const throughQuantizer = (x: Tensor, quantizer: Quantizer, context?: QuantContext): Tensor =>
+  fakeQuantize(x, quantizer.spec, quantizer.params(x, context), { mask: quantizer.gradient === "mask" });
 
 /** The codes and scales that training with a quantizer stands for. */
-export const quantizeBy = (x: Tensor, quantizer: Quantizer): QTensor =>
-  quantize(x as TensorLike, quantizer.spec, quantizer.params(x));
+export const quantizeBy = (x: Tensor, quantizer: Quantizer, context?: QuantContext): QTensor =>
+  quantize(x as TensorLike, quantizer.spec, quantizer.params(x, context));
+
+/** Whether 0 is no code's value, or only about one's. */
+const lacksZero = (spec: QuantSpec): boolean =>
+  isSigns(spec) || spec.zeroPoint === "float" || spec.codebook?.includes(0) === false;
 
 const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
 
@@ -42,11 +50,15 @@ export class QuantizedTransform implements Transform {
   readonly quantizer: Quantizer;
   /** Private to the tree, so that a state holds latent weights alone: the codes of a frozen weight, and what they are of. */
   private _codes: QTensor | null = null;
-  private _parameter: Parameter | null = null;
+  private _parameter: Parameter | null;
+  private readonly _path: string;
   private _version = 0;
 
-  constructor(quantizer: Quantizer) {
+  /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
+  constructor(quantizer: Quantizer, parameter: Parameter | null = null, path = "") {
     this.quantizer = quantizer;
+    this._parameter = parameter;
+    this._path = path;
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -62,7 +74,29 @@ export class QuantizedTransform implements Transform {
   }
 
   apply(weight: Tensor): Tensor {
-    return this.codes ? dequantize(this.codes) : throughQuantizer(weight, this.quantizer);
+    if (this.codes) return dequantize(this.codes);
+    return throughQuantizer(weight, this.quantizer, { mask: this.maskOf(weight) });
+  }
+
+  /**
+   * False where the transforms before have made a weight 0, or null where they have not. Throws OptionError where codes could not
+   * keep it 0.
+   */
+  maskOf(weight: Tensor): Tensor | null {
+    const latent = this._parameter?.value;
+    if (!latent || latent.storage === weight.storage) return null;
+    const [from, to] = [latent.data, weight.data];
+    const mask = new Uint8Array(to.length);
+    let kept = 0;
+    for (let i = 0; i < mask.length; i++) {
+      mask[i] = to[i] !== 0 || from[i] === 0 ? 1 : 0;
+      kept += mask[i];
+    }
+    if (kept === mask.length) return null;
+    if (!lacksZero(this.quantizer.spec)) return wrap(mask, weight.shape, "bool");
+    throw new OptionError(
+      `quantize: ${show(this.quantizer.name)} has no code for the zeros of a mask, got ${mask.length - kept} of ${mask.length} weights of ${show(this._path)} masked; take another quantizer, such as ternary`,
+    );
   }
 
   /** Fixes the codes at those of a parameter, on which this transform is, until the parameter is written. */
@@ -75,14 +109,14 @@ export class QuantizedTransform implements Transform {
         if (transform === this) break;
         weight = transform.apply(weight);
       }
-      return quantizeBy(weight, this.quantizer);
+      return quantizeBy(weight, this.quantizer, { mask: this.maskOf(weight) });
     });
     for (const t of [this._codes.codes, this._codes.scale, this._codes.zeroPoint]) if (t) own(t as Tensor);
   }
 
   /** The codes of a frozen weight, those of its present value; null before `freeze`. */
   get codes(): QTensor | null {
-    if (this._parameter && this._parameter.version !== this._version) this.freeze(this._parameter);
+    if (this._codes && this._parameter!.version !== this._version) this.freeze(this._parameter!);
     return this._codes;
   }
 
@@ -97,24 +131,43 @@ export class QuantizedTransform implements Transform {
 /** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
 export const quantized =
   (quantizer: Quantizer): TransformFactory =>
-  () =>
-    new QuantizedTransform(quantizer);
+  (parameter, path) =>
+    new QuantizedTransform(quantizer, parameter, path);
 
 export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransform | null =>
   transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
 
-/** The codes that `freeze` fixed, or null. */
-export const frozenCodes = (parameter: Parameter): QTensor | null =>
-  quantizedTransform(parameter)?.codes ?? null;
+/** The codes that `freeze` fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */
+export function frozenCodes({ transforms }: Parameter): QTensor | null {
+  const last = transforms[transforms.length - 1];
+  return last instanceof QuantizedTransform ? last.codes : null;
+}
 
-/** Whether a weight (out, …) has no zero points, and a scale for all of it, a row, or a group of a row. */
-function isByRows({ zeroPoint, spec: { granularity, axis }, shape }: QTensor): boolean {
-  const byRow = granularity === "channel" ? axis % shape.length === 0 : shape.length === 2;
-  return !zeroPoint && (granularity === "tensor" || byRow);
+/** Whether a weight (out, …) has a scale for all of it, a row, or a group of a row. */
+function isByRows({ granularity, axis }: QuantSpec, { length }: Shape): boolean {
+  const byRow = granularity === "channel" ? axis % length === 0 : length === 2;
+  return granularity === "tensor" || byRow;
 }
 
 /** Whether products with the codes of an input are sums of integers, times scales. */
-export const servesIntegers = (weight: QTensor): boolean => isByRows(weight) && !weight.spec.codebook;
+export const servesIntegers = ({ zeroPoint, spec, shape }: QTensor): boolean =>
+  !zeroPoint && isByRows(spec, shape) && !spec.codebook;
+
+/** Throws OptionError for weights under `path` that no packed layer reads, as codes of a quantized input where it is `coded`. */
+export function checkPackable(path: string, spec: QuantSpec, shape: Shape, coded: boolean): void {
+  const { scheme, granularity, axis, zeroPoint, codebook } = spec;
+  if (zeroPoint !== "none" || !isByRows(spec, shape)) {
+    const by = typeof granularity === "object" ? `in groups of ${granularity.group}` : `a ${granularity}`;
+    throw new OptionError(
+      `prepare: packed weights have no zero points, and a scale a tensor, a row or a group of a matrix, got ${scheme} codes ${by}${granularity === "channel" ? ` of axis ${axis}` : ""} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
+    );
+  }
+  if (coded && codebook) {
+    throw new OptionError(
+      `prepare: a quantized input needs weights of integers, got a codebook for ${show(path)}; leave out the input`,
+    );
+  }
+}
 
 /** A quantized weight (out, …) as rows of packed codes. */
 export function packedWeight(weight: QTensor): PackedWeight {
@@ -123,7 +176,7 @@ export function packedWeight(weight: QTensor): PackedWeight {
   const rows = shape[0] ?? 1;
   const columns = sizeOf(shape.slice(1));
   const grouped = typeof granularity === "object";
-  if (!isByRows(weight)) {
+  if (weight.zeroPoint || !isByRows(spec, shape)) {
     throw new OptionError(
       `pack: weights need symmetric codes with a scale a tensor, a row or a group of a matrix, got ${spec.scheme} codes of ${show(shape)}`,
     );

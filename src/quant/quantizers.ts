@@ -46,7 +46,12 @@ function readGranularity(
 export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
   const granularity = readGranularity("bitnet158", options);
   const ternary = spec({ bits: 2, granularity, scaleDtype: "float16" });
-  return { name: "ternary", spec: ternary, gradient: "through", params: (x) => meanParams(x, ternary) };
+  return {
+    name: "ternary",
+    spec: ternary,
+    gradient: "through",
+    params: (x, context) => meanParams(x, ternary, context?.mask),
+  };
 }
 
 /**

@@ -5,15 +5,18 @@ import { Embedding } from "../nn/embedding.ts";
 import { isLayer } from "../nn/layer.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
+import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
 import { floatIsFaster } from "../packed/choice.ts";
 import { PackedModel } from "../packed/model.ts";
 import type { PackedWeight } from "../packed/weight.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
+import { isTensor } from "../tensor.ts";
 import { InputStage } from "./inputs.ts";
 import type { Plan } from "./plan.ts";
-import { frozenCodes, QuantizedTransform, quantizedTransform } from "./quantizer.ts";
+import type { QuantConfig } from "./presets.ts";
+import { checkPackable, QuantizedTransform, type Quantizer, quantizedTransform } from "./quantizer.ts";
 
 /** A layer that can quantize its input. */
 interface Quantizable {
@@ -34,6 +37,24 @@ const isIterable = (value: unknown): boolean => {
   return typeof each === "function" || typeof eachAsync === "function";
 };
 
+function quantizerOf({ weight }: QuantConfig, parameter: Parameter, path: string): Quantizer {
+  const quantizer = typeof weight === "function" ? weight(parameter, path) : weight;
+  if (typeof (quantizer as Partial<Quantizer> | null)?.params === "function") return quantizer;
+  throw new OptionError(
+    `prepare: the weight of a config must give a quantizer, got ${show(quantizer)} for ${show(path)}`,
+  );
+}
+
+/** Whether an object has tensors or parameters, such as a learned step. */
+function holdsNumbers(quantizer: object): boolean {
+  let found = false;
+  walk(quantizer, (item) => {
+    found ||= isTensor(item) || isParameter(item);
+    return !found;
+  });
+  return found;
+}
+
 /** Whether all that has a mode is in evaluation. */
 function isEvaluating(model: object): boolean {
   const modes = new Set<unknown>();
@@ -53,7 +74,7 @@ function checkLive(op: string, model: object): void {
   if (weights.length === 0) {
     throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
   }
-  if (weights.some(([, parameter]) => frozenCodes(parameter) !== null)) {
+  if (weights.some(([, parameter]) => quantizedTransform(parameter)!.codes !== null)) {
     throw new StageError(
       `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
     );
@@ -62,8 +83,9 @@ function checkLive(op: string, model: object): void {
 
 /**
  * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in place,
- * and returns the model, in the mode it was in. Throws StageError for a parameter that is quantized already, OptionError for a layer that cannot
- * quantize its input.
+ * and returns the model, in the mode it was in. Throws StageError for a parameter that is quantized already; OptionError for a layer
+ * that cannot quantize its input, for codes that cannot be packed or cannot hold the zeros of a mask, and for one quantizer with
+ * tensors of its own on several parameters.
  */
 export function prepare<M extends object>(model: M, plan: Plan): M {
   if (typeof model !== "object" || model === null)
@@ -73,10 +95,25 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
   const planned = plan.explain(model).filter(({ config }) => config !== null);
   const owners = findParameters(model);
   const inputs: [layer: Quantizable, make: () => InputStage][] = [];
+  const made: QuantizedTransform[] = [];
+  const served = new Map<Quantizer, string>();
   for (const { path, parameter, config } of planned) {
     if (quantizedTransform(parameter))
       throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
     const { input } = config!;
+    const quantizer = quantizerOf(config!, parameter, path);
+    const other = served.get(quantizer);
+    if (other !== undefined && holdsNumbers(quantizer)) {
+      throw new OptionError(
+        `prepare: a quantizer with numbers of its own serves one parameter, got ${show(other)} and ${show(path)}; give a function that makes one: { weight: () => … }`,
+      );
+    }
+    served.set(quantizer, path);
+    const coded = input && owners.some(({ item, owner }) => item === parameter && "inputQuantizer" in owner);
+    checkPackable(path, quantizer.spec, parameter.shape, Boolean(coded));
+    const transform = new QuantizedTransform(quantizer, parameter, path);
+    noGrad(() => scope(() => void transform.maskOf(parameter.effective())));
+    made.push(transform);
     if (!input) continue;
     for (const { item, owner } of owners) {
       if (item !== parameter) continue;
@@ -89,8 +126,7 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
       }
     }
   }
-  for (const { parameter, config } of planned)
-    parameter.transforms.push(new QuantizedTransform(config!.weight));
+  for (const [i, { parameter }] of planned.entries()) parameter.transforms.push(made[i]);
   const evaluating = inputs.length > 0 && isEvaluating(model);
   for (const [layer, make] of inputs) {
     layer.inputQuantizer = make();

@@ -12,6 +12,7 @@ import {
 import { adamw, optimizer } from "bitgrad/optim";
 import {
   binarySigns,
+  bitnet158,
   bwn,
   calibrate,
   dynamicInput,
@@ -26,6 +27,7 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  type Quantizer,
   quantized,
   ste,
   ternaryDynamic,
@@ -118,7 +120,7 @@ it("an evaluated model before freezing computes with fake-quantized floats, clos
 
 it("a mask before a quantizer is packed with it", () => {
   const layer = new Linear(12, 8, { rng: new Rng(1) });
-  parametrize(layer, "weight", { apply: (w) => w.mul(w.abs().greater(0.1)) }, quantized(bwn()));
+  parametrize(layer, "weight", { apply: (w) => w.mul(w.abs().greater(0.1)) }, quantized(bitnet158()));
   const want = layer.weight.effective();
   const packed = pack(freeze(layer)).root as never as {
     weight: { readRow(out: Float32Array, r: number): void };
@@ -180,7 +182,9 @@ it.each<[string, QuantConfig]>([
   ["a scale a column", { weight: ste({ axis: 1 }), input: dynamicInput() }],
 ])("a frozen layer whose codes integer products cannot take, %s, computes with its values", (_, config) => {
   // Square, so that scales of the wrong axis would go unnoticed.
-  const layer = prepare(new Linear(12, 12, { rng: new Rng(1) }), plan({ default: config }));
+  const layer = new Linear(12, 12, { rng: new Rng(1) });
+  parametrize(layer, "weight", quantized(config.weight as Quantizer));
+  layer.inputQuantizer = config.input!();
   const live = layer.forward(x).data.slice() as Float32Array;
   const frozen = evaluate(freeze(layer)).forward(x).data as Float32Array;
   live.forEach((v, i) => void expect(Math.abs(v - frozen[i])).toBeLessThan(1e-5));
