@@ -6,7 +6,7 @@ import { changing, undoing } from "../changes.ts";
 import { FormatError, OptionError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
-import { doubles, giveBack, type Ids, lasting, room, type Values } from "./values.ts";
+import { doubles, giveBack, type Ids, lasting, room, type Values, work } from "./values.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {
@@ -147,6 +147,7 @@ export class PackedAttention implements PackedLayer {
       const v = held ? none : split(this.value.forward(from), hkv);
       const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, t, d);
       const tk = cache === null ? t : cache.length;
+      work(2 * b * h * tq * tk * d);
       const mixed = room(b * h * tq * d);
       const lse = doubles(b * h * tq);
       const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };

@@ -7,7 +7,7 @@ import { perChannel } from "./elementwise.ts";
 import { checkInput, type PackedInput } from "./input.ts";
 import { IntConv } from "./int-conv.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { reshaped, room, type Values } from "./values.ts";
+import { afford, reshaped, room, type Values, work } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
@@ -97,6 +97,16 @@ export class PackedConv2d implements PackedLayer {
     if (oh < 1 || ow < 1) {
       throw new ShapeError(`PackedConv2d: the kernel must fit into the padded input, got ${show(shape)}`);
     }
+    const framed = (h + padding[0][0] + padding[0][1]) * (w + padding[1][0] + padding[1][1]);
+    // Kernels pad the channels of a group, and the reference lays windows out side by side.
+    const apart = (channels / groups) * framed;
+    if (apart >= 2 ** 28) {
+      throw new ShapeError(
+        `PackedConv2d: a padded image must have fewer than 2^28 numbers a group, got ${apart}`,
+      );
+    }
+    afford(Math.max(apart, this.input ? 0 : weight.columns * oh * ow));
+    work(n * weight.rows * oh * ow * weight.columns);
     return {
       n,
       c: channels,

@@ -5,7 +5,7 @@
  */
 
 import { unpackSigns } from "../../kernels/bits.ts";
-import { type Output, writeOutput } from "../../kernels/output.ts";
+import type { Output } from "../../kernels/output.ts";
 import { permute } from "../backend.ts";
 import { sizeOf } from "../shape.ts";
 import { BitConv } from "./bit-conv.ts";
@@ -14,7 +14,7 @@ import type { PackedBatchNorm } from "./images.ts";
 import type { PackedStep } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
 import { Product } from "./product.ts";
-import { bitRoom, room, type Values } from "./values.ts";
+import { bitRoom, room, type Values, work } from "./values.ts";
 
 /** Bits by comparison of sums. */
 export type Fold = Output & {
@@ -94,11 +94,12 @@ export function bitStages(steps: readonly PackedStep[]): readonly (BitStage | un
 
 function foldOf({ weight, bias }: SignLayer, norm: PackedBatchNorm | null): Fold | null {
   const { rows: n, columns: k } = weight;
-  const out = new Float32Array(n);
-  const output = { to: "float32", scaleW: weight.coded!.scale, bias: bias ?? new Float32Array(n) } as const;
+  const { scale } = weight.coded!;
+  // The steps of kernels/output.ts.
   return signFold(k, n, (sum, c) => {
-    writeOutput(out, 0, c, n, [sum], output);
-    return norm ? norm.at(out[c], c) : out[c];
+    const scaled = Math.fround(Math.fround(sum) * scale[scale.length === 1 ? 0 : c]);
+    const y = Math.fround(scaled + (bias ? bias[c] : 0));
+    return norm ? norm.at(y, c) : y;
   });
 }
 
@@ -147,6 +148,7 @@ export class BitStage {
     // A batch norm goes by axis 1, which is that of the features in a matrix alone.
     if (x.shape[outer.length] !== k || (this.length > 1 && outer.length !== 1)) return null;
     const m = sizeOf(outer);
+    work(m * n * k);
     const out = fold ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
     return made((product as Product).ofSigns(out, from, m) ? out : null, [...outer, n]);
   }
@@ -165,10 +167,13 @@ export function unpacked(x: Values | Bits, to?: PackedStep): Values {
   const { bits, shape } = x;
   if (!isConv(to)) {
     const k = shape[shape.length - 1];
-    return { data: Float32Array.from(unpackSigns(bits, sizeOf(shape.slice(0, -1)), k)), shape };
+    const data = room(sizeOf(shape));
+    data.set(unpackSigns(bits, sizeOf(shape.slice(0, -1)), k));
+    return { data, shape };
   }
   const [n, c, h, w] = shape;
-  const signs = Float32Array.from(unpackSigns(bits, n * h * w * to.groups, c / to.groups));
+  const signs = room(sizeOf(shape));
+  signs.set(unpackSigns(bits, n * h * w * to.groups, c / to.groups));
   const data = room(signs.length);
   permute(data, signs, [n, h * w, c], [0, 2, 1]);
   return { data, shape };

@@ -13,7 +13,7 @@ export {
 } from "./language.ts";
 export type { PackedLayer, PackedStep } from "./layer.ts";
 export { PackedEmbedding, PackedLinear } from "./linear.ts";
-export { loadPacked, type PackedCall, PackedModel, type PackedSource } from "./model.ts";
+export { loadPacked, type PackedBudget, type PackedCall, PackedModel, type PackedSource } from "./model.ts";
 export { PackedNorm } from "./norm.ts";
 export { PackedFunction, PackedSequential } from "./sequential.ts";
 export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";

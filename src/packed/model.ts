@@ -13,6 +13,7 @@ import { PackedAttention, type PackedAttentionCall } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { readPacked, writePacked } from "./file.ts";
 import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
+import { checkFinite } from "./input.ts";
 import {
   PackedLanguage,
   type PackedLanguageCall,
@@ -24,7 +25,7 @@ import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
 import { PackedFunction, PackedSequential } from "./sequential.ts";
 import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
-import { checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
+import { budgetOf, checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
@@ -46,9 +47,20 @@ const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   seq2seq: PackedSeq2Seq,
 };
 
+/** How much a run may take. */
+export interface PackedBudget {
+  /**
+   * The numbers, of four bytes, that a run may make, and 1024 products for each. Default: 2^16 for each number of its input, an id
+   * counting as the row that it becomes, but at least 2^24, and above 2^30 in all 2^12 for each. It is for files that nobody
+   * vouches for; more than that throws ShapeError before it is allocated.
+   */
+  readonly budget?: number | null;
+}
+
 /** What a model can be told beside its input, by the names of the model that was packed. */
 export interface PackedCall
-  extends Omit<Pick<PackedAttentionCall, "context"> & PackedBlockCall & PackedSeq2SeqCall, "cache">,
+  extends PackedBudget,
+    Omit<Pick<PackedAttentionCall, "context"> & PackedBlockCall & PackedSeq2SeqCall, "cache">,
     Pick<PackedLanguageCall, "segments"> {}
 
 /** What is told, by kind. */
@@ -60,7 +72,7 @@ const calls: Readonly<Record<string, Partial<PackedCall>>> = {
 };
 
 /** What a model with an encoder generates from: ids (1, S), and (1, S): 1 where they may be read. */
-export interface PackedSource {
+export interface PackedSource extends PackedBudget {
   readonly source?: Ids | null;
   readonly sourceMask?: Ids | null;
 }
@@ -106,24 +118,29 @@ export class PackedModel {
 
   /**
    * Runs the model on float32 values, or on ids (B, T) for models of text, whose result is as of the model that was packed. Takes
-   * what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit, BitgradError for numbers that are not
-   * finite, OptionError for what this model cannot be told.
+   * what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit and beyond the budget, BitgradError
+   * ("NUMERICS") for an input that is not finite and where numbers overflow before codes are made of them, OptionError for what
+   * this model cannot be told. Floats that overflow elsewhere give infinities and NaN, as in the model that was packed.
    */
   forward(x: Values | Ids, options?: Partial<PackedCall>): Values {
     const root = this.root as PackedStep;
-    const call: Partial<PackedCall> = readOptions<object>("forward", options, calls[root.kind] ?? {});
-    const told: Record<string, unknown> = { ...call };
+    const known = { ...calls[root.kind], budget: null };
+    const call: Partial<PackedCall> = readOptions<object>("forward", options, known);
+    const { budget, ...told }: Partial<PackedCall> & Record<string, unknown> = call;
     for (const name of ["mask", "memoryMask", "segments", "sourceMask", "target"] as const)
       if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name], true));
     for (const name of ["context", "memory"] as const)
       if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name]));
     const ids = takesIds(root);
     const given = steady(checkValues("forward", x, ids));
+    for (const read of [ids ? null : given, told.context, told.memory] as (Values | null)[])
+      if (read) checkFinite("forward", read.data, read.data.length);
+    const inputs = [given, ...Object.values(told)].map((read) => (read as Ids | null)?.data?.length ?? 0);
     const run = (): Values => {
       for (const name of ["context", "memory"]) if (told[name]) told[name] = inRoom(told[name] as Values);
       return root.forward(ids ? (given as Values) : inRoom(given as Values), told);
     };
-    return inArena(run, copied);
+    return inArena(run, copied, budgetFor("forward", budget, root, ...inputs));
   }
 
   /**
@@ -134,8 +151,8 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens"> & PackedSource,
   ): Generator<number, void, undefined> {
-    const { source, sourceMask, ...rest } = { ...options };
-    return streamFrom(this.reader({ source, sourceMask }), prompt, rest);
+    const { source, sourceMask, budget, ...rest } = { ...options };
+    return streamFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
   /** The tokens after the prompt, all at once. */
@@ -143,8 +160,8 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): number[] {
-    const { source, sourceMask, ...rest } = { ...options };
-    return generateFrom(this.reader({ source, sourceMask }), prompt, rest);
+    const { source, sourceMask, budget, ...rest } = { ...options };
+    return generateFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
   /** The file of this model, which `loadPacked` reads: docs/formats.md. */
@@ -152,7 +169,7 @@ export class PackedModel {
     return writePacked(this.root);
   }
 
-  private reader({ source = null, sourceMask = null }: PackedSource): Reader {
+  private reader({ source = null, sourceMask = null, budget = null }: PackedSource): Reader {
     const { root } = this;
     const pair = root.kind === "seq2seq" ? (root as PackedSeq2Seq) : null;
     const model = (pair?.decoder ?? root) as PackedLanguage;
@@ -172,6 +189,7 @@ export class PackedModel {
         ? inArena(
             () => pair.encoder.forward(checkValues("generate", source, true), { mask: sourceMask }),
             copied,
+            budgetFor("generate", budget, root, Number(source.data?.length)),
           )
         : null;
     const caches = model.newCache();
@@ -181,12 +199,48 @@ export class PackedModel {
       get length() {
         return caches[0]?.length ?? 0;
       },
-      read: (ids) => inArena(() => model.forward({ data: ids, shape: [1, ids.length] }, call), copied).data,
+      read: (ids) => {
+        const most = budgetFor("generate", budget, root, ids.length, memory?.data.length ?? 0);
+        return inArena(() => model.forward({ data: ids, shape: [1, ids.length] }, call), copied, most).data;
+      },
       clear() {
         for (const cache of caches) cache.clear();
       },
     };
   }
+}
+
+/** Numbers that an id becomes, and 1 where inputs are numbers. */
+function widthOf(layer: PackedLayer): number {
+  const { weight, token, encoder, decoder, steps } = layer as unknown as {
+    readonly [name in "weight" | "token" | "encoder" | "decoder" | "steps"]: never;
+  };
+  switch (layer.kind) {
+    case "embedding":
+      return (weight as PackedWeight).columns;
+    case "language":
+      return widthOf(token);
+    case "seq2seq":
+      return Math.max(widthOf(encoder), widthOf(decoder));
+    case "sequential":
+      return (steps as PackedLayer[]).length === 0 ? 1 : widthOf(steps[0]);
+    default:
+      return 1;
+  }
+}
+
+/** The budget of a run of `layer` on so many numbers or ids. Throws OptionError for one that is none. */
+function budgetFor(
+  op: string,
+  given: number | null | undefined,
+  layer: PackedLayer,
+  ...inputs: number[]
+): number {
+  if ((given ?? null) === null) return budgetOf(inputs.reduce((a, b) => a + b, 0) * widthOf(layer));
+  if (!(typeof given === "number" && given > 0)) {
+    throw new OptionError(`${op}: budget must be a positive number, got ${show(given)}`);
+  }
+  return given;
 }
 
 /** Whether a layer reads ids: a model of text, a table, or a sequence that begins with one. */

@@ -17,7 +17,7 @@ import { FormatError, show } from "../errors.ts";
 import { rowsByLookup } from "./choice.ts";
 import type { Fold } from "./fold.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput, signBits } from "./input.ts";
-import { lasting, room } from "./values.ts";
+import { lasting, room, work } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
@@ -84,6 +84,7 @@ export class Product {
     const { rows: n, columns: k } = weight;
     const out = room(m * n);
     if (out.length === 0) return out;
+    work(m * n * k);
     if (input !== null) {
       if (input.kind === "signs" && this.ofSigns(out, x, m)) return out;
       const codes = codesOf(this.op, x, m, k, input);

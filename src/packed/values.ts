@@ -3,7 +3,7 @@
 import { addressOf, displace, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
 import { pin, release } from "../../kernels/wasm/pins.ts";
 import { usesSimd } from "../backend.ts";
-import { isFloat32Array } from "../dtype.ts";
+import { type ArrayOf, isFloat32Array, newArray } from "../dtype.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { shared } from "../state.ts";
@@ -21,32 +21,64 @@ export interface Ids {
 }
 
 /**
- * The blocks of the run that is going on, or null. Fewer floats than `least` lie in an ordinary array, as in a scope of tensors,
- * so that the same kernels run.
+ * The blocks of the run that is going on, or null, its budget, and what is left of it. Fewer floats than `least` lie in an
+ * ordinary array, as in a scope of tensors, so that the same kernels run.
  */
-const arena = shared("packed.arena", () => ({ blocks: null as number[] | null, least: 64 }));
+const arena = shared("packed.arena", () => ({
+  blocks: null as number[] | null,
+  least: 64,
+  budget: Infinity,
+  numbers: Infinity,
+  products: Infinity,
+}));
 
-function block<D extends "float32" | "float64" | "int8">(dtype: D, size: number, bytes: number) {
-  if (arena.blocks === null || size === 0 || !usesSimd()) return null;
+/** What a run may take that reads so many numbers: see `PackedCall.budget`. */
+export const budgetOf = (inputs: number): number =>
+  Math.max(2 ** 24, Math.min(2 ** 16 * inputs, 2 ** 30), 2 ** 12 * inputs);
+
+/** Throws ShapeError unless the run may still make so many numbers. */
+export function afford(numbers: number): void {
+  if (!(numbers <= arena.numbers)) {
+    throw new ShapeError(
+      `forward: the run must keep to its budget of numbers, got ${numbers} of ${arena.numbers} left of ${arena.budget}; raise the option budget`,
+    );
+  }
+}
+
+/** Takes so many products from what the run may compute, 1024 for each number; throws ShapeError for more. */
+export function work(products: number): void {
+  arena.products -= products;
+  if (!(arena.products >= 0)) {
+    throw new ShapeError(
+      `forward: the run must keep to 1024 products for each number of its budget, got ${products} more at ${arena.budget}; raise the option budget`,
+    );
+  }
+}
+
+const sizes = { float32: 4, float64: 8, int8: 1 } as const;
+
+function block<D extends keyof typeof sizes>(dtype: D, size: number, least = 1): ArrayOf<D> {
+  const bytes = size * sizes[dtype];
+  afford(bytes / 4);
+  arena.numbers -= bytes / 4;
+  if (arena.blocks === null || size < least || bytes >= 2 ** 32 || !usesSimd()) return newArray(dtype, size);
   // As a block of a tensor, so that a memory that is not shared does not grow under the view.
-  const address = place(size * bytes);
-  if (address === 0) return null;
+  const address = place(bytes);
+  if (address === 0) return newArray(dtype, size);
   arena.blocks.push(address);
   return view(dtype, address, size);
 }
 
-/** `size` floats with any content, until the run ends. */
-export const room = (size: number): Float32Array =>
-  (size < arena.least ? null : block("float32", size, 4)) ?? new Float32Array(size);
-export const doubles = (size: number): Float64Array =>
-  (size < arena.least ? null : block("float64", size, 8)) ?? new Float64Array(size);
+/** `size` floats with any content, until the run ends; throws ShapeError beyond the run's budget. */
+export const room = (size: number): Float32Array => block("float32", size, arena.least);
+export const doubles = (size: number): Float64Array => block("float64", size, arena.least);
 /** Codes, and the scales that only kernels of codes read: on the heap however few. */
-export const codeRoom = (size: number): Int8Array => block("int8", size, 1) ?? new Int8Array(size);
+export const codeRoom = (size: number): Int8Array => block("int8", size);
 export function bitRoom(size: number): Uint8Array {
   const { buffer, byteOffset, length } = codeRoom(size);
   return new Uint8Array(buffer, byteOffset, length);
 }
-export const scaleRoom = (size: number): Float32Array => block("float32", size, 4) ?? new Float32Array(size);
+export const scaleRoom = (size: number): Float32Array => block("float32", size);
 
 /** `size` floats with any content that outlast runs: on the heap, where it has room, until they are collected or given back. */
 export function lasting(size: number): Float32Array {
@@ -58,17 +90,23 @@ export function lasting(size: number): Float32Array {
 
 export { release as giveBack };
 
-/** Runs `fn`; what it took from the heap is given back, and its result copied out first where `takeOut` says how. */
-export function inArena<R>(fn: () => R, takeOut: (result: R) => R): R {
+/**
+ * Runs `fn`, which may make `budget` numbers of four bytes; what it took from the heap is given back, and its result copied out
+ * first where `takeOut` says how.
+ */
+export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infinity): R {
   if (arena.blocks !== null) return fn();
   // A memory that is not shared grows here, where nobody holds a view.
   if (usesSimd() && !memoryIsShared()) settle();
   const blocks: number[] = [];
   arena.blocks = blocks;
+  arena.budget = arena.numbers = budget;
+  arena.products = budget * 1024;
   try {
     return takeOut(fn());
   } finally {
     arena.blocks = null;
+    arena.budget = arena.numbers = arena.products = Infinity;
     for (const address of blocks) displace(address);
   }
 }

@@ -280,8 +280,19 @@ describe("mistakes", () => {
   it("NaN and infinity in an input are errors, signs among them", () => {
     const static8 = prepare(new Linear(8, 4), plan({ default: int8Static() }));
     expect(() => linear().forward(x(Number.NaN))).toThrow(
-      /^linear: every input must be finite, got NaN at index 0$/,
+      /^forward: every input must be finite, got NaN at index 0$/,
     );
+    const floats = pack(freeze(prepare(new Linear(8, 4), plan({ default: int8WeightOnly() }))));
+    expect(() => floats.forward(x(1, 2, Number.NaN))).toThrow(/must be finite, got NaN at index 2/);
+    expect(() => floats.forward(x(Infinity))).toThrow(expect.objectContaining({ code: "NUMERICS" }));
+    const layer = new Linear(8, 8);
+    layer.weight.assign(layer.weight.value.mul(0).add(1));
+    const deep = pack(
+      freeze(
+        prepare(new Sequential(layer, new Linear(8, 4)), plan({ rules: [["1.weight", int8Dynamic()]] })),
+      ),
+    );
+    expect(() => deep.forward(x(3e38, 3e38))).toThrow(/^linear: every input must be finite, got Infinity/);
     expect(() => linear().forward(x(1, -Infinity))).toThrow(/got -Infinity at index 1/);
     expect(() => linear().forward(x(1, -Infinity))).toThrow(expect.objectContaining({ code: "NUMERICS" }));
     expect(() => pack(static8)).toThrow(/call freeze first/);

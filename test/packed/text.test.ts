@@ -318,7 +318,7 @@ describe("mistakes", () => {
       "an option of a layer without any",
       "BITGRAD",
       () => packed(new Linear(4, 4)).forward(x, { mask: words }),
-      /it takes none/,
+      /known options are budget/,
     ],
     ["no target", "BITGRAD", () => both.forward(words), /PackedSeq2Seq: needs target ids, got none/],
     [
