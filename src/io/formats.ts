@@ -1,6 +1,13 @@
 /** The element types of safetensors files and the tensors they become. */
 
-import { toBfloat16, toFloat16, widenBfloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import {
+  toBfloat16,
+  toFloat16,
+  toFloat8,
+  widenBfloat16,
+  widenFloat8,
+  widenFloat16,
+} from "../../kernels/formats/half.ts";
 import type { DType } from "../dtype.ts";
 import { DTypeError, FormatError, show } from "../errors.ts";
 import type { FormatName } from "../safetensors/formats.ts";
@@ -9,7 +16,7 @@ import { type Tensor, wrap } from "../tensor.ts";
 
 /** What becomes of elements that no dtype here holds. */
 export interface Conversions {
-  /** Reads float16 and bfloat16, exactly, as float32; without it they are a DTypeError. */
+  /** Reads floats of 16 and 8 bits, exactly, as float32; without it they are a DTypeError. */
   widen: boolean;
   /** 64-bit integers become int32 or uint32, or float64; a value that does not fit is a DTypeError either way. */
   int64: "int32" | "float64";
@@ -46,14 +53,14 @@ const direct = (
   decode: (bytes, shape) => wrap(viewAs(Array, bytes) as never, shape, dtype) as Tensor,
 });
 
-const half = (format: string, widenBits: (bits: Uint16Array) => Float32Array): Format => ({
+const narrow = (format: StoredFloat, widened: (bytes: Uint8Array) => Float32Array): Format => ({
   decode(bytes, shape, name, { widen }) {
     if (!widen) {
       throw new DTypeError(
         `readSafetensors: ${format} is not a dtype, got it for ${show(name)}; pass { widen: true } to read it as float32`,
       );
     }
-    return wrap(widenBits(viewAs(Uint16Array, bytes)), shape, "float32") as Tensor;
+    return wrap(widened(bytes), shape, "float32") as Tensor;
   },
 });
 
@@ -83,8 +90,10 @@ const long = (signed: boolean): Format => ({
 export const formats: Readonly<Record<FormatName, Format>> = {
   F64: direct("float64", Float64Array),
   F32: direct("float32", Float32Array),
-  F16: half("float16", widenFloat16),
-  BF16: half("bfloat16", widenBfloat16),
+  F16: narrow("float16", (bytes) => widenFloat16(viewAs(Uint16Array, bytes))),
+  BF16: narrow("bfloat16", (bytes) => widenBfloat16(viewAs(Uint16Array, bytes))),
+  F8_E4M3: narrow("float8_e4m3fn", (bytes) => widenFloat8(bytes, "float8_e4m3fn")),
+  F8_E5M2: narrow("float8_e5m2", (bytes) => widenFloat8(bytes, "float8_e5m2")),
   I64: long(true),
   I32: direct("int32", Int32Array),
   I16: {
@@ -120,13 +129,15 @@ const ownFormat: Readonly<Record<DType, FormatName>> = {
   bool: "BOOL",
 };
 
-/** The dtype that the floats of a file are stored in. */
-export type StoredFloat = "float32" | "float16" | "bfloat16";
+/** The dtype that the floats of a file are stored in, those of 8 bits by PyTorch's names. */
+export type StoredFloat = "float32" | "float16" | "bfloat16" | "float8_e4m3fn" | "float8_e5m2";
 
-const storedFormat: Readonly<Record<StoredFloat, FormatName>> = {
+export const storedFormat: Readonly<Record<StoredFloat, FormatName>> = {
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",
+  float8_e4m3fn: "F8_E4M3",
+  float8_e5m2: "F8_E5M2",
 };
 
 /** The format a tensor is written in: that of its dtype, or for floats the one asked for. */
@@ -135,29 +146,33 @@ export const formatFor = (dtype: DType, stored: StoredFloat | undefined): Format
     ? storedFormat[stored]
     : ownFormat[dtype];
 
-/** The elements of a tensor as bytes of `format`. A finite number that would become infinite is a DTypeError. */
+/**
+ * The elements of a tensor as bytes of `format`. A finite number that would become infinite, or any number that would become
+ * NaN, is a DTypeError.
+ */
 export function encode(name: string, value: Tensor, format: FormatName): Uint8Array {
   const { data } = value;
-  let out: Uint16Array | Float32Array | typeof data = data;
+  let out: Uint8Array | Uint16Array | Float32Array | typeof data = data;
   if (format === "F16") out = toFloat16(data);
   else if (format === "BF16") out = toBfloat16(data);
+  else if (format === "F8_E4M3") out = toFloat8(data, "float8_e4m3fn");
+  else if (format === "F8_E5M2") out = toFloat8(data, "float8_e5m2");
   else if (format === "F32" && value.dtype === "float64") out = Float32Array.from(data);
   if (out !== data) checkRange(name, data, out, format);
   return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
 }
 
-const infinities: Partial<Record<FormatName, number>> = { F16: 0x7c00, BF16: 0x7f80, F32: Infinity };
+/** The codes behind the largest number. */
+const ends: Partial<Record<FormatName, number>> = { F16: 0x7c00, BF16: 0x7f80, F8_E4M3: 0x7f, F8_E5M2: 0x7c };
 
-function checkRange(
-  name: string,
-  data: ArrayLike<number>,
-  out: Uint16Array | ArrayLike<number>,
-  format: FormatName,
-): void {
-  const infinity = infinities[format];
+function checkRange(name: string, data: ArrayLike<number>, out: ArrayLike<number>, format: FormatName): void {
+  const end = ends[format] ?? Infinity;
+  const sign = end > 0xff ? 0x8000 : 0x80;
   for (let i = 0; i < data.length; i++) {
-    const written = out instanceof Uint16Array ? out[i] & 0x7fff : Math.abs(out[i]);
-    if (written === infinity && Number.isFinite(data[i])) {
+    const written = end === Infinity ? Math.abs(out[i]) : out[i] & ~sign;
+    if (written !== end || Number.isNaN(data[i])) continue;
+    // F8_E4M3 has no infinity either.
+    if (Number.isFinite(data[i]) || format === "F8_E4M3") {
       throw new DTypeError(
         `writeSafetensors: a value is beyond the range of ${format}, got ${data[i]} at index ${i} of ${show(name)}; scale it or choose a wider dtype`,
       );

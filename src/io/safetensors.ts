@@ -9,7 +9,7 @@ import { type FormatName, widths } from "../safetensors/formats.ts";
 import { headerLength, readHeader, TIED } from "../safetensors/header.ts";
 import { sameShape } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import { type Conversions, encode, formatFor, formats, type StoredFloat } from "./formats.ts";
+import { type Conversions, encode, formatFor, formats, type StoredFloat, storedFormat } from "./formats.ts";
 
 /** Tensors by name, with the file's own notes. */
 export interface TensorFile {
@@ -31,8 +31,8 @@ export function checkConversions(op: string, { widen, int64 }: Conversions): Con
 /**
  * The tensors of a safetensors file in memory. They share the memory of `bytes` where it is aligned, so keep it as it is.
  * F64 F32 I32 I8 U32 U8 BOOL keep their type; I16 and U16 become int32 and uint32; I64 and U64 become int32 and uint32, or
- * float64 by `int64: "float64"`; F16 and BF16 become float32 by `widen: true`. Throws FormatError for a file that breaks the
- * format in any way, DTypeError for elements that would not fit.
+ * float64 by `int64: "float64"`; F16, BF16, F8_E4M3 and F8_E5M2 become float32 by `widen: true`. Throws FormatError for a file
+ * that breaks the format in any way, DTypeError for elements that would not fit.
  */
 export function readSafetensors(bytes: Uint8Array | ArrayBuffer, options?: ReadOptions): TensorFile {
   const conversions = checkConversions(
@@ -73,8 +73,10 @@ export interface Draft {
 /** Lays out a file. Tensors that share their memory and shape are stored once; their other names go into the metadata. */
 export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, options: WriteOptions): Draft {
   const { metadata = {}, dtype } = options;
-  if (dtype !== undefined && !["float32", "float16", "bfloat16"].includes(dtype)) {
-    throw new OptionError(`${op}: dtype must be float32, float16 or bfloat16, got ${show(dtype)}`);
+  if (dtype !== undefined && !Object.hasOwn(storedFormat, dtype)) {
+    throw new OptionError(
+      `${op}: dtype must be float32, float16, bfloat16, float8_e4m3fn or float8_e5m2, got ${show(dtype)}`,
+    );
   }
   if (!isPlainObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string")) {
     throw new OptionError(`${op}: metadata must be text by name, got ${show(metadata)}`);
