@@ -47,7 +47,7 @@ export interface LoaderOptions {
   shuffle?: boolean;
   /** Seeds the order: the loader forks it once and then has a generator of its own. Needed when shuffling. */
   rng?: Rng;
-  /** Leaves out the last batch of an epoch if it is short. */
+  /** Leaves out the last batch of an epoch if it is short, as batch norm needs where it would be of one example. */
   dropLast?: boolean;
   /** Aborting it makes the next batch throw its reason, one that is being read too. */
   signal?: AbortSignal;

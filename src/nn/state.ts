@@ -101,7 +101,13 @@ export function loadStateDict(
   if (problems.length > 0) {
     throw new FormatError(`loadStateDict: the state does not fit the model, got ${problems.join(", ")}`);
   }
-  for (const [target, { values }] of sources) writeBuffer(target, (data) => data.set(values));
+  // A state may hold the model's own tensors, under other names.
+  const arrays = new Set<TypedArray>(wanted.map(([, { data }]) => data));
+  const writes = [...sources].map(
+    ([target, { values }]) =>
+      [target, arrays.has(values) && values !== target.data ? values.slice() : values] as const,
+  );
+  for (const [target, values] of writes) writeBuffer(target, (data) => data.set(values));
   return { missing, unexpected };
 }
 

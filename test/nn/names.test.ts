@@ -38,6 +38,15 @@ const clashes: [string, object, string][] = [
   ["an empty key", { "": { a: linear() }, a: linear() }, "a"],
 ];
 
+describe("a state that shares the model's own memory", () => {
+  it("is read before anything is written", () => {
+    const model = { a: new Parameter(tensor([1])), b: new Parameter(tensor([2])), c: tensor([3]) };
+    const { a, b, c } = stateDict(model);
+    loadStateDict(model, { a: b, b: c, c: a });
+    expect([model.a.value, model.b.value, model.c].map((t) => t.item())).toEqual([2, 3, 1]);
+  });
+});
+
 describe("names in a model", () => {
   it.each(clashes)("that clash by %s are an error that names them", (_, model, name) => {
     for (const look of [
