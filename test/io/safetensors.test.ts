@@ -231,7 +231,7 @@ describe("hostile files", () => {
     ["an entry that is null", fileOf({ a: null }), 'entry must be an object, got null for "a"'],
     ["an entry without fields", fileOf({ a: {} }), "unknown dtype, got undefined"],
     ["an unknown field", fileOf({ a: { ...entry("U8", [0], 0, 0), more: 1 } }), 'unknown field, got "more"'],
-    ["an unknown dtype", fileOf({ a: entry("F8_E8M0", [0], 0, 0) }), 'unknown dtype, got "F8_E4M3"'],
+    ["an unknown dtype", fileOf({ a: entry("F8_E8M0", [0], 0, 0) }), 'unknown dtype, got "F8_E8M0"'],
     ["a dtype named like a method", fileOf({ a: entry("constructor", [0], 0, 0) }), "unknown dtype"],
     [
       "a shape that is no list",
