@@ -7,7 +7,14 @@ export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize 
 export { dynamicInput, type InputConfig, InputStage, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage, type Observer } from "./observers.ts";
 export { chooseParams, type QuantParams } from "./params.ts";
-export { type Plan, type PlannedParameter, type PlanOptions, type PlanRule, plan } from "./plan.ts";
+export {
+  type Plan,
+  type PlanJson,
+  type PlannedParameter,
+  type PlanOptions,
+  type PlanRule,
+  plan,
+} from "./plan.ts";
 export {
   binaryDynamic,
   binarySigns,
@@ -18,6 +25,7 @@ export {
   int8Static,
   int8WeightOnly,
   nf4WeightOnly,
+  type PresetCall,
   type QuantConfig,
   ternaryDynamic,
   ternaryWeightOnly,

@@ -5,18 +5,18 @@ import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
-import type { QuantConfig } from "./presets.ts";
+import { type PresetCall, presetCall, presetFrom, type QuantConfig } from "./presets.ts";
 import type { Quantizer } from "./quantizer.ts";
 
 /** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
 export type PlanRule = readonly [
   match: string | RegExp | ((path: string, parameter: Parameter, owner: object) => boolean),
-  config: QuantConfig | null,
+  config: QuantConfig | PresetCall | null,
 ];
 
 export interface PlanOptions {
   /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, and not of a norm. */
-  default: QuantConfig | null;
+  default: QuantConfig | PresetCall | null;
   /** The first match wins. */
   rules: readonly PlanRule[];
 }
@@ -30,14 +30,24 @@ export interface PlannedParameter {
 export interface Plan {
   /** What becomes of each parameter of a model. Throws OptionError for a rule that matches none. */
   explain(model: object): PlannedParameter[];
+  /** What `plan` makes the same plan of, for `JSON.stringify`. Throws OptionError for all but presets and path patterns. */
+  toJSON(): PlanJson;
 }
 
-const matches = ([match]: PlanRule, path: string, parameter: Parameter, owner: object): boolean =>
+export interface PlanJson {
+  readonly default: PresetCall | null;
+  readonly rules: readonly (readonly [match: string, config: PresetCall | null])[];
+}
+
+type Rule = readonly [PlanRule[0], QuantConfig | null];
+
+const matches = ([match]: Rule, path: string, parameter: Parameter, owner: object): boolean =>
   typeof match === "function" ? match(path, parameter, owner) : matchPath(match, path);
 
-function checkConfig(what: string, config: QuantConfig | null): void {
+function checked(what: string, given: QuantConfig | PresetCall | null): QuantConfig | null {
+  const config = presetFrom<QuantConfig | null>(given);
   const { weight } = config ?? {};
-  if (config === null || typeof weight === "function" || typeof weight?.params === "function") return;
+  if (config === null || typeof weight === "function" || typeof weight?.params === "function") return config;
   if (typeof (config as Partial<Quantizer> | null)?.params === "function") {
     throw new OptionError(`plan: ${what} a config, got a quantizer; put it in one: { weight: … }`);
   }
@@ -47,23 +57,31 @@ function checkConfig(what: string, config: QuantConfig | null): void {
   );
 }
 
-/** A plan of quantization by path. A tied parameter follows the first of its names that a rule matches. */
-export function plan(options: Partial<PlanOptions>): Plan {
-  const { default: fallback, rules } = readOptions<PlanOptions>("plan", options, {
-    default: null,
-    rules: [],
-  });
-  checkConfig("default must be", fallback);
-  if (!Array.isArray(rules))
-    throw new OptionError(`plan: rules must be a list of pairs [match, config], got ${show(rules)}`);
-  for (const [i, rule] of rules.entries()) {
+function jsonOf(what: string, config: QuantConfig | null): PresetCall | null {
+  const call = config && presetCall(config);
+  if (config === null || call) return call;
+  throw new OptionError(
+    `plan: JSON holds presets, got ${show(config)} of ${what}; name a preset such as int8WeightOnly(), without functions`,
+  );
+}
+
+/**
+ * A plan of quantization by path. A tied parameter follows the first of its names that a rule matches.
+ * Takes what `JSON.stringify` made of a plan, parsed.
+ */
+export function plan(options: Partial<PlanOptions> | PlanJson): Plan {
+  const given = readOptions<PlanOptions>("plan", options, { default: null, rules: [] });
+  const fallback = checked("default must be", given.default);
+  if (!Array.isArray(given.rules))
+    throw new OptionError(`plan: rules must be a list of pairs [match, config], got ${show(given.rules)}`);
+  const rules = given.rules.map((rule, i): Rule => {
     if (!Array.isArray(rule) || rule.length !== 2)
       throw new OptionError(`plan: a rule must be a pair [match, config], got ${show(rule)}`);
-    checkConfig(`rule ${i} must give`, rule[1]);
-  }
+    return [rule[0], checked(`rule ${i} must give`, rule[1])];
+  });
   return {
     explain(model) {
-      const used = new Set<PlanRule>();
+      const used = new Set<Rule>();
       const names = findParameters(model);
       const planned = namedParameters(model).map(([path, parameter]): PlannedParameter => {
         const aliases = names.filter(({ item }) => item === parameter);
@@ -87,5 +105,14 @@ export function plan(options: Partial<PlanOptions>): Plan {
       }
       return planned;
     },
+    toJSON: () => ({
+      default: jsonOf("the default", fallback),
+      rules: rules.map(([match, config], i) => {
+        if (typeof match === "string") return [match, jsonOf(`rule ${i}`, config)];
+        throw new OptionError(
+          `plan: JSON holds path patterns, got ${show(match)} in rule ${i}; write a string`,
+        );
+      }),
+    }),
   };
 }

@@ -1,6 +1,17 @@
 import { BatchNorm2d, Embedding, GroupNorm, LayerNorm, Linear, RMSNorm, Sequential } from "bitgrad/nn";
 import * as quant from "bitgrad/quant";
-import { binaryWeightOnly, int8WeightOnly, plan } from "bitgrad/quant";
+import {
+  binaryWeightOnly,
+  int4WeightOnly,
+  int8Static,
+  int8WeightOnly,
+  minMax,
+  type Plan,
+  plan,
+  type QuantConfig,
+  type Quantizer,
+  ste,
+} from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 describe("a plan's default", () => {
@@ -48,5 +59,70 @@ describe("a preset refuses what it does not know, by its own name:", () => {
       const make = preset as (options: unknown) => unknown;
       expect(() => make({ bits: 4 }), name).toThrow(`${name}: unknown option, got "bits"; it takes none`);
     }
+  });
+});
+
+describe("a plan as JSON", () => {
+  const model = () => new Sequential(new Linear(64, 64), new Linear(64, 32), new Linear(32, 2));
+  const shown = (given: Plan) =>
+    given.explain(model()).map(({ path, config }) => {
+      const { spec, name } = (config?.weight ?? {}) as Partial<Quantizer>;
+      const input = config?.input?.();
+      return { path, name, spec, input: input?.spec, observed: input && input.observer !== null };
+    });
+  const again = (given: Plan) => plan(JSON.parse(JSON.stringify(given)));
+
+  it("comes back as the same plan", () => {
+    for (const [name, preset] of Object.entries(quant).filter(([key]) =>
+      /^(int8|int4|nf4|ternary|binary)(WeightOnly|Dynamic|Static|Signs)$/.test(key),
+    )) {
+      const make = preset as (options?: object) => QuantConfig;
+      const options = /^(int4|nf4)/.test(name)
+        ? { group: 16 }
+        : name === "int8Static"
+          ? { scheme: "symmetric" }
+          : /^int8/.test(name)
+            ? {}
+            : { granularity: { group: 32 } };
+      for (const config of [make(), make(options)]) {
+        const given = plan({ default: config, rules: [["2.weight", null]] });
+        expect(shown(again(given)), name).toEqual(shown(given));
+        expect(shown(again(again(given))), name).toEqual(shown(given));
+      }
+    }
+    const mixed = plan({
+      default: int8WeightOnly(),
+      rules: [
+        ["{0,1}.weight", int4WeightOnly({ group: 8 })],
+        ["2.**", null],
+      ],
+    });
+    expect(JSON.parse(JSON.stringify(mixed))).toEqual({
+      default: { preset: "int8WeightOnly" },
+      rules: [
+        ["{0,1}.weight", { preset: "int4WeightOnly", options: { group: 8 } }],
+        ["2.**", null],
+      ],
+    });
+    expect(shown(again(mixed))).toEqual(shown(mixed));
+  });
+
+  it("is refused for what JSON cannot hold", () => {
+    const own = { weight: ste({ bits: 3 }) };
+    expect(() => JSON.stringify(plan({ default: own }))).toThrow(
+      "plan: JSON holds presets, got Object of the default; ",
+    );
+    expect(() => JSON.stringify(plan({ rules: [["**", own]] }))).toThrow("got Object of rule 0");
+    expect(() => JSON.stringify(plan({ rules: [[/weight/, null]] }))).toThrow(
+      "plan: JSON holds path patterns",
+    );
+    const observed = int8Static({ observer: minMax });
+    expect(() => JSON.stringify(plan({ default: observed }))).toThrow("plan: JSON holds presets, got");
+    expect(() => plan({ default: { preset: "int7" } as never })).toThrow(
+      'plan: no such preset, got "int7"; presets are int8WeightOnly, ',
+    );
+    expect(() => plan({ default: { preset: "int4Dynamic", options: { size: 3 } } })).toThrow(
+      "int4Dynamic: unknown option",
+    );
   });
 });
