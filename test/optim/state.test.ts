@@ -34,8 +34,8 @@ const rowwise: UpdateRule<{ rows: Float32Array; flips: Uint8Array; least: number
 };
 
 describe("a rule's state", () => {
-  const square = () => ({
-    w: new Parameter(randn([4, 4], { rng: new Rng(1) })),
+  const square = (n = 4) => ({
+    w: new Parameter(randn([n, n], { rng: new Rng(1) })),
     idle: new Parameter(tensor([0])),
   });
   const step = (m: ReturnType<typeof square>, opt: ReturnType<typeof optimizer>) => {
@@ -43,18 +43,18 @@ describe("a rule's state", () => {
     opt.step();
   };
 
-  it("is saved with its own lengths and dtypes, and resumes bit for bit", () => {
-    const m = square();
+  it.each([4, 16])("is saved with its own lengths and dtypes, and resumes bit for bit (%i rows)", (n) => {
+    const m = square(n);
     const opt = optimizer(m, rowwise);
     step(m, opt);
     const saved = opt.stateDict();
     const rows = saved["state.w.rows"] as Tensor;
     const flips = saved["state.w.flips"] as Tensor;
-    expect([rows.shape, rows.dtype]).toEqual([[4], "float32"]);
-    expect([flips.shape, flips.dtype]).toEqual([[4, 4], "uint8"]);
-    expect([...flips.data]).toEqual(Array(16).fill(3));
+    expect([rows.shape, rows.dtype]).toEqual([[n], "float32"]);
+    expect([flips.shape, flips.dtype]).toEqual([[n, n], "uint8"]);
+    expect([...flips.data]).toEqual(Array(n * n).fill(3));
 
-    const twin = square();
+    const twin = square(n);
     twin.w.assign(m.w.value);
     const resumed = optimizer(twin, rowwise);
     resumed.loadStateDict(saved);
