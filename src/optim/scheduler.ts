@@ -6,6 +6,8 @@ import type { Schedule } from "./schedules.ts";
 
 /** A schedule at work on an optimizer: call `step` after each of the optimizer's own steps. */
 export interface Scheduler {
+  /** Whose rates it sets. */
+  readonly optimizer: Optimizer;
   /** The step whose learning rate is in force. */
   readonly count: number;
   step(): void;
@@ -48,6 +50,7 @@ export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Schedule
     };
     moveTo(0);
     return {
+      optimizer,
       get count() {
         return count;
       },

@@ -196,6 +196,9 @@ function checked<M extends object, B>(options: FitOptions<M, B>) {
       `fit: schedule must be a schedule of steps, got ${show(schedule)}; step a plateau in onStep`,
     );
   }
+  if (isSchedule && typeof schedule !== "function" && schedule?.optimizer !== optimizer) {
+    throw new OptionError("fit: the schedule must be of its optimizer, got one at work on another");
+  }
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw new OptionError(`fit: needs an AbortSignal, got ${show(signal)}; pass controller.signal`);
   }

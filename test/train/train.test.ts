@@ -309,6 +309,11 @@ describe("fit", () => {
     ["no optimizer", { optimizer: undefined }, "needs an optimizer"],
     ["an optimizer without groups", { optimizer: { step() {} } }, "needs an optimizer"],
     ["a plateau for a schedule", { schedule: plateau() }, "step a plateau in onStep"],
+    [
+      "a schedule of another optimizer",
+      { schedule: schedule(optimizer([new Parameter(tensor([1]))], sgd()), linear({ total: 2 })) },
+      "the schedule must be of its optimizer, got one at work on another",
+    ],
     ["a number for a schedule", { schedule: 3 }, "schedule of steps, got 3"],
     ["a controller for a signal", { signal: new AbortController() }, "pass controller.signal"],
     ["a number to tell of steps", { onStep: 3 }, "onStep must be a function, got 3"],
