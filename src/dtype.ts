@@ -18,6 +18,50 @@ export type ArrayOf<D extends DType> = {
   bool: Uint8Array;
 }[D];
 
+/** What smooth functions and means give; of any dtype, any. */
+export type Float<D extends DType> = DType extends D ? D : D extends "float64" ? D : "float32";
+
+/** What sums and products give; of any dtype, any. */
+export type Counted<D extends DType> = DType extends D
+  ? D
+  : D extends "float32" | "float64" | "uint32"
+    ? D
+    : "int32";
+
+/** The dtype that `promote` gives. */
+export type Promoted<A extends DType, B extends DType> = A extends unknown
+  ? B extends unknown
+    ? Met<A, B>
+    : never
+  : never;
+
+type Met<A, B> = A extends B
+  ? A extends "bool"
+    ? "bool" | "int32"
+    : A
+  : "float64" extends A | B
+    ? "float64"
+    : "float32" extends A | B
+      ? "float32"
+      : A extends "bool"
+        ? B
+        : B extends "bool"
+          ? A
+          : "uint32" extends A | B
+            ? "uint8" extends A | B
+              ? "uint32"
+              : "float64"
+            : "int32";
+
+/** What a tensor and a plain number meet in: a float stays as it is, and int32 beside an integer. */
+export type BesideNumber<D extends DType, N extends number> = D extends "float32" | "float64"
+  ? D
+  : D extends "int32"
+    ? `${N}` extends `${bigint}`
+      ? D
+      : D | "float32"
+    : DType;
+
 const constructors = {
   float32: Float32Array,
   float64: Float64Array,

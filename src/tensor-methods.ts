@@ -3,7 +3,7 @@
  * and proves that none is missing.
  */
 
-import type { DType } from "./dtype.ts";
+import type { BesideNumber, Counted, DType, Float, Promoted } from "./dtype.ts";
 import type { AttentionOptions, RotaryOptions } from "./ops/attention.ts";
 import type { ConvOptions } from "./ops/conv.ts";
 import type { DropoutOptions } from "./ops/create.ts";
@@ -24,97 +24,106 @@ type ArgReduce = { axis?: number | null; keepDims?: boolean };
 type Maybe = Tensor | null;
 type Conv1d = Omit<ConvOptions, "padding"> & { padding: number | readonly [number, number] };
 
-export interface TensorMethods {
+/** Arithmetic in the dtype that two operands meet in. Only a plain number that is written out tells whether it is an integer. */
+export interface Arithmetic<D extends DType> {
+  <N extends number>(other: N): Tensor<BesideNumber<D, N>>;
+  <E extends DType>(other: Tensor<E>): Tensor<Promoted<D, E>>;
+  (other: TensorLike): Tensor;
+}
+
+export type Comparison = (other: TensorLike) => Tensor<"bool">;
+
+export interface TensorMethods<D extends DType = DType> {
   // gradient
   backward(gradient?: Tensor | null | BackwardOptions, options?: BackwardOptions): void;
 
   // elementwise, one tensor
-  neg(): Tensor;
-  abs(): Tensor;
-  exp(): Tensor;
-  exp2(): Tensor;
-  expm1(): Tensor;
-  log(): Tensor;
-  log2(): Tensor;
-  log10(): Tensor;
-  log1p(): Tensor;
-  sqrt(): Tensor;
-  rsqrt(): Tensor;
-  square(): Tensor;
-  reciprocal(): Tensor;
-  sin(): Tensor;
-  cos(): Tensor;
-  tan(): Tensor;
-  asin(): Tensor;
-  acos(): Tensor;
-  atan(): Tensor;
-  sinh(): Tensor;
-  cosh(): Tensor;
-  tanh(): Tensor;
-  erf(): Tensor;
-  erfinv(): Tensor;
-  sinc(): Tensor;
-  sign(): Tensor;
-  round(): Tensor;
-  floor(): Tensor;
-  ceil(): Tensor;
-  trunc(): Tensor;
-  frac(): Tensor;
-  clip(range: { min?: number; max?: number }): Tensor;
-  nanToNum(options?: { nan?: number; posinf?: number; neginf?: number }): Tensor;
-  isNaN(): Tensor;
-  isFinite(): Tensor;
-  isInf(): Tensor;
-  logicalNot(): Tensor;
-  bitwiseNot(): Tensor;
+  neg(): Tensor<D>;
+  abs(): Tensor<D>;
+  exp(): Tensor<Float<D>>;
+  exp2(): Tensor<Float<D>>;
+  expm1(): Tensor<Float<D>>;
+  log(): Tensor<Float<D>>;
+  log2(): Tensor<Float<D>>;
+  log10(): Tensor<Float<D>>;
+  log1p(): Tensor<Float<D>>;
+  sqrt(): Tensor<Float<D>>;
+  rsqrt(): Tensor<Float<D>>;
+  square(): Tensor<D>;
+  reciprocal(): Tensor<Float<D>>;
+  sin(): Tensor<Float<D>>;
+  cos(): Tensor<Float<D>>;
+  tan(): Tensor<Float<D>>;
+  asin(): Tensor<Float<D>>;
+  acos(): Tensor<Float<D>>;
+  atan(): Tensor<Float<D>>;
+  sinh(): Tensor<Float<D>>;
+  cosh(): Tensor<Float<D>>;
+  tanh(): Tensor<Float<D>>;
+  erf(): Tensor<Float<D>>;
+  erfinv(): Tensor<Float<D>>;
+  sinc(): Tensor<Float<D>>;
+  sign(): Tensor<D>;
+  round(): Tensor<D>;
+  floor(): Tensor<D>;
+  ceil(): Tensor<D>;
+  trunc(): Tensor<D>;
+  frac(): Tensor<D>;
+  clip(range: { min?: number; max?: number }): Tensor<D>;
+  nanToNum(options?: { nan?: number; posinf?: number; neginf?: number }): Tensor<D>;
+  isNaN(): Tensor<"bool">;
+  isFinite(): Tensor<"bool">;
+  isInf(): Tensor<"bool">;
+  logicalNot(): Tensor<"bool">;
+  bitwiseNot(): Tensor<D>;
   to<E extends DType>(dtype: E): Tensor<E>;
 
   // activations
-  sigmoid(): Tensor;
-  logSigmoid(): Tensor;
-  relu(): Tensor;
-  relu6(): Tensor;
-  silu(): Tensor;
-  mish(): Tensor;
-  softsign(): Tensor;
-  tanhShrink(): Tensor;
-  hardSigmoid(): Tensor;
-  hardSwish(): Tensor;
-  selu(): Tensor;
-  leakyRelu(options?: { slope?: number }): Tensor;
-  elu(options?: { alpha?: number }): Tensor;
-  celu(options?: { alpha?: number }): Tensor;
-  softplus(options?: { beta?: number; threshold?: number }): Tensor;
-  hardTanh(options?: { min?: number; max?: number }): Tensor;
-  softShrink(options?: { lambda?: number }): Tensor;
-  hardShrink(options?: { lambda?: number }): Tensor;
-  threshold(options: { threshold?: number; value?: number }): Tensor;
-  gelu(options?: { approximate?: "none" | "tanh" }): Tensor;
+  sigmoid(): Tensor<Float<D>>;
+  logSigmoid(): Tensor<Float<D>>;
+  relu(): Tensor<Float<D>>;
+  relu6(): Tensor<Float<D>>;
+  silu(): Tensor<Float<D>>;
+  mish(): Tensor<Float<D>>;
+  softsign(): Tensor<Float<D>>;
+  tanhShrink(): Tensor<Float<D>>;
+  hardSigmoid(): Tensor<Float<D>>;
+  hardSwish(): Tensor<Float<D>>;
+  selu(): Tensor<Float<D>>;
+  leakyRelu(options?: { slope?: number }): Tensor<Float<D>>;
+  elu(options?: { alpha?: number }): Tensor<Float<D>>;
+  celu(options?: { alpha?: number }): Tensor<Float<D>>;
+  softplus(options?: { beta?: number; threshold?: number }): Tensor<Float<D>>;
+  hardTanh(options?: { min?: number; max?: number }): Tensor<Float<D>>;
+  softShrink(options?: { lambda?: number }): Tensor<Float<D>>;
+  hardShrink(options?: { lambda?: number }): Tensor<Float<D>>;
+  threshold(options: { threshold?: number; value?: number }): Tensor<Float<D>>;
+  gelu(options?: { approximate?: "none" | "tanh" }): Tensor<Float<D>>;
 
   // elementwise, two tensors
-  add(other: TensorLike): Tensor;
-  sub(other: TensorLike): Tensor;
-  mul(other: TensorLike): Tensor;
+  add: Arithmetic<D>;
+  sub: Arithmetic<D>;
+  mul: Arithmetic<D>;
   div(other: TensorLike): Tensor;
   pow(exponent: TensorLike): Tensor;
-  maximum(other: TensorLike): Tensor;
-  minimum(other: TensorLike): Tensor;
+  maximum: Arithmetic<D>;
+  minimum: Arithmetic<D>;
   atan2(x: TensorLike): Tensor;
   hypot(other: TensorLike): Tensor;
   logAddExp(other: TensorLike): Tensor;
-  remainder(divisor: TensorLike): Tensor;
-  fmod(divisor: TensorLike): Tensor;
-  floorDivide(divisor: TensorLike): Tensor;
-  truncDivide(divisor: TensorLike): Tensor;
-  equal(other: TensorLike): Tensor;
-  notEqual(other: TensorLike): Tensor;
-  less(other: TensorLike): Tensor;
-  lessEqual(other: TensorLike): Tensor;
-  greater(other: TensorLike): Tensor;
-  greaterEqual(other: TensorLike): Tensor;
-  logicalAnd(other: TensorLike): Tensor;
-  logicalOr(other: TensorLike): Tensor;
-  logicalXor(other: TensorLike): Tensor;
+  remainder: Arithmetic<D>;
+  fmod: Arithmetic<D>;
+  floorDivide: Arithmetic<D>;
+  truncDivide: Arithmetic<D>;
+  equal: Comparison;
+  notEqual: Comparison;
+  less: Comparison;
+  lessEqual: Comparison;
+  greater: Comparison;
+  greaterEqual: Comparison;
+  logicalAnd: Comparison;
+  logicalOr: Comparison;
+  logicalXor: Comparison;
   bitwiseAnd(other: TensorLike): Tensor;
   bitwiseOr(other: TensorLike): Tensor;
   bitwiseXor(other: TensorLike): Tensor;
@@ -125,61 +134,61 @@ export interface TensorMethods {
   lerp(end: Tensor, weight: Tensor | number): Tensor;
 
   // reductions
-  sum(options?: Reduce): Tensor;
-  mean(options?: Reduce): Tensor;
-  variance(options?: Partial<VarianceOptions>): Tensor;
-  std(options?: Partial<VarianceOptions>): Tensor;
-  max(options?: Reduce): Tensor;
-  min(options?: Reduce): Tensor;
-  prod(options?: Reduce): Tensor;
-  any(options?: Reduce): Tensor;
-  all(options?: Reduce): Tensor;
-  argmax(options?: ArgReduce): Tensor;
-  argmin(options?: ArgReduce): Tensor;
-  logSumExp(options?: Reduce): Tensor;
-  norm(options?: Partial<NormOptions>): Tensor;
-  cumsum(options?: Partial<AxisOptions>): Tensor;
-  cumprod(options?: Partial<AxisOptions>): Tensor;
-  sumTo(shape: Shape): Tensor;
+  sum(options?: Reduce): Tensor<Counted<D>>;
+  mean(options?: Reduce): Tensor<Float<D>>;
+  variance(options?: Partial<VarianceOptions>): Tensor<Float<D>>;
+  std(options?: Partial<VarianceOptions>): Tensor<Float<D>>;
+  max(options?: Reduce): Tensor<D>;
+  min(options?: Reduce): Tensor<D>;
+  prod(options?: Reduce): Tensor<Counted<D>>;
+  any(options?: Reduce): Tensor<"bool">;
+  all(options?: Reduce): Tensor<"bool">;
+  argmax(options?: ArgReduce): Tensor<"int32">;
+  argmin(options?: ArgReduce): Tensor<"int32">;
+  logSumExp(options?: Reduce): Tensor<Float<D>>;
+  norm(options?: Partial<NormOptions>): Tensor<Float<D>>;
+  cumsum(options?: Partial<AxisOptions>): Tensor<Counted<D>>;
+  cumprod(options?: Partial<AxisOptions>): Tensor<Counted<D>>;
+  sumTo(shape: Shape): Tensor<Counted<D>>;
 
   // shape
-  reshape(shape: readonly number[]): Tensor;
-  flatten(options?: { start?: number; end?: number }): Tensor;
-  squeeze(axis?: number | readonly number[]): Tensor;
-  unsqueeze(axis: number): Tensor;
-  transpose(a?: number, b?: number): Tensor;
-  permute(order: readonly number[]): Tensor;
-  broadcastTo(shape: readonly number[]): Tensor;
-  slice(ranges: readonly SliceRange[]): Tensor;
-  select(index: number, options?: { axis?: number }): Tensor;
-  split(size: number | readonly number[], options?: { axis?: number }): Tensor[];
-  chunk(count: number, options?: { axis?: number }): Tensor[];
-  flip(axis: number | readonly number[]): Tensor;
-  diagonal(options?: { offset?: number }): Tensor;
-  unfoldDim(options: { axis: number; size: number; step: number }): Tensor;
+  reshape(shape: readonly number[]): Tensor<D>;
+  flatten(options?: { start?: number; end?: number }): Tensor<D>;
+  squeeze(axis?: number | readonly number[]): Tensor<D>;
+  unsqueeze(axis: number): Tensor<D>;
+  transpose(a?: number, b?: number): Tensor<D>;
+  permute(order: readonly number[]): Tensor<D>;
+  broadcastTo(shape: readonly number[]): Tensor<D>;
+  slice(ranges: readonly SliceRange[]): Tensor<D>;
+  select(index: number, options?: { axis?: number }): Tensor<D>;
+  split(size: number | readonly number[], options?: { axis?: number }): Tensor<D>[];
+  chunk(count: number, options?: { axis?: number }): Tensor<D>[];
+  flip(axis: number | readonly number[]): Tensor<D>;
+  diagonal(options?: { offset?: number }): Tensor<D>;
+  unfoldDim(options: { axis: number; size: number; step: number }): Tensor<D>;
   pad(pads: readonly (readonly [number, number])[], options?: Partial<PadOptions>): Tensor;
-  roll(shift: number | readonly number[], options?: { axis?: number | readonly number[] }): Tensor;
-  tile(repeats: readonly number[]): Tensor;
-  repeatInterleave(times: number, options?: { axis?: number }): Tensor;
+  roll(shift: number | readonly number[], options?: { axis?: number | readonly number[] }): Tensor<D>;
+  tile(repeats: readonly number[]): Tensor<D>;
+  repeatInterleave(times: number, options?: { axis?: number }): Tensor<D>;
 
   // index
-  gather(index: TensorLike, options?: { axis?: number }): Tensor;
-  indexSelect(index: TensorLike, options?: { axis?: number }): Tensor;
+  gather(index: TensorLike, options?: { axis?: number }): Tensor<D>;
+  indexSelect(index: TensorLike, options?: { axis?: number }): Tensor<D>;
   indexAdd(index: TensorLike, source: Tensor, options?: { axis?: number; alpha?: number }): Tensor;
   scatter(index: TensorLike, source: TensorLike, options?: { axis?: number }): Tensor;
   scatterAdd(index: TensorLike, source: TensorLike, options?: { axis?: number }): Tensor;
   maskedFill(mask: TensorLike, value: number | Tensor): Tensor;
-  maskedSelect(mask: TensorLike): Tensor;
+  maskedSelect(mask: TensorLike): Tensor<D>;
   oneHot(options?: { classes?: number }): Tensor;
   /** Reads this tensor as the table. */
   embedding(ids: TensorLike, options?: { paddingIndex?: number }): Tensor;
-  tril(options?: { offset?: number }): Tensor;
-  triu(options?: { offset?: number }): Tensor;
-  argsort(options?: Partial<SortOptions>): Tensor;
-  sort(options?: Partial<SortOptions>): Ranked;
-  topK(k: number, options?: Partial<TopKOptions>): Ranked;
-  kthValue(k: number, options?: { axis?: number; keepDims?: boolean }): Ranked;
-  median(options?: { axis?: number; keepDims?: boolean }): Ranked;
+  tril(options?: { offset?: number }): Tensor<D>;
+  triu(options?: { offset?: number }): Tensor<D>;
+  argsort(options?: Partial<SortOptions>): Tensor<"int32">;
+  sort(options?: Partial<SortOptions>): Ranked<D>;
+  topK(k: number, options?: Partial<TopKOptions>): Ranked<D>;
+  kthValue(k: number, options?: { axis?: number; keepDims?: boolean }): Ranked<D>;
+  median(options?: { axis?: number; keepDims?: boolean }): Ranked<D>;
 
   // algebra
   matmul(other: TensorLike, options?: Partial<MatmulOptions>): Tensor;
@@ -188,9 +197,9 @@ export interface TensorMethods {
   outer(other: TensorLike): Tensor;
 
   // networks
-  softmax(axis?: number): Tensor;
-  logSoftmax(axis?: number): Tensor;
-  softmin(axis?: number): Tensor;
+  softmax(axis?: number): Tensor<Float<D>>;
+  logSoftmax(axis?: number): Tensor<Float<D>>;
+  softmin(axis?: number): Tensor<Float<D>>;
   layerNorm(weight?: Maybe, bias?: Maybe, options?: Partial<LayerNormOptions>): Tensor;
   rmsNorm(weight?: Maybe, options?: Partial<LayerNormOptions>): Tensor;
   batchNorm(mean?: Maybe, variance?: Maybe, weight?: Maybe, bias?: Maybe, options?: { eps?: number }): Tensor;
@@ -209,20 +218,24 @@ export interface TensorMethods {
       | number
       | readonly [number, number]
       | (Partial<MaxPoolOptions> & Pick<MaxPoolOptions, "kernelSize">),
-  ): Tensor;
+  ): Tensor<Float<D>>;
   avgPool2d(
     options:
       | number
       | readonly [number, number]
       | (Partial<AvgPoolOptions> & Pick<AvgPoolOptions, "kernelSize">),
-  ): Tensor;
-  maxPool1d(options: number | (Partial<MaxPoolOptions> & Pick<MaxPoolOptions, "kernelSize">)): Tensor;
-  avgPool1d(options: number | (Partial<AvgPoolOptions> & Pick<AvgPoolOptions, "kernelSize">)): Tensor;
-  adaptiveAvgPool2d(outputSize: number | readonly (number | null)[]): Tensor;
+  ): Tensor<Float<D>>;
+  maxPool1d(
+    options: number | (Partial<MaxPoolOptions> & Pick<MaxPoolOptions, "kernelSize">),
+  ): Tensor<Float<D>>;
+  avgPool1d(
+    options: number | (Partial<AvgPoolOptions> & Pick<AvgPoolOptions, "kernelSize">),
+  ): Tensor<Float<D>>;
+  adaptiveAvgPool2d(outputSize: number | readonly (number | null)[]): Tensor<Float<D>>;
   dropout(options?: Partial<DropoutOptions>): Tensor;
   /** Reads this tensor as the queries. */
   scaledDotProductAttention(k: Tensor, v: Tensor, options?: Partial<AttentionOptions>): Tensor;
   /** Reads this tensor as the queries. */
   groupedQuery(k: Tensor, v: Tensor, options?: Partial<AttentionOptions>): Tensor;
-  rotary(options?: Partial<RotaryOptions>): Tensor;
+  rotary(options?: Partial<RotaryOptions>): Tensor<Float<D>>;
 }

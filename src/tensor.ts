@@ -14,6 +14,7 @@ import {
 } from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
 import { type NestedArray, readNested } from "./nested.ts";
+import { printed } from "./printing.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "./shape.ts";
 import { allocate, Storage } from "./storage.ts";
 import type { TapeNode } from "./tape.ts";
@@ -22,10 +23,28 @@ import type { TensorMethods } from "./tensor-methods.ts";
 /** What ops accept where a tensor is expected: numbers take the dtype of the tensors beside them. */
 export type TensorLike = Tensor | number | boolean | TypedArray | NestedArray;
 
+/** The dtype that `tensor` reads data as. */
+export type DTypeOf<T> = NestedArray extends T
+  ? DType
+  : T extends Tensor<infer D>
+    ? D
+    : T extends TypedArray
+      ? { [D in Exclude<DType, "bool">]: T extends ArrayOf<D> ? D : never }[Exclude<DType, "bool">]
+      : T extends readonly (infer E)[]
+        ? [E] extends [never]
+          ? "float32"
+          : [E] extends [boolean]
+            ? "bool"
+            : [E] extends [number | boolean]
+              ? "float32"
+              : DTypeOf<E>
+        : T extends boolean
+          ? "bool"
+          : "float32";
+
 const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
 
-// biome-ignore lint/correctness/noUnusedVariables: D is the dtype of the merged class
-export interface Tensor<D extends DType = DType> extends TensorMethods, Disposable {}
+export interface Tensor<D extends DType = DType> extends TensorMethods<D>, Disposable {}
 
 /** Numbers of one dtype in a shape, contiguous and row-major. Made by `tensor`, `zeros`, `randn`, …; ops are its methods. */
 export class Tensor<D extends DType = DType> {
@@ -130,31 +149,8 @@ export class Tensor<D extends DType = DType> {
 
   /** The elements, of an axis of more than 8 the first and last 3; of the outer axes fewer where they would be over 1000. */
   toString(): string {
-    const { data, shape } = this;
-    const counts = shape.map((n) => (n > 8 ? 6 : n));
-    let shown = counts.reduce((product, n) => product * Math.max(n, 1), 1);
-    const isCut = shown > 1000;
-    for (const most of [2, 1])
-      for (let axis = 0; axis < shape.length && shown > 1000; axis++)
-        if (counts[axis] > most) {
-          shown *= most / counts[axis];
-          counts[axis] = most;
-        }
-    const text = (i: number) => (this.dtype === "bool" ? String(data[i] !== 0) : formatNumber(data[i]));
-    const build = (axis: number, offset: number, stride: number): string => {
-      if (axis === shape.length) return text(offset);
-      const [n, count] = [shape[axis], counts[axis]];
-      const step = n === 0 ? 0 : stride / n;
-      const head = count === n ? n : Math.ceil(count / 2);
-      const parts: string[] = [];
-      const add = (i: number) => parts.push(build(axis + 1, offset + i * step, step));
-      for (let i = 0; i < head; i++) add(i);
-      if (head < n) parts.push("…");
-      for (let i = n - (count - head); i < n; i++) add(i);
-      return `[${parts.join(axis === shape.length - 1 ? ", " : `,\n${" ".repeat(axis + 8)}`)}]`;
-    };
-    const more = `${isCut ? `, shape ${show(shape)}` : ""}${this.requiresGrad ? ", requiresGrad" : ""}`;
-    return `tensor(${build(0, 0, this.size)}, ${this.dtype}${more})`;
+    const { data, shape, dtype } = this;
+    return `tensor(${printed(data, shape, dtype)}${this.requiresGrad ? ", requiresGrad" : ""})`;
   }
 
   [Symbol.for("nodejs.util.inspect.custom") as never](): string {
@@ -213,12 +209,6 @@ disposed.release("dispose()");
 export const isTensor = (value: unknown): value is Tensor =>
   typeof value === "object" && value !== null && (value as { [brand]?: true })[brand] === true;
 
-function formatNumber(x: number): string {
-  if (Number.isInteger(x) || !Number.isFinite(x)) return String(x);
-  const size = Math.abs(x);
-  return size >= 1e5 || size < 1e-4 ? x.toExponential(4) : String(Number(x.toFixed(4)));
-}
-
 /** A tensor of zeros, or of anything unless `zeroed`. */
 export function empty<D extends DType>(shape: Shape, dtype: D, zeroed = true): Tensor<D> {
   return new Tensor(allocate(dtype, sizeOf(shape), zeroed), shape, dtype);
@@ -247,7 +237,16 @@ export interface TensorOptions<D extends DType = DType> {
  * A tensor holding a copy of `data`: a number, nested arrays, a typed array or a tensor.
  * Throws ShapeError for ragged data or a shape that does not fit, DTypeError for values that the dtype cannot hold.
  */
-export function tensor<D extends DType = "float32">(data: TensorLike, options?: TensorOptions<D>): Tensor<D> {
+export function tensor<D extends DType>(
+  data: TensorLike,
+  options: TensorOptions<D> & { dtype: D },
+): Tensor<NoInfer<D>>;
+export function tensor<T extends TensorLike>(
+  data: T,
+  options?: TensorOptions & { dtype?: undefined },
+): Tensor<DTypeOf<T>>;
+export function tensor(data: TensorLike, options?: TensorOptions): Tensor;
+export function tensor(data: TensorLike, options?: TensorOptions): Tensor {
   const { dtype, requiresGrad, shape } = readOptions(
     "tensor",
     options as TensorOptions | undefined,
@@ -268,7 +267,7 @@ export function tensor<D extends DType = "float32">(data: TensorLike, options?: 
     made.dispose();
   }
   if (requiresGrad) result.requiresGrad = true;
-  return result as Tensor<D>;
+  return result;
 }
 
 /** A tensor with a copy of `values`: inside a scope it lies where kernels work in place. */

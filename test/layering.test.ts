@@ -19,6 +19,7 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     utf8: { beside: ["errors"] },
     safetensors: { beside: ["errors", "shape", "utf8"] },
     quantile: {},
+    printing: { beside: ["dtype", "errors", "shape"] },
     threefry: { beside: ["changes", "errors", "state"] },
     random: { beside: ["changes", "dtype", "errors", "quantile", "threefry"] },
     generator: { beside: ["changes", "random", "threefry"] },

@@ -83,7 +83,9 @@ type Listed = Words<(typeof methodNames)[keyof typeof methodNames]>;
 type Method<K extends keyof TensorMethods> = (
   self: Tensor,
   ...args: Parameters<TensorMethods[K]>
-) => ReturnType<TensorMethods[K]>;
+) => AnyDType<ReturnType<TensorMethods[K]>>;
+/** The functions are declared for any dtype alone. */
+type AnyDType<R> = R extends Tensor ? Tensor : R;
 
 /** Fails to compile when a declared method has no function, or is missing from the list above. */
 const methods: { readonly [K in keyof TensorMethods]: Method<K> } & {

@@ -8,12 +8,12 @@ import type { Rng } from "../random.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 
-export interface CreateOptions {
-  dtype: DType;
+export interface CreateOptions<D extends DType = DType> {
+  dtype: D;
   requiresGrad: boolean;
 }
 
-export interface DrawOptions extends CreateOptions {
+export interface DrawOptions<D extends DType = DType> extends CreateOptions<D> {
   /** Draws from here instead of the default generator. */
   rng: Rng | null;
 }
@@ -27,29 +27,45 @@ function read<O extends CreateOptions>(op: string, given: Partial<O> | undefined
 const plain: CreateOptions = { dtype: "float32", requiresGrad: false };
 const drawn: DrawOptions = { ...plain, rng: null };
 
-function finish(t: Tensor, { requiresGrad }: CreateOptions): Tensor {
+/** `options` said which dtype, so D is that of `t`. */
+function finish<D extends DType>(t: Tensor, { requiresGrad }: CreateOptions): Tensor<D> {
   if (requiresGrad) t.requiresGrad = true;
-  return t;
+  return t as Tensor<D>;
 }
 
 /** Every element 0. */
-export function zeros(shape: Shape, options?: Partial<CreateOptions>): Tensor {
+export function zeros<D extends DType = "float32">(
+  shape: Shape,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   return filled("zeros", shape, 0, options);
 }
 
 /** Every element 1. */
-export function ones(shape: Shape, options?: Partial<CreateOptions>): Tensor {
+export function ones<D extends DType = "float32">(
+  shape: Shape,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   return filled("ones", shape, 1, options);
 }
 
 /** Every element `value`. */
-export function full(shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+export function full<D extends DType = "float32">(
+  shape: Shape,
+  value: number,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   if (typeof value !== "number")
     throw new OptionError(`full: the value must be a number, got ${show(value)}`);
   return filled("full", shape, value, options);
 }
 
-function filled(op: string, shape: Shape, value: number, options?: Partial<CreateOptions>): Tensor {
+function filled<D extends DType>(
+  op: string,
+  shape: Shape,
+  value: number,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<D> {
   const sizes = checkShape(op, shape);
   const settings = read(op, options, plain);
   const t = empty(sizes, settings.dtype);
@@ -58,7 +74,12 @@ function filled(op: string, shape: Shape, value: number, options?: Partial<Creat
 }
 
 /** start, start + step, … below stop (above it for a negative step). With one argument, 0 to stop. */
-export function arange(start: number, stop?: number, step = 1, options?: Partial<CreateOptions>): Tensor {
+export function arange<D extends DType = "float32">(
+  start: number,
+  stop?: number,
+  step = 1,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (![from, to, step].every(Number.isFinite) || step === 0) {
     throw new OptionError(
@@ -74,12 +95,12 @@ export function arange(start: number, stop?: number, step = 1, options?: Partial
 }
 
 /** `count` numbers from start to stop, both included. */
-export function linspace(
+export function linspace<D extends DType = "float32">(
   start: number,
   stop: number,
   count: number,
-  options?: Partial<CreateOptions>,
-): Tensor {
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   if (!Number.isFinite(start) || !Number.isFinite(stop))
     throw new OptionError(`linspace: needs finite bounds, got ${show(start)} and ${show(stop)}`);
   checkInteger("linspace", "the count", count, 0);
@@ -97,19 +118,23 @@ export function linspace(
 }
 
 /** Ones on the diagonal of an (n, m) matrix; square without m. */
-export function eye(n: number, m: number = n, options?: Partial<CreateOptions>): Tensor {
+export function eye<D extends DType = "float32">(
+  n: number,
+  m: number = n,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   const settings = read("eye", options, plain);
   const t = empty(checkShape("eye", [n, m]), settings.dtype);
   for (let i = 0; i < Math.min(n, m); i++) t.data[i * m + i] = 1;
   return finish(t, settings);
 }
 
-function draw(
+function draw<D extends DType>(
   op: string,
   shape: Shape,
-  options: Partial<DrawOptions> | undefined,
+  options: Partial<DrawOptions<D>> | undefined,
   fill: (rng: Rng, out: Float32Array | Float64Array) => void,
-): Tensor {
+): Tensor<D> {
   const sizes = checkShape(op, shape);
   const settings = read<DrawOptions>(op, options, drawn);
   if (!isFloat(settings.dtype))
@@ -120,20 +145,24 @@ function draw(
 }
 
 /** Uniform in [0, 1). */
-export const rand = (shape: Shape, options?: Partial<DrawOptions>): Tensor =>
-  draw("rand", shape, options, (rng, out) => rng.fillUniform(out, 0, 1));
+export const rand = <D extends DType = "float32">(
+  shape: Shape,
+  options?: Partial<DrawOptions<D>>,
+): Tensor<NoInfer<D>> => draw("rand", shape, options, (rng, out) => rng.fillUniform(out, 0, 1));
 
 /** Standard normal. */
-export const randn = (shape: Shape, options?: Partial<DrawOptions>): Tensor =>
-  draw("randn", shape, options, (rng, out) => rng.fillNormal(out, 0, 1));
+export const randn = <D extends DType = "float32">(
+  shape: Shape,
+  options?: Partial<DrawOptions<D>>,
+): Tensor<NoInfer<D>> => draw("randn", shape, options, (rng, out) => rng.fillNormal(out, 0, 1));
 
 /** Integers from `low` up to and without `high`, as int32. */
-export function randint(
+export function randint<D extends DType = "int32">(
   low: number,
   high: number,
   shape: Shape,
-  options?: Partial<Omit<DrawOptions, "requiresGrad">>,
-): Tensor {
+  options?: Partial<Omit<DrawOptions<D>, "requiresGrad">>,
+): Tensor<NoInfer<D>> {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
   const values = newArray("int32", sizeOf(checkShape("randint", shape)));
   if (
@@ -150,11 +179,11 @@ export function randint(
     dtype === "int32" ? values : convertArray("randint", values, dtype),
     checkShape("randint", shape),
     dtype,
-  );
+  ) as Tensor<D>;
 }
 
 /** True with probability p, as bool. */
-export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor {
+export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor<"bool"> {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
   checkShare("bernoulli", "p", p);
   const out = newArray("bool", sizeOf(checkShape("bernoulli", shape)));
@@ -189,7 +218,11 @@ export function dropout(x: TensorLike, options?: Partial<DropoutOptions>): Tenso
 }
 
 /** (length, size): sin at even and cos at odd columns of position/10000^(2i/size). Vaswani et al., 2017, arXiv:1706.03762. */
-export function sinusoidalPositions(length: number, size: number, options?: Partial<CreateOptions>): Tensor {
+export function sinusoidalPositions<D extends DType = "float32">(
+  length: number,
+  size: number,
+  options?: Partial<CreateOptions<D>>,
+): Tensor<NoInfer<D>> {
   const settings = read("sinusoidalPositions", options, plain);
   const shape = checkShape("sinusoidalPositions", [length, size]);
   if (!isFloat(settings.dtype))

@@ -1,5 +1,6 @@
 /** Sorting and what rests on it. NaN counts as larger than every number. */
 
+import type { DType } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -43,14 +44,14 @@ function compare(a: number, b: number): number {
   return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
 }
 
-export interface Ranked {
-  values: Tensor;
-  indices: Tensor;
+export interface Ranked<D extends DType = DType> {
+  values: Tensor<D>;
+  indices: Tensor<"int32">;
 }
 
 const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
   values: x.rank === 0 ? x : gatherRow(x, indices, { axis }),
-  indices,
+  indices: indices as Tensor<"int32">,
 });
 
 /** An axis (default the last) in ascending order, with the indices it came from. Stable. */
