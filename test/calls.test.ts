@@ -1,10 +1,13 @@
 import * as core from "bitgrad";
+import * as nn from "bitgrad/nn";
 import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
+import { table as nnTable } from "./calls/nn.ts";
 
 const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: Table]> = {
   bitgrad: [core, coreTable],
+  "bitgrad/nn": [nn, nnTable],
 };
 
 describe.each(Object.entries(entries))("%s", (_, [entry, table]) => {

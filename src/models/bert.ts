@@ -1,8 +1,7 @@
 /** Bert: the bidirectional encoder, with heads for masked tokens and for classification. */
 
 import { undoing } from "../changes.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { checkShare } from "../nn/attention.ts";
+import { checkShare, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
@@ -141,7 +140,7 @@ export class Bert {
       classes,
       feedForward: settings.feedForward ?? 1,
     });
-    checkShare("Bert", dropout);
+    checkShare("Bert", "dropout", dropout);
     if (!["none", "maskedLm", "classifier"].includes(head)) {
       throw new OptionError(`Bert: head must be "none", "maskedLm" or "classifier", got ${show(head)}`);
     }

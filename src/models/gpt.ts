@@ -1,8 +1,7 @@
 /** Gpt: the decoder-only Transformer, in GPT-1's and GPT-2's forms. */
 
 import { undoing } from "../changes.ts";
-import { readOptions } from "../errors.ts";
-import { checkShare } from "../nn/attention.ts";
+import { checkShare, readOptions } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
@@ -106,7 +105,7 @@ export class Gpt {
     const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, initStd, rng } =
       settings;
     checkSizes("Gpt", { vocabulary, context, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
-    checkShare("Gpt", dropout);
+    checkShare("Gpt", "dropout", dropout);
     this.context = context;
     this.dropout = dropout;
     this.token = withoutDraws(() => new Embedding(vocabulary, dim));

@@ -1,8 +1,7 @@
 /** Llama: the decoder-only Transformer with RMS normalisation, rotary positions, SwiGLU and grouped queries. */
 
 import { undoing } from "../changes.ts";
-import { readOptions } from "../errors.ts";
-import { checkShare } from "../nn/attention.ts";
+import { checkShare, readOptions } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
@@ -98,7 +97,7 @@ export class Llama {
     const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, initStd, rng } =
       settings;
     checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward, kvHeads: kvHeads ?? 1 });
-    checkShare("Llama", dropout);
+    checkShare("Llama", "dropout", dropout);
     this.context = context;
     this.dropout = dropout;
     this.token = withoutDraws(() => new Embedding(vocabulary, dim));

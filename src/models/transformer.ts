@@ -1,8 +1,8 @@
 /** Transformer: the encoder-decoder with sinusoidal positions. */
 
 import { undoing } from "../changes.ts";
-import { readOptions } from "../errors.ts";
-import { type Capture, checkShare, note } from "../nn/attention.ts";
+import { checkShare, readOptions } from "../errors.ts";
+import { type Capture, note } from "../nn/attention.ts";
 import { type KeyValueCache, KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
@@ -106,7 +106,7 @@ export class Transformer {
     );
     const { vocabulary, dim, layers, heads, eps, dropout, sourcePositions, rng } = settings;
     checkSizes("Transformer", { vocabulary, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
-    checkShare("Transformer", dropout);
+    checkShare("Transformer", "dropout", dropout);
     this.dim = dim;
     this.dropout = dropout;
     this.sourcePositions = sourcePositions;

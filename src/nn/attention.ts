@@ -1,7 +1,15 @@
 /** Multi-head attention: projections around `scaledDotProductAttention`, with a path that shows its insides. */
 
 import { changing, repeatedRun, undoing } from "../changes.ts";
-import { OptionError, readOptions, ShapeError, StageError, show } from "../errors.ts";
+import {
+  checkShare,
+  isPlainObject,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+  StageError,
+} from "../errors.ts";
 import {
   additiveMask,
   attendValues,
@@ -128,7 +136,15 @@ export class MultiHeadAttention {
         `${op}: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
       );
     }
-    checkShare(op, dropout);
+    checkShare(op, "dropout", dropout);
+    if (outBias !== null && typeof outBias !== "boolean") {
+      throw new OptionError(`${op}: outBias must be true, false or null, got ${show(outBias)}`);
+    }
+    if (rotary !== null && typeof rotary !== "boolean" && !isPlainObject(rotary)) {
+      throw new OptionError(
+        `${op}: rotary must be true, false or options such as { base: 10000 }, got ${show(rotary)}`,
+      );
+    }
     this.heads = heads;
     this.kvHeads = kvHeads ?? heads;
     this.dropout = dropout;
@@ -152,6 +168,13 @@ export class MultiHeadAttention {
         ...selfAttentionCall,
         context: null,
       });
+      const { cache, capture } = call;
+      if (cache !== null && typeof cache.append !== "function") {
+        throw new OptionError(`${op}: cache must be a KVCache or null, got ${show(cache)}`);
+      }
+      if (capture !== null && !isPlainObject(capture)) {
+        throw new OptionError(`${op}: capture must be lists by name, got ${show(capture)}`);
+      }
       if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
       const [keySource, valueSource] = sources(call.context, x);
       const offset = call.cache?.length ?? 0;
@@ -200,13 +223,6 @@ export class MultiHeadAttention {
     note(capture?.probabilities, probabilities);
     probabilities = drop(probabilities, { p: this.dropout, training: this.training, rng });
     return attendValues(factors ? probabilities.mul(factors) : probabilities, v);
-  }
-}
-
-/** Throws OptionError unless 0 ≤ p ≤ 1. */
-export function checkShare(op: string, dropout: number): void {
-  if (!(dropout >= 0 && dropout <= 1)) {
-    throw new OptionError(`${op}: dropout must lie between 0 and 1, got ${show(dropout)}`);
   }
 }
 

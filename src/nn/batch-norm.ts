@@ -1,6 +1,6 @@
 import { changing } from "../changes.ts";
-import { type FloatArray, isFloat } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import type { FloatArray } from "../dtype.ts";
+import { checkShare, readOptions, ShapeError, show } from "../errors.ts";
 import { batchStatistics } from "../ops/norm.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
@@ -45,13 +45,10 @@ class BatchNorm {
     const { dtype } = settings;
     // Null has a meaning of its own, so it cannot be told from the default by the reader.
     const momentum = options?.momentum === undefined ? 0.1 : options.momentum;
-    if (!isFloat(dtype)) throw new DTypeError(`${op}: needs a float dtype, got ${show(dtype)}`);
-    if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
-      throw new OptionError(`${op}: momentum must lie in [0, 1] or be null, got ${show(momentum)}`);
-    }
+    if (momentum !== null) checkShare(op, "momentum", momentum);
     this.eps = settings.eps;
     this.momentum = momentum;
-    const made = unitAffine([channels], settings);
+    const made = unitAffine(op, [channels], settings);
     this.weight = made.weight;
     this.bias = made.bias;
     this.runningMean = blank([channels], dtype);

@@ -1,11 +1,11 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
-import { type DType, newArray, type TypedArray } from "../dtype.ts";
-import { isFunction, OptionError, StageError, show } from "../errors.ts";
+import { type DType, isDType, newArray, type TypedArray } from "../dtype.ts";
+import { DTypeError, isFunction, OptionError, show, StageError } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { isThenable, pin, Storage } from "../storage.ts";
-import { empty, Tensor } from "../tensor.ts";
+import { empty, isTensor, Tensor } from "../tensor.ts";
 
 const mode = shared("withoutData", () => ({ on: false }));
 const noDraws = shared("withoutDraws", () => ({ on: false }));
@@ -26,11 +26,15 @@ class Placeholder extends Storage {
 /** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
 export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
   const checked = checkShape("blank", shape);
+  if (!isDType(dtype)) throw new DTypeError(`blank: unknown dtype, got ${show(dtype)}`);
   return pin(mode.on ? new Tensor(new Placeholder(dtype), checked, dtype) : empty(checked, dtype));
 }
 
 /** False for what `withoutData` made. */
-export const hasData = ({ storage }: Tensor): boolean => !("placeholder" in storage);
+export function hasData(tensor: Tensor): boolean {
+  if (!isTensor(tensor)) throw new OptionError(`hasData: expected a tensor, got ${show(tensor)}`);
+  return !("placeholder" in tensor.storage);
+}
 
 /**
  * Runs `fn`, in which layers take no memory and draw no random numbers: `withoutData(() => new Gpt(config))` is a model to

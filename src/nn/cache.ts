@@ -6,7 +6,7 @@ import { newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { own, pinArray, Storage, unpinArray } from "../storage.ts";
-import { Tensor } from "../tensor.ts";
+import { isTensor, Tensor } from "../tensor.ts";
 
 /** What attention needs of a cache, so that others, such as a quantized one, can stand in. */
 export interface KeyValueCache {
@@ -34,6 +34,9 @@ export class KVCache implements KeyValueCache {
       throw new StageError(
         "KVCache: checkpoint runs its function twice, got keys to append; run the model without checkpoint",
       );
+    }
+    for (const t of [keys, values]) {
+      if (!isTensor(t)) throw new OptionError(`KVCache: expected a tensor, got ${show(t)}`);
     }
     if (!this.keys.takes(keys) || !this.values.takes(values) || keys.shape[2] !== values.shape[2]) {
       const held = this.keys.tensor;

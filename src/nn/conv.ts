@@ -1,4 +1,4 @@
-import { OptionError, readOptions, show } from "../errors.ts";
+import { readOptions } from "../errors.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
@@ -45,17 +45,13 @@ export class Conv1d {
     const { stride, padding, dilation, groups } = settings;
     checkSizes("Conv1d", { inChannels, outChannels, kernelSize, stride, dilation });
     checkGroups("Conv1d", groups, { inChannels, outChannels });
-    const sides = typeof padding === "number" ? [padding, padding] : padding;
-    if (!Array.isArray(sides) || sides.length !== 2 || !sides.every((n) => Number.isInteger(n) && n >= 0)) {
-      throw new OptionError(
-        `Conv1d: padding must be a non-negative integer or [before, after], got ${show(padding)}`,
-      );
-    }
+    const sides: Pair = typeof padding === "number" ? [padding, padding] : padding;
+    const [, , before, after] = readPadding("Conv1d", [[0, 0], sides]);
     this.stride = stride;
-    this.padding = [sides[0], sides[1]];
+    this.padding = [before, after];
     this.dilation = dilation;
     this.groups = groups;
-    const drawn = weightAndBias([outChannels, inChannels / groups, kernelSize], settings);
+    const drawn = weightAndBias("Conv1d", [outChannels, inChannels / groups, kernelSize], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
   }
@@ -114,7 +110,7 @@ export class Conv2d {
     ];
     this.dilation = readPair("Conv2d", "dilation", dilation);
     this.groups = groups;
-    const drawn = weightAndBias([outChannels, inChannels / groups, ...kernel], settings);
+    const drawn = weightAndBias("Conv2d", [outChannels, inChannels / groups, ...kernel], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
   }

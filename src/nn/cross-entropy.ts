@@ -2,7 +2,15 @@
 
 import { targetWeight } from "../../kernels/loss/reference.ts";
 import { isFloat } from "../dtype.ts";
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import {
+  checkInteger,
+  checkShare,
+  DTypeError,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+} from "../errors.ts";
 import { asTargets, crossEntropyRow, floats, logSoftmax, numbers } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
@@ -43,9 +51,8 @@ export function crossEntropy(
     options,
     { ...nllDefaults, labelSmoothing: 0 },
   );
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
-    throw new OptionError(`${op}: labelSmoothing must lie between 0 and 1, got ${show(labelSmoothing)}`);
-  }
+  checkShare(op, "labelSmoothing", labelSmoothing);
+  checkInteger(op, "ignoreIndex", ignoreIndex);
   const x = floats(asTensor(op, logits));
   const k = classAxis(op, x, axis);
   const w = classWeight(op, weight, x, k);
@@ -70,6 +77,7 @@ export function crossEntropy(
 export function nllLoss(logProbs: Tensor, target: TensorLike, options?: Partial<NllOptions>): Tensor {
   const op = "nllLoss";
   const { axis, ignoreIndex, weight, reduction } = readOptions<NllOptions>(op, options, nllDefaults);
+  checkInteger(op, "ignoreIndex", ignoreIndex);
   const x = floats(asTensor(op, logProbs));
   const k = classAxis(op, x, axis);
   const w = classWeight(op, weight, x, k);

@@ -1,4 +1,4 @@
-import { OptionError, readOptions, show } from "../errors.ts";
+import { checkShare, readOptions } from "../errors.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
@@ -11,9 +11,7 @@ export class Dropout {
   readonly rng: Rng | null;
 
   constructor(p = 0.5, options?: Partial<RngOption>) {
-    if (!(typeof p === "number" && p >= 0 && p <= 1)) {
-      throw new OptionError(`Dropout: p must lie between 0 and 1, got ${show(p)}`);
-    }
+    checkShare("Dropout", "p", p);
     this.p = p;
     this.rng = readOptions<RngOption>("Dropout", options, { rng: null }).rng;
   }

@@ -7,7 +7,7 @@ import { blank, hasData } from "./blank.ts";
 import { normal, type RngOption } from "./init.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
-import { checkSizes } from "./sizes.ts";
+import { checkFloat, checkSizes } from "./sizes.ts";
 
 export interface EmbeddingOptions extends RngOption {
   /** An id whose row starts at 0 and gets no gradient; negative counts from the end. */
@@ -29,6 +29,7 @@ export class Embedding {
       dtype: "float32",
       rng: null,
     });
+    checkFloat("Embedding", dtype);
     if (
       paddingIndex !== null &&
       !(Number.isInteger(paddingIndex) && paddingIndex >= -count && paddingIndex < count)

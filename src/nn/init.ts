@@ -9,9 +9,9 @@ import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import { normalQuantile } from "../quantile.ts";
 import type { Rng } from "../random.ts";
-import { type Shape, sizeOf } from "../shape.ts";
+import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { drawing, hasData } from "./blank.ts";
-import type { Parameter } from "./parameter.ts";
+import { isParameter, type Parameter } from "./parameter.ts";
 
 export interface RngOption {
   /** Draws from here instead of the default generator. */
@@ -19,8 +19,14 @@ export interface RngOption {
 }
 
 function fill(parameter: Parameter, write: (data: FloatArray) => void): Parameter {
+  shapeOf(parameter);
   if (hasData(parameter.value)) parameter.update(write);
   return parameter;
+}
+
+function shapeOf(parameter: Parameter): Shape {
+  if (!isParameter(parameter)) throw new OptionError(`init: expected a parameter, got ${show(parameter)}`);
+  return parameter.shape;
 }
 
 /** `fill` by random numbers; nothing inside `withoutDraws`. */
@@ -50,6 +56,11 @@ export function uniform(
     high: 1,
     rng: null as Rng | null,
   });
+  if (!(low <= high && high - low < Infinity)) {
+    throw new OptionError(
+      `init.uniform: low must not be above high, both finite, got ${show(low)} and ${show(high)}`,
+    );
+  }
   return draw(parameter, (data) => source(rng).fillUniform(data, low, high));
 }
 
@@ -63,6 +74,11 @@ export function normal(
     std: 1,
     rng: null as Rng | null,
   });
+  if (!(Number.isFinite(mean) && std >= 0 && std < Infinity)) {
+    throw new OptionError(
+      `init.normal: mean and std must be finite, and std not negative, got ${show(mean)} and ${show(std)}`,
+    );
+  }
   return draw(parameter, (data) => source(rng).fillNormal(data, mean, std));
 }
 
@@ -100,8 +116,9 @@ export function truncNormal(
 
 /** Inputs and outputs of one unit of a weight (out, in, …): axes after the second are a kernel's. */
 export function fans(shape: Shape): { fanIn: number; fanOut: number } {
+  checkShape("init.fans", shape);
   if (shape.length < 2) {
-    throw new ShapeError(`init: fan-in and fan-out need at least two axes, got ${show(shape)}`);
+    throw new ShapeError(`init.fans: fan-in and fan-out need at least two axes, got ${show(shape)}`);
   }
   const field = sizeOf(shape.slice(2));
   return { fanIn: shape[1] * field, fanOut: shape[0] * field };
@@ -111,6 +128,9 @@ export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" 
 
 /** The factor by which a nonlinearity shrinks a signal's deviation, undone: PyTorch's `calculate_gain`. */
 export function gain(nonlinearity: Nonlinearity, slope = 0.01): number {
+  if (!Number.isFinite(slope)) {
+    throw new OptionError(`init.gain: slope must be a finite number, got ${show(slope)}`);
+  }
   switch (nonlinearity) {
     case "linear":
     case "sigmoid":
@@ -135,7 +155,7 @@ export interface KaimingOptions extends RngOption {
   nonlinearity: Nonlinearity;
 }
 
-function kaimingStd(op: string, shape: Shape, options: Partial<KaimingOptions> | undefined) {
+function kaimingStd(op: string, parameter: Parameter, options: Partial<KaimingOptions> | undefined) {
   const { a, mode, nonlinearity, rng } = readOptions<KaimingOptions>(op, options, {
     a: 0,
     mode: "fanIn",
@@ -145,24 +165,29 @@ function kaimingStd(op: string, shape: Shape, options: Partial<KaimingOptions> |
   if (mode !== "fanIn" && mode !== "fanOut") {
     throw new OptionError(`${op}: mode must be "fanIn" or "fanOut", got ${show(mode)}`);
   }
-  return { std: gain(nonlinearity, a) / Math.sqrt(fans(shape)[mode]), rng };
+  return { std: gain(nonlinearity, a) / Math.sqrt(fans(shapeOf(parameter))[mode]), rng };
 }
 
 /** Uniform in ±gain·√(3/fan). He et al., 2015, arXiv:1502.01852. */
 export function kaimingUniform(parameter: Parameter, options?: Partial<KaimingOptions>): Parameter {
-  const { std, rng } = kaimingStd("init.kaimingUniform", parameter.shape, options);
+  const { std, rng } = kaimingStd("init.kaimingUniform", parameter, options);
   const bound = Math.sqrt(3) * std;
   return uniform(parameter, { low: -bound, high: bound, rng });
 }
 
 /** Normal with deviation gain/√fan. He et al., 2015, arXiv:1502.01852. */
 export function kaimingNormal(parameter: Parameter, options?: Partial<KaimingOptions>): Parameter {
-  return normal(parameter, kaimingStd("init.kaimingNormal", parameter.shape, options));
+  return normal(parameter, kaimingStd("init.kaimingNormal", parameter, options));
 }
 
-function xavierStd(op: string, shape: Shape, options: Partial<{ gain: number } & RngOption> | undefined) {
+function xavierStd(
+  op: string,
+  parameter: Parameter,
+  options: Partial<{ gain: number } & RngOption> | undefined,
+) {
   const { gain: factor, rng } = readOptions(op, options, { gain: 1, rng: null as Rng | null });
-  const { fanIn, fanOut } = fans(shape);
+  if (!(factor >= 0)) throw new OptionError(`${op}: gain must not be negative, got ${show(factor)}`);
+  const { fanIn, fanOut } = fans(shapeOf(parameter));
   return { std: factor * Math.sqrt(2 / (fanIn + fanOut)), rng };
 }
 
@@ -171,7 +196,7 @@ export function xavierUniform(
   parameter: Parameter,
   options?: Partial<{ gain: number } & RngOption>,
 ): Parameter {
-  const { std, rng } = xavierStd("init.xavierUniform", parameter.shape, options);
+  const { std, rng } = xavierStd("init.xavierUniform", parameter, options);
   const bound = Math.sqrt(3) * std;
   return uniform(parameter, { low: -bound, high: bound, rng });
 }
@@ -181,7 +206,7 @@ export function xavierNormal(
   parameter: Parameter,
   options?: Partial<{ gain: number } & RngOption>,
 ): Parameter {
-  return normal(parameter, xavierStd("init.xavierNormal", parameter.shape, options));
+  return normal(parameter, xavierStd("init.xavierNormal", parameter, options));
 }
 
 /** Orthonormal rows, or columns where there are fewer of them, times gain. Saxe et al., 2013, arXiv:1312.6120. */
@@ -190,7 +215,7 @@ export function orthogonal(parameter: Parameter, options?: Partial<{ gain: numbe
     gain: 1,
     rng: null as Rng | null,
   });
-  const { shape } = parameter;
+  const shape = shapeOf(parameter);
   if (shape.length < 2) {
     throw new ShapeError(`init.orthogonal: needs at least two axes, got ${show(shape)}`);
   }

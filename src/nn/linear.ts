@@ -6,7 +6,7 @@ import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
-import { checkSizes } from "./sizes.ts";
+import { checkFloat, checkSizes } from "./sizes.ts";
 
 export interface LinearOptions extends RngOption {
   bias: boolean;
@@ -15,9 +15,11 @@ export interface LinearOptions extends RngOption {
 
 /** A weight and a bias drawn as PyTorch's Linear and Conv draw them: both uniform in ±1/√fanIn. */
 export function weightAndBias(
+  op: string,
   shape: readonly number[],
   { bias, dtype, rng }: LinearOptions,
 ): { weight: Parameter; bias: Parameter | null } {
+  checkFloat(op, dtype);
   const weight = kaimingUniform(new Parameter(blank(shape, dtype)), { a: Math.sqrt(5), rng });
   if (!bias) return { weight, bias: null };
   const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
@@ -45,7 +47,7 @@ export class Linear {
     });
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    const drawn = weightAndBias([outFeatures, inFeatures], settings);
+    const drawn = weightAndBias("Linear", [outFeatures, inFeatures], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
   }

@@ -1,5 +1,6 @@
 /** Losses of pairs: regression, binary targets, divergences and margins. */
 
+import { normalizeAxis } from "../shape.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defineOp } from "../ops/op.ts";
@@ -165,6 +166,7 @@ export function klDiv(input: TensorLike, target: TensorLike, options?: Partial<K
     throw new OptionError(`klDiv: from must be "logits" or "logProbs", got ${show(from)}`);
   }
   const [x, y] = paired("klDiv", input, target);
+  if (x.rank > 0) normalizeAxis("klDiv", axis, x.rank);
   const logQ = from === "logits" ? logSoftmax(x, axis) : x;
   const losses = logTarget ? divergence(y.exp(), logQ, y) : divergence(y, logQ);
   if (reduction !== "batchmean") return reduced("klDiv", losses, reduction);

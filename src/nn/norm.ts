@@ -1,14 +1,14 @@
 /** Normalisation over the features of a position: LayerNorm, RMSNorm, GroupNorm. Batch norms are in `batch-norm.ts`. */
 
 import type { DType } from "../dtype.ts";
-import { readOptions } from "../errors.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
 import { checkShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
-import { checkGroups, checkSizes } from "./sizes.ts";
+import { checkFloat, checkGroups, checkSizes } from "./sizes.ts";
 
 export interface NormOptions {
   /** Added to the variance (or the mean square). */
@@ -22,9 +22,11 @@ export interface NormOptions {
 
 /** The weight of ones and the bias of zeros that a normalisation starts with. */
 export function unitAffine(
+  op: string,
   shape: readonly number[],
   { affine, bias, dtype }: Pick<NormOptions, "affine" | "bias" | "dtype">,
 ): { weight: Parameter | null; bias: Parameter | null } {
+  checkFloat(op, dtype);
   return {
     weight: affine ? ones(new Parameter(blank(shape, dtype))) : null,
     bias: affine && bias ? zeros(new Parameter(blank(shape, dtype))) : null,
@@ -33,6 +35,8 @@ export function unitAffine(
 
 const toShape = (op: string, size: number | readonly number[]): readonly number[] => {
   const shape = typeof size === "number" ? [size] : [...checkShape(op, size)];
+  if (shape.length === 0)
+    throw new ShapeError(`${op}: needs at least one axis to normalise, got ${show(shape)}`);
   checkSizes(op, Object.fromEntries(shape.map((n, i) => [`axis ${i} of the normalised shape`, n])));
   return shape;
 };
@@ -54,7 +58,7 @@ export class LayerNorm {
     });
     this.normalizedShape = toShape("LayerNorm", normalizedShape);
     this.eps = settings.eps;
-    const made = unitAffine(this.normalizedShape, settings);
+    const made = unitAffine("LayerNorm", this.normalizedShape, settings);
     this.weight = made.weight;
     this.bias = made.bias;
   }
@@ -85,7 +89,7 @@ export class RMSNorm {
     });
     this.normalizedShape = toShape("RMSNorm", normalizedShape);
     this.eps = eps;
-    this.weight = unitAffine(this.normalizedShape, { affine, bias: false, dtype }).weight;
+    this.weight = unitAffine("RMSNorm", this.normalizedShape, { affine, bias: false, dtype }).weight;
   }
 
   forward(x: TensorLike): Tensor {
@@ -129,7 +133,7 @@ export class GroupNorm {
     });
     this.groups = groups;
     this.eps = settings.eps;
-    const made = unitAffine([channels], settings);
+    const made = unitAffine("GroupNorm", [channels], settings);
     this.weight = made.weight;
     this.bias = made.bias;
   }

@@ -1,7 +1,7 @@
 /** Parameter: a trainable tensor, the transforms it is read through, and the only ways to write it. */
 
 import { type FloatArray, isFloat } from "../dtype.ts";
-import { DTypeError, ShapeError, show } from "../errors.ts";
+import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
 import type { PackedWeight } from "../packed/weight.ts";
 import { sameShape } from "../shape.ts";
 import { own, pin } from "../storage.ts";
@@ -92,6 +92,7 @@ export class Parameter {
 
   /** Writes the value's elements in place and counts the write: the way optimizers step. */
   update(write: (data: FloatArray) => void): void {
+    if (!isFunction(write)) throw new OptionError(`update: expected a function, got ${show(write)}`);
     write(this.value.data as FloatArray);
     this.value.storage.version++;
   }

@@ -5,7 +5,7 @@ import { blank } from "./blank.ts";
 import { constant } from "./init.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
-import { checkSizes } from "./sizes.ts";
+import { checkFloat, checkSizes } from "./sizes.ts";
 
 /** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
 export function prelu(x: TensorLike, slope: TensorLike): Tensor {
@@ -28,6 +28,7 @@ export class PReLU {
   constructor(count = 1, options?: Partial<{ initial: number; dtype: DType }>) {
     checkSizes("PReLU", { count });
     const { initial, dtype } = readOptions("PReLU", options, { initial: 0.25, dtype: "float32" as DType });
+    checkFloat("PReLU", dtype);
     this.weight = constant(new Parameter(blank([count], dtype)), initial);
   }
 

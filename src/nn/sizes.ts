@@ -1,6 +1,7 @@
 /** Checks of the sizes that layers and models are made with. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { type DType, isFloat } from "../dtype.ts";
+import { DTypeError, OptionError, readOptions, show } from "../errors.ts";
 
 const listed = (words: readonly string[]): string =>
   words.length < 2 ? (words[0] ?? "none") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
@@ -37,6 +38,11 @@ export function checkSizes(op: string, sizes: Readonly<Record<string, unknown>>)
   for (const [name, value] of entries)
     if ((value as number) >= 2 ** 31)
       throw new OptionError(`${op}: ${name} must be below 2^31, got ${show(value)}`);
+}
+
+/** Throws DTypeError unless `dtype` is one of floats. */
+export function checkFloat(op: string, dtype: DType): void {
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: needs a float dtype, got ${show(dtype)}`);
 }
 
 /** Throws OptionError unless `groups` divides the named channel counts. */

@@ -1,9 +1,10 @@
-import { readOptions } from "../errors.ts";
+import { isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { relu, sigmoid } from "../ops/activation.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { Conv2d } from "./conv.ts";
 import type { RngOption } from "./init.ts";
 import type { PackedFields, Packer } from "./packing.ts";
+import { checkSizes } from "./sizes.ts";
 
 export interface SqueezeExciteOptions extends RngOption {
   activation: (x: Tensor) => Tensor;
@@ -27,6 +28,12 @@ export class SqueezeExcite {
       gate: sigmoid,
       rng: null,
     });
+    checkSizes("SqueezeExcite", { channels, squeezed });
+    for (const [name, f] of Object.entries({ activation, gate })) {
+      if (!isFunction(f)) {
+        throw new OptionError(`SqueezeExcite: option ${name} must be a function, got ${show(f)}`);
+      }
+    }
     this.fc1 = new Conv2d(channels, squeezed, 1, { rng });
     this.fc2 = new Conv2d(squeezed, channels, 1, { rng });
     this.activation = activation;

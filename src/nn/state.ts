@@ -1,7 +1,15 @@
 /** The numbers of a model by name: taken out, put back, counted. */
 
 import { convertArray, isFloat, type TypedArray } from "../dtype.ts";
-import { DTypeError, FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import {
+  DTypeError,
+  FormatError,
+  isFunction,
+  isPlainObject,
+  OptionError,
+  readOptions,
+  show,
+} from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { withoutData } from "./blank.ts";
@@ -74,6 +82,9 @@ export function loadStateDict(
     strict: true,
     rename: null,
   });
+  if (rename !== null && !isFunction(rename)) {
+    throw new OptionError(`loadStateDict: option rename must be a function, got ${show(rename)}`);
+  }
   const given = renamed(state, rename);
   const wanted = namedTensors(model);
   const names = new Set(wanted.map(([name]) => name));
@@ -125,6 +136,11 @@ function renamed(
     }
     const chosen = rename ? rename(old) : old;
     if (chosen === null) continue;
+    if (typeof chosen !== "string") {
+      throw new OptionError(
+        `loadStateDict: rename must return a name or null, got ${show(chosen)} for ${show(old)}`,
+      );
+    }
     const name = camelBuffers(chosen);
     if (given.has(name)) {
       throw new OptionError(`loadStateDict: two names become one, got ${show(name)} for ${show(old)} too`);

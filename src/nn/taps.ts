@@ -1,5 +1,5 @@
 import { repeatedRun } from "../changes.ts";
-import { OptionError, ShapeError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, ShapeError, show, StageError } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
@@ -75,7 +75,7 @@ function leave(layer: Layer, listener: Listener): void {
  */
 export function taps(model: object, patterns: PathPattern | readonly PathPattern[]): Taps {
   const list = Array.isArray(patterns) ? patterns : [patterns];
-  if (list.length === 0) throw new OptionError("taps: needs a pattern, got none");
+  if (list.length === 0) throw new OptionError("taps: needs a pattern, got ()");
   const named = namedLayers(model);
   const chosen = new Map<string, Layer>();
   for (const pattern of list as PathPattern[]) {
@@ -119,6 +119,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
     paths: [...chosen.keys()],
     collect(fn) {
       if (ended) throw new StageError("collect: the taps were disposed of; make new ones");
+      if (!isFunction(fn)) throw new OptionError(`collect: expected a function, got ${show(fn)}`);
       if (open) throw new StageError("collect: it is running already, got a call from inside its function");
       const calls = new Map<string, unknown[]>([...chosen.keys()].map((path) => [path, []]));
       open = calls;

@@ -1,13 +1,12 @@
 /** The blocks of Transformers: the position-wise network, and encoder and decoder layers around attention. */
 
 import { undoing } from "../changes.ts";
-import { OptionError, readOptions, show } from "../errors.ts";
+import { checkShare, OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
   type AttentionOptions,
-  checkShare,
   MultiHeadAttention,
   type SelfAttentionCall,
   selfAttentionCall,
@@ -50,6 +49,7 @@ export class FeedForward {
       bias: true,
       rng: null,
     });
+    checkSizes("FeedForward", { dim, hidden });
     if (!Object.hasOwn(activations, activation)) {
       throw new OptionError(
         `FeedForward: unknown activation, got ${show(activation)}; known are ${Object.keys(activations).join(", ")}`,
@@ -105,7 +105,12 @@ const layerDefaults: TransformerLayerOptions = {
   rng: null,
 };
 
-function readLayer(op: string, options: Partial<TransformerLayerOptions> | undefined) {
+function readLayer(
+  op: string,
+  sizes: { dim: number; heads: number; hidden: number },
+  options: Partial<TransformerLayerOptions> | undefined,
+) {
+  checkSizes(op, sizes);
   const settings = readOptions(op, options, layerDefaults);
   const { norm, normalization } = settings;
   if (norm !== "pre" && norm !== "post") {
@@ -114,7 +119,7 @@ function readLayer(op: string, options: Partial<TransformerLayerOptions> | undef
   if (normalization !== "layer" && normalization !== "rms") {
     throw new OptionError(`${op}: normalization must be "layer" or "rms", got ${show(normalization)}`);
   }
-  checkShare(op, settings.dropout);
+  checkShare(op, "dropout", settings.dropout);
   return settings;
 }
 
@@ -157,7 +162,7 @@ export class TransformerEncoderLayer {
   norm2: Norm;
 
   constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
-    const settings = readLayer("TransformerEncoderLayer", options);
+    const settings = readLayer("TransformerEncoderLayer", { dim, heads, hidden }, options);
     const { activation, bias, rng } = settings;
     this.norm = settings.norm;
     this.dropout = settings.dropout;
@@ -221,7 +226,7 @@ export class TransformerDecoderLayer {
   norm3: Norm;
 
   constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
-    const settings = readLayer("TransformerDecoderLayer", options);
+    const settings = readLayer("TransformerDecoderLayer", { dim, heads, hidden }, options);
     const { activation, bias, rng } = settings;
     this.norm = settings.norm;
     this.dropout = settings.dropout;

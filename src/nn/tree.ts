@@ -18,6 +18,10 @@ export interface Found<T> {
 
 /** Calls `visit` for every object below `root`, itself included, parents first. `visit` returns false to stay out. */
 export function walk(root: object, visit: (item: object, path: string, owner: object) => boolean): void {
+  if (typeof root !== "object" || root === null) {
+    const hint = typeof root === "function" ? "; a class must be called with new" : "";
+    throw new OptionError(`model: expected an object such as a layer, got ${show(root)}${hint}`);
+  }
   const ancestors = new Set<object>();
   const step = (item: unknown, path: string, owner: object): void => {
     if (typeof item !== "object" || item === null || ArrayBuffer.isView(item) || ancestors.has(item)) return;

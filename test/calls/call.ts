@@ -82,7 +82,8 @@ export const choice = (value: string, also = ""): Place => given(() => value, al
 export const fn = (f: (...args: never[]) => unknown, also = ""): Place => given(() => f, `function ${also}`);
 export const list = (make: () => readonly unknown[], takes = "", items = ""): Place =>
   given(make, takes, items);
-export const model = (make: () => object = small, also = ""): Place => given(make, also);
+export const model = (make: () => object = small, also = ""): Place =>
+  given(make, `object list shape dtype ${also}`);
 /** May be left out, as every option may. */
 export const optional = (place: Place, also = ""): Place => ({
   ...place,
