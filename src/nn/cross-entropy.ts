@@ -185,6 +185,6 @@ function checkedTargets(
   return asTargets(target);
 }
 
-/** Where nothing counts the losses are zeros, and so is their mean. */
+/** Where nothing counts, what is divided by infinity is 0, its gradient too. */
 const countOf = (classes: Tensor, ignoreIndex: number, weight: Tensor | null): number =>
-  targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) }) || 1;
+  targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) }) || Infinity;

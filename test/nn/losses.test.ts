@@ -67,6 +67,10 @@ describe("crossEntropy", () => {
     ["crossEntropy", (x: Tensor) => crossEntropy(x, [-100, -100])],
     ["crossEntropy with smoothing", (x: Tensor) => crossEntropy(x, [-100, -100], { labelSmoothing: 0.1 })],
     ["crossEntropy by weights of 0", (x: Tensor) => crossEntropy(x, [0, 0], { weight: [0, 1, 1] })],
+    [
+      "crossEntropy by weights of 0 with smoothing",
+      (x: Tensor) => crossEntropy(x, [0, 0], { weight: [0, 1, 1], labelSmoothing: 0.1 }),
+    ],
     ["nllLoss", (x: Tensor) => nllLoss(x.logSoftmax(), [2, 2], { ignoreIndex: 2 })],
   ])("%s of padding alone is 0, and so is its gradient", (_, loss) => {
     const x = tensor(
