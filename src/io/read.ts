@@ -2,7 +2,7 @@
 
 import type { ByteSource } from "../data/platform.ts";
 import { FormatError, isBuiltIn, isPlainObject, OptionError, show } from "../errors.ts";
-import { type Header, headerLength, readHeader } from "../safetensors/header.ts";
+import { HEADER_LIMIT, type Header, headerLength, readHeader } from "../safetensors/header.ts";
 import { readJsonObject } from "../safetensors/json.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Conversions, formats } from "./formats.ts";
@@ -26,6 +26,8 @@ export async function readSource(
       const { tensors, metadata } = await readFile(bytes, conversions);
       return { tensors, metadata };
     }
+    if (bytes.size > HEADER_LIMIT)
+      throw new FormatError(`load: the index is too long, got ${bytes.size} bytes; at most ${HEADER_LIMIT}`);
     return await readSharded(await bytes.read(0, bytes.size), shard ?? besides(source), conversions);
   } finally {
     await bytes.close();

@@ -6,8 +6,8 @@
 import { bytesOf } from "../dtype.ts";
 import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type FormatName, widths } from "../safetensors/formats.ts";
-import { headerLength, readHeader, TIED } from "../safetensors/header.ts";
-import { sameShape } from "../shape.ts";
+import { HEADER_LIMIT, headerLength, RANK_LIMIT, readHeader, TIED } from "../safetensors/header.ts";
+import { KEY_LIMIT } from "../safetensors/json.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { type Conversions, encode, formatFor, formats, type StoredFloat, storedFormat } from "./formats.ts";
 
@@ -81,25 +81,35 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   if (!isPlainObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string")) {
     throw new OptionError(`${op}: metadata must be text by name, got ${show(metadata)}`);
   }
+  const names = Object.keys(tensors).sort();
+  // Each takes four keys of the header.
+  if (4 * names.length + Object.keys(metadata).length + 2 > KEY_LIMIT)
+    throw tooMuch(op, `${names.length} names`);
   const stored: { name: string; value: Tensor; format: FormatName }[] = [];
-  const byStorage = new Map<unknown, { name: string; value: Tensor }[]>();
+  // Names by memory, then by dtype and shape.
+  const byStorage = new Map<unknown, Map<string, string>>();
   const tied: Record<string, string> = {};
-  for (const name of Object.keys(tensors).sort()) {
+  for (const name of names) {
     const value = tensors[name];
     if (!isTensor(value))
       throw new OptionError(`${op}: expected a tensor for ${show(name)}, got ${show(value)}`);
     if (name === "__metadata__" || name === "__proto__" || /\p{Surrogate}/u.test(name)) {
       throw new OptionError(`${op}: not a name that a file can hold, got ${show(name)}`);
     }
-    const sharers = byStorage.get(value.storage) ?? [];
-    const twin = sharers.find((other) => isTwin(other.value, value));
-    if (twin) {
-      tied[name] = twin.name;
+    if (value.rank > RANK_LIMIT) {
+      throw new OptionError(
+        `${op}: a tensor of at most ${RANK_LIMIT} axes is needed, got ${value.rank} for ${show(name)}`,
+      );
+    }
+    const sharers = byStorage.get(value.storage) ?? new Map<string, string>();
+    const kind = `${value.dtype} ${value.shape}`;
+    const twin = sharers.get(kind);
+    if (twin !== undefined) {
+      tied[name] = twin;
       continue;
     }
-    const entry = { name, value, format: formatFor(value.dtype, dtype) };
-    stored.push(entry);
-    byStorage.set(value.storage, [...sharers, entry]);
+    stored.push({ name, value, format: formatFor(value.dtype, dtype) });
+    byStorage.set(value.storage, sharers.set(kind, name));
   }
   if (Object.hasOwn(metadata, TIED) || Object.hasOwn(metadata, "__proto__")) {
     throw new OptionError(`${op}: a reserved name in the metadata, got ${show(Object.keys(metadata))}`);
@@ -118,6 +128,7 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const padded = Math.ceil(json.length / 8) * 8;
+  if (padded > HEADER_LIMIT) throw tooMuch(op, `a header of ${padded} bytes`);
   const head = new Uint8Array(8 + padded).fill(0x20);
   head.set(json, 8);
   new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
@@ -131,7 +142,8 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   };
 }
 
-const isTwin = (a: Tensor, b: Tensor): boolean => a.dtype === b.dtype && sameShape(a.shape, b.shape);
+const tooMuch = (op: string, got: string): OptionError =>
+  new OptionError(`${op}: too much for one file, got ${got}; use saveSharded`);
 
 /** All of a draft in one array. */
 export function joinDraft(draft: Draft): Uint8Array {

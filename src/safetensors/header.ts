@@ -7,8 +7,8 @@ import { readJsonObject } from "./json.ts";
 
 const OP = "readSafetensors";
 /** As in the reference implementation. */
-const HEADER_LIMIT = 100_000_000;
-const RANK_LIMIT = 64;
+export const HEADER_LIMIT = 100_000_000;
+export const RANK_LIMIT = 64;
 /** Metadata key under which names of one tensor are kept: JSON of {name: name of the tensor in the file}. */
 export const TIED = "bitgrad.tied";
 
@@ -43,9 +43,12 @@ export function headerLength(bytes: Uint8Array, size: number): number {
 
 /** Reads the header's JSON; `dataSize` is the number of bytes behind it, every one of which belongs to one tensor. */
 export function readHeader(json: Uint8Array, dataSize: number): Header {
-  const { __metadata__: given, ...rest } = readJsonObject(OP, json);
-  const metadata = readMetadata(given);
-  const entries = new Map(Object.entries(rest).map(([name, value]) => [name, readEntry(name, value)]));
+  const object = readJsonObject(OP, json);
+  const metadata = readMetadata(object.__metadata__);
+  const entries = new Map<string, Entry>();
+  for (const name of Object.keys(object)) {
+    if (name !== "__metadata__") entries.set(name, readEntry(name, object[name]));
+  }
 
   const inOrder = [...entries].sort(([, a], [, b]) => a.from - b.from || a.to - b.to);
   let end = 0;
@@ -86,8 +89,10 @@ function readEntry(name: string, value: unknown): Entry {
     throw new FormatError(`${OP}: ${what}, got ${show(got)} for ${show(name)}`);
   };
   if (!isPlainObject(value)) return fail("a tensor's entry must be an object", value);
-  const { dtype, shape, data_offsets: offsets, ...rest } = value;
-  const [unknown] = Object.keys(rest);
+  const { dtype, shape, data_offsets: offsets } = value;
+  const unknown = Object.keys(value).find(
+    (key) => key !== "dtype" && key !== "shape" && key !== "data_offsets",
+  );
   if (unknown !== undefined) fail("a tensor's entry has an unknown field", unknown);
   if (!isFormat(dtype)) return fail("unknown dtype", dtype);
   if (!Array.isArray(shape) || shape.length > RANK_LIMIT || !shape.every(isCount)) {
