@@ -30,6 +30,20 @@ export interface PackedFields {
 /** Whether a matrix of codes is to be packed as the float32 values they stand for. */
 export type StaysFloat = (codes: PackedWeight) => boolean;
 
+/** A method that the layer, or a class of it, puts in the place of one that its inherited `toPacked` was written for. */
+function overridden(layer: object): string | undefined {
+  const names = new Set<string>();
+  for (let at: object | null = layer; at !== null; at = Object.getPrototypeOf(at)) {
+    const owner = at;
+    if (Object.hasOwn(at, "toPacked"))
+      return [...names].find((name) => typeof Reflect.get(owner, name, layer) === "function");
+    // What taps put on a layer is not enumerable: it does what the layer does.
+    for (const name of at === layer ? Object.keys(at) : Object.getOwnPropertyNames(at)) names.add(name);
+    names.delete("constructor");
+  }
+  return undefined;
+}
+
 /** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
 export class Packer {
   private readonly weights = new Map<Parameter, PackedWeight>();
@@ -58,12 +72,18 @@ export class Packer {
     return Float32Array.from(value.data as ArrayLike<number>);
   }
 
-  /** The packed twin of a layer. Throws OptionError where it has none. */
+  /** The packed twin of a layer. Throws OptionError where it has none, and where it has methods that `toPacked` does not know. */
   layer(layer: object): PackedFields {
     const { toPacked } = layer as { toPacked?: (packer: Packer) => PackedFields };
     if (typeof toPacked !== "function") {
       throw new OptionError(
         `pack: the layer has no packed form, got ${show(layer)}; give it a method toPacked, or pack the layers below it`,
+      );
+    }
+    const name = overridden(layer);
+    if (name !== undefined) {
+      throw new OptionError(
+        `pack: the layer computes otherwise than its packed form, got a ${name} of its own in ${show(layer)}; give it a method toPacked too`,
       );
     }
     return toPacked.call(layer, this);
