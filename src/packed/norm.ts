@@ -30,6 +30,7 @@ export class PackedNorm implements PackedLayer {
     this.eps = read.number("eps", 0);
     this.weight = read.floats("weight", this.type === "group" ? undefined : this.size);
     this.bias = read.floats("bias", this.type === "group" ? this.weight?.length : this.size);
+    if (this.type === "rms" && this.bias) throw new FormatError("norm: rms has no bias, got one");
   }
 
   /** Throws ShapeError for another number of features or channels, and where the groups do not divide them. */

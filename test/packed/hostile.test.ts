@@ -73,6 +73,8 @@ describe("a packed file is refused", () => {
     const norm = { kind: "norm", type: "layer", size: 4, weight: null, bias: null };
     expect(() => loadPacked(file({ ...norm, eps: 0 }))).not.toThrow();
     refused(file({ ...norm, eps: -1 }), /eps must be a finite number of at least 0, got -1/);
+    const biased = file({ ...norm, eps: 0, type: "rms", bias: { tensor: "b" } }, { b: new Float32Array(4) });
+    refused(biased, /rms has no bias, got one/);
     for (const axes of [0, "", false, "4", [0.5, 8], ["4"], [-2, -2]]) {
       refused(file({ ...norm, eps: 0, axes }), /axes must hold 4 features/);
     }
