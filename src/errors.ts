@@ -106,6 +106,13 @@ function shown(value: unknown, depth: number): string {
   return String(value);
 }
 
+/** `toJSON` of what a file holds and text would not: NaN, types, gigabytes. */
+export function refuseJson(value: unknown): never {
+  throw new OptionError(
+    `JSON.stringify: tensors and packed models have no JSON, got ${show(value)}; use save of bitgrad/io, or toArray() of a tensor`,
+  );
+}
+
 /**
  * True for `{…}` option bags, false for tensors, arrays, typed arrays and other class instances. Another realm's bags have an
  * `Object.prototype` of their own: what nothing lies behind.

@@ -231,7 +231,7 @@ function checkState(state: unknown): RngState {
   }
   throw new OptionError(
     `Rng: a state must be { algorithm: "${ALGORITHM}", key: two 32-bit words, counter }, got ${
-      isPlainObject(state) ? JSON.stringify(state).slice(0, 120) : show(state)
+      isPlainObject(state) ? show(Object.entries(state)) : show(state)
     }`,
   );
 }

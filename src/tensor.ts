@@ -12,7 +12,7 @@ import {
   isFloat,
   type TypedArray,
 } from "./dtype.ts";
-import { DTypeError, GradError, OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { DTypeError, GradError, OptionError, readOptions, refuseJson, ShapeError, show } from "./errors.ts";
 import { type NestedArray, readNested } from "./nested.ts";
 import { printed } from "./printing.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "./shape.ts";
@@ -148,6 +148,11 @@ export class Tensor<D extends DType = DType> {
   }
 
   /** The elements, of an axis of more than 8 the first and last 3; of the outer axes fewer where they would be over 1000. */
+  /** JSON.stringify of a tensor, and of a model or state that holds one, throws OptionError: `save` of bitgrad/io keeps them. */
+  toJSON(): never {
+    return refuseJson(this);
+  }
+
   toString(): string {
     const { data, shape, dtype } = this;
     return `tensor(${printed(data, shape, dtype)}${this.requiresGrad ? ", requiresGrad" : ""})`;

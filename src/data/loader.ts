@@ -160,7 +160,7 @@ function checkState(given: unknown, length: number): LoaderState {
     }
   }
   throw new OptionError(
-    `loader: a state must be { epoch, position, rng } with position in [0, ${length}], got ${isPlainObject(given) ? JSON.stringify(given) : show(given)}`,
+    `loader: a state must be { epoch, position, rng } with position in [0, ${length}], got ${isPlainObject(given) ? show(Object.entries(given)) : show(given)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 /** PackedModel: a model for inference alone. */
 
 import { isFloat32Array } from "../dtype.ts";
-import { FormatError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, refuseJson, readOptions, show } from "../errors.ts";
 import {
   type GenerateOptions,
   generateFrom,
@@ -107,6 +107,11 @@ export class PackedModel {
       if (item instanceof PackedWeight || isFloat32Array(item)) sum += item.byteLength;
     });
     return sum;
+  }
+
+  /** JSON.stringify of it throws OptionError: `toBytes` and `save` of bitgrad/io keep it. */
+  toJSON(): never {
+    return refuseJson(this);
   }
 
   /** Gives back what the model's products hold of the SIMD heap; the next run lays them out again. */

@@ -37,11 +37,11 @@ describe("a file of very many tensors", () => {
   it("is not written where it would not be read", () => {
     const one = tensor([1]);
     const record = (count: number, name: (i: number) => string): Record<string, Tensor> =>
-      Object.fromEntries(Array.from({ length: count }, (_, i) => [name(i), one.detach()]));
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [name(i), one]));
     expect(() => writeSafetensors(record(140_000, String))).toThrow(
       "writeSafetensors: too much for one file, got 140000 names; use saveSharded",
     );
-    expect(() => writeSafetensors(record(110, (i) => i + "n".repeat(1e6)))).toThrow(OptionError);
+    expect(() => writeSafetensors(record(1, () => "n".repeat(101e6)))).toThrow(OptionError);
     expect(() => writeSafetensors({ a: zeros(Array(65).fill(1)) })).toThrow(
       'writeSafetensors: a tensor of at most 64 axes is needed, got 65 for "a"',
     );
