@@ -7,7 +7,7 @@ import { fold as foldLoop, unfold as unfoldLoop } from "../../kernels/conv/refer
 import * as kernel from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import type { Shape } from "../shape.ts";
+import { type Shape, sameShape } from "../shape.ts";
 import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
@@ -22,11 +22,19 @@ import {
 
 type Geometry = Omit<WindowOptions, "kernel"> & { groups: number };
 
-const geometryOf = (x: Shape, w: Shape, { groups, ...options }: Geometry) => ({
+/** Of a gradient `grad` there are as many windows as it has: those of a padded transpose leave pixels that more would reach. */
+const geometryOf = (x: Shape, w: Shape, { groups, ...options }: Geometry, grad?: Shape) => ({
   ...windowsOver("conv2d", x, { ...options, kernel: [w[2], w[3]] }),
+  ...(grad && { oh: grad[2], ow: grad[3] }),
   o: w[0],
   groups,
 });
+
+/** `convRow` for the gradient of what has the shape of `grad`. */
+const convLike = (x: Tensor, w: Tensor, options: Geometry, { shape }: Tensor): Tensor => {
+  const y = convRow(x, w, options);
+  return sameShape(y.shape, shape) ? y : y.slice([null, null, [0, shape[2]], [0, shape[3]]]);
+};
 
 export const convRow = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
   writesAll: true,
@@ -51,10 +59,15 @@ export const inputGradRow = defineOp<[grad: Tensor, w: Tensor], Geometry & { siz
     shape: ([grad, w], { groups, size }) => [grad.shape[0], w.shape[1] * groups, ...size],
     forward(out, [grad, w], { size, ...options }) {
       const x = [grad.shape[0], w.shape[1] * options.groups, ...size];
-      kernel.conv2dInputGrad(out as FloatArray, numbers(grad), numbers(w), geometryOf(x, w.shape, options));
+      kernel.conv2dInputGrad(
+        out as FloatArray,
+        numbers(grad),
+        numbers(w),
+        geometryOf(x, w.shape, options, grad.shape),
+      );
     },
     vjp: (outer, { inputs: [grad, w], needs }, { size: _, ...options }): Grads => [
-      needs[0] ? convRow(outer, w, options) : null,
+      needs[0] ? convLike(outer, w, options, grad) : null,
       needs[1] ? weightGradRow(outer, grad, { ...options, kernel: [w.shape[2], w.shape[3]] }) : null,
     ],
   },
@@ -71,12 +84,12 @@ export const weightGradRow = defineOp<[x: Tensor, grad: Tensor], Geometry & { ke
         out as FloatArray,
         numbers(x),
         numbers(grad),
-        geometryOf(x.shape, output.shape, options),
+        geometryOf(x.shape, output.shape, options, grad.shape),
       );
     },
     vjp: (outer, { inputs: [x, grad], needs }, { kernel: _, ...options }): Grads => [
       needs[0] ? inputGradRow(grad, outer, { ...options, size: [x.shape[2], x.shape[3]] }) : null,
-      needs[1] ? convRow(x, outer, options) : null,
+      needs[1] ? convLike(x, outer, options, grad) : null,
     ],
   },
 );

@@ -4,9 +4,12 @@ import {
   conv1d,
   conv2d,
   conv2dTranspose,
+  grad,
   maxPool1d,
   maxPool2d,
   ones,
+  type Tensor,
+  tensor,
   unfold,
 } from "bitgrad";
 import { describe, expect, it } from "vitest";
@@ -41,6 +44,36 @@ describe("windows take a pair wherever they take a number", () => {
     ["a kernel of avgPool1d", avgPool1d(ones([1, 1, 6]), 3), [1, 1, 2]],
   ])("%s", (_, { shape }, wanted) => {
     expect(shape).toEqual(wanted);
+  });
+});
+
+describe("a transpose padded by a stride and more", () => {
+  it("leaves zeros where no window of its gradient reads", () => {
+    const [x, w] = [
+      tensor([
+        [
+          [
+            [1, 2],
+            [3, 4],
+          ],
+        ],
+      ]),
+      tensor([[[[1]]]]),
+    ];
+    const options = { dilation: 2, outputPadding: 1 };
+    expect(conv2dTranspose(x, w, options).toArray()).toEqual([
+      [
+        [
+          [1, 2, 0],
+          [3, 4, 0],
+          [0, 0, 0],
+        ],
+      ],
+    ]);
+    const loss = (a: Tensor, b: Tensor) => conv2dTranspose(a, b, options).square().sum();
+    expect(grad(loss)(x, w).map((t) => [...t.data])).toEqual([[2, 4, 6, 8], [60]]);
+    const twice = (a: Tensor) => grad((b: Tensor) => loss(a, b))(w).sum();
+    expect([...grad(twice)(x).data]).toEqual([4, 8, 12, 16]);
   });
 });
 
