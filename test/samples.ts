@@ -790,7 +790,12 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
       b.conv2dTranspose(x, w, null, { stride: [2, 3], padding: [1, 0], outputPadding: [1, 0], groups: 2 }),
     ),
     of([any(1, 2, 2, 3), any(2, 1, 2, 1)], (x, w) =>
-      b.conv2dTranspose(x, w, null, { stride: [1, 2], dilation: [3, 4], padding: [1, 0], outputPadding: [2, 3] }),
+      b.conv2dTranspose(x, w, null, {
+        stride: [1, 2],
+        dilation: [3, 4],
+        padding: [1, 0],
+        outputPadding: [2, 3],
+      }),
     ),
   ],
   unfold: [

@@ -6,10 +6,13 @@
  * pixel of its window. Addresses and names ending in Step or Plane are bytes, sizes are elements.
  */
 
+import { total } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
 
 // The depth blocks of the panels of gemm-f32.
 const blockDepth: i32 = 256;
+// Rows of windows whose products are added in float before they go on in double.
+const gradRows: i32 = 8;
 
 /** planes times: to (toH, toW) = from (h, w) moved down by `top` and right by `left`, both of any sign, else zero. */
 export function frame(
@@ -248,27 +251,26 @@ export function depthwiseWeight(
   colStep: i32,
 ): void {
   for (let t = 0; t < k * 4; t += 4) {
-    let sums = f32x4.splat(0);
-    let more = f32x4.splat(0);
-    let rest: f32 = 0;
+    let all: f64 = 0;
     let from = dOut;
     let row = x + load<i32>(taps + t);
-    for (let y = 0; y < oh; y++, row += rowStep, from += ow * 4) {
-      let i = 0;
-      if (colStep === 4) {
-        for (; i + 8 <= ow; i += 8) {
-          sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
-          more = madd(v128.load(from + i * 4, 16), v128.load(row + i * 4, 16), more);
+    for (let y = 0; y < oh; y += gradRows) {
+      let sums = f32x4.splat(0);
+      let more = f32x4.splat(0);
+      let rest: f32 = 0;
+      for (let r = min(gradRows, oh - y); r > 0; r--, row += rowStep, from += ow * 4) {
+        let i = 0;
+        if (colStep === 4) {
+          for (; i + 8 <= ow; i += 8) {
+            sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
+            more = madd(v128.load(from + i * 4, 16), v128.load(row + i * 4, 16), more);
+          }
+          for (; i + 4 <= ow; i += 4) sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
         }
-        for (; i + 4 <= ow; i += 4) sums = madd(v128.load(from + i * 4), v128.load(row + i * 4), sums);
+        for (; i < ow; i++) rest += load<f32>(from + i * 4) * load<f32>(row + i * colStep);
       }
-      for (; i < ow; i++) rest += load<f32>(from + i * 4) * load<f32>(row + i * colStep);
+      all += total(f32x4.add(sums, more)) + (rest as f64);
     }
-    sums = f32x4.add(sums, more);
-    const pairs =
-      f32x4.extract_lane(sums, 0) +
-      f32x4.extract_lane(sums, 1) +
-      (f32x4.extract_lane(sums, 2) + f32x4.extract_lane(sums, 3));
-    store<f32>(dw + t, load<f32>(dw + t) + pairs + rest);
+    store<f32>(dw + t, load<f32>(dw + t) + (all as f32));
   }
 }

@@ -1,5 +1,6 @@
 /** Products with so few rows or columns that packing would cost more than the product. */
 
+import { Lanes } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
 
 // Vectors that are not contiguous are gathered into scratch, up to seven of this length.
@@ -122,8 +123,40 @@ function dot1(out: usize, row: usize, vector: usize, depth: i32): void {
   store<f32>(out, load<f32>(out) + t);
 }
 
+// Rows that are added in scratch before they go on, and columns that scratch holds.
+const addDepth: i32 = 256;
+const addCols: i32 = 16384;
+
+/** out (n) += vector (k) · matrix (k, n), whose rows are contiguous, in blocks that each begin at 0. */
+export function addBlocks(
+  out: usize,
+  matrix: usize,
+  matrixRow: i32,
+  n: i32,
+  vector: usize,
+  vectorStep: i32,
+  k: i32,
+  scratch: usize,
+): void {
+  if (k <= addDepth) {
+    addRows(out, matrix, matrixRow, n, vector, vectorStep, k);
+    return;
+  }
+  for (let j = 0; j < n; j += addCols) {
+    const cols = min(addCols, n - j);
+    for (let l = 0; l < k; l += addDepth) {
+      const block = matrix + l * matrixRow + j * 4;
+      memory.fill(scratch, 0, cols * 4);
+      addRows(scratch, block, matrixRow, cols, vector + l * vectorStep, vectorStep, min(addDepth, k - l));
+      const to = out + j * 4;
+      for (let i = 0; i < cols; i += 4)
+        Lanes.store(to + i * 4, f32x4.add(v128.load(to + i * 4), v128.load(scratch + i * 4)), cols - i);
+    }
+  }
+}
+
 /** out (n) += vector (k) · matrix (k, n), whose rows are contiguous: four rows a pass over out, in order of k. */
-export function addRows(
+function addRows(
   out: usize,
   matrix: usize,
   matrixRow: i32,

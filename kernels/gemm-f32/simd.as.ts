@@ -2,19 +2,22 @@
  * The float32 matrix product on the heap, in AssemblyScript. kernels/gemm-f32/index.ts states the contract.
  *
  * Both operands are packed into panels, A in groups of `tileRows` rows and B in groups of 8 columns, depth-major, the
- * last group padded with zeros, so that the register tile reads two streams in order. Every sum runs in order of k,
- * through blocks of `blockDepth` whose partial sums are stored in out; nothing else decides its bits.
+ * last group padded with zeros, so that the register tile reads two streams in order. Every sum runs in order of k, in
+ * blocks of `blockDepth`. What is added to out begins at 0, but for shallow blocks, so that rounding grows with their number
+ * and not with k; nothing else decides its bits.
  * Addresses and steps are bytes, sizes are elements.
  */
 
 import { madd } from "../wasm/madd.as";
-import { addRows, dots } from "./narrow.as";
+import { addBlocks, dots } from "./narrow.as";
 import { packColumns, packRows, tileCols, tileRows } from "./pack.as";
 
 // A block and the B panel in use stay in the second and first level caches. The rows are a multiple of 5 and of 6.
 const blockRows: i32 = 180;
 const blockCols: i32 = 512;
 const blockDepth: i32 = 256;
+// Up to here a block goes on from what out holds: adding it would take too long.
+const shallow: i32 = 64;
 
 // The scratch: a row of zeros, one tile for ragged edges, the A block, the B block.
 const edgeAt: usize = 64;
@@ -84,13 +87,15 @@ export function gemm(
     else if (m <= fewRows) {
       clear(out, step, m, n, flags, bias);
       if (bRow === 4) dots(out, step, 4, b, bCol, n, a, aRow, aCol, m, k, scratch + panelAAt);
-      else for (let r = 0; r < m; r++) addRows(out + r * step, b, bRow, n, a + r * aRow, aCol, k);
+      else
+        for (let r = 0; r < m; r++)
+          addBlocks(out + r * step, b, bRow, n, a + r * aRow, aCol, k, scratch + panelAAt);
     } else if (n <= fewCols && aCol === 4) {
       clear(out, step, m, n, flags, bias);
       dots(out, 4, step, a, aRow, m, b, bCol, bRow, n, k, scratch + panelAAt);
     } else if (n === 1 && step === 4) {
       clear(out, step, m, n, flags, bias);
-      addRows(out, a, aCol, m, b, bRow, k);
+      addBlocks(out, a, aCol, m, b, bRow, k, scratch + panelAAt);
     } else blocked(out, step, a, aRow, aCol, b, bRow, bCol, m, n, k, flags, bias, scratch);
     out += batchOut * 4;
     a += batchA * 4;
@@ -145,7 +150,7 @@ function blocked(
   }
 }
 
-/** out (rows, cols) = from + A panel · B panel, `from` read with its own steps. */
+/** out (rows, cols) = from + A panel · B panel, `from` read with its own steps; out itself is added to, as the head says. */
 export function tiles(
   out: usize,
   step: i32,
@@ -160,6 +165,7 @@ export function tiles(
   scratch: usize,
 ): void {
   const edge = scratch + edgeAt;
+  const adds = from === out && depth > shallow;
   for (let j = 0; j < cols; j += tileCols) {
     const b = panelB + j * depth * 4;
     for (let i = 0; i < rows; i += tileRows) {
@@ -168,7 +174,10 @@ export function tiles(
       const start = from + i * fromStep + j * fromCol;
       const h = min(tileRows, rows - i);
       const w = min(tileCols, cols - j);
-      if (h === tileRows && w === tileCols) tile(to, step, start, fromStep, a, b, depth);
+      if (adds) {
+        tile(edge, tileCols * 4, scratch, 0, a, b, depth);
+        addTile(to, step, edge, h, w);
+      } else if (h === tileRows && w === tileCols) tile(to, step, start, fromStep, a, b, depth);
       else {
         // Lanes beyond the edge hold whatever was there: they are computed and dropped.
         copyTile(edge, tileCols * 4, start, fromStep, h, w);
@@ -182,6 +191,14 @@ export function tiles(
 function copyTile(to: usize, toStep: i32, from: usize, fromStep: i32, h: i32, w: i32): void {
   for (let i = 0; i < h; i++, to += toStep, from += fromStep)
     for (let j = 0; j < w * 4; j += 4) store<f32>(to + j, load<f32>(from + j));
+}
+
+function addTile(to: usize, step: i32, from: usize, h: i32, w: i32): void {
+  for (let i = 0; i < h; i++, to += step, from += tileCols * 4)
+    if (w === tileCols) {
+      v128.store(to, f32x4.add(v128.load(to), v128.load(from)));
+      v128.store(to, f32x4.add(v128.load(to, 16), v128.load(from, 16)), 16);
+    } else for (let j = 0; j < w * 4; j += 4) store<f32>(to + j, load<f32>(to + j) + load<f32>(from + j));
 }
 
 function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {

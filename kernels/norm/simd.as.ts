@@ -11,7 +11,7 @@ import { loadRow, sumOf } from "../wasm/rows.as";
 const blockVectors: i32 = 64;
 const blockGroups: i32 = 16;
 // Rows whose gradients of weight and bias are added in scratch before they go on.
-const blockRows: i32 = 64;
+const blockRows: i32 = 32;
 
 function high(center: f64): v128 {
   return f32x4.splat(center as f32);
@@ -87,6 +87,39 @@ function scaleRow(out: usize, x: usize, weight: usize, bias: usize, n: i32, cent
   }
 }
 
+/** A row in double, of layerNorm or of rmsNorm where `mean` is 0. */
+function doubleRow(
+  out: usize,
+  mean: usize,
+  rstd: usize,
+  x: usize,
+  weight: usize,
+  bias: usize,
+  n: i32,
+  eps: f64,
+): void {
+  const bytes = n * 4;
+  let center: f64 = 0;
+  if (mean) {
+    for (let at = 0; at < bytes; at += 4) center += load<f32>(x + at);
+    center /= n as f64;
+    store<f64>(mean, center);
+  }
+  let square: f64 = 0;
+  for (let at = 0; at < bytes; at += 4) {
+    const d = (load<f32>(x + at) as f64) - center;
+    square += d * d;
+  }
+  const scale = 1 / sqrt(square / (n as f64) + eps);
+  store<f64>(rstd, scale);
+  for (let at = 0; at < bytes; at += 4) {
+    let v = ((load<f32>(x + at) as f64) - center) * scale;
+    if (weight) v *= load<f32>(weight + at);
+    if (bias) v += load<f32>(bias + at);
+    store<f32>(out + at, v as f32);
+  }
+}
+
 export function layerNorm(
   out: usize,
   mean: usize,
@@ -105,6 +138,11 @@ export function layerNorm(
     const off = drift / (n as f64);
     const center = near + off;
     const scale = 1 / sqrt(max(square - off * off, 0) + eps);
+    // Squares of large numbers overflow float lanes.
+    if (!(square < Infinity)) {
+      doubleRow(out, mean, rstd, x, weight, bias, n, eps);
+      continue;
+    }
     store<f64>(mean, center);
     store<f64>(rstd, scale);
     scaleRow(out, x, weight, bias, n, center, scale);
@@ -113,13 +151,18 @@ export function layerNorm(
 
 export function rmsNorm(out: usize, rstd: usize, x: usize, weight: usize, rows: i32, n: i32, eps: f64): void {
   for (; rows > 0; rows--, rstd += 8, x += n * 4, out += n * 4) {
-    const scale = 1 / sqrt(squares(x, n, 0) / (n as f64) + eps);
+    const square = squares(x, n, 0);
+    if (!(square < Infinity)) {
+      doubleRow(out, 0, rstd, x, weight, 0, n, eps);
+      continue;
+    }
+    const scale = 1 / sqrt(square / (n as f64) + eps);
     store<f64>(rstd, scale);
     scaleRow(out, x, weight, 0, n, 0, scale);
   }
 }
 
-/** The gradients of layerNorm, or of rmsNorm where `mean` is 0. scratch has room for 2 (n + 3) floats. */
+/** The gradients of layerNorm, or of rmsNorm where `mean` is 0. scratch has room for 6 (n + 3) floats. */
 export function normGrad(
   dx: usize,
   dw: usize,
@@ -136,9 +179,10 @@ export function normGrad(
   const bytes = ((n + 3) & ~3) * 4;
   const weightSums = dw ? scratch : 0;
   const biasSums = db ? scratch + bytes : 0;
-  memory.fill(scratch, 0, 2 * bytes);
-  if (dw) memory.fill(dw, 0, n * 4);
-  if (db) memory.fill(db, 0, n * 4);
+  // The blocks of rows, in double.
+  const weightTotals = scratch + 2 * bytes;
+  const biasTotals = scratch + 4 * bytes;
+  memory.fill(scratch, 0, 6 * bytes);
   for (let r = 0; r < rows; r++) {
     const center = mean ? load<f64>(mean + r * 8) : 0;
     const a = high(center);
@@ -177,16 +221,24 @@ export function normGrad(
     x += n * 4;
     dOut += n * 4;
     if ((r + 1) % blockRows === 0 || r + 1 === rows) {
-      if (dw) flush(dw, weightSums, n);
-      if (db) flush(db, biasSums, n);
+      if (dw) flush(weightTotals, weightSums, n);
+      if (db) flush(biasTotals, biasSums, n);
     }
+  }
+  for (let i = 0; i < n; i++) {
+    if (dw) store<f32>(dw + i * 4, load<f64>(weightTotals + i * 8) as f32);
+    if (db) store<f32>(db + i * 4, load<f64>(biasTotals + i * 8) as f32);
   }
 }
 
-/** out += sums, which are cleared. */
-function flush(out: usize, sums: usize, n: i32): void {
-  for (; n > 0; n -= 4, out += 16, sums += 16) {
-    Lanes.store(out, f32x4.add(v128.load(out), v128.load(sums)), n);
+/** totals += sums, which are cleared. */
+function flush(totals: usize, sums: usize, n: i32): void {
+  for (; n > 0; n -= 4, totals += 32, sums += 16) {
+    const v = v128.load(sums);
+    const low = f64x2.promote_low_f32x4(v);
+    const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1));
+    v128.store(totals, f64x2.add(v128.load(totals), low));
+    v128.store(totals, f64x2.add(v128.load(totals, 16), high), 16);
     v128.store(sums, f32x4.splat(0));
   }
 }

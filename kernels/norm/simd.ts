@@ -158,7 +158,7 @@ function grad(
     const [dxAt, dwAt, dbAt] = outputs;
     const [dOutAt, xAt, weightAt, meanAt, rstdAt] = inputs;
     const { rows, n } = sizes;
-    return inTasks(rows * n * 1.5, 8 * (n + 3), [exports], ({ of, local, recorded, next }) => {
+    return inTasks(rows * n * 1.5, 24 * (n + 3), [exports], ({ of, local, recorded, next }) => {
       const { normGrad } = of(exports);
       const part = recorded && dx !== null ? Math.ceil(rows / 8) : 0;
       for (let row = 0; row < rows && part > 0; row += part) {

@@ -13,7 +13,19 @@ export function loadRow(x: usize, left: i32, fill: f32): v128 {
   return left >= 4 ? v128.load(x) : loadPart(x, left, fill);
 }
 
+/** What float lanes overflow is added up anew in double. */
 export function sumOf(x: usize, n: i32): f64 {
+  const sum = laneSum(x, n);
+  return sum - sum === 0 ? sum : doubleSum(x, n);
+}
+
+function doubleSum(x: usize, n: i32): f64 {
+  let sum: f64 = 0;
+  for (; n > 0; n--, x += 4) sum += load<f32>(x);
+  return sum;
+}
+
+function laneSum(x: usize, n: i32): f64 {
   let sum: f64 = 0;
   while (n >= 32) {
     const count = min(n >> 5, groups);

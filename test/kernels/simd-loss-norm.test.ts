@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { crossEntropy } from "../../kernels/loss/simd.ts";
-import { layerNorm, layerNormGrad } from "../../kernels/norm/simd.ts";
+import * as reference from "../../kernels/norm/reference.ts";
+import { layerNorm, layerNormGrad, rmsNorm } from "../../kernels/norm/simd.ts";
 
 describe("SIMD cross entropy", () => {
   const sizes = { outer: 4, n: 100, inner: 1 };
@@ -40,6 +41,31 @@ describe("SIMD layerNorm", () => {
     expect([...mean]).toEqual(new Array(10).fill(100000.5));
     expect([...rstd]).toEqual(new Array(10).fill(2));
     expect(out.every((value, i) => value === (i % 2 === 0 ? -1 : 1))).toBe(true);
+  });
+
+  it("and rmsNorm give rows whose squares overflow float32 as the reference does", () => {
+    const x = Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i));
+    [1e30, -1e20, 3e38, Number.NaN, Number.POSITIVE_INFINITY].forEach((value, row) => {
+      x[row * 100 + 37] = value;
+    });
+    x.fill(3e38, 500, 600);
+    const weight = Float32Array.from({ length: 100 }, (_, i) => 1 + i / 100);
+    const [found, want] = [new Float32Array(1000), new Float32Array(1000)];
+    const [mean, rstd] = statistics();
+    const [meanWant, rstdWant] = statistics();
+    expect(layerNorm(found, mean, rstd, x, weight, weight, sizes, 1e-5)).toBe(true);
+    reference.layerNorm(want, meanWant, rstdWant, x, weight, weight, sizes, 1e-5);
+    const near = (a: ArrayLike<number>, b: ArrayLike<number>, least: number) => {
+      for (let i = 0; i < a.length; i++)
+        if (!Object.is(a[i], b[i]) && !(Math.abs(a[i] - b[i]) <= 2e-6 * Math.abs(b[i]) + least))
+          expect.fail(`element ${i}: got ${a[i]}, want ${b[i]}`);
+    };
+    near(found, want, 1e-6);
+    near(rstd, rstdWant, 0);
+    expect(rmsNorm(found, rstd, x, weight, sizes, 1e-5)).toBe(true);
+    reference.rmsNorm(want, rstdWant, x, weight, sizes, 1e-5);
+    near(found, want, 0);
+    near(rstd, rstdWant, 0);
   });
 
   it("declines doubles and statistics in float32", () => {

@@ -1,5 +1,8 @@
 import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
+import { gemm } from "../../kernels/gemm-f32/simd.ts";
+import { layerNormGrad } from "../../kernels/norm/simd.ts";
+import * as reference from "../../kernels/reduce/reference.ts";
 import { larger } from "../../kernels/reduce/reference.ts";
 import { fold, sum } from "../../kernels/reduce/simd.ts";
 import { softmax } from "../../kernels/softmax/simd.ts";
@@ -13,6 +16,70 @@ describe("SIMD sums", () => {
     expect(sum(out, x, { outer: 1, n: x.length, inner: 1 })).toBe(true);
     const want = 2 ** 20 * x[0];
     expect(Math.abs(out[0] - want)).toBeLessThanOrEqual(8 * 2 ** -24 * want);
+  });
+
+  it("of a million rows stay within eight roundings down columns too, in products and in gradients of norms", () => {
+    const rows = 1_000_000;
+    const near = (found: ArrayLike<number>, want: number, roundings = 8) => {
+      for (let i = 0; i < found.length; i++)
+        expect(Math.abs(found[i] / want - 1)).toBeLessThanOrEqual(roundings * 2 ** -24);
+    };
+    for (const [outer, inner] of [
+      [1, 4],
+      [1, 21],
+      [2, 3],
+    ]) {
+      const x = new Float32Array(outer * rows * inner).fill(0.1);
+      const out = new Float32Array(outer * inner);
+      expect(sum(out, x, { outer, n: rows, inner })).toBe(true);
+      near(out, rows * x[0]);
+    }
+    const [x, ones] = [new Float32Array(rows * 4).fill(0.1), new Float32Array(rows * 9).fill(1)];
+    for (const [m, n, transposeA, transposeB] of [
+      [4, 9, true, false],
+      [9, 4, true, true],
+      [1, 4, false, false],
+    ] as const) {
+      const out = new Float32Array(m * n);
+      const [a, b] = m === 9 ? [ones, x] : [x, ones];
+      expect(gemm(out, a, b, { m, n, k: rows, transposeA, transposeB })).toBe(true);
+      near(out, rows * x[0], 700);
+    }
+    const [dw, db] = [new Float32Array(4), new Float32Array(4)];
+    const statistics = new Float64Array(rows).fill(1);
+    expect(
+      layerNormGrad(
+        null,
+        dw,
+        db,
+        x,
+        ones.subarray(0, rows * 4),
+        null,
+        statistics.slice().fill(0),
+        statistics,
+        {
+          rows,
+          n: 4,
+        },
+      ),
+    ).toBe(true);
+    near(dw, rows * x[0]);
+    near(db, rows * x[0]);
+  });
+
+  it("of numbers whose sums overflow float32 on the way are those of the reference", () => {
+    const x = Float32Array.from({ length: 512 }, (_, i) => (i % 256 < 128 ? 3e38 : -3e38));
+    for (const sizes of [
+      { outer: 2, n: 256, inner: 1 },
+      { outer: 1, n: 16, inner: 32 },
+      { outer: 1, n: 102, inner: 5 },
+    ]) {
+      const found = new Float32Array(sizes.outer * sizes.inner);
+      const want = found.slice();
+      expect(sum(found, x, sizes, 0.5)).toBe(true);
+      reference.sum(want, x, sizes, 0.5);
+      expect(found).toEqual(want);
+    }
   });
 
   it("decline doubles, small plain folds and folds without a loop, and write nothing", () => {
