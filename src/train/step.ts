@@ -42,11 +42,15 @@ export function trainStep<M extends object>(
   });
 }
 
+/** Gives back the memory of a gradient that a step has made; others may be in use elsewhere. */
+function discard(grad: Tensor | null, by: string): void {
+  if (grad?.storage.pinned) grad.storage.release(by);
+}
+
 /** Also of the parameters that the optimizer does not step. */
 export function dropGradients(model: object, optimizer: Optimizer): void {
   for (const parameter of parameters(model)) {
-    // Those that a step has made; others may be in use elsewhere.
-    if (parameter.grad?.storage.pinned) parameter.grad.storage.release("the next training step");
+    discard(parameter.grad, "the next training step");
     parameter.grad = null;
   }
   optimizer.zeroGrad();
@@ -91,7 +95,10 @@ export function addGradients<M extends object>(
       if (!Number.isFinite(value)) {
         throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
       }
+      const before = parameters(model).map((parameter) => [parameter, parameter.grad] as const);
       backwardTo(pin, weighed && count !== 1 ? result.mul(count) : result);
+      for (const [parameter, sum] of before)
+        if (parameter.grad !== sum) discard(sum, "a sum with a further batch");
       return [value, count];
     },
     { name: op },
@@ -113,7 +120,7 @@ export function averageGradients(model: object, count: number): void {
       const sum = parameter.grad;
       if (sum === null) continue;
       parameter.grad = pin(sum.div(count));
-      if (sum.storage.pinned) sum.storage.release("the mean over its batches");
+      discard(sum, "the mean over its batches");
     }
   });
 }

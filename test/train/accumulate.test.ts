@@ -5,6 +5,7 @@ import { optimizer, sgd } from "bitgrad/optim";
 import { expectClose } from "bitgrad/testing";
 import * as training from "bitgrad/train";
 import { describe, expect, it } from "vitest";
+import { heapUse } from "../../kernels/wasm/heap.ts";
 
 const x = randn([12, 3], { rng: new Rng(12) });
 const y = x.matmul(tensor([[1], [-2], [0.5]]));
@@ -86,5 +87,20 @@ describe("accumulated batches", () => {
     await training.fit(short, { data, loss, optimizer: optimizer(short, sgd()), epochs: 1, accumulate: 3 });
     await training.fit(single, { data, loss, optimizer: optimizer(single, sgd()), epochs: 1 });
     expect(weights(short)).toEqual(weights(single));
+  });
+
+  it("gives back the memory of each sum of gradients that a further batch replaces", async () => {
+    const w = new Parameter(randn([64, 64], { rng: new Rng(3) }));
+    const blocks: number[] = [];
+    const once = () => {
+      blocks.push(heapUse().bytes);
+      return w.value.square().mean();
+    };
+    await training.fit(
+      { w },
+      { data: Array(12).fill(0), loss: once, optimizer: optimizer({ w }, sgd()), epochs: 1, accumulate: 4 },
+    );
+    expect(blocks.slice(2, 4)).toEqual([blocks[1], blocks[1]]);
+    expect(blocks.slice(9)).toEqual([blocks[1], blocks[1], blocks[1]]);
   });
 });
