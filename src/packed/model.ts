@@ -217,8 +217,8 @@ export class PackedModel {
 
 /** Numbers that an id becomes, and 1 where inputs are numbers. */
 function widthOf(layer: PackedLayer): number {
-  const { weight, token, encoder, decoder, steps } = layer as unknown as {
-    readonly [name in "weight" | "token" | "encoder" | "decoder" | "steps"]: never;
+  const { weight, token, encoder, decoder } = layer as unknown as {
+    readonly [name in "weight" | "token" | "encoder" | "decoder"]: never;
   };
   switch (layer.kind) {
     case "embedding":
@@ -227,8 +227,10 @@ function widthOf(layer: PackedLayer): number {
       return widthOf(token);
     case "seq2seq":
       return Math.max(widthOf(encoder), widthOf(decoder));
-    case "sequential":
-      return (steps as PackedLayer[]).length === 0 ? 1 : widthOf(steps[0]);
+    case "sequential": {
+      const [first] = (layer as PackedSequential)._flat;
+      return first ? widthOf(first) : 1;
+    }
     default:
       return 1;
   }
@@ -251,7 +253,7 @@ function budgetFor(
 /** Whether a layer reads ids: a model of text, a table, or a sequence that begins with one. */
 const takesIds = (layer: PackedLayer | undefined): boolean =>
   ["language", "seq2seq", "embedding"].includes(layer?.kind ?? "") ||
-  (layer?.kind === "sequential" && takesIds((layer as PackedSequential).steps[0]));
+  (layer?.kind === "sequential" && takesIds((layer as PackedSequential)._flat[0]));
 
 /** Calls `visit` once for every object that is part of a layer. */
 function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {

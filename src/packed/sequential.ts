@@ -42,7 +42,7 @@ export class PackedSequential implements PackedStep {
   readonly kind = "sequential";
   readonly steps: readonly PackedStep[];
   /** The steps, those of sequences within among them, without those that do nothing. */
-  private readonly _flat: readonly PackedStep[];
+  readonly _flat: readonly PackedStep[];
   /** Made at first use. */
   private _stages: ReturnType<typeof bitStages> | null = null;
 
