@@ -97,6 +97,10 @@ export function csv(source: string | Uint8Array, options?: CsvOptions): Record<s
     delimiter: ",",
     quote: '"',
   });
+  if (columns !== undefined && !(Array.isArray(columns) && columns.every((name) => typeof name === "string")))
+    throw new OptionError(`csv: columns must be a list of names, got ${show(columns)}`);
+  if (types !== undefined && !isPlainObject(types))
+    throw new OptionError(`csv: types must give dtypes by column, got ${show(types)}`);
   if (missing !== undefined && !isPlainObject(missing))
     throw new OptionError(`csv: missing must give numbers by column, got ${show(missing)}`);
   for (const [name, value] of Object.entries(missing ?? {})) {
@@ -184,7 +188,8 @@ export async function text(
 ): Promise<string> {
   const { encoding } = readOptions<{ encoding?: string }>("text", options, { encoding: "utf-8" });
   const bytes = typeof source === "string" ? await platform.readFile(source) : source;
-  if (bytes === null) throw new FormatError(`text: there is no such file, got ${show(source)}`);
+  if (bytes === null && source !== null)
+    throw new FormatError(`text: there is no such file, got ${show(source)}`);
   if (!isBytes(bytes)) {
     throw new OptionError(`text: expected a path or a Uint8Array, got ${show(source)}`);
   }

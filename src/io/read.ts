@@ -19,6 +19,8 @@ export async function readSource(
   conversions: Conversions,
   shard: ((file: string) => Source) | undefined,
 ): Promise<TensorFile> {
+  if (shard !== undefined && typeof shard !== "function")
+    throw new OptionError(`load: shard must be a function, got ${show(shard)}`);
   const bytes = await openSource("load", source);
   try {
     const head = await bytes.read(0, Math.min(8, bytes.size));

@@ -34,9 +34,9 @@ export function sentencePieceBpe(options: {
     pieces: [] as readonly string[],
     scores: [] as ArrayLike<number>,
   });
-  if (!Array.isArray(pieces) || pieces.length < FIRST_PIECE || pieces.length !== scores.length) {
+  if (!Array.isArray(pieces) || pieces.length < FIRST_PIECE || pieces.length !== scores?.length) {
     throw new OptionError(
-      `sentencePieceBpe: needs at least ${FIRST_PIECE} pieces and a score for each, got ${pieces.length} and ${scores.length}`,
+      `sentencePieceBpe: needs at least ${FIRST_PIECE} pieces and a score for each, got ${pieces?.length} and ${scores?.length}`,
     );
   }
   const ids = new Map<string, number>();

@@ -29,6 +29,9 @@ export function eachId(
   vocabSize: number,
   visit: (id: number) => void,
 ): void {
+  if (typeof ids !== "object" || ids === null || !Number.isInteger(ids.length)) {
+    throw new OptionError(`${op}: ids must be a list of numbers, got ${show(ids)}`);
+  }
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
@@ -96,6 +99,7 @@ export function charTokenizer(sample: string): CharTokenizer {
     vocabSize: characters.length,
     alphabet: characters.join(""),
     encode(text) {
+      encodeUtf8("charTokenizer", text);
       const ids = new Int32Array(text.length);
       let n = 0;
       for (const character of text) {
