@@ -1,13 +1,19 @@
 import * as core from "bitgrad";
 import * as nn from "bitgrad/nn";
+import * as optim from "bitgrad/optim";
+import * as quant from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
 import { table as nnTable } from "./calls/nn.ts";
+import { table as optimTable } from "./calls/optim.ts";
+import { table as quantTable } from "./calls/quant.ts";
 
 const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: Table]> = {
   bitgrad: [core, coreTable],
   "bitgrad/nn": [nn, nnTable],
+  "bitgrad/optim": [optim, optimTable],
+  "bitgrad/quant": [quant, quantTable],
 };
 
 describe.each(Object.entries(entries))("%s", (_, [entry, table]) => {

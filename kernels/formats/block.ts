@@ -38,6 +38,11 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
     }
     return bytes.length / byteSize;
   };
+  const checkList = (op: string, x: ArrayLike<number>): void => {
+    if (typeof x !== "object" || typeof x?.length !== "number") {
+      throw new FormatError(`${name}.${op}: needs a list of numbers, got ${show(x)}`);
+    }
+  };
   const values = new Float32Array(blockSize);
   const decodeBlock = (op: string, bytes: Uint8Array, block: number): void => {
     decode(bytes.subarray(block * byteSize, (block + 1) * byteSize), values);
@@ -50,6 +55,7 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
     blockSize,
     byteSize,
     encode(x) {
+      checkList("encode", x);
       if (x.length % blockSize !== 0) {
         throw new ShapeError(
           `${name}.encode: the length must be a multiple of ${blockSize}, got ${x.length}; pad the row with zeros`,
@@ -81,6 +87,7 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
     },
     dot(bytes, x) {
       const blocks = blocksOf("dot", bytes);
+      checkList("dot", x);
       if (x.length !== blocks * blockSize) {
         throw new ShapeError(
           `${name}.dot: ${blocks} blocks hold ${blocks * blockSize} numbers, got ${x.length} to multiply with`,

@@ -59,7 +59,7 @@ export function clipGradValue(parameters: Iterable<Parameter>, limit: number): v
 
 function withGrads(op: string, parameters: Iterable<Parameter>): Parameter[] {
   const list =
-    typeof (parameters as unknown) === "object" && Symbol.iterator in parameters
+    typeof (parameters as unknown) === "object" && parameters !== null && Symbol.iterator in parameters
       ? [...new Set(parameters)]
       : null;
   if (!list?.every(isParameter)) {

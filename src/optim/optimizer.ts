@@ -1,7 +1,15 @@
 import { makeRoom } from "../../kernels/wasm/heap.ts";
 import { anyNonFinite } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
-import { FormatError, GradError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import {
+  FormatError,
+  GradError,
+  isPlainObject,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+} from "../errors.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
 import { sameShape } from "../shape.ts";
@@ -133,6 +141,9 @@ export function optimizer(
       return saved;
     },
     loadStateDict(saved) {
+      if (!isPlainObject(saved)) {
+        throw new OptionError(`loadStateDict: a state is an object of values by name, got ${show(saved)}`);
+      }
       const unread = new Set(Object.keys(saved));
       const rates = groups.map((group, i) => rateOf(group, i, saved, unread));
       const restored = new Map<Parameter, RuleState>();
@@ -202,6 +213,9 @@ function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | Op
     throw new OptionError(
       `optimizer: no row takes some parameters, got ${show(lost)}; end with [everything, rule]`,
     );
+  }
+  if (seen.size === 0) {
+    throw new OptionError(`optimizer: needs a model with parameters, got none in ${show(model)}`);
   }
   const idle = members.findIndex((list) => list.length === 0);
   if (idle >= 0) {

@@ -1,4 +1,4 @@
-import { OptionError, show } from "../errors.ts";
+import { isFunction, isPlainObject, OptionError, show } from "../errors.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { checkCount } from "./options.ts";
 import type { Plateau, PlateauState } from "./plateau.ts";
@@ -31,7 +31,7 @@ export function schedule(optimizer: Optimizer, fn: Plateau): PlateauScheduler;
 export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Scheduler | PlateauScheduler {
   if (!Array.isArray(optimizer?.groups))
     throw new OptionError(`schedule: needs an optimizer, got ${show(optimizer)}`);
-  if (typeof fn !== "function" && typeof (fn as Plateau | null | undefined)?.step !== "function")
+  if (!isFunction(fn) && typeof (fn as Plateau | null | undefined)?.step !== "function")
     throw new OptionError(`schedule: needs a schedule or a plateau, got ${show(fn)}`);
   const apply = (multiplier: number) => {
     for (const group of optimizer.groups) group.lr = group.initialLr * multiplier;
@@ -57,7 +57,10 @@ export function schedule(optimizer: Optimizer, fn: Schedule | Plateau): Schedule
       step: () => moveTo(count + 1),
       stateDict: () => ({ count }),
       loadStateDict(state: { count: number }) {
-        checkCount("schedule", "count", state?.count, 0);
+        if (!isPlainObject(state)) {
+          throw new OptionError(`schedule: a state must be { count }, got ${show(state)}`);
+        }
+        checkCount("schedule", "count", state.count, 0);
         moveTo(state.count);
       },
     };

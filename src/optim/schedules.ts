@@ -5,7 +5,7 @@
  * `noam` alone counts from a rate of 1.
  */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { checkAtLeast, checkCount, checkPositive } from "./options.ts";
 
 export type Schedule = (step: number) => number;
@@ -54,7 +54,7 @@ export function step(options: Needs<{ size: number; gamma: number }, "size">): S
 /** gamma to the number of `milestones` reached; one listed twice counts twice. As MultiStepLR. */
 export function multiStep(options: { milestones: readonly number[]; gamma?: number }): Schedule {
   const { milestones, gamma } = readOptions("multiStep", options, {
-    milestones: [] as readonly number[],
+    milestones: null as unknown as readonly number[],
     gamma: 0.1,
   });
   checkMilestones("multiStep", milestones);
@@ -191,9 +191,13 @@ export function noam(options: { dim: number; warmup: number }): Schedule {
 /** The first schedule until the first milestone, then the second from its own step 0, and so on. As SequentialLR. */
 export function sequential(schedules: readonly Schedule[], milestones: readonly number[]): Schedule {
   checkMilestones("sequential", milestones);
-  if (!Array.isArray(schedules) || schedules.length !== milestones.length + 1) {
+  if (
+    !Array.isArray(schedules) ||
+    schedules.length !== milestones.length + 1 ||
+    schedules.some((schedule) => !isFunction(schedule))
+  ) {
     throw new OptionError(
-      `sequential: needs one milestone between each two schedules, got ${show(milestones)} for ${schedules?.length} schedules`,
+      `sequential: needs schedules, and one milestone between each two, got ${show(milestones)} for ${show(schedules)}`,
     );
   }
   return (k) => {

@@ -3,17 +3,17 @@
  * step in float32. Training, storing and packed inference all go through it, so that they agree to the bit.
  */
 
-import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defaultRng } from "../generator.ts";
 import { straightThrough } from "../ops/binary.ts";
 import type { Rng } from "../random.ts";
-import { type Shape, sameShape, sizeOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { decode, encode, encodeSigns, floatsOf, markInside, notFinite } from "./loops.ts";
 import { chooseParams, nonFinite, type QuantParams } from "./params.ts";
 import { roundBy } from "./rounding.ts";
 import { forRuns, scaleShape } from "./runs.ts";
-import { isSigns, type QuantSpec } from "./spec.ts";
+import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /** A quantized tensor: its codes, unpacked, and what they stand for. */
 export interface QTensor {
@@ -30,8 +30,17 @@ export interface QuantizeOptions {
   rng: Rng | null;
 }
 
-/** Throws ShapeError unless scale and zero point have the shape that the spec gives them for a tensor of `shape`. */
-function checkParams(op: string, { scale, zeroPoint }: QuantParams, spec: QuantSpec, shape: Shape): void {
+/**
+ * Throws ShapeError unless scale and zero point have the shape that the spec gives them for a tensor of `shape`, OptionError
+ * for numbers that they cannot be: a zero point is a code where it is an integer. One that is learned is rounded on its way.
+ */
+function checkParams(op: string, params: QuantParams, spec: QuantSpec, shape: Shape): void {
+  if (!isPlainObject(params)) {
+    throw new OptionError(`${op}: params must be { scale, zeroPoint }, got ${show(params)}`);
+  }
+  const { scale, zeroPoint } = params;
+  checkTensor(op, "scale", scale);
+  if (zeroPoint !== null && zeroPoint !== undefined) checkTensor(op, "zeroPoint", zeroPoint);
   const want = scaleShape(spec, shape);
   for (const [name, t] of Object.entries({ scale, zeroPoint })) {
     // An empty tensor takes any.
@@ -43,10 +52,21 @@ function checkParams(op: string, { scale, zeroPoint }: QuantParams, spec: QuantS
   if (zeroPoint && spec.zeroPoint === "none") {
     throw new OptionError(`${op}: ${spec.scheme} codes have no zero point, got ${show(zeroPoint)}`);
   }
+  const isCode = (z: number) => Number.isInteger(z) && z >= spec.qmin && z <= spec.qmax;
+  const fits = spec.zeroPoint === "int" && !zeroPoint?.requiresGrad ? isCode : Number.isFinite;
+  const odd = (zeroPoint?.data as Float32Array | undefined)?.find((z) => !fits(z));
+  if (odd !== undefined) {
+    const want = fits === isCode ? `an integer from ${spec.qmin} to ${spec.qmax}` : "finite";
+    throw new OptionError(`${op}: a zero point must be ${want}, got ${odd}`);
+  }
   const bad = (scale.data as Float32Array).find(
     (s) => !(Math.abs(s) < Infinity) || (s === 0 && !isSigns(spec)),
   );
   if (bad !== undefined) throw new OptionError(`${op}: a scale must be finite and not 0, got ${bad}`);
+}
+
+function checkTensor(op: string, name: string, value: unknown): void {
+  if (!isTensor(value)) throw new OptionError(`${op}: ${name} must be a tensor, got ${show(value)}`);
 }
 
 /** The index of the level nearest to u, the lower one of two as near. */
@@ -162,8 +182,10 @@ export function quantize(
   options?: Partial<QuantizeOptions>,
 ): QTensor {
   const given = givenFloats("quantize", x);
-  const { scale, zeroPoint } = params ?? chooseParams(given, spec);
-  checkParams("quantize", { scale, zeroPoint }, spec, given.shape);
+  checkSpec("quantize", spec);
+  const found = params ?? chooseParams(given, spec);
+  checkParams("quantize", found, spec, given.shape);
+  const { scale, zeroPoint } = found;
   const { codes } = codesOf(given, spec, { scale, zeroPoint }, readRng("quantize", options));
   return {
     codes: codes instanceof Int8Array ? wrap(codes, given.shape, "int8") : wrap(codes, given.shape, "uint8"),
@@ -175,7 +197,18 @@ export function quantize(
 }
 
 /** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */
-export function dequantize({ codes, scale, zeroPoint, spec, shape }: QTensor): Tensor {
+export function dequantize(quantized: QTensor): Tensor {
+  if (!isPlainObject(quantized)) {
+    throw new OptionError(`dequantize: needs what quantize gives, got ${show(quantized)}`);
+  }
+  const { codes, scale, zeroPoint, spec, shape } = quantized;
+  checkTensor("dequantize", "codes", codes);
+  checkSpec("dequantize", spec);
+  checkShape("dequantize", shape);
+  const { dtype } = codes as Tensor;
+  if (dtype !== "int8" && dtype !== "uint8") {
+    throw new DTypeError(`dequantize: codes must be int8 or uint8, got ${dtype}`);
+  }
   if (codes.size !== sizeOf(shape)) {
     throw new ShapeError(`dequantize: needs ${sizeOf(shape)} codes for ${show(shape)}, got ${codes.size}`);
   }
@@ -202,6 +235,7 @@ export function fakeQuantize(
   const op = "fakeQuantize";
   const { rng, mask } = readOptions(op, options, { rng: null as Rng | null, mask: true });
   const given = givenFloats(op, x);
+  checkSpec(op, spec);
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
   const { codes, inside } = codesOf(given, spec, found, rng);

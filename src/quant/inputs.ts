@@ -1,6 +1,6 @@
 /** Quantizers of a layer's input: dynamic, static and signs. */
 
-import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Linear } from "../nn/linear.ts";
@@ -166,6 +166,9 @@ export function staticInputs(op: string, options?: StaticOptions): InputConfig {
     scheme: "affine" as "symmetric" | "affine",
     observer: minMax,
   });
+  if (!isFunction(observer)) {
+    throw new OptionError(`staticInput: observer must be a function such as minMax, got ${show(observer)}`);
+  }
   const whole = spec({ bits, scheme });
   return () => new InputStage(whole, observer(whole));
 }

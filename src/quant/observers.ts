@@ -3,11 +3,11 @@
 import { changing } from "../changes.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
-import type { Tensor } from "../tensor.ts";
+import { asTensor, type Tensor } from "../tensor.ts";
 import type { Range } from "./loops.ts";
 import { paramsOf, type QuantParams, rangesOf } from "./params.ts";
 import { scaleShape } from "./runs.ts";
-import type { QuantSpec } from "./spec.ts";
+import { checkSpec, type QuantSpec } from "./spec.ts";
 
 export interface Observer {
   readonly spec: QuantSpec;
@@ -26,6 +26,7 @@ class RangeObserver implements Observer {
   private shape: Shape = [];
 
   constructor(spec: QuantSpec, momentum: number | null) {
+    checkSpec("observer", spec);
     if (spec.granularity !== "tensor" && spec.granularity !== "channel") {
       throw new OptionError(
         `observer: needs one scale a tensor or a channel, got granularity ${show(spec.granularity)}`,
@@ -36,6 +37,7 @@ class RangeObserver implements Observer {
   }
 
   observe(x: Tensor): void {
+    x = asTensor("observer", x);
     if (x.size === 0) return;
     const { spec, shape, held } = this;
     const seen = rangesOf(x, spec);

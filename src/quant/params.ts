@@ -7,7 +7,7 @@ import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
 import { roundBy } from "./rounding.ts";
 import { forRuns, scaleShape } from "./runs.ts";
-import { isSigns, type QuantSpec } from "./spec.ts";
+import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /** x ≈ (code − zeroPoint) · scale, each in the shape that the granularity gives it. */
 export interface QuantParams {
@@ -126,6 +126,7 @@ export function paramsOf(ranges: readonly Range[], shape: readonly number[], spe
  */
 export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
   const given = asTensor("chooseParams", x);
+  checkSpec("chooseParams", spec);
   return paramsOf(rangesOf(given, spec), given.shape, spec);
 }
 

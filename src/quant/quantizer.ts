@@ -43,6 +43,12 @@ export const quantizeBy = (x: Tensor, quantizer: Quantizer, context?: QuantConte
 const lacksZero = (spec: QuantSpec): boolean =>
   isSigns(spec) || spec.zeroPoint === "float" || spec.codebook?.includes(0) === false;
 
+function checkQuantizer(quantizer: Quantizer): Quantizer {
+  if (typeof quantizer?.params === "function") return quantizer;
+  const hint = typeof quantizer === "function" ? "; call it" : "";
+  throw new OptionError(`quantized: needs a quantizer such as bwn(), got ${show(quantizer)}${hint}`);
+}
+
 const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
 
 /** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
@@ -56,7 +62,7 @@ export class QuantizedTransform implements Transform {
 
   /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
   constructor(quantizer: Quantizer, parameter: Parameter | null = null, path = "") {
-    this.quantizer = quantizer;
+    this.quantizer = checkQuantizer(quantizer);
     this._parameter = parameter;
     this._path = path;
   }
@@ -129,10 +135,10 @@ export class QuantizedTransform implements Transform {
 }
 
 /** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
-export const quantized =
-  (quantizer: Quantizer): TransformFactory =>
-  (parameter, path) =>
-    new QuantizedTransform(quantizer, parameter, path);
+export function quantized(quantizer: Quantizer): TransformFactory {
+  checkQuantizer(quantizer);
+  return (parameter, path) => new QuantizedTransform(quantizer, parameter, path);
+}
 
 export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransform | null =>
   transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;

@@ -1,6 +1,6 @@
 /** QuantSpec: what a uniform or codebook quantizer is, apart from the numbers it is given. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 
 /**
  * Which elements share a scale: all; those of one index of `axis` (an output row of a weight); those of one row of the last
@@ -89,11 +89,16 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   }
   if (!Number.isInteger(axis)) throw new OptionError(`spec: axis must be an integer, got ${show(axis)}`);
   const fitting = scheme === "affine" ? (read.zeroPoint ?? "int") : (read.zeroPoint ?? "none");
+  if (!["int", "float", "none"].includes(fitting)) {
+    throw new OptionError(`spec: zeroPoint must be one of int, float, none, got ${show(fitting)}`);
+  }
   if ((scheme === "affine") !== (fitting === "int" || fitting === "float")) {
     throw new OptionError(`spec: zeroPoint does not go with ${scheme} codes, got ${show(read.zeroPoint)}`);
   }
   if ((scheme === "codebook") !== (codebook !== null)) {
-    throw new OptionError(`spec: a codebook goes with the scheme "codebook", got ${show(scheme)}`);
+    throw new OptionError(
+      `spec: a codebook goes with the scheme "codebook", got ${show(scheme)} and ${show(codebook)}`,
+    );
   }
   if (codebook) checkCodebook(codebook, bits);
   const [qmin, qmax] = codeRange({ ...read, granularity });
@@ -101,7 +106,9 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
 }
 
 function checkCodebook(codebook: readonly number[], bits: number): void {
-  const rises = codebook.every((c, i) => Math.abs(c) <= 1 && (i === 0 || c > codebook[i - 1]));
+  const rises =
+    Array.isArray(codebook) &&
+    codebook.every((c, i) => typeof c === "number" && Math.abs(c) <= 1 && (i === 0 || c > codebook[i - 1]));
   if (!rises || codebook.length < 2 || codebook.length > 2 ** bits) {
     throw new OptionError(
       `spec: a codebook must be 2 to ${2 ** bits} rising numbers within −1 … 1, got ${show(codebook)}`,
@@ -116,6 +123,13 @@ function codeRange({ bits, scheme, range, signed, codebook }: SpecOptions): [qmi
   if (scheme === "absmax-signed") return [-half, half - 1];
   if (bits === 1) return [-1, 1];
   return [range === "narrow" ? 1 - half : -half, half - 1];
+}
+
+/** Throws OptionError for what is no spec. */
+export function checkSpec(op: string, given: QuantSpec): void {
+  if (!isPlainObject(given) || typeof given.qmin !== "number") {
+    throw new OptionError(`${op}: needs a spec such as spec({ bits: 8 }), got ${show(given)}`);
+  }
 }
 
 /** A spec that differs from another in some options. */

@@ -1,6 +1,6 @@
 /** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
 
-import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { isLayer } from "../nn/layer.ts";
 import { whileEvaluating } from "../nn/modes.ts";
@@ -146,6 +146,9 @@ export async function calibrate<M extends object, B>(
   options?: { forward?: ((batch: B) => unknown) | null },
 ): Promise<M> {
   const { forward } = readOptions("calibrate", options, { forward: null as ((batch: B) => unknown) | null });
+  if (forward !== null && !isFunction(forward)) {
+    throw new OptionError(`calibrate: option forward must be a function, got ${show(forward)}`);
+  }
   checkLive("calibrate", model);
   if (!isIterable(batches)) {
     throw new OptionError(`calibrate: batches must be iterable: put one in a list, got ${show(batches)}`);

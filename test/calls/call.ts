@@ -153,7 +153,7 @@ const callOf = (name: string, row: Call, target: unknown): ((...args: unknown[])
 function shows(message: string, bad: unknown, place: Place): boolean {
   if (message.includes(show(bad)) || message.includes(`got ${JSON.stringify(bad)}`)) return true;
   const missing = bad === undefined || bad === null || JSON.stringify(bad) === "{}";
-  if (missing) return /\b(none|nothing|needs|null)\b|got \d/.test(message);
+  if (missing) return /\b(none|nothing|needs|null|undefined)\b|got \d/.test(message);
   if (isTensor(bad)) return message.includes(bad.dtype) || message.includes("tensor");
   // What stands where options do is missed as a tensor.
   return place.tensor && /got \d/.test(message);

@@ -1,0 +1,179 @@
+/** A right call of everything that `bitgrad/quant` exports. */
+
+import { ones, Rng, type Tensor, tensor } from "bitgrad";
+import { evaluate } from "bitgrad/nn";
+import * as quant from "bitgrad/quant";
+import {
+  any,
+  type Call,
+  call,
+  choice,
+  count,
+  each,
+  exact,
+  flag,
+  fn,
+  given,
+  integer,
+  list,
+  matrix,
+  model,
+  optional,
+  positive,
+  small,
+  type Table,
+} from "./call.ts";
+
+const spec = () => quant.spec();
+const affine = () => quant.spec({ scheme: "affine" });
+const specOptions = {
+  bits: count(4),
+  scheme: choice("symmetric"),
+  granularity: given(() => "channel", "null"),
+  axis: integer(0, "huge"),
+  range: choice("full"),
+  signed: flag(true),
+  rounding: choice("half-up"),
+  zeroPoint: given(() => "none", "null"),
+  scaleDtype: choice("float16"),
+  onNonFinite: choice("clamp"),
+  codebook: given(() => null, "null"),
+};
+const scales = { granularity: given(() => "tensor", "null") };
+const params = () => ({ scale: tensor([0.1]), zeroPoint: null });
+const rng = given(() => new Rng(1), "null");
+const source = any(matrix, "");
+const plan = () => quant.plan({ default: quant.int8WeightOnly() });
+const prepared = () => quant.prepare(small(), plan());
+const frozen = () => evaluate(quant.freeze(prepared()));
+const bytes = () => quant.formats.Q8_0.encode(new Float32Array(32));
+
+const parameters = (op: "quantize" | "fakeQuantize"): Table => ({
+  [`${op}(params)`]: call(
+    [exact(() => tensor([0.1]), ""), exact(() => tensor([3]), "null undefined dtype")],
+    null,
+    {
+      run: (scale: Tensor, zeroPoint: Tensor) =>
+        ({ quantize: quant.quantize, fakeQuantize: quant.fakeQuantize })[op](matrix(), affine(), {
+          scale,
+          zeroPoint,
+        }),
+      says: op,
+    },
+  ),
+});
+const code = (): quant.QTensor => quant.quantize(matrix(), spec());
+const part = (name: keyof quant.QTensor, takes = ""): Table => ({
+  [`dequantize(${name})`]: call([exact(() => code()[name], takes)], null, {
+    run: (value: never) => quant.dequantize({ ...code(), [name]: value }),
+    says: "dequantize",
+  }),
+});
+
+const contract: Table = {
+  spec: call([], specOptions),
+  "spec(codebook)": call([list(() => [-1, 0, 1], "", "fraction negative")], null, {
+    run: (codebook: number[]) => quant.spec({ bits: 2, scheme: "codebook", codebook }),
+    says: "spec",
+  }),
+  quantize: call([source, given(spec), given(params, "null undefined")], { rng }),
+  fakeQuantize: call([source, given(spec), given(params, "null undefined")], { rng, mask: flag(true) }),
+  ...parameters("quantize"),
+  ...parameters("fakeQuantize"),
+  dequantize: call([given(code)]),
+  ...part("codes"),
+  ...part("scale"),
+  ...part("zeroPoint", "null undefined"),
+  ...part("spec"),
+  ...part("shape"),
+  chooseParams: call([source, given(spec)]),
+};
+
+const observers: Table = {
+  minMax: call([given(spec)], null, { says: "observer" }),
+  movingAverage: call([given(spec)], { momentum: positive(0.1) }, { says: "observer" }),
+  "minMax().observe": call([any(matrix)], null, {
+    run: (x: Tensor) => quant.minMax(spec()).observe(x),
+    says: "observer",
+  }),
+};
+
+const presets: Table = {
+  ...each("int8WeightOnly int8Dynamic", call([], {})),
+  ...each(
+    "int4WeightOnly int4Dynamic nf4WeightOnly",
+    call([], { group: count(32, "huge") }, { says: "spec nf4" }),
+  ),
+  ...each("ternaryWeightOnly ternaryDynamic", call([], scales, { says: "bitnet158" })),
+  ...each("binaryWeightOnly binaryDynamic binarySigns", call([], scales, { says: "bwn" })),
+  int8Static: call(
+    [],
+    { bits: count(8), scheme: choice("symmetric"), observer: fn(quant.minMax) },
+    { says: "staticInput spec" },
+  ),
+  dynamicInput: call([], { bits: count(8) }, { says: "spec" }),
+  staticInput: call(
+    [],
+    { bits: count(8), scheme: choice("symmetric"), observer: fn(quant.minMax) },
+    { says: "spec" },
+  ),
+  signInput: "takes nothing",
+  ste: call([], specOptions, { says: "spec" }),
+  ...each("bitnet158 bwn nf4", call([], scales)),
+};
+
+const stages: Table = {
+  plan: call([], {
+    default: given(quant.int8WeightOnly, "null"),
+    rules: list(() => [["weight", quant.int8WeightOnly()]], "list"),
+  }),
+  "plan().explain": call([model()], null, { run: (m: object) => plan().explain(m), says: "plan model" }),
+  prepare: call([model(), given(plan)], null, { says: "model" }),
+  calibrate: call(
+    [
+      model(prepared),
+      list(
+        () => [matrix()],
+        "text list",
+        "undefined null nan negative fraction huge flag text object list function class shape dtype",
+      ),
+    ],
+    {
+      forward: fn(() => 1, "null"),
+    },
+    { says: "model" },
+  ),
+  freeze: call([model(prepared)], null, { says: "model" }),
+  pack: call([model(frozen)], { weights: choice("auto") }),
+  quantized: call([given(quant.bwn)]),
+  QuantizedTransform: call([given(quant.bwn)], null, { says: "quantized" }),
+  "QuantizedTransform.apply": call([exact(matrix, "dtype shape list")], null, {
+    run: (x: Tensor) => new quant.QuantizedTransform(quant.bwn()).apply(x),
+    says: "fakeQuantize quantize chooseParams observer",
+  }),
+  ...each(
+    "InputStage.run QuantizedTransform.maskOf QuantizedTransform.freeze",
+    "is called by others of its methods",
+  ),
+  InputStage: "made by its configs",
+  ...each("InputStage.linear InputStage.conv", "called by layers"),
+};
+
+const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table => ({
+  [`formats.Q8_0.${name}`]: call(args, null, {
+    run: (...all: never[]) => (quant.formats.Q8_0[name] as (...rest: never[]) => unknown)(...all),
+    says: `Q8_0.${name}`,
+  }),
+});
+const numbers = given(() => new Float32Array(32), "list");
+
+const blocks: Table = {
+  formats: "its functions are below",
+  ...format("encode", [numbers]),
+  ...format("decode", [given(bytes)]),
+  ...format("dot", [given(bytes), given(() => new Float32Array(32), "list")]),
+};
+
+export const table: Table = { ...contract, ...observers, ...presets, ...stages, ...blocks };
+void ones;
+void optional;
