@@ -66,16 +66,17 @@ export const usesSimd = (): boolean => active() === "simd";
 /**
  * The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. Where
  * the two round differently, the argument `by` chooses by its size, so that bits depend neither on where arrays lie nor on
- * what the heap holds: below, bringing arrays to the heap costs more than it saves.
+ * what the heap holds: below `least`, bringing arrays to the heap costs more than it saves.
  */
 const fastest =
   <A extends readonly unknown[]>(
     reference: (...args: A) => void,
     simd: (...args: NoInfer<A>) => boolean,
     by?: number,
+    least = 64,
   ) =>
   (...args: A): void => {
-    const few = by !== undefined && (args[by] as TypedArray).length < 64;
+    const few = by !== undefined && (args[by] as TypedArray).length < least;
     if (active() === "simd" && !few && simd(...args)) return;
     reference(...args);
   };
@@ -106,10 +107,15 @@ export const crossEntropyGrad = /* @__PURE__ */ fastest(
   lossSimd.crossEntropyGrad,
   0,
 );
-export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm, 0);
-export const layerNormGrad = /* @__PURE__ */ fastest(normReference.layerNormGrad, normSimd.layerNormGrad, 4);
-export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm, 0);
-export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad, 3);
+export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm, 0, 512);
+export const layerNormGrad = /* @__PURE__ */ fastest(
+  normReference.layerNormGrad,
+  normSimd.layerNormGrad,
+  4,
+  512,
+);
+export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm, 0, 512);
+export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad, 3, 512);
 export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
 export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
