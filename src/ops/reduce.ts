@@ -281,7 +281,7 @@ export const logSumExp = reduction(
     const count = best.sum({ axis: axes, keepDims: true }).maximum(1);
     // Rows with an infinite sum stay out of the exponential, and of gradients of this gradient.
     const rest = gate(endless.logicalNot(), endless.where(0, x).sub(endless.where(0, y)).exp());
-    return g.mul(best.div(count).add(rest));
+    return g.mul(best.to(x.dtype).div(count).add(rest));
   },
   { dtype: floatType },
 );

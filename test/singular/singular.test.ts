@@ -1,6 +1,6 @@
 /** Values and gradients of every op, composed function and loss where it has a kink, a pole, ties or infinities. */
 
-import { scope, type Tensor, tensor, zeros } from "bitgrad";
+import { grad, scope, type Tensor, tensor, zeros } from "bitgrad";
 import { describe, expect, it } from "vitest";
 import { table } from "../../src/ops/all.ts";
 import { shared } from "../../src/state.ts";
@@ -119,4 +119,9 @@ describe.each(entries)("%s", (_, points, row) => {
       }
     },
   );
+});
+
+it("shares the gradient of infinite float64 sums in doubles", () => {
+  const x = tensor([Infinity, Infinity, Infinity], { dtype: "float64" });
+  expect(Array.from(grad((t: Tensor) => t.logSumExp())(x).data)).toEqual([1 / 3, 1 / 3, 1 / 3]);
 });
