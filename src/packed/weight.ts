@@ -2,7 +2,6 @@
 
 import { packSigns } from "../../kernels/bits.ts";
 import type { BitFilters } from "../../kernels/conv-b1/simd.ts";
-import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import type { FloatWeights } from "../../kernels/gemm-i4/reference.ts";
 import type { PairWeights } from "../../kernels/lookup/simd.ts";
 import { FormatError, OptionError, show } from "../errors.ts";
@@ -27,8 +26,12 @@ export interface CodedWeight extends CodeType {
 
 /** The index of the first number that float16 does not hold, or −1. */
 export function noHalf(numbers: Float32Array): number {
-  const halves = widenFloat16(toFloat16(numbers));
-  return numbers.findIndex((x, i) => x !== halves[i]);
+  const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
+  return numbers.findIndex((x, i) => {
+    const size = Math.abs(x);
+    // Below 2^−14 halves are the multiples of 2^−24; from there on they have 13 bits less than float32.
+    return size < 2 ** -14 ? !Number.isInteger(x * 2 ** 24) : !(size < 65536) || (words[i] & 8191) !== 0;
+  });
 }
 
 /** How many scales there are for a row, and 0 where one serves them all. */

@@ -15,6 +15,8 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import { noHalf } from "../../src/packed/weight.ts";
 
 const list = (t: { data: ArrayLike<number> }) => Array.from(t.data);
 const layerOf = (weight: Tensor, quantizer: Quantizer) => {
@@ -83,4 +85,16 @@ describe("float16 scales", () => {
     ).toThrow("PackedWeight: float16 scales must be float16 numbers, got 0.1");
     PackedWeight.ofCodes({ ...coded, codes, scale: Float32Array.of(0.5), scaleType: "float16" });
   });
+});
+
+it("float16 holds the numbers that survive it, and no others", () => {
+  const halves = widenFloat16(Uint16Array.from({ length: 2 ** 16 }, (_, code) => code));
+  for (const half of halves.filter(Number.isFinite)) {
+    const words = new Uint32Array(Float32Array.of(half).buffer);
+    for (const step of [0, 1, -1, 2 ** 12]) {
+      const x = new Float32Array(Uint32Array.of(words[0] + step).buffer);
+      if (noHalf(x) < 0 !== (widenFloat16(toFloat16(x))[0] === x[0])) throw new Error(String(x[0]));
+    }
+  }
+  expect(noHalf(Float32Array.of(1, 2 ** -24, -65504, 65536))).toBe(3);
 });
