@@ -170,7 +170,11 @@ export async function calibrate<M extends object, B>(
   }
   if (count === 0) throw new StageError("calibrate: needs at least one batch, got none");
   const idle = stages.find(([{ observed }]) => !observed);
-  if (idle) throw new StageError(`calibrate: no batch reached the input of a layer, got ${show(idle[1])}`);
+  if (idle) {
+    throw new StageError(
+      `calibrate: no batch reached the input of a layer, got ${show(idle[1])}; run it by { forward }, or leave it out by a rule`,
+    );
+  }
   for (const [stage] of stages) stage.settle();
   return model;
 }

@@ -226,7 +226,9 @@ describe("what is not what it should be is named", () => {
   it("static inputs that no batch reached", async () => {
     const model = prepared(int8Static());
     await expect(calibrate(model, [x], { forward: (b) => (model[0] as Linear).forward(b) })).rejects.toThrow(
-      stage(/calibrate: no batch reached the input of a layer, got "2.inputQuantizer"/),
+      stage(
+        /calibrate: no batch reached the input of a layer, got "2.inputQuantizer"; run it by \{ forward \}/,
+      ),
     );
   });
 });
