@@ -159,7 +159,10 @@ export function checkShare(op: string, name: string, value: unknown): void {
 
 /** Options that mean the same wherever they stand. */
 const everywhere: Readonly<Record<string, readonly [want: string, is: (value: never) => boolean]>> = {
-  eps: ["finite and not negative", (value: number) => value >= 0 && value < Infinity],
+  eps: [
+    "finite and not negative",
+    (value: unknown) => typeof value === "number" && value >= 0 && value < Infinity,
+  ],
   rng: [
     "an Rng such as new Rng(1)",
     (value: { next?: unknown } | null) => value === null || typeof value.next === "function",

@@ -1,6 +1,6 @@
 /** The loop of text generation, over anything that reads tokens and gives logits. */
 
-import { OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { isFunction, OptionError, readOptions, ShapeError, show } from "./errors.ts";
 import { checkSampling, type SampleOptions, sampleDefaults, sampleToken } from "./sample.ts";
 
 export interface StreamOptions extends SampleOptions {
@@ -59,8 +59,8 @@ export function streamFrom(
     ["the prompt", text],
     ["stop", stops],
   ] as const) {
-    const odd = ids.find((id) => !Number.isInteger(id) || id < 0);
-    if (odd !== undefined) throw new OptionError(`generate: ${name} must hold token ids, got ${show(odd)}`);
+    const odd = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < 2 ** 31));
+    if (odd >= 0) throw new OptionError(`generate: ${name} must hold token ids, got ${show(ids[odd])}`);
   }
   if (text.length > reader.context) {
     throw new ShapeError(
@@ -107,6 +107,9 @@ export function generateFrom(
     ...streamDefaults,
     onToken: null,
   });
+  if (onToken !== null && !isFunction(onToken)) {
+    throw new OptionError(`generate: option onToken must be a function, got ${show(onToken)}`);
+  }
   const made: number[] = [];
   for (const id of streamFrom(reader, prompt, rest)) {
     made.push(id);

@@ -26,7 +26,7 @@ export function checkSampling(op: string, { temperature, topK, topP }: SampleOpt
   if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) {
     throw new OptionError(`${op}: topK must be a positive integer, got ${show(topK)}`);
   }
-  if (topP !== null && !(topP > 0 && topP <= 1)) {
+  if (topP !== null && !(typeof topP === "number" && topP > 0 && topP <= 1)) {
     throw new OptionError(`${op}: topP must lie in (0, 1], got ${show(topP)}`);
   }
 }
@@ -36,7 +36,7 @@ export function sampleToken(logits: ArrayLike<number>, options?: Partial<SampleO
   const settings = readOptions<SampleOptions>("sampleToken", options, sampleDefaults);
   checkSampling("sampleToken", settings);
   const { temperature, topK, topP, rng } = settings;
-  if (typeof logits?.length !== "number")
+  if (typeof logits !== "object" || typeof logits?.length !== "number")
     throw new OptionError(`sampleToken: expected a list of logits, got ${show(logits)}`);
   if (temperature === 0) return likeliest(logits);
   const peak = logits[likeliest(logits)];
@@ -65,7 +65,7 @@ function likeliest(logits: ArrayLike<number>): number {
   for (let id = 0; id < logits.length; id++) {
     if (typeof logits[id] !== "number" || !(logits[id] < Infinity)) {
       throw new OptionError(
-        `sampleToken: logits must be finite or −Infinity, got ${logits[id]} for id ${id}`,
+        `sampleToken: logits must be finite or −Infinity, got ${show(logits[id])} for id ${id}`,
       );
     }
     if (logits[id] > logits[best]) best = id;

@@ -1,19 +1,31 @@
 import * as core from "bitgrad";
+import * as cost from "bitgrad/cost";
+import * as distill from "bitgrad/distill";
+import * as models from "bitgrad/models";
 import * as nn from "bitgrad/nn";
 import * as optim from "bitgrad/optim";
 import * as quant from "bitgrad/quant";
+import * as testing from "bitgrad/testing";
+import * as train from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
+import { table as modelsTable } from "./calls/models.ts";
 import { table as nnTable } from "./calls/nn.ts";
 import { table as optimTable } from "./calls/optim.ts";
 import { table as quantTable } from "./calls/quant.ts";
+import { check, cost as costTable, distill as distillTable, train as trainTable } from "./calls/rest.ts";
 
 const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: Table]> = {
   bitgrad: [core, coreTable],
   "bitgrad/nn": [nn, nnTable],
   "bitgrad/optim": [optim, optimTable],
   "bitgrad/quant": [quant, quantTable],
+  "bitgrad/distill": [distill, distillTable],
+  "bitgrad/models": [models, modelsTable],
+  "bitgrad/train": [train, trainTable],
+  "bitgrad/cost": [cost, costTable],
+  "bitgrad/testing": [testing, check],
 };
 
 describe.each(Object.entries(entries))("%s", (_, [entry, table]) => {

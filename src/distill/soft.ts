@@ -1,12 +1,13 @@
 /** Learning from a teacher's logits and hidden states. Every loss is a pure function; no gradient reaches the teacher. */
 
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { checkShare, isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { crossEntropy } from "../nn/cross-entropy.ts";
+import { isLayer } from "../nn/layer.ts";
 import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
 import { logSoftmax, softmax } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { sameShape, sizeOf } from "../shape.ts";
-import type { Tensor, TensorLike } from "../tensor.ts";
+import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 export interface KdOptions {
   /** Divides both logits before the softmax. */
@@ -29,9 +30,7 @@ export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOpt
     labels: null as TensorLike | null,
   });
   const share = alpha ?? (labels === null ? 1 : 0.9);
-  if (!(share >= 0 && share <= 1)) {
-    throw new OptionError(`kdLoss: alpha must lie between 0 and 1, got ${show(alpha)}`);
-  }
+  checkShare("kdLoss", "alpha", share);
   if (labels === null && share !== 1) {
     throw new OptionError(`kdLoss: alpha below 1 needs labels, got alpha ${share} and none`);
   }
@@ -104,8 +103,13 @@ export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<Hi
     project: null,
     mask: null,
   });
+  if (project !== null && !isFunction(project) && !isLayer(project)) {
+    throw new OptionError(`hiddenMse: project must be a layer or a function, got ${show(project)}`);
+  }
+  checkTensors("hiddenMse", student, teacher);
   const toTeacher = typeof project === "function" ? project : (x: Tensor) => project?.forward(x) ?? x;
   const hidden = toTeacher(student);
+  checkTensors("hiddenMse", hidden, mask ?? hidden);
   if (!sameShape(hidden.shape, teacher.shape)) {
     throw new ShapeError(
       `hiddenMse: student and teacher must have one shape, got ${show(hidden.shape)} and ${show(teacher.shape)}; project the student`,
@@ -125,10 +129,17 @@ export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<Hi
 
 const positions = (logits: Tensor): number => sizeOf(logits.shape.slice(0, -1));
 
+function checkTensors(op: string, ...tensors: unknown[]): void {
+  for (const t of tensors) {
+    if (!isTensor(t)) throw new OptionError(`${op}: expected a tensor, got ${show(t)}`);
+  }
+}
+
 function checkLogits(op: string, student: Tensor, teacher: Tensor, temperature: number): void {
   if (!(temperature > 0 && temperature < Infinity)) {
     throw new OptionError(`${op}: temperature must be a finite number above 0, got ${show(temperature)}`);
   }
+  checkTensors(op, student, teacher);
   if (student.rank === 0 || !sameShape(student.shape, teacher.shape)) {
     throw new ShapeError(
       `${op}: student and teacher need logits (…, C) of one shape, got ${show(student.shape)} and ${show(teacher.shape)}`,

@@ -7,7 +7,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import type { Parameter } from "../nn/parameter.ts";
+import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { gelu } from "../ops/activation.ts";
@@ -68,9 +68,13 @@ export class MaskedLmHead {
   decoder: Linear;
 
   constructor(table: Parameter, options: { eps: number }) {
+    if (!isParameter(table) || table.shape.length !== 2) {
+      throw new OptionError(`MaskedLmHead: needs a parameter (V, C), got ${show(table)}`);
+    }
+    const { eps } = readConfig("MaskedLmHead", options, ["eps"], {});
     const dim = table.shape[1];
     this.dense = new Linear(dim, dim);
-    this.norm = new LayerNorm(dim, { eps: options.eps });
+    this.norm = new LayerNorm(dim, { eps });
     this.decoder = tiedLinear(table, { bias: true });
   }
 
@@ -203,6 +207,7 @@ export class Bert {
     if (!this.pooler) {
       throw new OptionError('Bert: has no pooler with a masked-token head, got head "maskedLm"');
     }
+    hidden = asTensor("Bert", hidden);
     return this.pooler.forward(hidden.select(0, { axis: 1 })).tanh();
   }
 

@@ -1,5 +1,7 @@
 /** Gpt's names for those of GPT-2's checkpoints. */
 
+import { OptionError, show } from "../errors.ts";
+
 const parts: readonly (readonly [RegExp, string])[] = [
   [/^wte\./, "token."],
   [/^wpe\./, "position."],
@@ -17,6 +19,7 @@ const parts: readonly (readonly [RegExp, string])[] = [
  * `bitgrad/io`, which transposes: `load(path, { into: gpt, rename: composeNames(gpt2Names, gptNames) })`.
  */
 export function gptNames(name: string): { name: string | readonly string[] } {
+  if (typeof name !== "string") throw new OptionError(`gptNames: a name must be text, got ${show(name)}`);
   const ours = parts.reduce((text, [from, to]) => text.replace(from, to), name);
   const joint = /^(.*)\.attn\.c_attn\.(.*)$/.exec(ours);
   if (!joint) return { name: ours };

@@ -71,9 +71,14 @@ export function headMasks(op: string, mask: TensorLike | null, layers: number): 
 /** Throws ShapeError unless there is a cache for every block, and all hold the same positions. */
 export function checkCaches(op: string, cache: readonly KeyValueCache[] | null, blocks: number): void {
   if (cache === null) return;
+  if (!Array.isArray(cache)) {
+    throw new ShapeError(
+      `${op}: needs a list of caches, one for each of ${blocks} blocks, got ${show(cache)}`,
+    );
+  }
   const own = new Set(cache).size;
   if (cache.length !== blocks || own !== blocks) {
-    throw new ShapeError(`${op}: needs a cache for each of ${blocks} blocks, got ${own}`);
+    throw new ShapeError(`${op}: needs a cache for each of ${blocks} blocks, got ${own} in ${show(cache)}`);
   }
   const lengths = cache.map(({ length }) => length);
   if (new Set(lengths).size > 1)

@@ -46,6 +46,7 @@ export class ResNetBlock {
   bn2: BatchNorm2d;
 
   constructor(inChannels: number, outChannels: number, stride: number, rng: Rng | null) {
+    checkSizes("ResNetBlock", { inChannels, outChannels, stride });
     this.stride = stride;
     this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding: 1, bias: false, rng });
     this.bn1 = new BatchNorm2d(outChannels);

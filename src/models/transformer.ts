@@ -1,7 +1,7 @@
 /** Transformer: the encoder-decoder with sinusoidal positions. */
 
 import { undoing } from "../changes.ts";
-import { checkShare, readOptions } from "../errors.ts";
+import { checkShare, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type Capture, note } from "../nn/attention.ts";
 import { type KeyValueCache, KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
@@ -131,6 +131,9 @@ export class Transformer {
         capture: null,
         rng: null,
       });
+      if (capture !== null && !isPlainObject(capture)) {
+        throw new OptionError(`Transformer: capture must hold lists by name, got ${show(capture)}`);
+      }
       const { encoder = null, decoder = null, memory = null } = capture ?? {};
       const states = this.encode(source, { mask: sourceMask, capture: encoder, rng });
       return this.decode(target, states, {

@@ -35,7 +35,7 @@ export function expectClose(got: TensorLike, want: TensorLike, options?: CloseOp
       ? defaults(a.dtype)
       : { rtol: given.rtol ?? 0, atol: given.atol ?? 0 };
   for (const [name, value] of Object.entries({ rtol, atol })) {
-    if (!(value >= 0))
+    if (!(typeof value === "number" && value >= 0))
       throw new OptionError(`expectClose: option ${name} must not be negative, got ${show(value)}`);
   }
   if (!sameShape(a.shape, b.shape))

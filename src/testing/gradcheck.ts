@@ -59,6 +59,9 @@ function check(
   { eps, tolerance, rng: given }: GradcheckOptions,
 ): void {
   const rng = given ?? new Rng(0);
+  if (!(tolerance >= 0)) {
+    throw new OptionError(`${op}: option tolerance must not be negative, got ${show(tolerance)}`);
+  }
   const xs = doubles(op, inputs);
   const [value, pullback] = vjp((x: Tensor[]) => flat(op, f, x))(xs);
   const u = normal(value.shape, rng);

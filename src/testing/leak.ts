@@ -1,6 +1,6 @@
 /** Finds tensors that outlive the code that made them. */
 
-import { BitgradError, isFunction, OptionError, readOptions, show } from "../errors.ts";
+import { BitgradError, checkInteger, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { memory, scope } from "../storage.ts";
 
 /**
@@ -9,6 +9,8 @@ import { memory, scope } from "../storage.ts";
  */
 export function leakCheck(fn: () => unknown, options?: { runs?: number; warmUp?: number }): void {
   const { runs, warmUp } = readOptions("leakCheck", options, { runs: 10, warmUp: 2 });
+  checkInteger("leakCheck", "runs", runs, 0);
+  checkInteger("leakCheck", "warmUp", warmUp, 0);
   if (!isFunction(fn)) throw new OptionError(`leakCheck: expected a function, got ${show(fn)}`);
   scope(
     () => {

@@ -4,7 +4,7 @@ import { isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { argmax } from "../ops/reduce.ts";
 import { topK as largest } from "../ops/sort.ts";
-import { sameShape } from "../shape.ts";
+import { checkShape, sameShape } from "../shape.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -80,6 +80,7 @@ export function confusionMatrix(
     if (classes === null || !Number.isInteger(classes) || classes < 1) {
       throw new OptionError(`${op}: classes must be a positive integer, got ${show(classes)}`);
     }
+    checkShape(op, [classes, classes]);
     const taken = asPredictions(op, guess, wanted, settings.ignoreIndex);
     const counts = new Int32Array(classes * classes);
     for (let i = 0; i < wanted.size; i++) {
@@ -100,7 +101,7 @@ const quietly = <T>(fn: () => T): T => scope(() => noGrad(fn));
 
 function asClasses(op: string, value: TensorLike): Tensor {
   const classes = asTensor(op, value, "int32");
-  if (isFloat(classes.dtype)) {
+  if (isFloat(classes.dtype) || classes.dtype === "bool") {
     throw new DTypeError(`${op}: classes must be integers, got ${classes.dtype}; use .to("int32")`);
   }
   return classes;

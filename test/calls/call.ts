@@ -6,7 +6,7 @@
 
 import { BitgradError, isTensor, ones, type Tensor, tensor, zeros } from "bitgrad";
 import { Linear, Parameter, type Step } from "bitgrad/nn";
-import { show } from "../../src/errors.ts";
+import { isPlainObject, show } from "../../src/errors.ts";
 
 /** The wrong values, given the right one. */
 const wrongs = {
@@ -151,13 +151,16 @@ const callOf = (name: string, row: Call, target: unknown): ((...args: unknown[])
 
 /** Whether a message shows a value. */
 function shows(message: string, bad: unknown, place: Place): boolean {
-  if (message.includes(show(bad)) || message.includes(`got ${JSON.stringify(bad)}`)) return true;
-  const missing = bad === undefined || bad === null || JSON.stringify(bad) === "{}";
-  if (missing) return /\b(none|nothing|needs|null|undefined)\b|got \d/.test(message);
+  if (message.includes(show(bad))) return true;
+  const missing = bad === undefined || bad === null || isEmpty(bad);
+  if (isEmpty(bad) && message.includes("()")) return true;
+  if (missing) return /\b(none|nothing|needs|null|undefined|missing)\b|got \d/.test(message);
   if (isTensor(bad)) return message.includes(bad.dtype) || message.includes("tensor");
   // What stands where options do is missed as a tensor.
   return place.tensor && /got \d/.test(message);
 }
+
+const isEmpty = (value: unknown): boolean => isPlainObject(value) && Object.keys(value).length === 0;
 
 const isTensorLike = (value: unknown): boolean =>
   isTensor(value) || ["number", "boolean"].includes(typeof value) || Array.isArray(value);

@@ -1,0 +1,123 @@
+/** A right call of everything that the small entries export: distill, train, cost and testing. */
+
+import { type Tensor, tensor } from "bitgrad";
+import { optimizer, sgd } from "bitgrad/optim";
+import * as testing from "bitgrad/testing";
+import { fit as fitModel, trainStep as trainModel } from "bitgrad/train";
+import {
+  call,
+  choice,
+  count,
+  each,
+  exact,
+  flag,
+  fn,
+  given,
+  index,
+  integer,
+  like,
+  list,
+  matrix,
+  maybe,
+  model,
+  positive,
+  share,
+  small,
+  type Table,
+  times,
+  vector,
+} from "./call.ts";
+
+const logits = exact(matrix, "dtype");
+const temperature = positive(2);
+
+export const distill: Table = {
+  kdLoss: call(
+    [logits, logits],
+    {
+      temperature,
+      alpha: share(0.5, "null"),
+      labels: exact(() => index([0, 1])),
+    },
+    { says: "crossEntropy" },
+  ),
+  softCrossEntropy: call([logits, logits], { temperature, reduction: choice("none") }),
+  hiddenMse: call([logits, logits], {
+    project: given(() => (x: Tensor) => x, "null function"),
+    mask: exact(() => tensor([1, 1]), "null dtype"),
+  }),
+};
+
+const classes = exact(() => index([0, 1]));
+const scores = exact(matrix, "dtype");
+const loss = (net: { forward(x: Tensor): Tensor }) => net.forward(matrix()).sum();
+const pairOf = () => {
+  const net = small();
+  return { net, made: optimizer(net, sgd()) };
+};
+
+export const train: Table = {
+  accuracy: call(
+    [scores, classes],
+    { topK: count(2), ignoreIndex: integer(-100, "huge fraction") },
+    { says: "topK" },
+  ),
+  confusionMatrix: call([scores, classes], {
+    classes: count(3, "null"),
+    ignoreIndex: integer(-100, "huge fraction"),
+  }),
+  perplexity: call([given(() => 1.5, "negative fraction huge")], null, { says: "item" }),
+  trainStep: call([model(), given(() => pairOf().made), fn(() => loss(small()), "")], null, {
+    run: (net: never, made: never, f: never) => trainModel(net, made, f),
+    says: "model",
+  }),
+  fit: call(
+    [model()],
+    {
+      data: list(
+        () => [1],
+        "text",
+        "undefined null text flag nan negative fraction huge object list function class shape dtype",
+      ),
+      loss: fn(() => loss(small()), ""),
+      optimizer: given(() => pairOf().made),
+      epochs: times(1),
+      accumulate: count(1, "huge"),
+      schedule: fn(() => 1, "shape dtype"),
+      signal: given(() => new AbortController().signal),
+      onStep: fn(() => {}),
+    },
+    {
+      needs: "data loss optimizer epochs",
+      says: "model schedule",
+      run: (net: never, options: never) => fitModel(net, options),
+    },
+  ),
+};
+
+export const cost: Table = {
+  summary: call([model()], { input: exact(matrix, "null dtype shape") }, { says: "model linear Linear" }),
+};
+
+const square = (x: Tensor) => x.square();
+export const check: Table = {
+  expectClose: call(
+    [like(vector), like(vector)],
+    { rtol: positive(1, "null"), atol: positive(1, "null") },
+    {
+      run: (a: never, b: never, options: never) => testing.expectClose(a, b, options),
+    },
+  ),
+  ...each(
+    "gradcheck gradgradcheck",
+    call([fn(square, ""), list(() => [vector()], "", "nan negative fraction huge shape list")], {
+      eps: positive(1e-5),
+      tolerance: positive(1e-3),
+      rng: given(() => null, "null"),
+    }),
+  ),
+  leakCheck: call([fn(() => 1)], { runs: times(1), warmUp: times(1) }),
+  arb: "arbitraries, made by fast-check",
+};
+void flag;
+void maybe;
