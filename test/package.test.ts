@@ -16,10 +16,10 @@ const fixtures = join(root, "test/package");
 const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
 /** Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm: docs/architecture.md, Size. */
-const budget = 58 * 1024;
+const budget = 64 * 1024;
 
 /** The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. */
-const packedBudget = { alone: 20 * 1024, withKernels: 44 * 1024 };
+const packedBudget = { alone: 22 * 1024, withKernels: 46 * 1024 };
 
 vi.setConfig({ testTimeout: 180_000 });
 
