@@ -255,6 +255,11 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [any(2, 3)], options: { axis: 1 } },
     { inputs: [any(3, 4)] },
   ],
+  std: [
+    { inputs: [any(3, 4)], options: { axis: 1 } },
+    { inputs: [any(4)], options: { correction: 0 } },
+    { inputs: [any(2, 3, 2)], options: { axis: [0, 2], keepDims: true } },
+  ],
   logSumExp: reductions(any, { empty: false }),
   cumsum: runs(any),
   cumprod: [...runs(any), ...runs(zeroed)],
@@ -536,7 +541,6 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     of([any(2, 3), any(3), any()], (x, y, w) => b.lerp(x, y, w)),
     of([any(2), any(2)], (x, y) => b.lerp(x, y, 0.3)),
   ],
-  std: [of([any(3, 4)], (x) => b.std(x, { axis: 1 })), of([any(4)], (x) => b.std(x, { correction: 0 }))],
   norm: [
     of([away(2, 3)], (x) => b.norm(x)),
     of([away(2, 3)], (x) => b.norm(x, { p: 1, axis: 0 })),

@@ -131,7 +131,7 @@ const cost = ({ b, h, tq, tk, d, dv }: AttentionSizes, { causal }: AttentionOpti
 
 /**
  * Stages what every direction reads, takes `rowBytes` for each query row of all heads and `scratchSizes` bytes for each task,
- * has `tasks` do the work and calls `end`; false where the heap has no room, and then nothing has been done.
+ * has `tasks` do the work and calls `end`, which may refuse it; false where it did, or where the heap has no room.
  */
 function onHeap(
   code: AttentionCode,
@@ -141,7 +141,7 @@ function onHeap(
   scratchSizes: readonly number[],
   stageAll: (stage: Stage) => number[],
   tasks: (job: Job, addresses: readonly number[], rows: number, spaces: readonly number[]) => void,
-  end?: (rows: number) => void,
+  end: (rows: number) => boolean = () => true,
 ): boolean {
   const mask = options.mask?.data;
   if (mask !== undefined && !(mask instanceof Float32Array)) return false;
@@ -169,18 +169,20 @@ function onHeap(
           spaces.map((at, i) => (scratchSizes[i] === 0 ? 0 : at)),
         );
       });
-      if (done) end?.(rows);
-      return done;
+      return done && end(rows);
     } finally {
       free(rows);
     }
   });
 }
 
+/** Whether scores of a row overflow float32, and the row is not one that sees no key. */
+const overflows = (lse: number): boolean => lse !== Number.POSITIVE_INFINITY && !(Math.abs(lse) < 2 ** 127);
+
 const blockBytes = ({ tq, tk }: AttentionSizes): number =>
   Math.min(blockRows, tq) * Math.ceil(tk / 4) * 16 + 64;
 
-/** The contract of reference.ts for float32 arrays, lse of either kind. False, with nothing written, where it does not apply. */
+/** The contract of reference.ts for float32 arrays, lse of either kind. False where it does not apply; results then hold anything. */
 export function attention(
   out: FloatArray,
   lse: FloatArray,
@@ -237,13 +239,18 @@ export function attention(
     },
     (statistics) => {
       const floats = heapFloats();
-      for (let row = 0, at = statistics >>> 2; row < b * h * tq; row++, at += 2)
-        lse[row] = floats[at + 1] === 0 ? Number.POSITIVE_INFINITY : floats[at] + Math.log(floats[at + 1]);
+      for (let row = 0, at = statistics >>> 2; row < b * h * tq; row++, at += 2) {
+        const [peak, sum] = [floats[at], floats[at + 1]];
+        // Scores that overflow float32 are the reference's.
+        if (sum !== 0 && !Number.isFinite(peak + sum)) return false;
+        lse[row] = sum === 0 ? Number.POSITIVE_INFINITY : peak + Math.log(sum);
+      }
+      return true;
     },
   );
 }
 
-/** The contract of reference.ts for float32 arrays, lse of either kind. False, with nothing written, where it does not apply. */
+/** The contract of reference.ts for float32 arrays, lse of either kind. False where it does not apply; results then hold anything. */
 export function attentionGrad(
   dq: FloatArray,
   dk: FloatArray,
@@ -259,7 +266,7 @@ export function attentionGrad(
   code = attentionCode(),
 ): boolean {
   const arrays = [dq, dk, dv, dOut, q, k, v, out];
-  if (code === null || !isFloat32(arrays)) return false;
+  if (code === null || !isFloat32(arrays) || lse.some(overflows)) return false;
   const { b, h, hkv, tq, tk, d, dv: width } = sizes;
   const [queries, keySize, valueSize] = [b * h * tq, b * hkv * tk * d, b * hkv * tk * width];
   const lengths = [

@@ -217,43 +217,48 @@ export interface VarianceOptions extends ReduceOptions {
   correction: number;
 }
 
-/** The variance, by deviations from the mean. NaN where n does not exceed the correction. */
-export const variance = defineOp<[x: Tensor], VarianceOptions>("variance", {
-  arity: 1,
-  options: { axis: null, keepDims: false, correction: 1 },
-  shape: ([x], { axis, keepDims }) =>
-    reducedShape(x.shape, normalizeAxes("variance", axis, x.rank), keepDims),
-  dtype: ([x]) => floatType(x.dtype),
-  forward(out, [x], { axis, correction }) {
-    const [data, sizes] = gather(x, normalizeAxes("variance", axis, x.rank));
-    const { outer, n, inner } = sizes;
-    const means = new Float64Array(out.length);
-    sumLoop(means, data, sizes, 1 / n);
-    for (let o = 0; o < outer; o++) {
-      for (let j = 0; j < inner; j++) {
-        const center = means[o * inner + j];
-        let total = 0;
-        for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) total += (data[i] - center) ** 2;
-        out[o * inner + j] = n - correction > 0 ? total / (n - correction) : Number.NaN;
+/** A reduction of the variance, which is taken in double; `rule` gets how far each element lies from the mean. */
+const spread = (
+  name: string,
+  finish: (variance: number) => number,
+  rule: (grad: Tensor, centered: Tensor, y: Tensor, divisor: number) => Tensor,
+) =>
+  defineOp<[x: Tensor], VarianceOptions>(name, {
+    arity: 1,
+    options: { axis: null, keepDims: false, correction: 1 },
+    shape: ([x], { axis, keepDims }) => reducedShape(x.shape, normalizeAxes(name, axis, x.rank), keepDims),
+    dtype: ([x]) => floatType(x.dtype),
+    forward(out, [x], { axis, correction }) {
+      const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
+      const { outer, n, inner } = sizes;
+      const means = new Float64Array(out.length);
+      sumLoop(means, data, sizes, 1 / n);
+      for (let o = 0; o < outer; o++) {
+        for (let j = 0; j < inner; j++) {
+          const center = means[o * inner + j];
+          let total = 0;
+          for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) total += (data[i] - center) ** 2;
+          out[o * inner + j] = n - correction > 0 ? finish(total / (n - correction)) : Number.NaN;
+        }
       }
-    }
-  },
-  vjp(grad, { inputs: [x] }, { axis, correction }) {
-    const n = x.size / Math.max(grad.size, 1);
-    const centered = x.sub(x.mean({ axis, keepDims: true }));
-    return [
-      restore(grad, x, axis, "variance")
-        .mul(centered)
-        .mul(2 / (n - correction)),
-    ];
-  },
-});
+    },
+    vjp(grad, { inputs: [x], output }, { axis, correction }) {
+      const n = x.size / Math.max(grad.size, 1);
+      const centered = x.sub(x.mean({ axis, keepDims: true }));
+      const y = restore(output, x, axis, name);
+      return [rule(restore(grad, x, axis, name), centered, y, n - correction)];
+    },
+  });
+
+/** The variance, by deviations from the mean. NaN where n does not exceed the correction. */
+export const variance = spread("variance", Number, (g, centered, _, divisor) =>
+  g.mul(centered).mul(2 / divisor),
+);
 
 /** The standard deviation: the square root of `variance`. The gradient is 0 where all elements are equal, as torch.std. */
-export function std(x: Tensor, options?: Partial<VarianceOptions>): Tensor {
-  const y = variance(x, options);
-  return holds(y, 0) ? apart(y, (t) => t.sqrt()) : y.sqrt();
-}
+export const std = spread("std", Math.sqrt, (g, centered, y, divisor) =>
+  g.mul(apart(y, (t) => t.mul(divisor).reciprocal())).mul(centered),
+);
 
 /** f where t is not 0, and 0 with no slope where it is: zeros take another way, past f. */
 const apart = (t: Tensor, f: (t: Tensor) => Tensor): Tensor => gate(t.notEqual(0), f(t.equal(0).where(1, t)));

@@ -12,26 +12,6 @@ export const composites: { readonly [K in CompositeName]: Points } = {
       torch: "value [NaN]; ours: start + weight · (end − start)",
     }),
   ],
-  std: [
-    at([[3, 3, 3]], [0], [[0, 0, 0]], [[0, 0, 0]], { run: (x) => b.std(x) }),
-    at([[3]], [0], [[0]], [[0]], { run: (x) => b.std(x, { correction: 0 }) }),
-    at([[3]], [NaN], [[NaN]], [[NaN]], {
-      run: (x) => b.std(x),
-      torch: "value none, first none, second none",
-    }),
-    at(
-      [
-        [
-          [1, 1],
-          [1, 2],
-        ],
-      ],
-      [0, Math.SQRT1_2],
-      [[0, 0, -Math.SQRT2, Math.SQRT2]],
-      [[0, 0, 0, 0]],
-      { run: (x) => b.std(x, { axis: 1 }) },
-    ),
-  ],
   norm: [
     at([[0, 0, 0]], [0], [[0, 0, 0]], [[0, 0, 0]], {
       run: (x) => b.norm(x, { p: 2 }),

@@ -649,6 +649,23 @@ export const ops: { readonly [K in OpName]: Points } = {
     at([[3, 3, 3]], [0], [[0, 0, 0]], [[-1, 0, 1]]),
     at([[3]], [0], [[0]], [[0]], { options: { correction: 0 } }),
   ],
+  std: [
+    at([[3, 3, 3]], [0], [[0, 0, 0]], [[0, 0, 0]]),
+    at([[3]], [0], [[0]], [[0]], { options: { correction: 0 } }),
+    at([[3]], [NaN], [[NaN]], [[NaN]], { torch: "value none, first none, second none" }),
+    at(
+      [
+        [
+          [1, 1],
+          [1, 2],
+        ],
+      ],
+      [0, Math.SQRT1_2],
+      [[0, 0, -Math.SQRT2, Math.SQRT2]],
+      [[0, 0, 0, 0]],
+      { options: { axis: 1 } },
+    ),
+  ],
   cumprod: [
     at([[2, 0, 3]], [2, 0, 0], [[1, 22, 0]], [[22, 29, 12]]),
     at([[0, 0, 3]], [0, 0, 0], [[1, 0, 0]], [[22, 11, 0]]),
