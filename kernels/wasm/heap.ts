@@ -15,6 +15,7 @@ import { reserveMemory } from "./memory.ts";
 const pageBytes = 65536;
 // What a memory can span, and what a size in 32 bits can say.
 const mostBytes = 2 ** 32;
+export const smallBytes = 8192;
 
 interface Heap {
   memory: WebAssembly.Memory | null;
@@ -66,6 +67,7 @@ export function heapMemory(): WebAssembly.Memory {
     derive();
     startBlocks(blocks.words);
     extend(heap.memory!.buffer.byteLength);
+    heap.small = takeBlock(smallBytes);
   }
   return heap.memory!;
 }
@@ -258,9 +260,9 @@ export function scratch(bytes: number): number {
   return heap.scratch;
 }
 
-/** A block of `bytes` for small operands of kernels, which lasts; 0 where the heap is exhausted. */
-export function smallBlock(bytes: number): number {
-  heap.small ||= work(bytes);
+/** Where `smallBytes` lie for small operands of kernels, as long as the heap and not counted. */
+export function smallBlock(): number {
+  heapMemory();
   return heap.small;
 }
 

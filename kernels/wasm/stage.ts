@@ -4,7 +4,7 @@
  */
 
 import { dtypeOfArray, type TypedArray } from "../../src/dtype.ts";
-import { addressOf, free, heapFloats, smallBlock, view, work } from "./heap.ts";
+import { addressOf, free, heapFloats, smallBlock, smallBytes, view, work } from "./heap.ts";
 
 export interface Stage {
   /** The address of `length` elements of the array from `offset`, with their values; 0 where the platform has no more memory. */
@@ -31,7 +31,6 @@ const viewAs = (array: TypedArray, address: number, length: number): TypedArray 
   view(dtypeOfArray(array)!, address, length);
 
 // Small arrays lie one behind the other in a block of their own, which lasts: to allocate for each takes as long as to copy it.
-const smallBytes = 8192;
 let smallUsed = 0;
 
 // To make a view takes longer than to copy so many floats one by one.
@@ -57,9 +56,8 @@ function bringBack(array: TypedArray, offset: number, length: number, address: n
 function room(bytes: number): number {
   const size = Math.ceil((bytes + 16) / 64) * 64;
   if (smallUsed + size <= smallBytes) {
-    const base = smallBlock(smallBytes);
     smallUsed += size;
-    return base === 0 ? 0 : base + smallUsed - size;
+    return smallBlock() + smallUsed - size;
   }
   const address = work(bytes);
   if (address !== 0) blocks.push(address);
