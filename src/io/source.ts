@@ -118,7 +118,8 @@ export async function writeSink(op: string, sink: Sink, chunks: Iterable<Uint8Ar
   try {
     for (const chunk of chunks) {
       await writer.ready;
-      await writer.write(chunk);
+      // A tensor's chunk is a view of memory that is shared or changes: sinks refuse the one and keep the other.
+      await writer.write(chunk.slice());
     }
     await writer.close();
   } catch (error) {

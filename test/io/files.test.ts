@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FormatError, tensor } from "bitgrad";
 import { load, readSafetensors, type Source, save, saveSharded, writeSafetensors } from "bitgrad/io";
+import { Linear } from "bitgrad/nn";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform as browser } from "../../src/data/platform.browser.ts";
 
@@ -58,7 +59,7 @@ describe("save", () => {
     const chunks: Uint8Array[] = [];
     let closed = false;
     const sink = new WritableStream<Uint8Array>({
-      write: (chunk) => void chunks.push(chunk.slice()),
+      write: (chunk) => void chunks.push(chunk),
       close: () => {
         closed = true;
       },
@@ -67,6 +68,20 @@ describe("save", () => {
     expect(closed).toBe(true);
     expect(chunks).toHaveLength(3);
     expect(new Uint8Array(Buffer.concat(chunks))).toEqual(writeSafetensors(tensors()));
+  });
+
+  it("hands a stream chunks of their own memory, which sinks of browsers take and may keep", async () => {
+    const layer = new Linear(64, 64);
+    const chunks: Uint8Array[] = [];
+    await save(new WritableStream({ write: (chunk) => void chunks.push(chunk) }), layer);
+    expect(chunks.length).toBeGreaterThan(1);
+    for (const { buffer, byteLength } of chunks) {
+      expect(buffer).toBeInstanceOf(ArrayBuffer);
+      expect(buffer.byteLength).toBe(byteLength);
+    }
+    const before = new Uint8Array(Buffer.concat(chunks));
+    layer.weight.update((w) => w.fill(7));
+    expect(new Uint8Array(Buffer.concat(chunks))).toEqual(before);
   });
 
   it("aborts a stream when writing fails", async () => {
