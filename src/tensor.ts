@@ -84,7 +84,9 @@ export class Tensor<D extends DType = DType> {
 
   /**
    * The elements in row-major order: the live array, not a copy. Do not keep it across ops, and do not write to it: nothing
-   * sees such a write, also not the check that a backward pass makes of changed values.
+   * sees such a write, also not the check that a backward pass makes of changed values. It may be a view of memory that is
+   * shared between threads, which `structuredClone` and `postMessage` hand over whole and uncopied: `data.slice()` is an
+   * array of one's own, for them and for keeping.
    */
   get data(): ArrayOf<D> {
     return this.storage.data as ArrayOf<D>;

@@ -12,6 +12,7 @@ import {
   tensor,
   zeros,
 } from "bitgrad";
+import { Linear } from "bitgrad/nn";
 import { expectClose } from "bitgrad/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { addressOf } from "../kernels/wasm/heap.ts";
@@ -122,6 +123,21 @@ describe("scope", () => {
     expect(() => scope("step" as never)).toThrow(OptionError);
     expect(() => scope(() => 1, { label: "x" } as never)).toThrow('unknown option, got "label"');
     expect(memory().tensors).toBe(0);
+  });
+});
+
+describe("data", () => {
+  it("is a tensor's own memory, which leaves the process by its slice alone", () => {
+    const { value } = new Linear(64, 64).weight;
+    const own = value.data.slice();
+    const clone = structuredClone(own);
+    expect(
+      [own.buffer, clone.buffer].every((b) => b instanceof ArrayBuffer && b.byteLength === 64 * 64 * 4),
+    ).toBe(true);
+    const first = value.data[0];
+    own[0] = 7;
+    clone[0] = 7;
+    expect(value.data[0]).toBe(first);
   });
 });
 
