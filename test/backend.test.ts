@@ -132,8 +132,11 @@ describe("the heap", () => {
   });
 });
 
-it("computes on a memory that may not be shared, however often it grows", async () => {
-  const script = fileURLToPath(new URL("./fixtures/unshared.ts", import.meta.url));
+it.each([
+  ["computes on a memory that may not be shared, however often it grows", "unshared"],
+  ["computes on a memory that is not shared where the platform makes none to share", "no-shared-memory"],
+])("%s", async (_, name) => {
+  const script = fileURLToPath(new URL(`./fixtures/${name}.ts`, import.meta.url));
   const { stderr } = await promisify(execFile)(process.execPath, ["--import", "tsx", script], {
     env: { ...process.env, NODE_OPTIONS: "" },
   });
