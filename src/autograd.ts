@@ -193,6 +193,7 @@ export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor)
       return f(...x);
     };
     const [value, again] = scope(() => repeatable(run), { name: "checkpoint" });
+    if (isThenable(value)) throw new GradError("checkpoint: the function must be synchronous, got a promise");
     if (!isTensor(value))
       throw new GradError(`checkpoint: the function must return a tensor, got ${show(value)}`);
     const isOutside = (t: Tensor) => t.node === null || t.node.sequence <= floor;

@@ -128,6 +128,7 @@ interface BuiltIns {
   Blob: Blob;
   File: File;
   Map: Map<unknown, unknown>;
+  Promise: Promise<unknown>;
   RegExp: RegExp;
   Response: Response;
   Set: Set<unknown>;

@@ -242,8 +242,14 @@ function abandon(frame: Frame): void {
   close(frame, null);
 }
 
-const isThenable = (value: unknown): boolean =>
-  typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+/** Whether a value is what an async callback gives, which the caller refuses: nobody else hears of a promise's rejection. */
+function isThenable(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { then } = value as { then?: unknown };
+  if (typeof then !== "function") return false;
+  if (isBuiltIn("Promise", value)) then.call(value, undefined, () => {});
+  return true;
+}
 
 /** An open scope from `scope()`, for `using`; `dispose()` ends it where `using` is not available. */
 export interface Scope {

@@ -5,6 +5,7 @@ import { isFloat } from "../dtype.ts";
 import { BitgradError, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { Rng } from "../random.ts";
+import { isThenable } from "../storage.ts";
 import { isDifferentiable, noGrad } from "../tape.ts";
 import { asTensor, empty, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 
@@ -118,6 +119,7 @@ const doubles = (op: string, inputs: readonly TensorLike[]): Tensor[] => {
 function flat(op: string, f: Checked, x: Tensor[]): Tensor {
   if (!isFunction(f)) throw new OptionError(`${op}: expected a function, got ${show(f)}`);
   const result = f(...x);
+  if (isThenable(result)) throw new OptionError(`${op}: the function must be synchronous, got a promise`);
   const list = isTensor(result) ? [result] : result;
   if (!Array.isArray(list) || !list.every(isTensor)) {
     throw new OptionError(`${op}: the function must return tensors, got ${show(result)}`);
