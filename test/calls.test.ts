@@ -1,18 +1,23 @@
 import * as core from "bitgrad";
 import * as cost from "bitgrad/cost";
+import * as data from "bitgrad/data";
 import * as distill from "bitgrad/distill";
+import * as io from "bitgrad/io";
 import * as models from "bitgrad/models";
 import * as nn from "bitgrad/nn";
 import * as optim from "bitgrad/optim";
+import * as packed from "bitgrad/packed";
 import * as quant from "bitgrad/quant";
 import * as testing from "bitgrad/testing";
 import * as train from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
+import { dataTable, ioTable } from "./calls/files.ts";
 import { table as modelsTable } from "./calls/models.ts";
 import { table as nnTable } from "./calls/nn.ts";
 import { table as optimTable } from "./calls/optim.ts";
+import { table as packedTable } from "./calls/packed.ts";
 import { table as quantTable } from "./calls/quant.ts";
 import { check, cost as costTable, distill as distillTable, train as trainTable } from "./calls/rest.ts";
 
@@ -21,8 +26,11 @@ const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: 
   "bitgrad/nn": [nn, nnTable],
   "bitgrad/optim": [optim, optimTable],
   "bitgrad/quant": [quant, quantTable],
+  "bitgrad/packed": [packed, packedTable],
   "bitgrad/distill": [distill, distillTable],
   "bitgrad/models": [models, modelsTable],
+  "bitgrad/data": [data, dataTable],
+  "bitgrad/io": [io, ioTable],
   "bitgrad/train": [train, trainTable],
   "bitgrad/cost": [cost, costTable],
   "bitgrad/testing": [testing, check],

@@ -2,6 +2,7 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { Rng } from "../random.ts";
+import { checkShape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 
 /** Ten 5x7 bitmaps; a number is a row, its bit 4 the leftmost pixel. */
@@ -49,8 +50,12 @@ export function glyphs(options: {
   if (given.rng !== undefined && typeof given.rng?.fillNormal !== "function") {
     throw new OptionError(`glyphs: rng must be a generator, got ${show(given.rng)}; pass new Rng(seed)`);
   }
-  const deviations = typeof noise === "number" ? [noise] : [...noise];
-  if (deviations.length === 0 || deviations.some((deviation) => !(deviation >= 0 && deviation < Infinity))) {
+  checkShape("glyphs", [count, PIXELS]);
+  const deviations = typeof noise === "number" ? [noise] : Array.isArray(noise) ? [...noise] : [];
+  if (
+    deviations.length === 0 ||
+    deviations.some((sigma) => !(typeof sigma === "number" && sigma >= 0 && sigma < Infinity))
+  ) {
     throw new OptionError(`glyphs: noise must be finite and not negative, got ${show(noise)}`);
   }
   const rng = given.rng ?? new Rng(seed ?? 0);

@@ -24,6 +24,7 @@ const elements: Record<number, Element> = {
  */
 export async function idx(bytes: Uint8Array, options?: { maxBytes?: number }): Promise<Tensor> {
   const { maxBytes } = readOptions("idx", options, { maxBytes: 2 ** 30 });
+  if (!(maxBytes > 0)) throw new OptionError(`idx: maxBytes must be above 0, got ${show(maxBytes)}`);
   if (!isBytes(bytes)) throw new OptionError(`idx: expected a Uint8Array, got ${show(bytes)}`);
   return readIdx(isGzip(bytes) ? await gunzip("idx", bytes, maxBytes) : bytes);
 }

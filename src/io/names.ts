@@ -1,7 +1,7 @@
 /** Other libraries' names for weights, and how their layouts become ours. */
 
 import { newArray } from "../dtype.ts";
-import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
+import { FormatError, isFunction, isPlainObject, OptionError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 
@@ -78,16 +78,21 @@ export function composeNames(...maps: readonly Rename[]): NameMap {
 }
 
 export const asNameMap = (rename: Rename): NameMap =>
-  typeof rename === "function" ? rename : nameTable(rename);
+  isFunction(rename) ? (rename as NameMap) : nameTable(rename as Exclude<Rename, NameMap>);
 
-const asRenamed = (given: Renamed | string | null): Renamed | null =>
-  typeof given === "string" ? { name: given } : given;
+function asRenamed(given: Renamed | string | null): Renamed | null {
+  if (given !== null && typeof given !== "string" && !isPlainObject(given)) {
+    throw new OptionError(`rename: must give a name, { name } or null, got ${show(given)}`);
+  }
+  return typeof given === "string" ? { name: given } : given;
+}
 
 /**
  * Hugging Face's GPT-2 checkpoints: drops the prefix "transformer." and the causal masks that they store, and transposes the
  * Conv1D matrices (c_attn, c_proj, c_fc), which are [in, out] there. Other names stay GPT-2's own.
  */
 export const gpt2Names: NameMap = (name) => {
+  if (typeof name !== "string") throw new OptionError(`gpt2Names: a name must be text, got ${show(name)}`);
   const short = name.replace(/^transformer\./, "");
   if (/^h\.\d+\.attn\.(masked_)?bias$/.test(short)) return null;
   return { name: short, transpose: /\.(c_attn|c_proj|c_fc)\.weight$/.test(short) };

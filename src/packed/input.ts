@@ -45,7 +45,8 @@ export function checkInput(input: unknown): PackedInput | null {
       isInteger(least, -128, 0) &&
       isInteger(most, 1, (least as number) < 0 ? 127 : 255) &&
       isInteger(zeroPoint, least as number, most as number));
-  if (!fits) throw new FormatError(`packed: an input must be dynamic, static or signs, got ${show(kind)}`);
+  if (!fits)
+    throw new FormatError(`packed: an input must be dynamic, static or signs, got ${show(kind ?? input)}`);
   return input as PackedInput;
 }
 

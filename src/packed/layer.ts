@@ -1,7 +1,7 @@
 /** PackedLayer: a layer for inference alone, on typed arrays; and the checks its fields go through when a file is read. */
 
 import { isFloat32Array } from "../dtype.ts";
-import { FormatError, show } from "../errors.ts";
+import { FormatError, isPlainObject, show } from "../errors.ts";
 import type { Values } from "./values.ts";
 import { PackedWeight } from "./weight.ts";
 
@@ -28,6 +28,7 @@ export class FieldReader {
   private readonly fields: Fields;
 
   constructor(kind: string, fields: Fields) {
+    if (!isPlainObject(fields)) throw new FormatError(`${kind}: needs fields by name, got ${show(fields)}`);
     this.kind = kind;
     this.fields = fields;
   }

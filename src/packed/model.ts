@@ -71,6 +71,14 @@ const calls: Readonly<Record<string, Partial<PackedCall>>> = {
   seq2seq: { target: null, sourceMask: null },
 };
 
+/** Options to be told apart: `generate` reads those that it knows. */
+function given<O extends object>(options: O): O {
+  if (options !== undefined && !isPlainObject(options)) {
+    throw new OptionError(`generate: options must be a plain object, got ${show(options)}`);
+  }
+  return { ...options };
+}
+
 /** What a model with an encoder generates from: ids (1, S), and (1, S): 1 where they may be read. */
 export interface PackedSource extends PackedBudget {
   readonly source?: Ids | null;
@@ -156,7 +164,7 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens"> & PackedSource,
   ): Generator<number, void, undefined> {
-    const { source, sourceMask, budget, ...rest } = { ...options };
+    const { source, sourceMask, budget, ...rest } = given(options);
     return streamFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
@@ -165,7 +173,7 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): number[] {
-    const { source, sourceMask, budget, ...rest } = { ...options };
+    const { source, sourceMask, budget, ...rest } = given(options);
     return generateFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 

@@ -2,7 +2,6 @@
 
 import { ones, Rng, type Tensor } from "bitgrad";
 import * as models from "bitgrad/models";
-import { Linear } from "bitgrad/nn";
 import {
   type Call,
   call,
@@ -13,7 +12,6 @@ import {
   fn,
   given,
   index,
-  integer,
   list,
   optional,
   parameter,
@@ -218,5 +216,3 @@ export const table: Table = {
       bytes instanceof Uint8Array && bytes.length === 28 ? null : models.readLlama2c(bytes),
   }),
 };
-void Linear;
-void integer;

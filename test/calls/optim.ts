@@ -1,7 +1,6 @@
 /** A right call of everything that `bitgrad/optim` exports. */
 
 import { ones } from "bitgrad";
-import type { Parameter } from "bitgrad/nn";
 import * as optim from "bitgrad/optim";
 import {
   type Call,
@@ -154,4 +153,3 @@ const optimizers: Table = {
 };
 
 export const table: Table = { ...rules, ...schedules, ...optimizers };
-export type { Parameter };

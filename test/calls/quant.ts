@@ -1,6 +1,6 @@
 /** A right call of everything that `bitgrad/quant` exports. */
 
-import { ones, Rng, type Tensor, tensor } from "bitgrad";
+import { Rng, type Tensor, tensor } from "bitgrad";
 import { evaluate } from "bitgrad/nn";
 import * as quant from "bitgrad/quant";
 import {
@@ -18,7 +18,6 @@ import {
   list,
   matrix,
   model,
-  optional,
   positive,
   small,
   type Table,
@@ -175,5 +174,3 @@ const blocks: Table = {
 };
 
 export const table: Table = { ...contract, ...observers, ...presets, ...stages, ...blocks };
-void ones;
-void optional;

@@ -10,7 +10,6 @@ import {
   count,
   each,
   exact,
-  flag,
   fn,
   given,
   index,
@@ -18,7 +17,6 @@ import {
   like,
   list,
   matrix,
-  maybe,
   model,
   positive,
   share,
@@ -119,5 +117,3 @@ export const check: Table = {
   leakCheck: call([fn(() => 1)], { runs: times(1), warmUp: times(1) }),
   arb: "arbitraries, made by fast-check",
 };
-void flag;
-void maybe;

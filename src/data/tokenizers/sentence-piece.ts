@@ -36,7 +36,7 @@ export function sentencePieceBpe(options: {
   });
   if (!Array.isArray(pieces) || pieces.length < FIRST_PIECE || pieces.length !== scores?.length) {
     throw new OptionError(
-      `sentencePieceBpe: needs at least ${FIRST_PIECE} pieces and a score for each, got ${pieces?.length} and ${scores?.length}`,
+      `sentencePieceBpe: needs at least ${FIRST_PIECE} pieces and a score for each, got ${show(pieces)} and ${show(scores)}`,
     );
   }
   const ids = new Map<string, number>();

@@ -1,0 +1,153 @@
+/** A right call of everything that reads and writes: data and io. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Rng } from "bitgrad";
+import * as data from "bitgrad/data";
+import * as io from "bitgrad/io";
+import {
+  type Call,
+  call,
+  choice,
+  count,
+  each,
+  flag,
+  fn,
+  given,
+  list,
+  matrix,
+  model,
+  positive,
+  type Table,
+  text,
+  vector,
+} from "./call.ts";
+
+const rng = given(() => new Rng(1));
+const aborts = given(() => new AbortController().signal);
+const tokenizer = (make: () => data.Tokenizer, name: string): Table => ({
+  [`${name}().encode`]: call([text("a")], null, { run: (t: string) => make().encode(t), says: name }),
+  [`${name}().decode`]: call([list(() => [0], "list", "")], null, {
+    run: (ids: number[]) => make().decode(ids),
+    says: name,
+  }),
+});
+const letters = () => data.charTokenizer("a string");
+const trained = () => data.trainBpe("a string a string", { vocabSize: 260 });
+const pieces = () => ({
+  pieces: Array.from({ length: 260 }, (_, i) => (i < 259 ? `<${i}>` : "a")),
+  scores: Array.from({ length: 260 }, () => 0),
+});
+const words = () => data.wordPiece({ vocab: ["[UNK]", "a", "string"] });
+
+const tokenizers: Table = {
+  byteTokenizer: "takes nothing",
+  ...tokenizer(data.byteTokenizer, "byteTokenizer"),
+  charTokenizer: call([text("abc")]),
+  ...tokenizer(letters, "charTokenizer"),
+  bpe: call(
+    [],
+    {
+      vocab: given(() => trained().vocab, "object"),
+      merges: list(() => trained().merges, "list"),
+      special: list(() => [], "list"),
+    },
+    { needs: "vocab merges" },
+  ),
+  ...tokenizer(trained, "bpe"),
+  trainBpe: call([text("a string a string")], {
+    vocabSize: count(300),
+    special: list(() => ["<end>"], "list", "text"),
+  }),
+  wordPiece: call(
+    [],
+    { vocab: list(() => ["[UNK]", "a"], "list text", "text"), lowerCase: flag(true) },
+    { needs: "vocab" },
+  ),
+  ...tokenizer(words, "wordPiece"),
+  sentencePieceBpe: call(
+    [],
+    { pieces: given(() => pieces().pieces), scores: given(() => pieces().scores) },
+    { needs: "pieces scores" },
+  ),
+  ...tokenizer(() => data.sentencePieceBpe(pieces()), "sentencePieceBpe"),
+  llama2cTokenizer: "tested with its files",
+};
+
+export const dataTable: Table = {
+  ...tokenizers,
+  csv: call([text("a,b\n1,2", "")], {
+    header: flag(true),
+    columns: list(() => ["a"], "list"),
+    types: given(() => ({ a: "int32" }), "object"),
+    delimiter: choice(","),
+    quote: choice('"'),
+  }),
+  parseCsv: call([text("a,b\n1,2")], { delimiter: choice(","), quote: choice('"') }, { says: "csv" }),
+  text: call([given(() => new Uint8Array(2))], { encoding: choice("latin1") }),
+  glyphs: call([], { count: count(3), noise: given(() => 0.1, "fraction huge"), rng }, { needs: "count" }),
+  "glyphs(seed)": call([text("s", "negative fraction huge undefined")], null, {
+    run: (seed: never) => data.glyphs({ count: 1, seed }),
+    says: "glyphs Rng",
+  }),
+  idx: call([given(() => Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 5))], { maxBytes: positive(1000) }),
+  loader: call(
+    [given(() => ({ x: vector() }), "list")],
+    {
+      batch: count(1, "huge"),
+      shuffle: flag(true),
+      rng,
+      dropLast: flag(false),
+      signal: aborts,
+    },
+    { needs: "batch" },
+  ),
+  "loader().state": call([given(() => data.loader({ x: vector() }, { batch: 1 }).state)], null, {
+    run: (state: never) => {
+      data.loader({ x: vector() }, { batch: 1 }).state = state;
+    },
+    says: "loader Rng",
+  }),
+  ...each("cifar10Classes fashionMnistClasses agNewsClasses trecClasses", "names"),
+  ...each(
+    "cifar10Subset digits8x8 fashionMnist mnist agNews names rtPolarity sst2 subj tinyShakespeare tinyStories trec wikitext2",
+    "waits for the outside world; its options are read by one function",
+  ),
+};
+
+const folder = mkdtempSync(join(tmpdir(), "bitgrad-calls-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const tensors = () => ({ w: matrix() });
+const file = () => io.writeSafetensors(tensors());
+const written = { metadata: given(() => ({ a: "b" }), "object"), dtype: choice("float16") };
+const read = { widen: flag(true), int64: choice("float64") };
+const renamed = fn((name: string) => name, "object");
+const saved: Call = call([given(() => null, "null text"), model()], written, {
+  says: "model",
+  // Text is a path, and would be written to.
+  run: (sink: null, ...rest: never[]) =>
+    io.save(
+      typeof sink === "string" ? (`${sink}\0` as never) : sink,
+      ...(rest as unknown as [object, object]),
+    ),
+});
+
+export const ioTable: Table = {
+  save: saved,
+  load: call(
+    [given(file)],
+    { ...read, strict: flag(true), rename: renamed, shard: fn(() => file(), "class") },
+    { says: "rename model open" },
+  ),
+  readSafetensors: call([given(file)], read),
+  writeSafetensors: call([given(tensors, "object")], written),
+  saveSharded: call(
+    [given(() => join(folder, "model.safetensors.index.json")), model()],
+    { ...written, shardBytes: positive(1e9) },
+    { says: "model" },
+  ),
+  nameTable: call([given(() => ({ a: "b" }), "object")], null, { says: "rename" }),
+  composeNames: call([renamed, renamed], null, { says: "rename" }),
+  gpt2Names: call([text("h.0.ln_1.weight")]),
+};

@@ -1,0 +1,98 @@
+/** A right call of everything that `bitgrad/packed` exports. */
+
+import { evaluate } from "bitgrad/nn";
+import { Gpt } from "bitgrad/models";
+import * as packed from "bitgrad/packed";
+import { pack } from "bitgrad/quant";
+import { call, each, given, list, small, type Table, times } from "./call.ts";
+
+const values = (shape: readonly number[]) => () => ({
+  data: new Float32Array(shape.reduce((a, b) => a * b, 1)),
+  shape,
+});
+const model = () => pack(evaluate(small()));
+const text = () => pack(evaluate(new Gpt({ vocabulary: 5, context: 4, dim: 4, layers: 1, heads: 1 })));
+const weight = () => packed.PackedWeight.ofFloats(new Float32Array(6), 2, 3);
+const linear = () => ({ weight: weight(), bias: null, input: null });
+
+/** A layer made of fields, each of which is wrong in turn. */
+const made = (name: string, fields: () => Record<string, unknown>, says: string): Table => ({
+  [name]: call([given(fields, "shape dtype object")], null, { says }),
+  ...Object.fromEntries(
+    Object.keys(fields()).map((field) => [
+      `${name}(${field})`,
+      call([{ ...given(() => fields()[field], allowed[`${name}.${field}`]), items: null }], null, {
+        run: (value: unknown) =>
+          new (packed as unknown as Record<string, new (fields: object) => unknown>)[name]({
+            ...fields(),
+            [field]: value,
+          }),
+        says,
+      }),
+    ]),
+  ),
+});
+const allowed: Record<string, string> = {
+  "PackedLinear.bias": "null",
+  "PackedLinear.input": "null",
+  "PackedBatchNorm.mean": "",
+  "PackedBatchNorm.bias": "null",
+  "PackedNorm.eps": "fraction huge",
+  "PackedNorm.axes": "null undefined",
+  "PackedNorm.weight": "null",
+  "PackedNorm.bias": "null",
+  "PackedSequential.steps": "list",
+};
+
+const layers: Table = {
+  ...made("PackedLinear", linear, "linear packed"),
+  ...made("PackedEmbedding", () => ({ weight: weight() }), "embedding"),
+  ...made(
+    "PackedNorm",
+    () => ({ type: "layer", size: 3, axes: [3], eps: 0.1, weight: null, bias: null }),
+    "norm",
+  ),
+  ...made(
+    "PackedBatchNorm",
+    () => ({ mean: new Float32Array(2), factor: new Float32Array(2), bias: null }),
+    "batchNorm",
+  ),
+  ...made("PackedSequential", () => ({ steps: [new packed.PackedLinear(linear())] }), "sequential"),
+  ...made("PackedFunction", () => ({ name: "relu" }), "function"),
+  ...each(
+    "PackedAttention PackedBlock PackedConv1d PackedConv2d PackedFeedForward PackedLanguage PackedSeq2Seq PackedWeight",
+    "made of the fields of a file, which their readers' tests break",
+  ),
+  ...each(
+    "PackedAttention.forward PackedAttention.rotated PackedBatchNorm.at PackedBatchNorm.forward PackedBlock.forward \
+PackedBlock.residual PackedConv1d.float PackedConv1d.forward PackedConv1d.geometry PackedConv2d.float PackedConv2d.forward \
+PackedConv2d.geometry PackedEmbedding.forward PackedFeedForward.forward PackedFunction.forward PackedLanguage.embedded \
+PackedLanguage.encode PackedLanguage.forward PackedLanguage.pool PackedLinear.forward PackedNorm.forward \
+PackedSeq2Seq.forward PackedSequential.forward PackedWeight.bitFilters PackedWeight.readRow PackedCache \
+PackedCache.append PackedCache.truncate".replace(/\s+/g, " "),
+    "runs in a PackedModel, which checks what it is given",
+  ),
+};
+
+const models: Table = {
+  PackedModel: call([given(() => model().root)]),
+  "PackedModel.forward": call(
+    [given(values([2, 3]), "shape")],
+    {},
+    { run: (x: never, options: never) => model().forward(x, options), says: "PackedLinear" },
+  ),
+  "PackedModel.reader": "is called by stream and generate",
+  "PackedModel.generate": "as stream",
+  "PackedModel.stream": call(
+    [list(() => [1, 2])],
+    { maxTokens: times(1) },
+    {
+      needs: "maxTokens",
+      run: (prompt: number[], options: never) => [...text().stream(prompt, options)],
+      says: "generate",
+    },
+  ),
+  loadPacked: call([given(() => model().toBytes())]),
+};
+
+export const table: Table = { ...layers, ...models };
