@@ -5,6 +5,9 @@ import { DTypeError, ShapeError, show } from "./errors.ts";
 
 export type NestedArray = readonly (number | boolean | TypedArray | NestedArray)[];
 
+/** More than any data has; a list that holds itself has no end. */
+const mostAxes = 1000;
+
 /** The shape of nested arrays and their elements in order. Ragged nesting is a ShapeError. */
 export function readNested(
   op: string,
@@ -15,6 +18,11 @@ export function readNested(
   let array: TypedArray | null = null;
   while (Array.isArray(probe) || ArrayBuffer.isView(probe)) {
     shape.push((probe as ArrayLike<unknown>).length);
+    if (shape.length > mostAxes) {
+      throw new ShapeError(
+        `${op}: lists within lists must end in numbers, got more than ${mostAxes} of them`,
+      );
+    }
     if (ArrayBuffer.isView(probe)) {
       array = probe as TypedArray;
       if (dtypeOfArray(array) === null)

@@ -201,14 +201,20 @@ function openFrom(frame: Frame | null): Frame | null {
   return next;
 }
 
-function holders(value: unknown, found: Holder[], seen: Set<unknown>): Holder[] {
-  if (value === null || typeof value !== "object" || seen.has(value)) return found;
-  seen.add(value);
-  if (isHolder(value)) found.push(value as Holder);
-  else if (Array.isArray(value)) for (const item of value) holders(item, found, seen);
-  else if (isBuiltIn("Map", value) || isBuiltIn("Set", value))
-    for (const item of value.values()) holders(item, found, seen);
-  else if (!ArrayBuffer.isView(value)) for (const item of Object.values(value)) holders(item, found, seen);
+/** The tensors within a value, however deep: by a list of what is left to see, since the engine's stack is short. */
+function holders(value: unknown): Holder[] {
+  const found: Holder[] = [];
+  const seen = new Set<unknown>();
+  const left = [value];
+  while (left.length > 0) {
+    const item = left.pop();
+    if (item === null || typeof item !== "object" || seen.has(item)) continue;
+    seen.add(item);
+    if (isHolder(item)) found.push(item as Holder);
+    else if (Array.isArray(item)) for (const x of item) left.push(x);
+    else if (isBuiltIn("Map", item) || isBuiltIn("Set", item)) for (const x of item.values()) left.push(x);
+    else if (!ArrayBuffer.isView(item)) for (const x of Object.values(item)) left.push(x);
+  }
   return found;
 }
 
@@ -226,7 +232,7 @@ function open(name: string): Frame {
 
 function close(frame: Frame, survivors: unknown): void {
   if (!frame.open) return;
-  const found = holders(survivors, [], new Set());
+  const found = holders(survivors);
   frame.open = false;
   for (const tensor of found) if (tensor.storage.frame === frame) keep(tensor);
   for (const storage of frame.storages.keys()) storage.release(`the end of scope "${frame.name}"`);
