@@ -1,12 +1,12 @@
 /** Multi-head attention between packed projections, with a cache of keys and values. */
 
-import type { AttentionMask } from "../../kernels/attention/reference.ts";
+import { type AttentionMask, attention as inDouble } from "../../kernels/attention/reference.ts";
 import { attention, permute } from "../backend.ts";
 import { changing, undoing } from "../changes.ts";
 import { FormatError, OptionError, ShapeError, show } from "../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
-import { doubles, giveBack, type Ids, lasting, room, type Values, work } from "./values.ts";
+import { doubles, giveBack, type Ids, lasting, mended, room, type Values, work } from "./values.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {
@@ -151,7 +151,9 @@ export class PackedAttention implements PackedLayer {
       const mixed = room(b * h * tq * d);
       const lse = doubles(b * h * tq);
       const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
-      attention(mixed, lse, q, keys, values, { b, h, hkv, tq, tk, d, dv: d }, options);
+      const sizes = { b, h, hkv, tq, tk, d, dv: d };
+      attention(mixed, lse, q, keys, values, sizes, options);
+      mended(mixed, () => inDouble(mixed, lse, q, keys, values, sizes, options));
       return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
     });
   }

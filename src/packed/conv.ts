@@ -1,4 +1,4 @@
-import type { ConvGeometry } from "../../kernels/conv/reference.ts";
+import { type ConvGeometry, conv2d as inDouble } from "../../kernels/conv/reference.ts";
 import { plus } from "../../kernels/elementwise/arithmetic.ts";
 import { conv2d } from "../backend.ts";
 import { FormatError, ShapeError, show } from "../errors.ts";
@@ -7,7 +7,7 @@ import { perChannel } from "./elementwise.ts";
 import { checkInput, type PackedInput } from "./input.ts";
 import { IntConv } from "./int-conv.ts";
 import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { afford, reshaped, room, type Values, work } from "./values.ts";
+import { afford, mended, reshaped, room, type Values, work } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
@@ -137,7 +137,9 @@ export class PackedConv2d implements PackedLayer {
     const { n, o, oh, ow } = geometry;
     const { weight, bias } = this;
     const out = room(n * o * oh * ow);
-    conv2d(out, x, weight.coded ? weight.dequantized() : weight.operand, geometry);
+    const filters = weight.coded ? weight.dequantized() : weight.operand;
+    conv2d(out, x, filters, geometry);
+    mended(out, () => inDouble(out, x, filters, geometry));
     return bias ? perChannel("PackedConv2d", { data: out, shape: [n, o, oh * ow] }, bias, plus).data : out;
   }
 }

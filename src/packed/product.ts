@@ -5,6 +5,7 @@
  */
 
 import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
+import { gemm as inDouble } from "../../kernels/gemm-f32/reference.ts";
 import { gemmInt } from "../../kernels/gemm-i8/reference.ts";
 import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
 import { type DigitLayer, digitHeap, prepareDigits } from "../../kernels/lookup/digits.ts";
@@ -17,7 +18,7 @@ import { FormatError, show } from "../errors.ts";
 import { rowsByLookup } from "./choice.ts";
 import type { Fold } from "./fold.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput, signBits } from "./input.ts";
-import { lasting, room, work } from "./values.ts";
+import { lasting, mended, room, work } from "./values.ts";
 import type { PackedWeight } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
@@ -98,11 +99,13 @@ export class Product {
         this.start = lasting(n);
         this.start.set(bias);
       }
-      gemm(out, x, weight.operand, { m, k, n, transposeA: false, transposeB: true, bias: this.start });
-      return out;
+      const shape = { m, k, n, transposeA: false, transposeB: true, bias: this.start };
+      gemm(out, x, weight.operand, shape);
+      return mended(out, () => inDouble(out, x, weight.operand, shape));
     }
-    if (!this.bySimdFloats(out, x, m)) weightOnly(out, x, m, weight, bias);
-    return out;
+    const plain = () => weightOnly(out, x, m, weight, bias);
+    if (!this.bySimdFloats(out, x, m)) plain();
+    return mended(out, plain);
   }
 
   dispose(): void {

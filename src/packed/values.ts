@@ -2,7 +2,7 @@
 
 import { addressOf, displace, memoryIsShared, place, settle, view } from "../../kernels/wasm/heap.ts";
 import { pin, release } from "../../kernels/wasm/pins.ts";
-import { usesSimd } from "../backend.ts";
+import { anyNonFinite, usesSimd } from "../backend.ts";
 import { type ArrayOf, isFloat32Array, newArray } from "../dtype.ts";
 import { ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
@@ -89,6 +89,15 @@ export function lasting(size: number): Float32Array {
 }
 
 export { release as giveBack };
+
+/**
+ * Runs `reference`, which sums in double, where a kernel made numbers that are not finite: its float32 sums may have overflowed on
+ * the way, and what comes of extreme numbers must not depend on the backend.
+ */
+export function mended(out: Float32Array, reference: () => void): Float32Array {
+  if (usesSimd() && anyNonFinite(out, out.length)) reference();
+  return out;
+}
 
 /**
  * Runs `fn`, which may make `budget` numbers of four bytes; what it took from the heap is given back, and its result copied out

@@ -20,7 +20,9 @@ const headerBytes = (file: Uint8Array): number =>
 
 export function taken(file: Uint8Array): Parts {
   const start = 8 + headerBytes(file);
-  const { __metadata__: notes, ...entries } = JSON.parse(Buffer.from(file.subarray(8, start)).toString());
+  const { __metadata__: notes = {}, ...entries } = JSON.parse(
+    Buffer.from(file.subarray(8, start)).toString(),
+  );
   return { notes, entries, body: file.slice(start) };
 }
 

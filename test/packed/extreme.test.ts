@@ -1,0 +1,82 @@
+import { useBackend } from "bitgrad";
+import {
+  PackedAttention,
+  PackedConv2d,
+  PackedFunction,
+  PackedLinear,
+  PackedModel,
+  PackedWeight,
+} from "bitgrad/packed";
+import { afterEach, expect, it } from "vitest";
+import { backendName } from "../soak/against.ts";
+
+afterEach(() => useBackend(backendName));
+
+const k = 128;
+/** Halves that float32 cannot add up before they cancel. */
+const halves = (n: number, size: number): Float32Array =>
+  Float32Array.from({ length: n }, (_, i) => (i < n / 2 ? size : -size));
+const rows = (n: number, row: Float32Array) => Float32Array.from({ length: n * k }, (_, i) => row[i % k]);
+const floats = (data: Float32Array, rows: number) => PackedWeight.ofFloats(data, rows, data.length / rows);
+const codes = PackedWeight.ofCodes({
+  rows: 2,
+  columns: k,
+  bits: 8,
+  signed: true,
+  codes: new Uint8Array(2 * k).fill(1),
+  scale: Float32Array.of(1e20),
+  group: null,
+  scaleType: "float32",
+  codebook: null,
+});
+const identity = (size: number) =>
+  new PackedLinear({
+    weight: floats(
+      Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 0)),
+      size,
+    ),
+    bias: null,
+    input: null,
+  });
+const linear = (weight: PackedWeight) => new PackedLinear({ weight, bias: null, input: null });
+const zeros = [
+  [0, 0],
+  [0, 0],
+];
+const conv = {
+  bias: null,
+  input: null,
+  kernel: [1, 1],
+  stride: [1, 1],
+  dilation: [1, 1],
+  padding: zeros,
+  groups: 1,
+};
+const [query, key, value, out] = Array.from({ length: 4 }, () => identity(8));
+
+it.each<[string, ConstructorParameters<typeof PackedModel>[0], Float32Array, number[]]>([
+  ["a product of floats", linear(floats(new Float32Array(2 * k).fill(1e20), 2)), halves(k, 3e18), [1, k]],
+  ["a product of codes and floats", linear(codes), rows(16, halves(k, 3e18)), [16, k]],
+  [
+    "a convolution",
+    new PackedConv2d({ ...conv, weight: floats(new Float32Array(2 * k).fill(1e20), 2) }),
+    halves(k * 4, 3e18),
+    [1, k, 2, 2],
+  ],
+  ["an average", new PackedFunction({ name: "average" }), halves(2 ** 14, 3e38), [1, 1, 128, 128]],
+  [
+    "attention, whose scores leave float32",
+    new PackedAttention({ heads: 1, kvHeads: 1, rotary: null, query, key, value, out }),
+    Float32Array.from({ length: 64 }, (_, i) => (i % 3) * 1e19),
+    [1, 8, 8],
+  ],
+])(
+  "%s gives the same on every backend where float32 sums would overflow on the way",
+  (_, layer, data, shape) => {
+    const model = new PackedModel(layer);
+    const got = model.forward({ data, shape }).data;
+    expect([...got].every(Number.isFinite)).toBe(true);
+    useBackend("reference");
+    expect(got).toEqual(model.forward({ data, shape }).data);
+  },
+);
