@@ -22,7 +22,11 @@ function high(v: v128): v128 {
 /** Writes scale times the sums of up to four columns; those that overflowed float lanes are added up anew in double. */
 function finish(out: usize, a: v128, b: v128, left: i32, x: usize, n: i32, step: i32, scale: f64): void {
   const by = f64x2.splat(scale);
-  const off = v128.or(f64x2.sub(a, a), f64x2.sub(b, b));
+  // What lies behind the last column has no say.
+  const ends = i64x2.splat(left);
+  const c = v128.and(f64x2.sub(a, a), i64x2.gt_s(ends, i64x2(0, 1)));
+  const d = v128.and(f64x2.sub(b, b), i64x2.gt_s(ends, i64x2(2, 3)));
+  const off = v128.or(c, d);
   if (v128.any_true(f64x2.ne(off, off))) {
     for (let i = min(left, 4); i > 0; i--, out += 4, x += 4) {
       let sum: f64 = 0;

@@ -6,6 +6,7 @@ import * as reference from "../../kernels/reduce/reference.ts";
 import { larger } from "../../kernels/reduce/reference.ts";
 import { fold, sum } from "../../kernels/reduce/simd.ts";
 import { softmax } from "../../kernels/softmax/simd.ts";
+import { alloc, free, view } from "../../kernels/wasm/heap.ts";
 
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
 
@@ -65,6 +66,20 @@ describe("SIMD sums", () => {
     ).toBe(true);
     near(dw, rows * x[0]);
     near(db, rows * x[0]);
+  });
+
+  it("down columns are the same bits whatever lies behind the array", () => {
+    const values = Float32Array.from({ length: 99 * 7 }, (_, i) => Math.sin(i));
+    const address = alloc(values.length * 4 + 64);
+    const all = view("float32", address, values.length + 16);
+    const sums = [0, Number.NaN, Number.POSITIVE_INFINITY, 3e38].map((behind) => {
+      all.fill(behind).set(values);
+      const out = new Float32Array(7);
+      expect(sum(out, all.subarray(0, values.length), { outer: 1, n: 99, inner: 7 })).toBe(true);
+      return [...out];
+    });
+    free(address);
+    expect(sums).toEqual(sums.map(() => sums[0]));
   });
 
   it("of numbers whose sums overflow float32 on the way are those of the reference", () => {
