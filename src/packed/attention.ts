@@ -72,7 +72,7 @@ export class PackedCache {
 export interface PackedAttentionCall {
   /** Hide keys after the query. */
   readonly causal?: boolean;
-  /** (B, S): 1 at keys that may be read, 0 at those that are hidden. */
+  /** (B, 1, 1, S): 1 at keys that may be read, 0 at those that are hidden. */
   readonly mask?: Ids | null;
   /** Where keys and values come from, (B, S, C); default: x itself. A cache keeps those of its first call. */
   readonly context?: Values | null;
@@ -186,8 +186,8 @@ const none = /* @__PURE__ */ new Float32Array(0);
 
 /** What is added to the scores of hidden keys. */
 function additive({ data, shape }: Ids, b: number, s: number): AttentionMask {
-  if (shape.length !== 2 || shape[0] !== b || shape[1] !== s || data.length !== b * s) {
-    throw new ShapeError(`PackedAttention: a mask must be (${b}, ${s}), got ${show(shape)}`);
+  if (shape.join() !== [b, 1, 1, s].join() || data.length !== b * s) {
+    throw new ShapeError(`PackedAttention: a mask must be (${b}, 1, 1, ${s}), got ${show(shape)}`);
   }
   const out = room(b * s);
   for (let i = 0; i < out.length; i++) {

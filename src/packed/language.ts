@@ -26,6 +26,13 @@ export interface PackedLanguageCall {
   readonly last?: boolean;
 }
 
+/** A (B, S) mask as attention takes it. */
+function keyMask(mask: Ids | null = null): Ids | null {
+  if (mask?.shape.length !== 2) return mask;
+  const [b, s] = mask.shape;
+  return { data: mask.data, shape: [b, 1, 1, s] };
+}
+
 /** What a file need not have. */
 const defaults = { causal: true, scale: 1, segment: null, inputNorm: null, pooler: null };
 
@@ -97,7 +104,9 @@ export class PackedLanguage implements PackedLayer {
   encode(ids: Ids, call: PackedLanguageCall = {}): Values {
     return undoing(() => {
       const { blocks, causal, inputNorm, norm } = this;
-      const { segments = null, cache, mask, memory, memoryMask } = call;
+      const { segments = null, cache, memory } = call;
+      const mask = keyMask(call.mask);
+      const memoryMask = keyMask(call.memoryMask);
       if (ids.shape.length !== 2)
         throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
       const own = new Set(cache).size;

@@ -136,20 +136,24 @@ describe.each(["simd", "reference"] as const)(
         const [x, memory] = [random([2, 6, 32]), random([2, 9, 32], 9)];
         const [mask, memoryMask] = [cut(2, 6), cut(2, 9)];
         const own = (m: { float: Tensor }) => m.float.reshape([2, 1, 1, -1]);
+        const keys = ({ packed: { data, shape } }: ReturnType<typeof cut>) => ({
+          data,
+          shape: [2, 1, 1, shape[1]],
+        });
         const layer = <M extends object>(model: M) => twins(model, config, x);
         const attention = await layer(new MultiHeadAttention(32, 4, { rng: new Rng(1) }));
         expect(
-          bits(attention.packed.forward(values(x), { context: values(memory), mask: memoryMask.packed })),
+          bits(attention.packed.forward(values(x), { context: values(memory), mask: keys(memoryMask) })),
         ).toEqual(bits(run(() => attention.model.forward(x, { context: memory, mask: own(memoryMask) }))));
         expect(bits(attention.packed.forward(values(x), { causal: true }))).toEqual(
           bits(run(() => attention.model.forward(x, { causal: true }))),
         );
         const encoder = await layer(new TransformerEncoderLayer(32, 4, 48, { rng: new Rng(2) }));
-        expect(bits(encoder.packed.forward(values(x), { mask: mask.packed }))).toEqual(
+        expect(bits(encoder.packed.forward(values(x), { mask: keys(mask) }))).toEqual(
           bits(run(() => encoder.model.forward(x, { mask: own(mask) }))),
         );
         const decoder = await layer(new TransformerDecoderLayer(32, 4, 48, { norm: "pre", rng: new Rng(3) }));
-        const told = { mask: mask.packed, memory: values(memory), memoryMask: memoryMask.packed };
+        const told = { mask: keys(mask), memory: values(memory), memoryMask: keys(memoryMask) };
         const wanted = { mask: own(mask), memoryMask: own(memoryMask) };
         for (const causal of [true, false])
           expect(bits(decoder.packed.forward(values(x), { ...told, causal }))).toEqual(
@@ -157,6 +161,10 @@ describe.each(["simd", "reference"] as const)(
           );
         expect(bits(decoder.packed.forward(values(x), told))).toEqual(
           bits(run(() => decoder.model.forward(x, memory, wanted))),
+        );
+        // Two axes are queries and keys to an unpacked layer: no mask of both may stand for something else here.
+        expect(() => encoder.packed.forward(values(x), { mask: mask.packed })).toThrow(
+          /a mask must be \(2, 1, 1, 6\), got \(2, 6\)/,
         );
         const table = await layer(
           new Sequential(new Embedding(30, 32, { rng: new Rng(1) }), new Linear(32, 3)),
@@ -279,7 +287,7 @@ describe("mistakes", () => {
       "a mask of another length",
       "SHAPE",
       () => encoder.forward(words, { mask: flags(2, 7) }),
-      /a mask must be \(2, 8\), got \(2, 7\)/,
+      /a mask must be \(2, 1, 1, 8\), got \(2, 1, 1, 7\)/,
     ],
     [
       "a mask that is none",
@@ -343,7 +351,7 @@ describe("mistakes", () => {
       "a source's mask of another length",
       "SHAPE",
       () => both.forward(words, { target: words, sourceMask: flags(2, 9) }),
-      /a mask must be \(2, 8\), got \(2, 9\)/,
+      /a mask must be \(2, 1, 1, 8\), got \(2, 1, 1, 9\)/,
     ],
     [
       "a decoder without memory",
