@@ -153,7 +153,15 @@ export class PackedAttention implements PackedLayer {
       const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
       const sizes = { b, h, hkv, tq, tk, d, dv: d };
       attention(mixed, lse, q, keys, values, sizes, options);
-      mended(mixed, () => inDouble(mixed, lse, q, keys, values, sizes, options));
+      // Scores that overflow leave a sum of none, which is right only for a query that may read nothing.
+      const reads = (at: number): boolean => {
+        let key = Math.floor(at / (h * tq)) * tk;
+        const end = key + (causal ? tk - tq + (at % tq) + 1 : tk);
+        while (key < end && mask && !mask.data[key]) key++;
+        return key < end;
+      };
+      const odd = () => lse.some((sum, at) => !(Math.abs(sum) < Infinity) && reads(at));
+      mended(mixed, () => inDouble(mixed, lse, q, keys, values, sizes, options), odd);
       return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
     });
   }

@@ -29,10 +29,10 @@ const codes = PackedWeight.ofCodes({
   scaleType: "float32",
   codebook: null,
 });
-const identity = (size: number) =>
+const identity = (size: number, one = 1) =>
   new PackedLinear({
     weight: floats(
-      Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 0)),
+      Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? one : 0)),
       size,
     ),
     bias: null,
@@ -70,6 +70,12 @@ it.each<[string, ConstructorParameters<typeof PackedModel>[0], Float32Array, num
     Float32Array.from({ length: 64 }, (_, i) => (i % 3) * 1e19),
     [1, 8, 8],
   ],
+  [
+    "attention, whose scores are all below what float32 holds",
+    new PackedAttention({ heads: 1, kvHeads: 1, rotary: null, query: identity(8, -1), key, value, out }),
+    Float32Array.from({ length: 64 }, (_, i) => 1e20 + (i % 8) * 1e18),
+    [1, 8, 8],
+  ],
 ])(
   "%s gives the same on every backend where float32 sums would overflow on the way",
   (_, layer, data, shape) => {
@@ -80,3 +86,15 @@ it.each<[string, ConstructorParameters<typeof PackedModel>[0], Float32Array, num
     expect(got).toEqual(model.forward({ data, shape }).data);
   },
 );
+
+it("a query that may read nothing stays one where scores overflow", () => {
+  const negative = identity(8, -1);
+  const model = new PackedModel(
+    new PackedAttention({ heads: 1, kvHeads: 1, rotary: null, query: negative, key, value, out }),
+  );
+  const x = { data: new Float32Array(64).fill(1e20), shape: [1, 8, 8] };
+  const mask = { data: [0, 0, 1, 1, 1, 1, 1, 1], shape: [1, 8] };
+  const got = model.forward(x, { mask, causal: true }).data;
+  expect([...got.subarray(0, 16)]).toEqual(Array(16).fill(0));
+  expect([...got.subarray(16)]).toEqual([...x.data.subarray(16)]);
+});
