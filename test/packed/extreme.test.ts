@@ -93,7 +93,7 @@ it("a query that may read nothing stays one where scores overflow", () => {
     new PackedAttention({ heads: 1, kvHeads: 1, rotary: null, query: negative, key, value, out }),
   );
   const x = { data: new Float32Array(64).fill(1e20), shape: [1, 8, 8] };
-  const mask = { data: [0, 0, 1, 1, 1, 1, 1, 1], shape: [1, 8] };
+  const mask = { data: [0, 0, 1, 1, 1, 1, 1, 1], shape: [1, 1, 1, 8] };
   const got = model.forward(x, { mask, causal: true }).data;
   expect([...got.subarray(0, 16)]).toEqual(Array(16).fill(0));
   expect([...got.subarray(16)]).toEqual([...x.data.subarray(16)]);
