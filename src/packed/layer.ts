@@ -10,7 +10,7 @@ export interface PackedLayer {
   readonly kind: string;
 }
 
-/** A layer that takes one array and gives one. */
+/** A layer that takes one array and gives one. It trusts what it is given: the PackedModel around it checks that once. */
 export interface PackedStep extends PackedLayer {
   forward(x: Values, call?: object): Values;
 }
