@@ -38,7 +38,7 @@ export const budgetOf = (inputs: number): number =>
 
 /** Throws ShapeError unless the run may still make so many numbers. */
 export function afford(numbers: number): void {
-  if (!(numbers <= arena.numbers)) {
+  if (numbers > (arena.numbers ?? Infinity)) {
     throw new ShapeError(
       `forward: the run must keep to its budget of numbers, got ${numbers} of ${arena.numbers} left of ${arena.budget}; raise the option budget`,
     );
