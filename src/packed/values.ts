@@ -21,16 +21,13 @@ export interface Ids {
 }
 
 /**
- * The blocks of the run that is going on, or null, its budget, and what is left of it. Fewer floats than `least` lie in an
- * ordinary array, as in a scope of tensors, so that the same kernels run.
+ * The blocks of the run that is going on, or null. Fewer floats than `least` lie in an ordinary array, as in a scope of tensors,
+ * so that the same kernels run.
  */
-const arena = shared("packed.arena", () => ({
-  blocks: null as number[] | null,
-  least: 64,
-  budget: Infinity,
-  numbers: Infinity,
-  products: Infinity,
-}));
+const arena = shared("packed.arena", () => ({ blocks: null as number[] | null, least: 64 }));
+
+/** What the run may take, and what is left of it; a layer that runs outside of a model may take anything. */
+const left = shared("packed.budget", () => ({ budget: Infinity, numbers: Infinity, products: Infinity }));
 
 /** What a run may take that reads so many numbers: see `PackedCall.budget`. */
 export const budgetOf = (inputs: number): number =>
@@ -38,19 +35,19 @@ export const budgetOf = (inputs: number): number =>
 
 /** Throws ShapeError unless the run may still make so many numbers. */
 export function afford(numbers: number): void {
-  if (numbers > (arena.numbers ?? Infinity)) {
+  if (!(numbers <= left.numbers)) {
     throw new ShapeError(
-      `forward: the run must keep to its budget of numbers, got ${numbers} of ${arena.numbers} left of ${arena.budget}; raise the option budget`,
+      `forward: the run must keep to its budget of numbers, got ${numbers} of ${left.numbers} left of ${left.budget}; raise the option budget`,
     );
   }
 }
 
 /** Takes so many products from what the run may compute, 1024 for each number; throws ShapeError for more. */
 export function work(products: number): void {
-  arena.products -= products;
-  if (!(arena.products >= 0)) {
+  left.products -= products;
+  if (!(left.products >= 0)) {
     throw new ShapeError(
-      `forward: the run must keep to 1024 products for each number of its budget, got ${products} more at ${arena.budget}; raise the option budget`,
+      `forward: the run must keep to 1024 products for each number of its budget, got ${products} more at ${left.budget}; raise the option budget`,
     );
   }
 }
@@ -60,7 +57,7 @@ const sizes = { float32: 4, float64: 8, int8: 1 } as const;
 function block<D extends keyof typeof sizes>(dtype: D, size: number, least = 1): ArrayOf<D> {
   const bytes = size * sizes[dtype];
   afford(bytes / 4);
-  arena.numbers -= bytes / 4;
+  left.numbers -= bytes / 4;
   if (arena.blocks === null || size < least || bytes >= 2 ** 32 || !usesSimd()) return newArray(dtype, size);
   // As a block of a tensor, so that a memory that is not shared does not grow under the view.
   const address = place(bytes);
@@ -113,13 +110,13 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infi
   if (usesSimd() && !memoryIsShared()) settle();
   const blocks: number[] = [];
   arena.blocks = blocks;
-  arena.budget = arena.numbers = budget;
-  arena.products = budget * 1024;
+  left.budget = left.numbers = budget;
+  left.products = budget * 1024;
   try {
     return takeOut(fn());
   } finally {
     arena.blocks = null;
-    arena.budget = arena.numbers = arena.products = Infinity;
+    left.budget = left.numbers = left.products = Infinity;
     for (const address of blocks) displace(address);
   }
 }
