@@ -8,7 +8,7 @@ import { convGeometry } from "../kernels/conv/cases.ts";
 import { conv2d } from "../kernels/conv/simd.ts";
 import { bitConvHeap, prepareBitConv } from "../kernels/conv-b1/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
-import { gemmHeap, packB, packedBytes as floatBytes } from "../kernels/gemm-f32/simd.ts";
+import { packedBytes as floatBytes, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
 import { type PairKind, pairHeap, preparePairs } from "../kernels/lookup/simd.ts";
 import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";

@@ -1,6 +1,6 @@
 /**
  * Measures which product of packed weights is faster, by their bits, their size and the rows of input, on the build of the
- * kernels that runs: `npm run bench -- --crossover [--write]`. With --write makes src/packed/crossover.ts new, for this build;
+ * kernels that runs: `npm run bench -- --crossover [--write]`. With --write makes src/packed/products/crossover.ts new, for this build;
  * what was measured for the other one stays. Quantizing the input is part of a product.
  */
 
@@ -17,10 +17,10 @@ import { digitHeap, prepareDigits } from "../kernels/lookup/digits.ts";
 import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
-import type { Crossover } from "../src/packed/choice.ts";
-import { crossovers } from "../src/packed/crossover.ts";
-import { writePage } from "./table.ts";
+import type { Crossover } from "../src/packed/products/choice.ts";
+import { crossovers } from "../src/packed/products/crossover.ts";
 import { type PairResult, pair, type Side, writeResults } from "./pair.ts";
+import { writePage } from "./table.ts";
 
 const sizes = [64, 128, 256, 512, 1024, 2048];
 const rowCounts = [1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256];
@@ -197,7 +197,7 @@ console.log(measured);
 if (process.argv.includes("--write")) {
   writeResults(`crossover-${build}`, results);
   const all = { ...crossovers, [build]: measured };
-  const file = fileURLToPath(new URL("../src/packed/crossover.ts", import.meta.url));
+  const file = fileURLToPath(new URL("../src/packed/products/crossover.ts", import.meta.url));
   writeFileSync(
     file,
     [

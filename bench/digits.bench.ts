@@ -6,7 +6,7 @@
 
 import { packBits } from "../kernels/bits.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
-import { gemmHeap, packB, packedBytes as floatBytes } from "../kernels/gemm-f32/simd.ts";
+import { packedBytes as floatBytes, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
 import { gemmIntHeap, prepareInt } from "../kernels/gemm-i8/simd.ts";
 import { type DigitKind, digitHeap, digitWeights, prepareDigits } from "../kernels/lookup/digits.ts";
 import { packExports } from "../kernels/pack/simd.ts";

@@ -3,9 +3,9 @@
  * [--write]`. Prints Gop/s (2 m n k) and the ratio; with --write also stores them as bench/results/ints.json and makes the tables of docs/performance.md new.
  */
 
+import { gemmHeap } from "../kernels/gemm-f32/simd.ts";
 import { floatArgs } from "../kernels/gemm-i4/cases.ts";
 import { gemmFloatHeap, prepareFloat } from "../kernels/gemm-i4/simd.ts";
-import { gemmHeap } from "../kernels/gemm-f32/simd.ts";
 import { intArgs } from "../kernels/gemm-i8/cases.ts";
 import { gemmIntHeap, prepareInt } from "../kernels/gemm-i8/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";

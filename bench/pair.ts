@@ -4,7 +4,7 @@
  */
 
 import { loadavg } from "node:os";
-import { Rng } from "../src/random.ts";
+import { Rng } from "../src/random/rng.ts";
 
 // What a benchmark needs, from one file.
 export { writeResults } from "./results.ts";

@@ -2,7 +2,8 @@
 
 import { changing, repeatable } from "./changes.ts";
 import { GradError, isFunction, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
-import { defaultRng, saveDefault } from "./generator.ts";
+import { defaultRng, saveDefault } from "./random/default.ts";
+import { defaultStream } from "./random/threefry.ts";
 import { sameShape } from "./shape.ts";
 import { isThenable, scope } from "./storage.ts";
 import {
@@ -18,7 +19,6 @@ import {
   withRecording,
 } from "./tape.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
-import { defaultStream } from "./threefry.ts";
 
 /** A tensor, or an array or object of them, nested at will. What is not a float tensor is passed through. */
 export type Tree = unknown;

@@ -52,7 +52,7 @@ export interface BackendInfo {
 /** The choice; null until something runs, so that importing instantiates nothing. */
 const current = shared("backend", () => ({ name: null as BackendName | null }));
 
-/** By product, what `src/packed/choice.ts` chose. */
+/** By product, what `src/packed/products/choice.ts` chose. */
 export const choices = /* @__PURE__ */ shared("choices", () => new Map<string, string>());
 
 const active = (): BackendName => {

@@ -32,7 +32,6 @@ export {
   ShapeError,
   StageError,
 } from "./errors.ts";
-export { manualSeed } from "./generator.ts";
 export type { NestedArray } from "./nested.ts";
 export {
   celu,
@@ -238,7 +237,8 @@ export {
   trunc,
 } from "./ops/unary.ts";
 export type { Padding } from "./ops/windows.ts";
-export { Rng, type RngState } from "./random.ts";
+export { manualSeed } from "./random/default.ts";
+export { Rng, type RngState } from "./random/rng.ts";
 export type { Shape } from "./shape.ts";
 export { keep, memory, type Scope, scope } from "./storage.ts";
 export { type BackwardOptions, backward, noGrad, type VjpContext } from "./tape.ts";

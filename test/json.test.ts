@@ -1,4 +1,4 @@
-import { OptionError, Rng, ones, tensor } from "bitgrad";
+import { OptionError, ones, Rng, tensor } from "bitgrad";
 import { loader } from "bitgrad/data";
 import { Linear, parameters, stateDict } from "bitgrad/nn";
 import { adamw, optimizer } from "bitgrad/optim";

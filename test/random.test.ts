@@ -3,11 +3,11 @@ import fc from "fast-check";
 import seedrandom from "seedrandom";
 import { describe, expect, it } from "vitest";
 import { OptionError } from "../src/errors.ts";
-import { defaultRng, manualSeed } from "../src/generator.ts";
-import { normalQuantile } from "../src/quantile.ts";
-import { Rng, type RngState } from "../src/random.ts";
-import { sampleToken } from "../src/sample.ts";
-import { defaultStream, RandomStream, threefry } from "../src/threefry.ts";
+import { sampleToken } from "../src/generation/sample.ts";
+import { defaultRng, manualSeed } from "../src/random/default.ts";
+import { normalQuantile } from "../src/random/quantile.ts";
+import { Rng, type RngState } from "../src/random/rng.ts";
+import { defaultStream, RandomStream, threefry } from "../src/random/threefry.ts";
 
 const hex = (words: ArrayLike<number>) => Array.from(words, (w) => w.toString(16).padStart(8, "0"));
 

@@ -1,6 +1,6 @@
 /** What a library is to the benchmarks: a name, and for each operation it has, a way to make a `Side`. */
 
-import { Rng } from "../../src/random.ts";
+import { Rng } from "../../src/random/rng.ts";
 import type { Side } from "../pair.ts";
 import type { BlockProblem, IntProblem, LevelProblem } from "./low-bit.ts";
 

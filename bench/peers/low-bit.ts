@@ -1,6 +1,6 @@
 /** Products of low-bit integers: what is multiplied, the same for every library. */
 
-import { Rng } from "../../src/random.ts";
+import { Rng } from "../../src/random/rng.ts";
 import { type Block, draw } from "./library.ts";
 
 export type Sizes = readonly [m: number, k: number, n: number];

@@ -1,6 +1,6 @@
 /** The two networks that are trained, with weights that every library begins from. */
 
-import { Rng } from "../../src/random.ts";
+import { Rng } from "../../src/random/rng.ts";
 import { type Block, draw, type GptProblem, type MlpProblem, sizeOf } from "./library.ts";
 
 const filled = (shape: readonly number[], value: number): Block => ({

@@ -11,7 +11,7 @@ import { Presets, SingleBar } from "cli-progress";
 import Table from "cli-table3";
 import { InvalidArgumentError, program } from "commander";
 import { hash, loadCheckpoint, type Run, saveCheckpoint } from "./checkpoint.ts";
-import { readCorpus, Refusal } from "./corpus.ts";
+import { Refusal, readCorpus } from "./corpus.ts";
 import { type Checkpoint, compressGpt, isCheckpoint, sizes } from "./job.ts";
 import { cells, heads, writeReport } from "./report.ts";
 

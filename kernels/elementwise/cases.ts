@@ -4,8 +4,8 @@ import { type Shape, sizeOf } from "../../src/shape.ts";
 import { gelu, geluTanh, silu } from "./activation.ts";
 import { type Binary, exponentialLinear, held, leaky, softplusTo, type Unary } from "./arithmetic.ts";
 import * as reference from "./reference.ts";
-import { roundEven } from "./special.ts";
 import { simdBinary, simdSlopes, simdTests, simdUnary } from "./simd-loops.ts";
+import { roundEven } from "./special.ts";
 
 export type UnaryArgs = [out: Float32Array, x: Float32Array, f: Unary];
 export type GradArgs = [

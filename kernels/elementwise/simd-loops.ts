@@ -1,8 +1,8 @@
 /** Which elementwise functions have a SIMD loop, by the very function that the reference takes. */
 
 import * as activation from "./activation.ts";
-import * as plain from "./arithmetic.ts";
 import type { Binary, Tuned, Unary } from "./arithmetic.ts";
+import * as plain from "./arithmetic.ts";
 import { erf, logSigmoid, roundEven, sigmoid } from "./special.ts";
 
 type Map1 = (out: number, x: number, n: number) => void;

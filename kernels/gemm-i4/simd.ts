@@ -1,9 +1,9 @@
 /** The SIMD products of float32 activations with weights of 1 to 8 bits that lie on the heap. */
 
 import { affine, codesOfChunk, paddedDepth } from "../gemm-i8/layout.ts";
+import { inParts } from "../gemm-i8/parts.ts";
 import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
 import { byGroup, panelsOf } from "../gemm-i8/simd.ts";
-import { inParts } from "../gemm-i8/parts.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { onHeap } from "../wasm/output.ts";

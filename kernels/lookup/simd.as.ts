@@ -52,7 +52,7 @@ export function panels(to: usize, rows: usize, n: i32, bytes: i32): void {
 }
 
 export { digitGemm, digitScratchBytes, digitTile2, digitTile4, digitTile7 } from "./digits.as";
-export { frameBits, pairConv, convScratchBytes } from "./windows.as";
+export { convScratchBytes, frameBits, pairConv } from "./windows.as";
 
 function ones(row: usize, bytes: i32): i32 {
   let count = 0;

@@ -1,8 +1,8 @@
 /** What every copy is tried on: each order of axes with sizes around the vector, slices, flips and repeats. */
 
 import type { TypedArray } from "../../src/dtype.ts";
-import type { RowSizes } from "./reference.ts";
 import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
+import type { RowSizes } from "./reference.ts";
 
 export type StridedArgs = [
   out: TypedArray,

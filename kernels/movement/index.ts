@@ -6,8 +6,8 @@ import type { Kernel, KernelArgs } from "../kernel.ts";
 import { alloc, free, view } from "../wasm/heap.ts";
 import { wasmSupport } from "../wasm/load.ts";
 import {
-  clearCases,
   addRowsCases,
+  clearCases,
   type MoveArgs,
   moveCases,
   type RowArgs,

@@ -3,8 +3,8 @@
 import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
 import { walkRows } from "../elementwise/reference.ts";
-import { wasmKernel } from "../wasm/load.ts";
 import { addressOf } from "../wasm/heap.ts";
+import { wasmKernel } from "../wasm/load.ts";
 import { pays, staged } from "../wasm/stage.ts";
 import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";

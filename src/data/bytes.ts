@@ -1,7 +1,7 @@
 /** Bytes to text and back, gzip and sha256, by what Node and browsers share. */
 
 import { BackendError, FormatError, OptionError, show } from "../errors.ts";
-import { decodeUtf8 } from "../utf8.ts";
+import { decodeUtf8 } from "../safetensors/utf8.ts";
 
 /** A decoder that gives U+FFFD for what is not UTF-8, of a text that comes in parts. */
 export const looseDecoder = (): TextDecoder => new TextDecoder("utf-8", { ignoreBOM: true });

@@ -1,7 +1,7 @@
 /** Procedural digits, so that tests and examples have a picture task that needs no download. */
 
 import { OptionError, readOptions, show } from "../errors.ts";
-import { Rng } from "../random.ts";
+import { Rng } from "../random/rng.ts";
 import { checkShape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 

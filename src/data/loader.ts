@@ -3,7 +3,7 @@
 import { type DType, dtypeOfArray, newArray, type TypedArray } from "../dtype.ts";
 import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { NestedArray } from "../nested.ts";
-import { Rng, type RngState } from "../random.ts";
+import { Rng, type RngState } from "../random/rng.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { isTensor, type Tensor, tensor, wrap } from "../tensor.ts";
 import { unlessAborted } from "./abort.ts";

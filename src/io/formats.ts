@@ -2,8 +2,8 @@
 
 import {
   toBfloat16,
-  toFloat16,
   toFloat8,
+  toFloat16,
   widenBfloat16,
   widenFloat8,
   widenFloat16,

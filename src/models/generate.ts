@@ -7,7 +7,7 @@ import {
   type Reader,
   type StreamOptions,
   streamFrom,
-} from "../generation.ts";
+} from "../generation/loop.ts";
 import type { KVCache } from "../nn/cache.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { scope } from "../storage.ts";
@@ -15,7 +15,7 @@ import { noGrad } from "../tape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import type { CausalCall } from "./language.ts";
 
-export type { GenerateOptions, StreamOptions } from "../generation.ts";
+export type { GenerateOptions, StreamOptions } from "../generation/loop.ts";
 
 /** What generation needs of a model. */
 export interface CausalModel {

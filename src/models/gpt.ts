@@ -12,7 +12,7 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 import {

@@ -1,6 +1,6 @@
 import "../ops/all.ts";
 
-export { type SampleOptions, sampleToken } from "../sample.ts";
+export { type SampleOptions, sampleToken } from "../generation/sample.ts";
 export { Bert, type BertCall, type BertConfig, MaskedLmHead } from "./bert.ts";
 export { type CausalModel, type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 export { Gpt, type GptConfig } from "./gpt.ts";

@@ -10,7 +10,7 @@ import { Parameter } from "../nn/parameter.ts";
 import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { readMask } from "../ops/attention.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 export interface LanguageCall {

@@ -9,7 +9,7 @@ import { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import type { Tensor } from "../tensor.ts";
 
 export interface ResNetConfig {

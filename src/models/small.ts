@@ -9,7 +9,7 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
 import { gelu, leakyRelu, relu } from "../ops/activation.ts";
 import { tanh } from "../ops/unary.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import type { Tensor } from "../tensor.ts";
 
 const activations = { relu, leakyRelu, tanh, gelu } as const satisfies Record<string, Step>;

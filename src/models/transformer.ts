@@ -12,7 +12,7 @@ import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import {
   checkCaches,

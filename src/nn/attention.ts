@@ -7,8 +7,8 @@ import {
   OptionError,
   readOptions,
   ShapeError,
-  show,
   StageError,
+  show,
 } from "../errors.ts";
 import {
   additiveMask,
@@ -21,7 +21,7 @@ import {
   scaledDotProductAttention,
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import { broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";

@@ -1,7 +1,7 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
 import { type DType, isDType, newArray, type TypedArray } from "../dtype.ts";
-import { DTypeError, isFunction, OptionError, show, StageError } from "../errors.ts";
+import { DTypeError, isFunction, OptionError, StageError, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { isThenable, pin, Storage } from "../storage.ts";

@@ -1,5 +1,5 @@
 import { checkShare, readOptions } from "../errors.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
 import type { PackedFields } from "./packing.ts";

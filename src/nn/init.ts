@@ -6,9 +6,9 @@
 import { erf } from "../../kernels/elementwise/special.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { defaultRng } from "../generator.ts";
-import { normalQuantile } from "../quantile.ts";
-import type { Rng } from "../random.ts";
+import { defaultRng } from "../random/default.ts";
+import { normalQuantile } from "../random/quantile.ts";
+import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { drawing, hasData } from "./blank.ts";
 import { isParameter, type Parameter } from "./parameter.ts";

@@ -1,11 +1,11 @@
 /** Losses of pairs: regression, binary targets, divergences and margins. */
 
-import { normalizeAxis } from "../shape.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defineOp } from "../ops/op.ts";
 import { floats, logSoftmax } from "../ops/softmax.ts";
 import { gate, holds } from "../ops/unary.ts";
+import { normalizeAxis } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { paired, type Reduction, type ReductionOption, reduced } from "./reduction.ts";
 

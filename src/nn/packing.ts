@@ -1,9 +1,9 @@
 /** How layers become packed ones: each by its own `toPacked`, with what they share packed once. */
 
 import { OptionError, show } from "../errors.ts";
-import { functionNames } from "../packed/function-names.ts";
-import type { PackedInput } from "../packed/input.ts";
-import { PackedWeight } from "../packed/weight.ts";
+import { PackedWeight } from "../packed/file/weight.ts";
+import { functionNames } from "../packed/layers/function-names.ts";
+import type { PackedInput } from "../packed/products/input.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Conv1d, Conv2d } from "./conv.ts";

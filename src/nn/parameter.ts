@@ -2,7 +2,7 @@
 
 import { type FloatArray, isFloat } from "../dtype.ts";
 import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
-import type { PackedWeight } from "../packed/weight.ts";
+import type { PackedWeight } from "../packed/file/weight.ts";
 import { sameShape } from "../shape.ts";
 import { own, pin } from "../storage.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";

@@ -1,5 +1,5 @@
 import { repeatedRun } from "../changes.ts";
-import { isFunction, OptionError, ShapeError, show, StageError } from "../errors.ts";
+import { isFunction, OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";

@@ -3,7 +3,7 @@
 import { undoing } from "../changes.ts";
 import { checkShare, OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
-import type { Rng } from "../random.ts";
+import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
   type AttentionOptions,

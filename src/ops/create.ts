@@ -2,9 +2,9 @@
 
 import { convertArray, type DType, type FloatArray, isDType, isFloat, newArray } from "../dtype.ts";
 import { checkInteger, checkShare, DTypeError, OptionError, readOptions, show } from "../errors.ts";
-import { defaultRng } from "../generator.ts";
-import { writeSinusoids } from "../packed/positions.ts";
-import type { Rng } from "../random.ts";
+import { writeSinusoids } from "../packed/layers/positions.ts";
+import { defaultRng } from "../random/default.ts";
+import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 

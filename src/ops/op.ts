@@ -3,8 +3,8 @@
  */
 
 import { growing, growsBetween, settle } from "../../kernels/wasm/heap.ts";
-import { clear } from "../backend.ts";
 import { vjp as vjpOf } from "../autograd.ts";
+import { clear } from "../backend.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";

@@ -1,32 +1,32 @@
 /** PackedModel: a model for inference alone. */
 
 import { isFloat32Array } from "../dtype.ts";
-import { FormatError, isPlainObject, OptionError, refuseJson, readOptions, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, readOptions, refuseJson, show } from "../errors.ts";
 import {
   type GenerateOptions,
   generateFrom,
   type Reader,
   type StreamOptions,
   streamFrom,
-} from "../generation.ts";
-import { PackedAttention, type PackedAttentionCall } from "./attention.ts";
-import { PackedConv1d, PackedConv2d } from "./conv.ts";
-import { readPacked, writePacked } from "./file.ts";
-import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
-import { checkFinite } from "./input.ts";
+} from "../generation/loop.ts";
+import { readPacked, writePacked } from "./file/file.ts";
+import type { Fields, PackedLayer, PackedStep } from "./file/layer.ts";
+import { PackedWeight } from "./file/weight.ts";
+import { PackedAttention, type PackedAttentionCall } from "./layers/attention.ts";
+import { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
+import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./layers/images.ts";
 import {
   PackedLanguage,
   type PackedLanguageCall,
   PackedSeq2Seq,
   type PackedSeq2SeqCall,
-} from "./language.ts";
-import type { Fields, PackedLayer, PackedStep } from "./layer.ts";
-import { PackedEmbedding, PackedLinear } from "./linear.ts";
-import { PackedNorm } from "./norm.ts";
-import { PackedFunction, PackedSequential } from "./sequential.ts";
-import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./transformer.ts";
+} from "./layers/language.ts";
+import { PackedEmbedding, PackedLinear } from "./layers/linear.ts";
+import { PackedNorm } from "./layers/norm.ts";
+import { PackedFunction, PackedSequential } from "./layers/sequential.ts";
+import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./layers/transformer.ts";
+import { checkFinite } from "./products/input.ts";
 import { budgetOf, checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
-import { PackedWeight } from "./weight.ts";
 
 const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
   linear: PackedLinear,

@@ -3,10 +3,12 @@
 import "../ops/all.ts";
 
 export { type BlockFormat, formats } from "../../kernels/formats/index.ts";
-export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize } from "./contract.ts";
+export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize } from "../codes/contract.ts";
+export { chooseParams, type QuantParams } from "../codes/params.ts";
+export { type QuantContext, QuantizedTransform, type Quantizer, quantized } from "../codes/quantizer.ts";
+export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { dynamicInput, type InputConfig, InputStage, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage, type Observer } from "./observers.ts";
-export { chooseParams, type QuantParams } from "./params.ts";
 export {
   type Plan,
   type PlanJson,
@@ -30,7 +32,5 @@ export {
   ternaryDynamic,
   ternaryWeightOnly,
 } from "./presets.ts";
-export { type QuantContext, QuantizedTransform, type Quantizer, quantized } from "./quantizer.ts";
 export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
-export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "./spec.ts";
 export { calibrate, freeze, type PackOptions, pack, prepare } from "./stages.ts";

@@ -1,5 +1,10 @@
 /** Quantizers of a layer's input: dynamic, static and signs. */
 
+import { fakeQuantize, quantize } from "../codes/contract.ts";
+import { convolved, integerConv, integerLinear } from "../codes/integer.ts";
+import type { QuantParams } from "../codes/params.ts";
+import { frozenCodes, servesIntegers } from "../codes/quantizer.ts";
+import { isSigns, type QuantSpec, respec, spec } from "../codes/spec.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { Conv1d, Conv2d } from "../nn/conv.ts";
@@ -7,15 +12,10 @@ import type { Linear } from "../nn/linear.ts";
 import type { InputQuantizer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
 import { straightThrough } from "../ops/binary.ts";
-import type { PackedInput } from "../packed/input.ts";
+import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
 import type { Tensor } from "../tensor.ts";
-import { fakeQuantize, quantize } from "./contract.ts";
-import { convolved, integerConv, integerLinear } from "./integer.ts";
 import { minMax, type Observer } from "./observers.ts";
-import type { QuantParams } from "./params.ts";
-import { frozenCodes, servesIntegers } from "./quantizer.ts";
-import { isSigns, type QuantSpec, respec, spec } from "./spec.ts";
 
 /** Makes the input quantizer of one layer. */
 export type InputConfig = () => InputStage;

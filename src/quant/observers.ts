@@ -1,13 +1,13 @@
 /** Observers: ranges gathered over batches, for scales that are fixed before inference. */
 
 import { changing } from "../changes.ts";
+import type { Range } from "../codes/loops.ts";
+import { paramsOf, type QuantParams, rangesOf } from "../codes/params.ts";
+import { scaleShape } from "../codes/runs.ts";
+import { checkSpec, type QuantSpec } from "../codes/spec.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { asTensor, type Tensor } from "../tensor.ts";
-import type { Range } from "./loops.ts";
-import { paramsOf, type QuantParams, rangesOf } from "./params.ts";
-import { scaleShape } from "./runs.ts";
-import { checkSpec, type QuantSpec } from "./spec.ts";
 
 export interface Observer {
   readonly spec: QuantSpec;

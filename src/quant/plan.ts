@@ -1,12 +1,12 @@
 /** Which parameters of a model are quantized, and how. */
 
+import type { Quantizer } from "../codes/quantizer.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
 import { type PresetCall, presetCall, presetFrom, type QuantConfig } from "./presets.ts";
-import type { Quantizer } from "./quantizer.ts";
 
 /** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
 export type PlanRule = readonly [

@@ -1,12 +1,12 @@
 /** What to do with a layer's weight and its input, by the names torchao uses. */
 
+import type { Quantizer } from "../codes/quantizer.ts";
+import type { Granularity } from "../codes/spec.ts";
 import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { shared } from "../state.ts";
 import { dynamicInput, type InputConfig, type StaticOptions, signInput, staticInputs } from "./inputs.ts";
-import type { Quantizer } from "./quantizer.ts";
 import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
-import type { Granularity } from "./spec.ts";
 
 export interface QuantConfig {
   /** One quantizer for all, or a function that makes one for each parameter: those with numbers of their own need it. */

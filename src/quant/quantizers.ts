@@ -1,10 +1,10 @@
 /** The quantizers. Scales are found anew from the latent weight at every step and are constants to the gradient. */
 
 import { normalFloats } from "../../kernels/formats/codebook.ts";
+import { chooseParams, meanParams } from "../codes/params.ts";
+import type { Quantizer } from "../codes/quantizer.ts";
+import { checkGranularity, type Granularity, type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
-import { chooseParams, meanParams } from "./params.ts";
-import type { Quantizer } from "./quantizer.ts";
-import { checkGranularity, type Granularity, type SpecOptions, spec, specDefaults } from "./spec.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
 export type SteOptions = SpecOptions;

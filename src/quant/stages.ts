@@ -1,5 +1,6 @@
 /** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
 
+import { checkPackable, QuantizedTransform, type Quantizer, quantizedTransform } from "../codes/quantizer.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { isLayer } from "../nn/layer.ts";
@@ -7,16 +8,15 @@ import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
-import { floatIsFaster } from "../packed/choice.ts";
+import type { PackedWeight } from "../packed/file/weight.ts";
 import { PackedModel } from "../packed/model.ts";
-import type { PackedWeight } from "../packed/weight.ts";
+import { floatIsFaster } from "../packed/products/choice.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor } from "../tensor.ts";
 import { InputStage } from "./inputs.ts";
 import type { Plan } from "./plan.ts";
 import type { QuantConfig } from "./presets.ts";
-import { checkPackable, QuantizedTransform, type Quantizer, quantizedTransform } from "./quantizer.ts";
 
 /** A layer that can quantize its input. */
 interface Quantizable {

@@ -1,7 +1,7 @@
 /** JSON of files that nobody vouches for: UTF-8, an object, and no key twice. */
 
 import { FormatError, isPlainObject, show } from "../errors.ts";
-import { decodeUtf8 } from "../utf8.ts";
+import { decodeUtf8 } from "./utf8.ts";
 
 const DEPTH_LIMIT = 64;
 /** Four of them describe a tensor. No published model has as many tensors. */

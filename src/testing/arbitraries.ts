@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { type DType, isFloat } from "../dtype.ts";
-import { Rng } from "../random.ts";
+import { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 

@@ -18,8 +18,8 @@ import {
   positive,
   share,
   type Table,
-  times,
   text,
+  times,
 } from "./call.ts";
 
 const rng = given(() => new Rng(1), "null");

@@ -1,7 +1,7 @@
 /** A right call of everything that `bitgrad/packed` exports. */
 
-import { evaluate } from "bitgrad/nn";
 import { Gpt } from "bitgrad/models";
+import { evaluate } from "bitgrad/nn";
 import * as packed from "bitgrad/packed";
 import { pack } from "bitgrad/quant";
 import { call, each, given, list, small, type Table, times } from "./call.ts";

@@ -4,8 +4,8 @@ import {
   csv,
   parseCsv,
   sentencePieceBpe,
-  text,
   type Tokenizer,
+  text,
   trainBpe,
   wordPiece,
 } from "bitgrad/data";

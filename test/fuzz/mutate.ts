@@ -1,6 +1,6 @@
 /** Seeded damage to safetensors files, of what they say and of what they hold. */
 
-import type { Rng } from "../../src/random.ts";
+import type { Rng } from "../../src/random/rng.ts";
 import { joinedText, sealed, taken } from "./parts.ts";
 
 export interface Mutated {

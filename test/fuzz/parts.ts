@@ -1,6 +1,6 @@
 /** Packed files taken apart and put together again, right or wrong. */
 
-import { crc32 } from "../../src/packed/crc.ts";
+import { crc32 } from "../../src/packed/file/crc.ts";
 
 export interface TensorEntry {
   dtype: string;

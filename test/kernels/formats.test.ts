@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import { type BlockFormat, formats } from "../../kernels/formats/index.ts";
 import { putScalesAndMins, scaleAndMin } from "../../kernels/formats/k-quants.ts";
-import { crc32 } from "../../src/packed/crc.ts";
-import { Rng } from "../../src/random.ts";
+import { crc32 } from "../../src/packed/file/crc.ts";
+import { Rng } from "../../src/random/rng.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const normals = (n: number, rng: Rng): Float32Array => {

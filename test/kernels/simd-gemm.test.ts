@@ -3,9 +3,9 @@ import { gemmTolerance } from "../../kernels/gemm-f32/cases.ts";
 import { gemm as reference } from "../../kernels/gemm-f32/reference.ts";
 import { gemm, gemmExports, gemmHeap, packB, packedBytes } from "../../kernels/gemm-f32/simd.ts";
 import { alloc, free, heapUse, setHeapBudget, view } from "../../kernels/wasm/heap.ts";
-import { exhausted } from "./heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../../kernels/wasm/load.ts";
 import { values } from "./check.ts";
+import { exhausted } from "./heap.ts";
 
 const floats = (size: number, seed: number): Float32Array => {
   const array = view("float32", alloc(size * 4), size);

@@ -1,6 +1,6 @@
 /** Broadcasting in einsum: axes of size 1 stand for any number, as in NumPy and PyTorch. */
 
-import { einsum, grad, matmul, randn, Rng, ShapeError, type Tensor } from "bitgrad";
+import { einsum, grad, matmul, Rng, randn, ShapeError, type Tensor } from "bitgrad";
 import { expectClose } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 

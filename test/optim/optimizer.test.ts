@@ -20,7 +20,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FormatError, GradError, OptionError, ShapeError } from "../../src/errors.ts";
 import { Parameter } from "../../src/nn/parameter.ts";
-import { Rng } from "../../src/random.ts";
+import { Rng } from "../../src/random/rng.ts";
 import { Storage } from "../../src/storage.ts";
 import { Tensor } from "../../src/tensor.ts";
 import { camelOptions, expectWithin, golden } from "./golden.ts";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { FloatArray } from "../../src/dtype.ts";
 import { OptionError } from "../../src/errors.ts";
 import type { RuleState, UpdateRule } from "../../src/optim/rule.ts";
-import { Rng } from "../../src/random.ts";
+import { Rng } from "../../src/random/rng.ts";
 import { type Case, camelOptions, expectWithin, golden } from "./golden.ts";
 import { rules } from "./rules.ts";
 

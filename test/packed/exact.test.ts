@@ -1,8 +1,8 @@
 import { useBackend } from "bitgrad";
 import { afterEach, describe, expect, it } from "vitest";
-import { packCodes } from "../../src/packed/codes.ts";
-import { PackedConv2d } from "../../src/packed/conv.ts";
-import { PackedWeight } from "../../src/packed/weight.ts";
+import { packCodes } from "../../src/packed/file/codes.ts";
+import { PackedWeight } from "../../src/packed/file/weight.ts";
+import { PackedConv2d } from "../../src/packed/layers/conv.ts";
 import { readSuite } from "../golden/case.ts";
 import { expectSummary } from "../golden/summary.ts";
 

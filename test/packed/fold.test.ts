@@ -23,8 +23,8 @@ import {
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { heapUse } from "../../kernels/wasm/heap.ts";
-import { packCodes } from "../../src/packed/codes.ts";
-import { type BitStage, signFold } from "../../src/packed/fold.ts";
+import { packCodes } from "../../src/packed/file/codes.ts";
+import { type BitStage, signFold } from "../../src/packed/layers/fold.ts";
 import { bits, random, values } from "./twins.ts";
 
 afterEach(() => useBackend("simd"));

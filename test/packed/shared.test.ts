@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { packTernary, unpackBits, unpackSigns } from "../../kernels/bits.ts";
 import { heapUse } from "../../kernels/wasm/heap.ts";
 import { backendInfo } from "../../src/backend.ts";
-import { packedBytes, ternaryRows } from "../../src/packed/codes.ts";
-import { Rng } from "../../src/random.ts";
+import { packedBytes, ternaryRows } from "../../src/packed/file/codes.ts";
+import { Rng } from "../../src/random/rng.ts";
 import { composed } from "../fuzz/parts.ts";
 
 const side = 256;

@@ -16,7 +16,7 @@ import {
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
-import { noHalf } from "../../src/packed/weight.ts";
+import { noHalf } from "../../src/packed/file/weight.ts";
 
 const list = (t: { data: ArrayLike<number> }) => Array.from(t.data);
 const layerOf = (weight: Tensor, quantizer: Quantizer) => {

@@ -3,7 +3,7 @@
 import { gemmIntHeap, prepareInt } from "../../../kernels/gemm-i8/simd.ts";
 import type { Output } from "../../../kernels/output.ts";
 import { alloc, view } from "../../../kernels/wasm/heap.ts";
-import { packCodes } from "../../../src/packed/codes.ts";
+import { packCodes } from "../../../src/packed/file/codes.ts";
 import { PackedLinear, PackedWeight } from "../../../src/packed/index.ts";
 import { inArena, lasting } from "../../../src/packed/values.ts";
 import type { Side } from "../../pair.ts";

@@ -2,7 +2,7 @@
 
 import { isBytes } from "../../dtype.ts";
 import { FormatError, OptionError, readOptions, show } from "../../errors.ts";
-import { decodeUtf8 } from "../../utf8.ts";
+import { decodeUtf8 } from "../../safetensors/utf8.ts";
 import { encodeUtf8 } from "../bytes.ts";
 import { mergePairs } from "./merge.ts";
 import { bytesDecoder, eachId, oneId, type Tokenizer, textOf } from "./tokenizer.ts";

@@ -1,12 +1,12 @@
 /** Multi-head attention between packed projections, with a cache of keys and values. */
 
-import { type AttentionMask, attention as inDouble } from "../../kernels/attention/reference.ts";
-import { attention, permute } from "../backend.ts";
-import { changing, undoing } from "../changes.ts";
-import { FormatError, OptionError, ShapeError, show } from "../errors.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
+import { type AttentionMask, attention as inDouble } from "../../../kernels/attention/reference.ts";
+import { attention, permute } from "../../backend.ts";
+import { changing, undoing } from "../../changes.ts";
+import { FormatError, OptionError, ShapeError, show } from "../../errors.ts";
+import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import { doubles, giveBack, type Ids, lasting, mended, room, type Values, work } from "../values.ts";
 import type { PackedLinear } from "./linear.ts";
-import { doubles, giveBack, type Ids, lasting, mended, room, type Values, work } from "./values.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
 export class PackedCache {

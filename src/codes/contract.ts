@@ -4,9 +4,9 @@
  */
 
 import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { defaultRng } from "../generator.ts";
 import { straightThrough } from "../ops/binary.ts";
-import type { Rng } from "../random.ts";
+import { defaultRng } from "../random/default.ts";
+import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { decode, encode, encodeSigns, floatsOf, markInside, notFinite } from "./loops.ts";

@@ -1,12 +1,12 @@
 /** Packed layers and functions one after another. */
 
-import { sum } from "../backend.ts";
-import { ShapeError, show } from "../errors.ts";
-import { sizeOf } from "../shape.ts";
+import { sum } from "../../backend.ts";
+import { ShapeError, show } from "../../errors.ts";
+import { sizeOf } from "../../shape.ts";
+import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
+import { reshaped, room, type Values } from "../values.ts";
 import { activations, mapped } from "./elementwise.ts";
 import { type Bits, bitStages, unpacked } from "./fold.ts";
-import { FieldReader, type Fields, type PackedStep } from "./layer.ts";
-import { reshaped, room, type Values } from "./values.ts";
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
 const functions: Readonly<Record<string, (x: Values) => Values>> = {

@@ -3,8 +3,8 @@
  * weights of so many bits, so large, times so many rows. `backendInfo().choices` tells what was chosen, and why.
  */
 
-import { wasmSupport } from "../../kernels/wasm/load.ts";
-import { choices } from "../backend.ts";
+import { wasmSupport } from "../../../kernels/wasm/load.ts";
+import { choices } from "../../backend.ts";
 import { crossovers } from "./crossover.ts";
 
 export interface Crossover {

@@ -3,7 +3,7 @@
  * in two's complement; of one bit, 1 means −1 and 0 means +1. Rows begin on a byte.
  */
 
-import { packBits, packedBytes, packSigns, unpackBits, unpackSigns } from "../../kernels/bits.ts";
+import { packBits, packedBytes, packSigns, unpackBits, unpackSigns } from "../../../kernels/bits.ts";
 
 /** What codes are: their width, and whether they have a sign. Signed codes of one bit are −1 and +1. */
 export interface CodeType {

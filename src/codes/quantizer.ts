@@ -6,8 +6,8 @@
 import { OptionError, StageError, show } from "../errors.ts";
 import type { Parameter, Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
-import { packCodes } from "../packed/codes.ts";
-import { noHalf, PackedWeight } from "../packed/weight.ts";
+import { packCodes } from "../packed/file/codes.ts";
+import { noHalf, PackedWeight } from "../packed/file/weight.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";

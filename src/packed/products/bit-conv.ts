@@ -1,13 +1,13 @@
 /** Convolution of signs with filters of signs, on bits. */
 
-import type { ConvGeometry } from "../../kernels/conv/reference.ts";
-import { type BitConvLayer, bitConvHeap, prepareBitConv } from "../../kernels/conv-b1/simd.ts";
-import { staged } from "../../kernels/wasm/stage.ts";
-import { permute, usesSimd } from "../backend.ts";
-import type { Fold } from "./fold.ts";
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
+import { type BitConvLayer, bitConvHeap, prepareBitConv } from "../../../kernels/conv-b1/simd.ts";
+import { staged } from "../../../kernels/wasm/stage.ts";
+import { permute, usesSimd } from "../../backend.ts";
+import type { PackedWeight } from "../file/weight.ts";
+import type { Fold } from "../layers/fold.ts";
+import { bitRoom, room } from "../values.ts";
 import { checkFinite, signBits } from "./input.ts";
-import { bitRoom, room } from "./values.ts";
-import type { PackedWeight } from "./weight.ts";
 
 const freed = /* @__PURE__ */ new FinalizationRegistry<BitConvLayer>((layer) => layer.free());
 

@@ -11,9 +11,9 @@
  */
 
 import seedrandom from "seedrandom/seedrandom.js";
-import { changing } from "./changes.ts";
-import { dtypeOfArray, type FloatArray } from "./dtype.ts";
-import { checkShare, isPlainObject, OptionError, show } from "./errors.ts";
+import { changing } from "../changes.ts";
+import { dtypeOfArray, type FloatArray } from "../dtype.ts";
+import { checkShare, isPlainObject, OptionError, show } from "../errors.ts";
 import { normalQuantile } from "./quantile.ts";
 import { block, drawBlock, RandomStream, saveStream, TWO_32, threefry, unit53 } from "./threefry.ts";
 

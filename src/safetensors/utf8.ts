@@ -1,4 +1,4 @@
-import { FormatError } from "./errors.ts";
+import { FormatError } from "../errors.ts";
 
 const strictUtf8 = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -4,17 +4,17 @@
  * with a threshold, which is found by the float steps themselves.
  */
 
-import { unpackSigns } from "../../kernels/bits.ts";
-import type { Output } from "../../kernels/output.ts";
-import { permute } from "../backend.ts";
-import { sizeOf } from "../shape.ts";
-import { BitConv } from "./bit-conv.ts";
+import { unpackSigns } from "../../../kernels/bits.ts";
+import type { Output } from "../../../kernels/output.ts";
+import { permute } from "../../backend.ts";
+import { sizeOf } from "../../shape.ts";
+import type { PackedStep } from "../file/layer.ts";
+import { BitConv } from "../products/bit-conv.ts";
+import { Product } from "../products/product.ts";
+import { bitRoom, room, type Values, work } from "../values.ts";
 import type { PackedConv2d } from "./conv.ts";
 import type { PackedBatchNorm } from "./images.ts";
-import type { PackedStep } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
-import { Product } from "./product.ts";
-import { bitRoom, room, type Values, work } from "./values.ts";
 
 /** Bits by comparison of sums. */
 export type Fold = Output & {

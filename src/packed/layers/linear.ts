@@ -1,10 +1,10 @@
-import { ShapeError, show } from "../errors.ts";
-import { sizeOf } from "../shape.ts";
-import { checkInput, type PackedInput } from "./input.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { Product } from "./product.ts";
-import { type Ids, room, type Values } from "./values.ts";
-import type { PackedWeight } from "./weight.ts";
+import { ShapeError, show } from "../../errors.ts";
+import { sizeOf } from "../../shape.ts";
+import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import type { PackedWeight } from "../file/weight.ts";
+import { checkInput, type PackedInput } from "../products/input.ts";
+import { Product } from "../products/product.ts";
+import { type Ids, room, type Values } from "../values.ts";
 
 export interface LinearFields {
   readonly weight: PackedWeight;

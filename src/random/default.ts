@@ -1,7 +1,7 @@
 /** The process-wide random generator that draws fall back to when they are given none. */
 
-import { changing } from "./changes.ts";
-import { Rng } from "./random.ts";
+import { changing } from "../changes.ts";
+import { Rng } from "./rng.ts";
 import { defaultStream } from "./threefry.ts";
 
 /** The generator behind every draw that names no `rng`. */

@@ -1,13 +1,13 @@
 /** PackedWeight: a weight matrix as codes of 1 to 8 bits and scales, or as float32 where it is not quantized. */
 
-import { packSigns } from "../../kernels/bits.ts";
-import type { BitFilters } from "../../kernels/conv-b1/simd.ts";
-import type { FloatWeights } from "../../kernels/gemm-i4/reference.ts";
-import type { PairWeights } from "../../kernels/lookup/simd.ts";
-import { FormatError, OptionError, show } from "../errors.ts";
-import { isInstance } from "../state.ts";
+import { packSigns } from "../../../kernels/bits.ts";
+import type { BitFilters } from "../../../kernels/conv-b1/simd.ts";
+import type { FloatWeights } from "../../../kernels/gemm-i4/reference.ts";
+import type { PairWeights } from "../../../kernels/lookup/simd.ts";
+import { FormatError, OptionError, show } from "../../errors.ts";
+import { isInstance } from "../../state.ts";
+import { lasting, room } from "../values.ts";
 import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
-import { lasting, room } from "./values.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */

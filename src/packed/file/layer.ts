@@ -1,8 +1,8 @@
 /** PackedLayer: a layer for inference alone, on typed arrays; and the checks its fields go through when a file is read. */
 
-import { isFloat32Array } from "../dtype.ts";
-import { FormatError, isPlainObject, show } from "../errors.ts";
-import type { Values } from "./values.ts";
+import { isFloat32Array } from "../../dtype.ts";
+import { FormatError, isPlainObject, show } from "../../errors.ts";
+import type { Values } from "../values.ts";
 import { PackedWeight } from "./weight.ts";
 
 /** What a packed layer is to files: a kind, and fields of numbers, text, weights and further layers. */

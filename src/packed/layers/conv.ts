@@ -1,14 +1,14 @@
-import { type ConvGeometry, conv2d as inDouble } from "../../kernels/conv/reference.ts";
-import { plus } from "../../kernels/elementwise/arithmetic.ts";
-import { conv2d } from "../backend.ts";
-import { FormatError, ShapeError, show } from "../errors.ts";
-import { BitConv } from "./bit-conv.ts";
+import { type ConvGeometry, conv2d as inDouble } from "../../../kernels/conv/reference.ts";
+import { plus } from "../../../kernels/elementwise/arithmetic.ts";
+import { conv2d } from "../../backend.ts";
+import { FormatError, ShapeError, show } from "../../errors.ts";
+import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import type { PackedWeight } from "../file/weight.ts";
+import { BitConv } from "../products/bit-conv.ts";
+import { checkInput, type PackedInput } from "../products/input.ts";
+import { IntConv } from "../products/int-conv.ts";
+import { afford, mended, reshaped, room, type Values, work } from "../values.ts";
 import { perChannel } from "./elementwise.ts";
-import { checkInput, type PackedInput } from "./input.ts";
-import { IntConv } from "./int-conv.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { afford, mended, reshaped, room, type Values, work } from "./values.ts";
-import type { PackedWeight } from "./weight.ts";
 
 type Pair = readonly [number, number];
 

@@ -1,15 +1,15 @@
 /** Convolution of codes with filters of codes: by SIMD on filters that lie on the heap, or by plain loops, with the same bits. */
 
-import type { ConvGeometry } from "../../kernels/conv/reference.ts";
-import { type ConvOutput, conv2d } from "../../kernels/conv-i8/reference.ts";
-import { type ConvIntLayer, convIntHeap, prepareConvInt } from "../../kernels/conv-i8/simd.ts";
-import { staged } from "../../kernels/wasm/stage.ts";
-import { usesSimd } from "../backend.ts";
-import { FormatError, show } from "../errors.ts";
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
+import { type ConvOutput, conv2d } from "../../../kernels/conv-i8/reference.ts";
+import { type ConvIntLayer, convIntHeap, prepareConvInt } from "../../../kernels/conv-i8/simd.ts";
+import { staged } from "../../../kernels/wasm/stage.ts";
+import { usesSimd } from "../../backend.ts";
+import { FormatError, show } from "../../errors.ts";
+import type { PackedWeight } from "../file/weight.ts";
+import { room } from "../values.ts";
 import { type Codes, codesOf, type PackedInput } from "./input.ts";
 import { checkSums, isMissing } from "./product.ts";
-import { room } from "./values.ts";
-import type { PackedWeight } from "./weight.ts";
 
 const freed = /* @__PURE__ */ new FinalizationRegistry<ConvIntLayer>((layer) => layer.free());
 

@@ -3,11 +3,11 @@
  * in which numbers stand by the name of their tensor.
  */
 
-import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
-import { isFloat32Array, bytesOf as viewOf } from "../dtype.ts";
-import { FormatError, isPlainObject, OptionError, show } from "../errors.ts";
-import { type Entry, headerLength, readHeader } from "../safetensors/header.ts";
-import { readJsonObject } from "../safetensors/json.ts";
+import { toFloat16, widenFloat16 } from "../../../kernels/formats/half.ts";
+import { isFloat32Array, bytesOf as viewOf } from "../../dtype.ts";
+import { FormatError, isPlainObject, OptionError, show } from "../../errors.ts";
+import { type Entry, headerLength, readHeader } from "../../safetensors/header.ts";
+import { readJsonObject } from "../../safetensors/json.ts";
 import { packedBytes } from "./codes.ts";
 import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";

@@ -1,8 +1,8 @@
 /** Choosing the next token from logits. */
 
-import { OptionError, readOptions, show } from "./errors.ts";
-import type { Rng } from "./random.ts";
-import { defaultStream } from "./threefry.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
+import type { Rng } from "../random/rng.ts";
+import { defaultStream } from "../random/threefry.ts";
 
 export interface SampleOptions {
   /** Divides the logits; 0 takes the likeliest token, the lowest id among equals. */

@@ -1,11 +1,11 @@
 /** What networks of images need beside convolutions: norms and slopes by channel, and branches that are joined again. */
 
-import { type Binary, minus, plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { strided } from "../backend.ts";
-import { ShapeError, show } from "../errors.ts";
+import { type Binary, minus, plus, times } from "../../../kernels/elementwise/arithmetic.ts";
+import { strided } from "../../backend.ts";
+import { ShapeError, show } from "../../errors.ts";
+import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
+import { room, type Values } from "../values.ts";
 import { combined, perChannel } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedStep } from "./layer.ts";
-import { room, type Values } from "./values.ts";
 
 export const affine = (
   op: string,

@@ -1,8 +1,8 @@
 /** How a packed layer makes codes of its float32 input. */
 
-import { anyNonFinite, packSigns, quantizeBy, quantizeRows } from "../backend.ts";
-import { BitgradError, FormatError, show } from "../errors.ts";
-import { bitRoom, codeRoom, scaleRoom } from "./values.ts";
+import { anyNonFinite, packSigns, quantizeBy, quantizeRows } from "../../backend.ts";
+import { BitgradError, FormatError, show } from "../../errors.ts";
+import { bitRoom, codeRoom, scaleRoom } from "../values.ts";
 
 /**
  * "dynamic": symmetric codes, a scale for every row, or sample of a convolution, from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found

@@ -1,14 +1,14 @@
 /** The blocks of Transformers from packed layers. */
 
-import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { undoing } from "../changes.ts";
-import { OptionError } from "../errors.ts";
+import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
+import { undoing } from "../../changes.ts";
+import { OptionError } from "../../errors.ts";
+import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import type { Ids, Values } from "../values.ts";
 import { type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
-import type { Ids, Values } from "./values.ts";
 
 /** down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)). */
 export class PackedFeedForward implements PackedLayer {

@@ -1,6 +1,6 @@
 /** Functions element by element, of one array or of two that broadcast. */
 
-import { gelu, geluTanh, hardSigmoid, hardSwish, silu } from "../../kernels/elementwise/activation.ts";
+import { gelu, geluTanh, hardSigmoid, hardSwish, silu } from "../../../kernels/elementwise/activation.ts";
 import {
   type Binary,
   exponentialLinear,
@@ -8,12 +8,12 @@ import {
   leaky,
   rectified,
   type Unary,
-} from "../../kernels/elementwise/arithmetic.ts";
-import { sigmoid } from "../../kernels/elementwise/special.ts";
-import { binary, unary } from "../backend.ts";
-import { ShapeError, show } from "../errors.ts";
-import { broadcastsTo } from "../shape.ts";
-import { room, type Values } from "./values.ts";
+} from "../../../kernels/elementwise/arithmetic.ts";
+import { sigmoid } from "../../../kernels/elementwise/special.ts";
+import { binary, unary } from "../../backend.ts";
+import { ShapeError, show } from "../../errors.ts";
+import { broadcastsTo } from "../../shape.ts";
+import { room, type Values } from "../values.ts";
 
 /** Activations by name, those with options as they are without. */
 export const activations: Readonly<Record<string, Unary>> = {

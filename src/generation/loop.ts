@@ -1,6 +1,6 @@
 /** The loop of text generation, over anything that reads tokens and gives logits. */
 
-import { isFunction, OptionError, readOptions, ShapeError, show } from "./errors.ts";
+import { isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkSampling, type SampleOptions, sampleDefaults, sampleToken } from "./sample.ts";
 
 export interface StreamOptions extends SampleOptions {

@@ -1,9 +1,9 @@
-import { layerNorm, rmsNorm } from "../backend.ts";
-import { FormatError, ShapeError, show } from "../errors.ts";
-import { sizeOf } from "../shape.ts";
+import { layerNorm, rmsNorm } from "../../backend.ts";
+import { FormatError, ShapeError, show } from "../../errors.ts";
+import { sizeOf } from "../../shape.ts";
+import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import { doubles, room, type Values } from "../values.ts";
 import { affine } from "./images.ts";
-import { FieldReader, type Fields, type PackedLayer } from "./layer.ts";
-import { doubles, room, type Values } from "./values.ts";
 
 /** Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32. */
 export class PackedNorm implements PackedLayer {

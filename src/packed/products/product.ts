@@ -4,22 +4,22 @@
  * (weight-only): sums of floats, in the order the kernel chooses.
  */
 
-import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../kernels/gemm-i4/simd.ts";
-import { gemm as inDouble } from "../../kernels/gemm-f32/reference.ts";
-import { gemmInt } from "../../kernels/gemm-i8/reference.ts";
-import { gemmIntHeap, type IntLayer, prepareInt } from "../../kernels/gemm-i8/simd.ts";
-import { type DigitLayer, digitHeap, prepareDigits } from "../../kernels/lookup/digits.ts";
-import { type PairLayer, pairHeap, preparePairs } from "../../kernels/lookup/simd.ts";
-import type { Output } from "../../kernels/output.ts";
-import { memoryIsShared } from "../../kernels/wasm/heap.ts";
-import { staged } from "../../kernels/wasm/stage.ts";
-import { gemm, usesSimd } from "../backend.ts";
-import { FormatError, show } from "../errors.ts";
+import { gemm as inDouble } from "../../../kernels/gemm-f32/reference.ts";
+import { type FloatLayer, gemmFloatHeap, prepareFloat } from "../../../kernels/gemm-i4/simd.ts";
+import { gemmInt } from "../../../kernels/gemm-i8/reference.ts";
+import { gemmIntHeap, type IntLayer, prepareInt } from "../../../kernels/gemm-i8/simd.ts";
+import { type DigitLayer, digitHeap, prepareDigits } from "../../../kernels/lookup/digits.ts";
+import { type PairLayer, pairHeap, preparePairs } from "../../../kernels/lookup/simd.ts";
+import type { Output } from "../../../kernels/output.ts";
+import { memoryIsShared } from "../../../kernels/wasm/heap.ts";
+import { staged } from "../../../kernels/wasm/stage.ts";
+import { gemm, usesSimd } from "../../backend.ts";
+import { FormatError, show } from "../../errors.ts";
+import type { PackedWeight } from "../file/weight.ts";
+import type { Fold } from "../layers/fold.ts";
+import { lasting, mended, room, work } from "../values.ts";
 import { rowsByLookup } from "./choice.ts";
-import type { Fold } from "./fold.ts";
 import { type Codes, checkFinite, codesOf, type PackedInput, signBits } from "./input.ts";
-import { lasting, mended, room, work } from "./values.ts";
-import type { PackedWeight } from "./weight.ts";
 
 /** The largest magnitude of a code less its zero point. */
 const codeBound = (input: PackedInput): number =>

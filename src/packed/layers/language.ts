@@ -1,16 +1,16 @@
 /** Packed models of text: encoders, causal models, and the two together. */
 
-import { plus, times } from "../../kernels/elementwise/arithmetic.ts";
-import { undoing } from "../changes.ts";
-import { OptionError, ShapeError, show } from "../errors.ts";
+import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
+import { undoing } from "../../changes.ts";
+import { OptionError, ShapeError, show } from "../../errors.ts";
+import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
+import { type Ids, room, type Values } from "../values.ts";
 import { PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
-import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "./layer.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 import { writeSinusoids } from "./positions.ts";
 import type { PackedBlock } from "./transformer.ts";
-import { type Ids, room, type Values } from "./values.ts";
 
 export interface PackedLanguageCall {
   /** (B, T): 1 at positions that may be read, 0 at padding. */

@@ -3,9 +3,9 @@
  * without a generator of their own share.
  */
 
-import { changing } from "./changes.ts";
-import { OptionError } from "./errors.ts";
-import { shared } from "./state.ts";
+import { changing } from "../changes.ts";
+import { OptionError } from "../errors.ts";
+import { shared } from "../state.ts";
 
 export const TWO_32 = 2 ** 32;
 
