@@ -107,8 +107,17 @@ function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: QuantSp
   if (missing >= 0) throw nonFinite(data, missing);
 }
 
-/** The codes of x, and which of them would lie in range without being clamped (PyTorch's gradient mask); null for all. */
-function codesOf(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams, rng: Rng | null) {
+/**
+ * The codes of x and, where they are to be marked, which of them would lie in range without being clamped (PyTorch's gradient
+ * mask); null for all.
+ */
+function codesOf(
+  x: Tensor,
+  spec: QuantSpec,
+  { scale, zeroPoint }: QuantParams,
+  rng: Rng | null,
+  marked = true,
+) {
   const { qmin, qmax, rounding } = spec;
   const codes = qmin < 0 ? new Int8Array(x.size) : new Uint8Array(x.size);
   const data = floatsOf(x);
@@ -125,6 +134,7 @@ function codesOf(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams, 
       const status = encode(codes, data, from, to, s, zero, qmin, qmax);
       if (status === 0) return;
       if (Number.isNaN(status)) checkFinite(data, spec);
+      if (!marked) return;
       inside ??= new Uint8Array(x.size).fill(1);
       markInside(inside, data, from, to, s, zero, qmin, qmax);
     });
@@ -186,7 +196,7 @@ export function quantize(
   const found = params ?? chooseParams(given, spec);
   checkParams("quantize", found, spec, given.shape);
   const { scale, zeroPoint } = found;
-  const { codes } = codesOf(given, spec, { scale, zeroPoint }, readRng("quantize", options));
+  const { codes } = codesOf(given, spec, { scale, zeroPoint }, readRng("quantize", options), false);
   return {
     codes: codes instanceof Int8Array ? wrap(codes, given.shape, "int8") : wrap(codes, given.shape, "uint8"),
     scale: scale.detach(),

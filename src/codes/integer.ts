@@ -5,14 +5,113 @@
 
 import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Parameter } from "../nn/parameter.ts";
-import type { Tensor } from "../tensor.ts";
+import { pin } from "../storage.ts";
+import { type Tensor, wrap } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
+import { forRuns } from "./runs.ts";
 import { isSigns } from "./spec.ts";
 
-/** code − zero point, as doubles, whose sums are exact. */
-function integers({ codes, zeroPoint }: QTensor): Tensor {
-  const wide = (codes as Tensor).to("float64");
-  return zeroPoint ? wide.sub(zeroPoint.to("float64")) : wide;
+/** Below it every integer is a float32 number: sums that stay below are exact in whatever order. */
+const exact = 2 ** 24;
+
+/** In how many digits of which base integers are taken, the cheapest first. */
+const ways = [
+  [1, 1],
+  [2, 16],
+  [4, 4],
+] as const;
+
+/** The integers of a weight in digits of a base, lowest first, each as float32 holds it. */
+interface Digits {
+  readonly base: number;
+  readonly digits: readonly Tensor[];
+}
+
+/** By codes, which do not change, and by the largest integer that they are multiplied by. */
+const known = new WeakMap<object, Map<number, Digits | null>>();
+
+/** code − zero point of an input. */
+const integersOf = ({ codes, zeroPoint }: QTensor): Tensor => {
+  const wide = (codes as Tensor).to("float32");
+  return zeroPoint ? wide.sub(zeroPoint) : wide;
+};
+
+/** code − zero point of a weight. */
+function weightIntegers({ codes, zeroPoint, spec, shape }: QTensor): Float32Array {
+  const ints = Float32Array.from(codes.data);
+  if (!zeroPoint) return ints;
+  forRuns(spec, shape, (from, to, k) => {
+    for (let i = from; i < to; i++) ints[i] -= zeroPoint.data[k];
+  });
+  return ints;
+}
+
+/** The largest magnitude of code − zero point. */
+function largestOf({ spec: { qmin, qmax }, zeroPoint }: QTensor): number {
+  const zeros = (zeroPoint?.data ?? [0]) as ArrayLike<number>;
+  return Array.from(zeros).reduce((most, z) => Math.max(most, qmax - z, z - qmin), 0);
+}
+
+/** The largest sum of magnitudes of a row, or of a group of a row. */
+function heaviest(ints: Float32Array, { shape, spec: { granularity } }: QTensor): number {
+  const row = ints.length / (shape[0] || 1);
+  const group = typeof granularity === "object" ? granularity.group : row;
+  let most = 0;
+  for (let from = 0; from < ints.length; from += row) {
+    for (let at = from; at < from + row; at += group) {
+      let sum = 0;
+      for (let i = at; i < Math.min(at + group, from + row); i++) sum += Math.abs(ints[i]);
+      most = Math.max(most, sum);
+    }
+  }
+  return most;
+}
+
+/** `count` digits of a base, lowest first: from −base/2 to base/2 − 1, the highest as large as need be. */
+function inDigits(ints: Float32Array, count: number, base: number): Float32Array[] {
+  if (count === 1) return [ints];
+  const rest = ints.map((x) => Math.floor(x / base + 0.5));
+  return [ints.map((x, i) => x - base * rest[i]), ...inDigits(rest, count - 1, base)];
+}
+
+/** The fewest digits whose products with integers up to `largest` have exact sums in float32; null where none have. */
+function digitsOf(weight: QTensor, largest: number): Digits | null {
+  const held = known.get(weight.codes) ?? new Map<number, Digits | null>();
+  known.set(weight.codes, held);
+  const before = held.get(largest);
+  if (before !== undefined) return before;
+  const ints = weightIntegers(weight);
+  let found: Digits | null = null;
+  for (const [count, base] of ways) {
+    const digits = inDigits(ints, count, base);
+    if (digits.some((each) => heaviest(each, weight) * largest >= exact)) continue;
+    found = { base, digits: digits.map((each) => pin(wrap(each, weight.shape, "float32"))) };
+    break;
+  }
+  held.set(largest, found);
+  return found;
+}
+
+/**
+ * What gives sums of products of the integers behind the codes of an input and of a weight: exact, then rounded to float32. The
+ * product is linear in both. It is made in float32, of one digit of the weight after the other where only so its sums stay exact,
+ * and in double precision where not even so.
+ */
+function exactSums(x: QTensor, weight: QTensor): (product: (x: Tensor, w: Tensor) => Tensor) => Tensor {
+  const ints = integersOf(x);
+  const split = digitsOf(weight, largestOf(x));
+  if (!split) {
+    const wide = wrap(Float64Array.from(weightIntegers(weight)), weight.shape, "float64");
+    return (product) => product(ints.to("float64"), wide).to("float32");
+  }
+  const { base, digits } = split;
+  if (digits.length === 1) return (product) => product(ints, digits[0]);
+  // Sums stay far below 2^53.
+  return (product) =>
+    digits
+      .map((digit) => product(ints, digit).to("float64"))
+      .reduceRight((high, low) => high.mul(base).add(low))
+      .to("float32");
 }
 
 /** Times the scales of the input, one a row or one for each of `samples`; signs have none, nor has an empty batch. */
@@ -23,17 +122,21 @@ function inputScaled(f: Tensor, { scale, spec }: QTensor, samples: number[] | nu
 
 /** (…, out) of (…, in) and a weight (out, in). */
 export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | null): Tensor {
-  const [left, right] = [integers(x), integers(weight)];
   const { granularity } = weight.spec;
   const [rows, k] = weight.shape;
-  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
+  const sums = exactSums(x, weight);
   const scales = weight.scale.reshape([weight.scale.size === 1 ? 1 : rows, -1]);
+  const outer = Array<null>(x.shape.length - 1).fill(null);
+  const part = (from: number, to: number): Tensor =>
+    sums((a, b) =>
+      to - from === k
+        ? a.matmul(b, { transposeB: true })
+        : a.slice([...outer, [from, to]]).matmul(b.slice([null, [from, to]]), { transposeB: true }),
+    );
+  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
   let f: Tensor | null = null;
   for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
-    const columns: [number, number] = [from, Math.min(k, from + group)];
-    const part = left.slice([...Array<null>(left.rank - 1).fill(null), columns]);
-    const sums = part.matmul(right.slice([null, columns]), { transposeB: true }).to("float32");
-    const scaled = sums.mul(scales.slice([null, [g, g + 1]]).reshape([-1]));
+    const scaled = part(from, Math.min(k, from + group)).mul(scales.slice([null, [g, g + 1]]).reshape([-1]));
     f = f === null ? scaled : f.add(scaled);
   }
   const y = inputScaled(f!, x);
@@ -57,7 +160,7 @@ export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer:
 /** (N, O, …) of (N, C, …) with one scale or one a sample, and filters with one scale or one each. Padding counts as 0. */
 export function integerConv(x: QTensor, weight: QTensor, layer: Conv1d | Conv2d): Tensor {
   const filters = [-1, ...Array<number>(x.shape.length - 2).fill(1)];
-  const sums = convolved(integers(x), integers(weight), null, layer).to("float32");
+  const sums = exactSums(x, weight)((a, b) => convolved(a, b, null, layer));
   const y = inputScaled(sums.mul(weight.scale.reshape(filters)), x, [...filters, 1]);
   return y.add(layer.bias?.effective().reshape(filters) ?? 0);
 }
