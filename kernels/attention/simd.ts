@@ -5,7 +5,7 @@ import { gemmExports, gemmHeap, packB, packedBytes } from "../gemm-f32/simd.ts";
 import { free, heapFloats, work } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks } from "../wasm/parallel.ts";
-import { type Stage, staged } from "../wasm/stage.ts";
+import { type Staging, staged } from "../wasm/staging.ts";
 import type { AttentionOptions, AttentionSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -139,7 +139,7 @@ function onHeap(
   options: AttentionOptions,
   rowBytes: number,
   scratchSizes: readonly number[],
-  stageAll: (stage: Stage) => number[],
+  addAll: (staging: Staging) => number[],
   tasks: (job: Job, addresses: readonly number[], rows: number, spaces: readonly number[]) => void,
   end: (rows: number) => boolean = () => true,
 ): boolean {
@@ -151,9 +151,9 @@ function onHeap(
     offsets.push(total);
     total += Math.ceil(size / 64) * 64;
   }
-  return staged((stage) => {
-    const addresses = stageAll(stage);
-    const maskAt = mask === undefined ? 0 : stage.input(mask, 0, mask.length);
+  return staged((staging) => {
+    const addresses = addAll(staging);
+    const maskAt = mask === undefined ? 0 : staging.input(mask, 0, mask.length);
     if (addresses.includes(0) || (mask !== undefined && maskAt === 0)) return false;
     const rows = work(sizes.b * sizes.h * sizes.tq * rowBytes);
     if (rows === 0) return false;
@@ -197,11 +197,11 @@ export function attention(
   if (code === null || !isFloat32(arrays)) return false;
   const { b, h, hkv, tq, tk, d, dv } = sizes;
   const spaces = [blockBytes(sizes), packs(d, sizes) ? packedBytes(tk, d) : 0];
-  const stageAll = (stage: Stage): number[] => [
-    stage.output(arrays[0], 0, b * h * tq * dv, false),
-    stage.input(arrays[1], 0, b * h * tq * d),
-    stage.input(arrays[2], 0, b * hkv * tk * d),
-    stage.input(arrays[3], 0, b * hkv * tk * dv),
+  const addAll = (staging: Staging): number[] => [
+    staging.output(arrays[0], 0, b * h * tq * dv, false),
+    staging.input(arrays[1], 0, b * h * tq * d),
+    staging.input(arrays[2], 0, b * hkv * tk * d),
+    staging.input(arrays[3], 0, b * hkv * tk * dv),
   ];
   return onHeap(
     code,
@@ -209,7 +209,7 @@ export function attention(
     options,
     8,
     spaces,
-    stageAll,
+    addAll,
     (job, [to, qAt, kAt, vAt], statistics, [scores, panels]) => {
       const share = h / hkv;
       for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
@@ -279,9 +279,9 @@ export function attentionGrad(
     valueSize,
     queries * width,
   ];
-  const stageAll = (stage: Stage): number[] =>
+  const addAll = (staging: Staging): number[] =>
     arrays.map((array, i) =>
-      i < 3 ? stage.output(array, 0, lengths[i], false) : stage.input(array, 0, lengths[i]),
+      i < 3 ? staging.output(array, 0, lengths[i], false) : staging.input(array, 0, lengths[i]),
     );
   const spaces = [
     blockBytes(sizes),
@@ -295,7 +295,7 @@ export function attentionGrad(
     options,
     4,
     spaces,
-    stageAll,
+    addAll,
     (job, at, norms, [p, dScores, keyPanels, valuePanels]) => {
       const [dqAt, dkAt, dvAt, dOutAt, qAt, kAt, vAt, outAt] = at;
       const share = h / hkv;

@@ -7,7 +7,7 @@ import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { view } from "../wasm/heap.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import { pool } from "../wasm/threads.ts";
 import { columnsOf, type Padding } from "./reference.ts";
 
@@ -233,10 +233,10 @@ export function conv2d(
   const layer = prepareBitConv({ rows: w }, g, padding, output, code);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
+    return staged((staging) => {
       const windows = g.n * g.oh * g.ow;
-      const from = stage.input(x, 0, g.n * g.h * g.w * g.groups * packedBytes(g.c / g.groups, 1));
-      const to = stage.output(out, 0, (windows * layer.step) / wordBytes(output.to), true);
+      const from = staging.input(x, 0, g.n * g.h * g.w * g.groups * packedBytes(g.c / g.groups, 1));
+      const to = staging.output(out, 0, (windows * layer.step) / wordBytes(output.to), true);
       return from !== 0 && to !== 0 && bitConvHeap(layer, to, from, code);
     });
   } finally {

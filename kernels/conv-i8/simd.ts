@@ -8,7 +8,7 @@ import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import { pool } from "../wasm/threads.ts";
 import type { ConvOutput, Filters } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -185,9 +185,9 @@ export function conv2d(
   const layer = prepareConvInt(filters, g, output, x instanceof Uint8Array);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
-      const from = stage.input(x, 0, g.n * g.c * g.h * g.w);
-      const to = stage.output(out, 0, g.n * g.o * g.oh * g.ow, true);
+    return staged((staging) => {
+      const from = staging.input(x, 0, g.n * g.c * g.h * g.w);
+      const to = staging.output(out, 0, g.n * g.o * g.oh * g.ow, true);
       return from !== 0 && to !== 0 && convIntHeap(layer, g, to, from, undefined, code);
     });
   } finally {

@@ -8,7 +8,7 @@ import { gemmExports, gemmHeap } from "../gemm-f32/simd.ts";
 import { free, heapFloats, work } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks, type Job } from "../wasm/parallel.ts";
-import { type Stage, staged } from "../wasm/stage.ts";
+import { type Staging, staged } from "../wasm/staging.ts";
 import { pool } from "../wasm/threads.ts";
 import type { ConvGeometry } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -127,11 +127,11 @@ function onHeap(
   const frameBytes = Math.ceil((channels * frameH * frameW) / 16) * 64;
   const across = Math.max(plan.rows * plan.ow, Math.min(chunk, Math.ceil(plan.windows / 8) * 8));
   const columnBytes = depthwise || pointwise ? 0 : across * plan.taps * 4;
-  return staged((stage: Stage) => {
+  return staged((staging: Staging) => {
     const addresses = [
-      stage.output(to, 0, lengths[0], false),
-      stage.input(a, 0, lengths[1]),
-      stage.input(b, 0, lengths[2]),
+      staging.output(to, 0, lengths[0], false),
+      staging.input(a, 0, lengths[1]),
+      staging.input(b, 0, lengths[2]),
     ];
     const taps = addresses.includes(0) ? 0 : work(plan.taps * 4);
     if (taps === 0) return false;

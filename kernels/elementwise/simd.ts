@@ -4,7 +4,7 @@ import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { pays, staged } from "../wasm/staging.ts";
 import { type Binary, square, type Unary } from "./arithmetic.ts";
 import { walkRows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -27,9 +27,9 @@ export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elemen
   const loop = loopOf(f);
   if (exports === null || loop === undefined || !isFloat(out) || !isFloat(x)) return false;
   const n = out.length;
-  return staged((stage) => {
-    const from = stage.input(x, 0, n);
-    const to = stage.output(out, 0, n, false);
+  return staged((staging) => {
+    const from = staging.input(x, 0, n);
+    const to = staging.output(out, 0, n, false);
     if (from === 0 || to === 0) return false;
     const { name, numbers } = loop;
     inRows(exports, name, n, chunk, n, (i, count) => [to + i * 4, from + i * 4, count, ...numbers]);
@@ -50,11 +50,11 @@ export function unaryGrad(
   if (exports === null || name === undefined) return false;
   if (!isFloat(out) || !isFloat(grad) || !isFloat(x) || !isFloat(y)) return false;
   const n = out.length;
-  return staged((stage) => {
-    const g = stage.input(grad, 0, n);
-    const input = stage.input(x, 0, n);
-    const output = stage.input(y, 0, n);
-    const to = stage.output(out, 0, n, false);
+  return staged((staging) => {
+    const g = staging.input(grad, 0, n);
+    const input = staging.input(x, 0, n);
+    const output = staging.input(y, 0, n);
+    const to = staging.output(out, 0, n, false);
     if (g === 0 || input === 0 || output === 0 || to === 0) return false;
     inRows(exports, name, n, whole, n * 2, (i, count) => [
       to + i * 4,
@@ -87,10 +87,10 @@ export function binary(
     return false;
   const width = out.BYTES_PER_ELEMENT;
   const size = out.length;
-  return staged((stage) => {
-    const left = stage.input(a, 0, a.length);
-    const right = stage.input(b, 0, b.length);
-    const to = stage.output(out, 0, size, false);
+  return staged((staging) => {
+    const left = staging.input(a, 0, a.length);
+    const right = staging.input(b, 0, b.length);
+    const to = staging.output(out, 0, size, false);
     if (left === 0 || right === 0 || to === 0) return false;
     const aStep = step(a, size);
     const bStep = step(b, size);
@@ -163,11 +163,11 @@ export function select(
   if (exports === null || !isFloat(out) || !isFloat(a) || !isFloat(b) || !(c instanceof Uint8Array))
     return false;
   if (!pays(out.length, fewSums, out, c, a, b)) return false;
-  return staged((stage) => {
-    const mask = stage.input(c, 0, c.length);
-    const left = stage.input(a, 0, a.length);
-    const right = stage.input(b, 0, b.length);
-    const to = stage.output(out, 0, out.length, false);
+  return staged((staging) => {
+    const mask = staging.input(c, 0, c.length);
+    const left = staging.input(a, 0, a.length);
+    const right = staging.input(b, 0, b.length);
+    const to = staging.output(out, 0, out.length, false);
     if (mask === 0 || left === 0 || right === 0 || to === 0) return false;
     const { sizes, strides } = mergeAxes(shape, [cShape, aShape, bShape]);
     const n = sizes.pop() ?? 1;

@@ -3,7 +3,7 @@
 import type { TypedArray } from "../../src/dtype.ts";
 import { scratch } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { GemmShape } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 import { callGemm, type FullShape, splitGemm } from "./split.ts";
@@ -141,11 +141,11 @@ export function gemm(
   const { m, n, k, transposeA, transposeB, accumulate = false, bias = null } = shape;
   if (exports === null || bias instanceof Float64Array) return false;
   if (m === 0 || n === 0) return true;
-  return staged((stage) => {
-    const left = stage.input(a, shape.aOffset ?? 0, m * k);
-    const right = stage.input(b, shape.bOffset ?? 0, k * n);
-    const to = stage.output(out, shape.outOffset ?? 0, m * n, accumulate);
-    const start = bias === null ? 0 : stage.input(bias, 0, n);
+  return staged((staging) => {
+    const left = staging.input(a, shape.aOffset ?? 0, m * k);
+    const right = staging.input(b, shape.bOffset ?? 0, k * n);
+    const to = staging.output(out, shape.outOffset ?? 0, m * n, accumulate);
+    const start = bias === null ? 0 : staging.input(bias, 0, n);
     if (left === 0 || right === 0 || to === 0 || (bias !== null && start === 0)) return false;
     const sizes = { m, n, k, transposeA, transposeB, accumulate, bias: start };
     return gemmHeap(to, left, right, sizes, exports);

@@ -7,7 +7,7 @@ import { byGroup, panelsOf } from "../gemm-i8/simd.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { onHeap } from "../wasm/output.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { FloatShape, FloatWeights } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -102,9 +102,9 @@ export function gemmFloat(
   const layer = prepareFloat(weights, bias);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
-      const from = stage.input(x, 0, m * weights.k);
-      const to = stage.output(out, 0, m * weights.n, true);
+    return staged((staging) => {
+      const from = staging.input(x, 0, m * weights.k);
+      const to = staging.output(out, 0, m * weights.n, true);
       return from !== 0 && to !== 0 && gemmFloatHeap(layer, to, from, m, exports);
     });
   } finally {

@@ -5,7 +5,7 @@ import { outputStride } from "../output.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, readBehind, rowsOfPanel } from "./layout.ts";
 import { inParts } from "./parts.ts";
 import {
@@ -181,9 +181,9 @@ export function gemmInt(
   const layer = prepareInt(weights, output, x instanceof Uint8Array);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
-      const from = stage.input(x, 0, m * weights.k);
-      const to = stage.output(out, 0, m * outputStride(output.to, weights.n), true);
+    return staged((staging) => {
+      const from = staging.input(x, 0, m * weights.k);
+      const to = staging.output(out, 0, m * outputStride(output.to, weights.n), true);
       return from !== 0 && to !== 0 && gemmIntHeap(layer, to, from, m, undefined, exports);
     });
   } finally {

@@ -7,7 +7,7 @@ import { unpackBits, unpackSigns, unpackTernary } from "../bits.ts";
 import { type Output, type OutputArray, outputStride } from "../output.ts";
 import { alloc, view } from "../wasm/heap.ts";
 import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import {
   inRowTasks,
   lookupExports,
@@ -224,9 +224,9 @@ export function digitArrays(
   const layer = prepareDigits(kind, { rows: w, n, k }, output, code);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
-      const from = stage.input(x, 0, m * k);
-      const to = stage.output(out, 0, m * outputStride(output.to, n), true);
+    return staged((staging) => {
+      const from = staging.input(x, 0, m * k);
+      const to = staging.output(out, 0, m * outputStride(output.to, n), true);
       return from !== 0 && to !== 0 && digitHeap(layer, to, from, { m }, code ?? undefined);
     });
   } finally {

@@ -9,7 +9,7 @@ import { alloc, scratch, view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks, isWorthThreads } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -207,9 +207,9 @@ export function pairArrays(
   const layer = preparePairs(kind, { rows: w, n, k }, output, code);
   if (layer === null) return false;
   try {
-    return staged((stage) => {
-      const from = stage.input(a, 0, m * Math.ceil(k / plans[kind].perByte));
-      const to = stage.output(out, 0, m * outputStride(output.to, n), true);
+    return staged((staging) => {
+      const from = staging.input(a, 0, m * Math.ceil(k / plans[kind].perByte));
+      const to = staging.output(out, 0, m * outputStride(output.to, n), true);
       return from !== 0 && to !== 0 && pairHeap(layer, to, from, { m }, code ?? undefined);
     });
   } finally {

@@ -7,7 +7,7 @@ import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { CrossEntropyOptions } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -64,11 +64,11 @@ export function crossEntropy(
 ): boolean {
   if (exports === null || !applies(lse, [loss, logits], targets, sizes, options)) return false;
   const { outer, n } = sizes;
-  return staged((stage) => {
-    const from = stage.input(logits, 0, outer * n);
-    const classes = stage.input(targets, 0, outer);
-    const to = stage.output(loss, 0, outer, false);
-    const norms = stage.output(lse, 0, outer, false);
+  return staged((staging) => {
+    const from = staging.input(logits, 0, outer * n);
+    const classes = staging.input(targets, 0, outer);
+    const to = staging.output(loss, 0, outer, false);
+    const norms = staging.output(lse, 0, outer, false);
     if (from === 0 || classes === 0 || to === 0 || norms === 0) return false;
     const { ignoreIndex, labelSmoothing } = options;
     inRows(exports, "crossEntropy", outer, 1, outer * n * 2, (row, count) => {
@@ -98,12 +98,12 @@ export function crossEntropyGrad(
   if (exports === null || !applies(lse, [dLogits, dLoss, logits], targets, sizes, options)) return false;
   const { outer, n } = sizes;
   const { ignoreIndex, labelSmoothing } = options;
-  return staged((stage) => {
-    const grad = stage.input(dLoss, 0, outer);
-    const norms = stage.input(lse, 0, outer);
-    const from = stage.input(logits, 0, outer * n);
-    const classes = stage.input(targets, 0, outer);
-    const to = stage.output(dLogits, 0, outer * n, false);
+  return staged((staging) => {
+    const grad = staging.input(dLoss, 0, outer);
+    const norms = staging.input(lse, 0, outer);
+    const from = staging.input(logits, 0, outer * n);
+    const classes = staging.input(targets, 0, outer);
+    const to = staging.output(dLogits, 0, outer * n, false);
     if (grad === 0 || norms === 0 || from === 0 || classes === 0 || to === 0) return false;
     inRows(exports, "crossEntropyGrad", outer, 1, outer * n * 2, (row, count) => {
       const at = row * n * 4;

@@ -5,7 +5,7 @@ import { broadcastStrides, type Shape, stridesOf } from "../../src/shape.ts";
 import { walkRows } from "../elementwise/reference.ts";
 import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { pays, staged } from "../wasm/staging.ts";
 import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -107,9 +107,9 @@ export function strided(
   const { below, above } = reach(axes);
   // A walk that touches little of what it spans is not worth staging the span.
   if (!pays(below + above > 4 * size ? 0 : size, fewElements, out, x)) return false;
-  return staged((stage) => {
-    const from = stage.input(x, offset - below, below + above + 1);
-    const to = stage.output(out, 0, size, false);
+  return staged((staging) => {
+    const from = staging.input(x, offset - below, below + above + 1);
+    const to = staging.output(out, 0, size, false);
     if (from === 0 || to === 0) return false;
     const [a, b, c, d] = axes.slice(-4);
     walk(axes, (at, shift) =>
@@ -145,9 +145,9 @@ export function scatterStrided(
   const axes = axesOf(shape, strides);
   const { below, above } = reach(axes);
   if (!pays(below + above > 4 * size ? 0 : size, fewElements, out, g)) return false;
-  return staged((stage) => {
-    const from = stage.input(g, 0, size);
-    const to = stage.output(out, offset - below, below + above + 1, true);
+  return staged((staging) => {
+    const from = staging.input(g, 0, size);
+    const to = staging.output(out, offset - below, below + above + 1, true);
     if (from === 0 || to === 0) return false;
     const [a, b, c, d] = axes.slice(-4);
     walk(axes, (at, shift) =>
@@ -240,8 +240,8 @@ function walkIndexed(run: Rows, out: TypedArray, x: TypedArray, index: TypedArra
   if (to === 0 || from === 0 || !(index instanceof Int32Array)) return false;
   // A program may have written to the index since its op checked it, and wasm would write anywhere on the heap.
   for (let i = 0; i < index.length; i++) if (!(index[i] >= 0 && index[i] < n)) return false;
-  return staged((stage) => {
-    const at = stage.input(index, 0, index.length);
+  return staged((staging) => {
+    const at = staging.input(index, 0, index.length);
     if (at === 0) return false;
     run(to, from, at, outer, n, index.length, inner);
     return true;

@@ -3,7 +3,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, inTasks } from "../wasm/parallel.ts";
-import { type Stage, staged } from "../wasm/stage.ts";
+import { type Staging, staged } from "../wasm/staging.ts";
 import type { RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -45,7 +45,7 @@ const applies = (floats: readonly Optional[], statistics: readonly Optional[]): 
   statistics.every((array) => array === null || array instanceof Float64Array);
 
 /** Stages arrays that may be missing and notes whether the heap had room for all. */
-function optionalStage(stage: Stage) {
+function optionalStaging(staging: Staging) {
   const space = { enough: true };
   const noted = (address: number): number => {
     if (address === 0) space.enough = false;
@@ -53,9 +53,9 @@ function optionalStage(stage: Stage) {
   };
   return {
     space,
-    input: (array: Optional): number => (array === null ? 0 : noted(stage.input(array, 0, array.length))),
+    input: (array: Optional): number => (array === null ? 0 : noted(staging.input(array, 0, array.length))),
     output: (array: Optional): number =>
-      array === null ? 0 : noted(stage.output(array, 0, array.length, false)),
+      array === null ? 0 : noted(staging.output(array, 0, array.length, false)),
   };
 }
 
@@ -72,8 +72,8 @@ export function layerNorm(
   exports = normExports(),
 ): boolean {
   if (exports === null || !applies([out, x, weight, bias], [mean, rstd])) return false;
-  return staged((stage) => {
-    const { space, input, output } = optionalStage(stage);
+  return staged((staging) => {
+    const { space, input, output } = optionalStaging(staging);
     const [from, scale, shift] = [x, weight, bias].map(input);
     const [to, means, scales] = [out, mean, rstd].map(output);
     if (!space.enough) return false;
@@ -97,8 +97,8 @@ export function rmsNorm(
   exports = normExports(),
 ): boolean {
   if (exports === null || !applies([out, x, weight], [rstd])) return false;
-  return staged((stage) => {
-    const { space, input, output } = optionalStage(stage);
+  return staged((staging) => {
+    const { space, input, output } = optionalStaging(staging);
     const [from, scale] = [x, weight].map(input);
     const [to, scales] = [out, rstd].map(output);
     if (!space.enough) return false;
@@ -150,8 +150,8 @@ function grad(
   exports: NormExports | null,
 ): boolean {
   if (exports === null || !applies([dx, dw, db, dOut, x, weight], [mean, rstd])) return false;
-  return staged((stage) => {
-    const { space, input, output } = optionalStage(stage);
+  return staged((staging) => {
+    const { space, input, output } = optionalStaging(staging);
     const inputs = [dOut, x, weight, mean, rstd].map(input);
     const outputs = [dx, dw, db].map(output);
     if (!space.enough) return false;

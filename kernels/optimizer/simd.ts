@@ -3,7 +3,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { AdamStep, LionStep, SgdStep, SignStep } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -33,10 +33,10 @@ function run(
   const present = [weight, grad, ...state].filter((array) => array !== null);
   const n = weight.length;
   if (!present.every((array) => array instanceof Float32Array)) return false;
-  return staged((stage) => {
-    const from = stage.input(grad, 0, n);
+  return staged((staging) => {
+    const from = staging.input(grad, 0, n);
     const [to, ...rest] = [weight, ...state].map((array) =>
-      array === null ? 0 : stage.output(array, 0, n, true),
+      array === null ? 0 : staging.output(array, 0, n, true),
     );
     if (from === 0 || to === 0 || rest.some((at, i) => at === 0 && state[i] !== null)) return false;
     inRows(exports, name, n, whole, n, (i, count) => [

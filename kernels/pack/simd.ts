@@ -6,7 +6,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { Steps } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -56,15 +56,15 @@ function run(
   n: number,
   kernel: Addressed,
 ): boolean {
-  return staged((stage) => {
-    const to = stage.output(out, 0, rows * stride, false);
-    const from = stage.input(x, 0, rows * n);
+  return staged((staging) => {
+    const to = staging.output(out, 0, rows * stride, false);
+    const from = staging.input(x, 0, rows * n);
     if (to === 0 || from === 0) return false;
-    return kernel(to, from, stage);
+    return kernel(to, from, staging);
   });
 }
 
-type Addressed = (to: number, from: number, stage: Parameters<Parameters<typeof staged>[0]>[0]) => boolean;
+type Addressed = (to: number, from: number, staging: Parameters<Parameters<typeof staged>[0]>[0]) => boolean;
 
 export function packSigns(
   out: Uint8Array,
@@ -108,8 +108,8 @@ export function quantizeRows(
   code = packExports(),
 ): boolean {
   if (code === null) return false;
-  return run(out, x, stride, rows, n, (to, from, stage) => {
-    const scalesAt = stage.output(scales, 0, rows, false);
+  return run(out, x, stride, rows, n, (to, from, staging) => {
+    const scalesAt = staging.output(scales, 0, rows, false);
     if (scalesAt === 0) return false;
     code.quantizeRows(to, scalesAt, from, rows, n, stride, top);
     return true;

@@ -2,7 +2,7 @@
 
 import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import type { Windows } from "../windows.ts";
 import type { AverageWindows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -54,9 +54,9 @@ export function maxPool2dIndices(
   if (exports === null || !(x instanceof Float32Array)) return false;
   const { image, pooled } = sizesOf(windows);
   const { dilationH, dilationW } = windows;
-  return staged((stage) => {
-    const from = stage.input(x, 0, image);
-    const to = stage.output(indices, 0, pooled, false);
+  return staged((staging) => {
+    const from = staging.input(x, 0, image);
+    const to = staging.output(indices, 0, pooled, false);
     if (from === 0 || to === 0) return false;
     exports.maxIndices(to, from, ...shared(windows), dilationH, dilationW);
     return true;
@@ -72,9 +72,9 @@ export function avgPool2d(
 ): boolean {
   if (exports === null || !(out instanceof Float32Array && x instanceof Float32Array)) return false;
   const { image, pooled } = sizesOf(windows);
-  return staged((stage) => {
-    const from = stage.input(x, 0, image);
-    const to = stage.output(out, 0, pooled, false);
+  return staged((staging) => {
+    const from = staging.input(x, 0, image);
+    const to = staging.output(out, 0, pooled, false);
     if (from === 0 || to === 0) return false;
     exports.average(to, from, ...averageNumbers(windows));
     return true;
@@ -90,9 +90,9 @@ export function avgPool2dGrad(
 ): boolean {
   if (exports === null || !(dx instanceof Float32Array && dOut instanceof Float32Array)) return false;
   const { image, pooled } = sizesOf(windows);
-  return staged((stage) => {
-    const from = stage.input(dOut, 0, pooled);
-    const to = stage.output(dx, 0, image, false);
+  return staged((staging) => {
+    const from = staging.input(dOut, 0, pooled);
+    const to = staging.output(dx, 0, image, false);
     if (from === 0 || to === 0) return false;
     exports.averageGrad(to, from, ...averageNumbers(windows));
     return true;

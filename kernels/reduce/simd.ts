@@ -3,7 +3,7 @@
 import type { TypedArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/stage.ts";
+import { pays, staged } from "../wasm/staging.ts";
 import { larger, type ReduceSizes, smaller } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -30,9 +30,9 @@ function run(
   kernel: (to: number, from: number) => void,
 ): boolean {
   if (!(out instanceof Float32Array && x instanceof Float32Array)) return false;
-  return staged((stage) => {
-    const from = stage.input(x, 0, outer * n * inner);
-    const to = stage.output(out, 0, outer * inner, false);
+  return staged((staging) => {
+    const from = staging.input(x, 0, outer * n * inner);
+    const to = staging.output(out, 0, outer * inner, false);
     if (from === 0 || to === 0) return false;
     kernel(to, from);
     return true;

@@ -7,7 +7,7 @@ import type { FloatArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { staged } from "../wasm/stage.ts";
+import { staged } from "../wasm/staging.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -30,9 +30,9 @@ function run(
   const size = outer * n;
   if (exports === null || inner !== 1) return false;
   if (!arrays.every((array) => array instanceof Float32Array)) return false;
-  return staged((stage) => {
-    const inputs = arrays.slice(1).map((array) => stage.input(array, 0, size));
-    const to = stage.output(arrays[0], 0, size, false);
+  return staged((staging) => {
+    const inputs = arrays.slice(1).map((array) => staging.input(array, 0, size));
+    const to = staging.output(arrays[0], 0, size, false);
     if (to === 0 || inputs.includes(0)) return false;
     inRows(exports, name, outer, 1, size, (row, count) => {
       const shift = row * n * 4;

@@ -2,7 +2,7 @@
 
 import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { type BitConvLayer, bitConvHeap, prepareBitConv } from "../../../kernels/conv-b1/simd.ts";
-import { staged } from "../../../kernels/wasm/stage.ts";
+import { staged } from "../../../kernels/wasm/staging.ts";
 import { permute, usesSimd } from "../../backend.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import type { Fold } from "../layers/fold.ts";

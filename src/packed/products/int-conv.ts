@@ -3,7 +3,7 @@
 import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { type ConvOutput, conv2d } from "../../../kernels/conv-i8/reference.ts";
 import { type ConvIntLayer, convIntHeap, prepareConvInt } from "../../../kernels/conv-i8/simd.ts";
-import { staged } from "../../../kernels/wasm/stage.ts";
+import { staged } from "../../../kernels/wasm/staging.ts";
 import { usesSimd } from "../../backend.ts";
 import { FormatError, show } from "../../errors.ts";
 import type { PackedWeight } from "../file/weight.ts";

@@ -12,7 +12,7 @@ import { type DigitLayer, digitHeap, prepareDigits } from "../../../kernels/look
 import { type PairLayer, pairHeap, preparePairs } from "../../../kernels/lookup/simd.ts";
 import type { Output } from "../../../kernels/output.ts";
 import { memoryIsShared } from "../../../kernels/wasm/heap.ts";
-import { staged } from "../../../kernels/wasm/stage.ts";
+import { staged } from "../../../kernels/wasm/staging.ts";
 import { gemm, usesSimd } from "../../backend.ts";
 import { FormatError, show } from "../../errors.ts";
 import type { PackedWeight } from "../file/weight.ts";

@@ -6,10 +6,10 @@
 import { dtypeOfArray, type TypedArray } from "../../src/dtype.ts";
 import { addressOf, free, heapFloats, smallBlock, smallBytes, view, work } from "./heap.ts";
 
-export interface Stage {
+export interface Staging {
   /** The address of `length` elements of the array from `offset`, with their values; 0 where the platform has no more memory. */
   input(array: TypedArray, offset: number, length: number): number;
-  /** The same for elements the kernel writes; they reach the array when the stage closes. `keep` brings the old values. */
+  /** The same for elements the kernel writes; they reach the array when the staging closes. `keep` brings the old values. */
   output(array: TypedArray, offset: number, length: number, keep: boolean): number;
 }
 
@@ -23,7 +23,7 @@ export function pays(elements: number, least: number, ...arrays: readonly TypedA
   return true;
 }
 
-// What the open stages hold, kept from call to call: most calls find their arrays on the heap and allocate nothing.
+// What the open staging holds, kept from call to call: most calls find their arrays on the heap and allocate nothing.
 const blocks: number[] = [];
 const back: { array: TypedArray; offset: number; length: number; address: number }[] = [];
 
@@ -64,7 +64,7 @@ function room(bytes: number): number {
   return address;
 }
 
-const stage: Stage = {
+const staging: Staging = {
   input(array, offset, length) {
     const base = addressOf(array);
     return base === 0 ? take(array, offset, length, true) : base + offset * array.BYTES_PER_ELEMENT;
@@ -79,10 +79,10 @@ const stage: Stage = {
 };
 
 /** Runs `kernel` with staged addresses; false where there is no room, and then nothing is written. */
-export function staged(kernel: (stage: Stage) => boolean): boolean {
+export function staged(kernel: (staging: Staging) => boolean): boolean {
   const [firstBlock, firstBack, firstSmall] = [blocks.length, back.length, smallUsed];
   try {
-    const done = kernel(stage);
+    const done = kernel(staging);
     if (done)
       for (let i = firstBack; i < back.length; i++) {
         const { array, offset, length, address } = back[i];
