@@ -17,8 +17,8 @@ import { digitHeap, prepareDigits } from "../kernels/lookup/digits.ts";
 import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
-import type { Crossover } from "../src/packed/products/choice.ts";
 import { crossovers } from "../src/packed/products/crossover.ts";
+import type { Crossover } from "../src/packed/products/measured.ts";
 import { type PairResult, pair, type Side, writeResults } from "./pair.ts";
 import { writePage } from "./table.ts";
 
@@ -202,7 +202,7 @@ if (process.argv.includes("--write")) {
     file,
     [
       "/** Measured by `npm run bench -- --crossover --write`, which makes this file; `choice.ts` reads it. */\n",
-      'import type { Crossover } from "./choice.ts";\n',
+      'import type { Crossover } from "./measured.ts";\n',
       "export const crossovers: { readonly plain: Crossover; readonly relaxed: Crossover | null } = {",
       `${lines("plain", all.plain)}${lines("relaxed", all.relaxed)}};\n`,
     ].join("\n"),

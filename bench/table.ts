@@ -2,8 +2,8 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Crossover } from "../src/packed/products/choice.ts";
 import { crossovers } from "../src/packed/products/crossover.ts";
+import type { Crossover } from "../src/packed/products/measured.ts";
 import type { PairResult } from "./pair.ts";
 import { type Result, type Results, readResults } from "./results.ts";
 

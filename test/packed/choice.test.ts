@@ -18,8 +18,8 @@ import {
   ternaryWeightOnly,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Crossover } from "../../src/packed/products/choice.ts";
 import { crossovers } from "../../src/packed/products/crossover.ts";
+import type { Crossover } from "../../src/packed/products/measured.ts";
 
 const saved = { ...crossovers };
 const use = (crossover: Partial<Crossover>): void => {

@@ -10,7 +10,7 @@ import {
   MultiHeadAttention,
   Sequential,
 } from "bitgrad/nn";
-import type { PackedLanguage } from "bitgrad/packed";
+import type { PackedLanguage, PackedLinear } from "bitgrad/packed";
 import {
   binaryDynamic,
   binarySigns,
@@ -238,17 +238,19 @@ it("products lie on the heap after a run where SIMD runs, so that the fast way w
   const laid = async (model: object, config: QuantConfig, x: Tensor) => {
     const { packed } = await twins(model, config, x);
     packed.forward(values(x));
-    return packed.root as never as Record<string, Record<string, unknown>>;
+    return (packed.root as PackedLinear)._product.operands.laid as never as {
+      layers: Map<string, { layer: object }>;
+    };
   };
   const x = random([4, 64]);
   const integers = await laid(new Linear(64, 16, { rng: new Rng(1) }), int8Dynamic(), x);
-  expect(integers._product.integers).toMatchObject({ n: 16, k: 64 });
+  expect(integers.layers.get("integers")!.layer).toMatchObject({ n: 16, k: 64 });
   const signs = await laid(new Linear(64, 16, { rng: new Rng(1) }), binarySigns(), x);
-  expect(signs._product.pairs).toMatchObject({ n: 16, k: 64 });
+  expect(signs.layers.get("signs")!.layer).toMatchObject({ n: 16, k: 64 });
   const conv = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), binarySigns(), random([1, 8, 6, 6]));
-  expect(conv._bits.laid).toMatchObject({ layer: { step: 32 } });
+  expect(conv.layers.get("signs")!.layer).toMatchObject({ step: 32 });
   const codes = await laid(new Conv2d(8, 8, 3, { rng: new Rng(1) }), int8Static(), random([1, 8, 6, 6]));
-  expect(codes._integers.laid).toMatchObject({ address: expect.any(Number) });
+  expect(codes.layers.get("integers")!.layer).toMatchObject({ address: expect.any(Number) });
 });
 
 it("a row of codes takes at most 16 bytes more on the heap than in the file, beside the scales and biases of its row", () => {

@@ -24,7 +24,8 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { heapUse } from "../../kernels/wasm/heap.ts";
 import { packCodes } from "../../src/packed/file/codes.ts";
-import { type BitStage, signFold } from "../../src/packed/layers/fold.ts";
+import type { BitStage } from "../../src/packed/layers/fold.ts";
+import { signFold } from "../../src/packed/products/thresholds.ts";
 import { bits, random, values } from "./twins.ts";
 
 afterEach(() => useBackend("simd"));

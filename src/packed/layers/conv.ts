@@ -1,14 +1,10 @@
-import { type ConvGeometry, conv2d as inDouble } from "../../../kernels/conv/reference.ts";
-import { plus } from "../../../kernels/elementwise/arithmetic.ts";
-import { conv2d } from "../../backend.ts";
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { BitConv } from "../products/bit-conv.ts";
+import { Convolution } from "../products/convolution.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
-import { IntConv } from "../products/int-conv.ts";
-import { afford, mended, reshaped, room, type Values, work } from "../values.ts";
-import { perChannel } from "./elementwise.ts";
+import { afford, reshaped, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
 
@@ -29,10 +25,8 @@ export class PackedConv2d implements PackedLayer {
   readonly padding: readonly [Pair, Pair];
   readonly dilation: Pair;
   readonly groups: number;
-  /** Where the input is quantized; not fields of the file. */
-  readonly _integers: IntConv | null;
-  /** Where input and weights are signs. */
-  readonly _bits: BitConv | null;
+  /** Not a field of the file. */
+  readonly _product: Convolution;
 
   constructor(fields: Fields) {
     const read = new FieldReader("conv2d", fields);
@@ -66,19 +60,14 @@ export class PackedConv2d implements PackedLayer {
         `conv2d: padding must add at most ${most} outputs a side, got ${show(this.padding)}`,
       );
     }
-    const { input, bias } = this;
-    this._integers = input && new IntConv(weight, input, bias);
-    const signs = input?.kind === "signs" && weight.coded?.signed && weight.bits === 1;
-    this._bits = signs ? new BitConv(weight, bias) : null;
+    this._product = new Convolution(weight, this.input, this.bias);
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
   forward({ data, shape }: Values): Values {
     const geometry = this.geometry(shape);
     const { n, o, oh, ow } = geometry;
-    const result =
-      this._bits?.run(data, geometry) ?? this._integers?.run(data, geometry) ?? this.float(data, geometry);
-    return { data: result, shape: [n, o, oh, ow] };
+    return { data: this._product.run(data, geometry), shape: [n, o, oh, ow] };
   }
 
   /** That of images (N, C, H, W); throws as `forward`. */
@@ -129,18 +118,7 @@ export class PackedConv2d implements PackedLayer {
 
   /** Gives back what it holds of the SIMD heap. */
   dispose(): void {
-    this._integers?.dispose();
-    this._bits?.dispose();
-  }
-
-  private float(x: Float32Array, geometry: ConvGeometry): Float32Array {
-    const { n, o, oh, ow } = geometry;
-    const { weight, bias } = this;
-    const out = room(n * o * oh * ow);
-    const filters = weight.coded ? weight.dequantized() : weight.operand;
-    conv2d(out, x, filters, geometry);
-    mended(out, () => inDouble(out, x, filters, geometry));
-    return bias ? perChannel("PackedConv2d", { data: out, shape: [n, o, oh * ow] }, bias, plus).data : out;
+    this._product.dispose();
   }
 }
 

@@ -5,47 +5,17 @@
  */
 
 import { unpackSigns } from "../../../kernels/bits.ts";
-import type { Output } from "../../../kernels/output.ts";
 import { permute } from "../../backend.ts";
 import { sizeOf } from "../../shape.ts";
 import type { PackedStep } from "../file/layer.ts";
-import { BitConv } from "../products/bit-conv.ts";
-import { Product } from "../products/product.ts";
+import { convolvedBits, convolveSigns, convSigns } from "../products/conv-signs.ts";
+import { multiplySigns, signs } from "../products/signs.ts";
+import { type Fold, signFold } from "../products/thresholds.ts";
+import { Operands } from "../products/way.ts";
 import { bitRoom, room, type Values, work } from "../values.ts";
 import type { PackedConv2d } from "./conv.ts";
 import type { PackedBatchNorm } from "./images.ts";
 import type { PackedLinear } from "./linear.ts";
-
-/** Bits by comparison of sums. */
-export type Fold = Output & {
-  readonly to: "bits";
-  readonly thresholds: Int32Array;
-  readonly directions: Int8Array;
-};
-
-/**
- * The comparisons that hold where value(sum, channel) < 0, for sums from −k to k: value must never fall, or never rise, with the
- * sum. Null where a value is not finite, which no input may be.
- */
-export function signFold(k: number, n: number, value: (sum: number, channel: number) => number): Fold | null {
-  const thresholds = new Int32Array(n);
-  const directions = new Int8Array(n);
-  for (let c = 0; c < n; c++) {
-    const [first, last] = [value(-k, c), value(k, c)];
-    if (!(Math.abs(first) < Infinity && Math.abs(last) < Infinity)) return null;
-    const negative = first < 0;
-    // The sign of `same` is that of the least sum, the sign of `other` is not; k + 1 stands for none.
-    let [same, other] = [-k, k + 1];
-    while (other - same > 1) {
-      const middle = Math.floor((same + other) / 2);
-      if (value(middle, c) < 0 === negative) same = middle;
-      else other = middle;
-    }
-    thresholds[c] = negative ? same : other;
-    directions[c] = negative ? -1 : 1;
-  }
-  return { to: "bits", thresholds, directions };
-}
 
 /** Signs as bits: of rows (…, k), or of images (n, c, h, w) channels last, those of a group from a byte on. */
 export interface Bits {
@@ -62,8 +32,8 @@ const isConv = (step: PackedStep | undefined): step is PackedConv2d =>
 
 /** A layer of signs times signs, or of rows of signs times ternary digits; null for any other. */
 function signLayer(step: PackedStep | undefined): SignLayer | null {
-  const rows = isLinear(step) && step.input?.kind === "signs" && step.weight.bits < 3;
-  const served = rows || (isConv(step) && step.kind === "conv2d" && step._bits);
+  const rows = isLinear(step) && signs.serves(step);
+  const served = rows || (isConv(step) && step.kind === "conv2d" && convSigns.serves(step));
   return served && step.weight.coded!.scale.length <= Math.max(1, step.weight.rows) ? step : null;
 }
 
@@ -109,7 +79,7 @@ export class BitStage {
   private readonly folds: boolean;
   private readonly norm: PackedBatchNorm | null;
   /** Made at first use. */
-  private made: { readonly product: BitConv | Product; readonly fold: Fold | null } | null = null;
+  private operands: Operands | null = null;
 
   constructor(layer: SignLayer, folds: boolean, norm: PackedBatchNorm | null) {
     this.layer = layer;
@@ -119,29 +89,27 @@ export class BitStage {
 
   /** The steps that a run takes. */
   get length(): number {
-    return this.norm && this.made?.fold ? 2 : 1;
+    return this.norm && this.operands?.fold ? 2 : 1;
   }
 
-  private make() {
+  private make(): Operands {
     const { layer, folds, norm } = this;
     const { weight, input, bias } = layer;
-    const fold = folds ? foldOf(layer, norm) : null;
-    const product = isConv(layer)
-      ? new BitConv(weight, bias, fold)
-      : new Product("linear", weight, input, bias, fold);
-    return { product, fold };
+    return new Operands(layer.kind, weight, input, bias, folds ? foldOf(layer, norm) : null);
   }
 
   /** Null where SIMD does not serve them. */
   run(x: Values | Bits): Values | Bits | null {
     const { layer } = this;
-    this.made ??= this.make();
-    const { product, fold } = this.made;
+    this.operands ??= this.make();
+    const { operands } = this;
     const from = "bits" in x ? x.bits : x.data;
     if (isConv(layer)) {
       const g = layer.geometry(x.shape);
-      const out = (product as BitConv)[fold ? "signs" : "run"](from, g);
-      return made(out, [g.n, g.o, g.oh, g.ow]);
+      const shape = [g.n, g.o, g.oh, g.ow];
+      if (operands.fold) return made(convolvedBits(from, g, operands), shape);
+      const out = room(sizeOf(shape));
+      return made(convolveSigns(out, from, g, operands) ? out : null, shape);
     }
     const { rows: n, columns: k } = layer.weight;
     const outer = x.shape.slice(0, -1);
@@ -149,12 +117,12 @@ export class BitStage {
     if (x.shape[outer.length] !== k || (this.length > 1 && outer.length !== 1)) return null;
     const m = sizeOf(outer);
     work(m * n * k);
-    const out = fold ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
-    return made((product as Product).ofSigns(out, from, m) ? out : null, [...outer, n]);
+    const out = operands.fold ? bitRoom(m * Math.ceil(n / 8)) : room(m * n);
+    return made(multiplySigns(out, from, m, operands) ? out : null, [...outer, n]);
   }
 
   dispose(): void {
-    this.made?.product.dispose();
+    this.operands?.laid.free();
   }
 }
 

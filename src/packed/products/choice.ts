@@ -6,18 +6,7 @@
 import { wasmSupport } from "../../../kernels/wasm/load.ts";
 import { choices } from "../../backend.ts";
 import { crossovers } from "./crossover.ts";
-
-export interface Crossover {
-  /** The processor and the version of Node that it was measured on. */
-  readonly machine: string;
-  /**
-   * For weights of 1 bit and ternary ones, by bits: for matrices of so many weights, the rows of integer codes up to which
-   * lookup is faster than products of int8.
-   */
-  readonly lookupRows: Readonly<Record<1 | 2, readonly (readonly [weights: number, rows: number])[]>>;
-  /** By bits less 1: matrices of up to so many weights are multiplied by float32 input faster as float32 than as codes. */
-  readonly floatWeights: readonly number[];
-}
+import type { Crossover } from "./measured.ts";
 
 /** What was measured with the build that runs, or else with the plain one. */
 const measured = (): Crossover =>

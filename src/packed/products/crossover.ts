@@ -1,6 +1,6 @@
 /** Measured by `npm run bench -- --crossover --write`, which makes this file; `choice.ts` reads it. */
 
-import type { Crossover } from "./choice.ts";
+import type { Crossover } from "./measured.ts";
 
 export const crossovers: { readonly plain: Crossover; readonly relaxed: Crossover | null } = {
   plain: {
