@@ -167,7 +167,7 @@ const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table =>
 const numbers = given(() => new Float32Array(32), "list");
 
 const blocks: Table = {
-  formats: "its functions are below",
+  ...each("formats Q8_0 Q4_0 Q4_1 Q4_K Q6_K Q1_0 TQ1_0 TQ2_0 NF4 MXFP4", "its functions are below"),
   ...format("encode", [numbers]),
   ...format("decode", [given(bytes)]),
   ...format("dot", [given(bytes), given(() => new Float32Array(32), "list")]),
