@@ -13,6 +13,10 @@ export interface FloatCase {
   bits: number;
   unsignedWeights?: boolean;
   zeros?: boolean;
+  /** With zeros: zero points lie half a code above. */
+  halves?: boolean;
+  /** Zero points that are no integers. */
+  offsets?: boolean;
   group?: number;
   bias?: boolean;
   /** Codes of up to 4 bits that stand for levels of a codebook. */
@@ -23,8 +27,15 @@ export interface FloatCase {
 }
 
 /** The arguments of a case; one element more than the output shows a write outside. */
-export function floatArgs({ spread = "near", bias = false, codebook = false, ...rest }: FloatCase): Args {
-  const given = codebook ? { ...rest, unsignedWeights: true, zeros: false } : rest;
+export function floatArgs({
+  spread = "near",
+  bias = false,
+  codebook = false,
+  offsets = false,
+  ...rest
+}: FloatCase): Args {
+  const plain = { ...rest, unsignedWeights: true, zeros: false };
+  const given = codebook || offsets ? plain : rest;
   const { m, n, k } = given;
   // Of the integer case the codes and zero points; its activations choose ours.
   const [, codes, weights] = intArgs({ ...given, to: "float32" });
@@ -39,7 +50,13 @@ export function floatArgs({ spread = "near", bias = false, codebook = false, ...
   const scale = Float32Array.from({ length: n * grouped }, (_, i) => Math.fround(0.02 + 0.01 * Math.sin(i)));
   const start = bias ? Float32Array.from({ length: n }, (_, i) => Math.cos(i)) : undefined;
   const levels = Float32Array.from({ length: 2 ** given.bits }, (_, i) => Math.sin(3.7 * i + 0.1));
-  const all = codebook ? { ...weights, scale, codebook: levels } : { ...weights, scale };
+  const between = Float32Array.from({ length: n * grouped }, (_, i) => 2 ** given.bits * Math.cos(2.3 * i));
+  const all = {
+    ...weights,
+    scale,
+    ...(codebook && { codebook: levels }),
+    ...(offsets && !codebook && { offsets: between }),
+  };
   return [new Float32Array(m * n + 1).fill(-7), x, all, { m, bias: start }];
 }
 
@@ -56,6 +73,8 @@ export function* floatCases(): Generator<Args> {
         bits,
         unsignedWeights: turn % 3 === 1,
         zeros: turn % 5 === 1,
+        halves: turn % 2 === 0,
+        offsets: turn % 5 === 2,
         bias: turn % 2 === 0,
         spread: spreads[turn % 7],
       };
@@ -76,6 +95,8 @@ export function* floatCases(): Generator<Args> {
         const zeros = turn % 4 === 0;
         yield floatArgs({ m, n, k, group, bits: 1 + (turn % 4), codebook: true });
         yield floatArgs({ m, n, k, group, bits: (turn % 8) + 1, zeros, spread: spreads[turn % 7] });
+        yield floatArgs({ m, n, k, group, bits: (turn % 8) + 1, zeros: true, halves: true });
+        yield floatArgs({ m, n, k, group, bits: (turn % 8) + 1, offsets: true, spread: spreads[turn % 7] });
       }
   for (const bits of [1, 4, 8]) {
     yield floatArgs({ m: 70, n: 40, k: 260, bits, bias: true });

@@ -13,6 +13,8 @@ export interface FloatWeights extends IntWeights {
   readonly scale: Float32Array;
   /** What uint8 codes, then without zero points, stand for; left out, themselves. */
   readonly codebook?: Float32Array;
+  /** Zero points of uint8 codes (n, groups) that are no integers, in the place of `zeros`: a value is float32(code − offset). */
+  readonly offsets?: Float32Array;
 }
 
 export interface FloatShape {
@@ -23,13 +25,14 @@ export interface FloatShape {
 
 /** The weights (n, k) as they are meant, in double. */
 export function floatValues(weights: FloatWeights): Float64Array {
-  const { k, codes, scale, n, codebook } = weights;
+  const { k, codes, scale, n, codebook, offsets } = weights;
   const [groups, depth] = [groupCount(weights), groupDepth(weights)];
   const apart = scale.length > n;
   return Float64Array.from(codes, (_, at) => {
     const [r, i] = [Math.floor(at / k), at % k];
     const value = codebook === undefined ? weightAt(weights, r, i) : codebook[codes[at]];
-    return value * scale[apart ? r * groups + Math.floor(i / depth) : r];
+    const group = r * groups + Math.floor(i / depth);
+    return (offsets ? Math.fround(value - offsets[group]) : value) * scale[apart ? group : r];
   });
 }
 

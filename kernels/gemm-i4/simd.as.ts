@@ -4,7 +4,7 @@
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
  *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out
- *     15 a codebook, or 0: byte b of its 16 floats from 16 b on
+ *     15 a codebook, or 0: byte b of its 16 floats from 16 b on   16 1 where betas are floats
  *
  * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale.
  * Words 11 and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels
@@ -67,6 +67,11 @@ export function gemm(layer: usize, scratch: usize, column: i32, end: i32): void 
       block(layer, scratch, out + i * n * 4, x + i * step, min(blockRows, m - i), column, end);
 }
 
+/** Whether betas are floats, and weights then no integers times scales. */
+function areFloats(layer: usize): bool {
+  return load<i32>(layer, 64) !== 0;
+}
+
 function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, end: i32): void {
   const k = load<i32>(layer, 8);
   const bits = load<i32>(layer, 12);
@@ -90,7 +95,8 @@ function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, en
   if (byLevels) {
     memory.copy(fixed, x, k * 4);
     memory.fill(fixed + k * 4, 0, quads * 16 - k * 4);
-  } else if (codebook === 0) byIntegers = toFixed(fixed, x, k, depth, room, whole);
+  } else if (codebook === 0 && !areFloats(layer) && (whole || alpha === 1))
+    byIntegers = toFixed(fixed, x, k, depth, room, whole);
   const panel = 16 * bits * chunks;
   let weights = load<usize>(layer, 32) + (column >> 3) * panel;
   for (; column < end; column += 8, weights += panel) {
@@ -188,8 +194,8 @@ function dequantize(
     const at: usize = (column * groups + g * 8) << 2;
     const beta = betas ? betas + at : load<usize>(layer, 40);
     const scale = load<usize>(layer, 48) + at;
-    const beta0 = v128.load(beta);
-    const beta1 = v128.load(beta, 16);
+    const beta0 = areFloats(layer) ? v128.load(beta) : f32x4.convert_i32x4_s(v128.load(beta));
+    const beta1 = areFloats(layer) ? v128.load(beta, 16) : f32x4.convert_i32x4_s(v128.load(beta, 16));
     const scale0 = v128.load(scale);
     const scale1 = v128.load(scale, 16);
     if (done & 3) {
@@ -219,7 +225,7 @@ function dequantize(
   }
 }
 
-/** Four codes of each of four rows, a byte each: as floats, 32 bytes between the codes of a row. */
+/** Four codes of each of four rows, a byte each: as floats, 32 bytes between the codes of a row; beta is of floats. */
 function four(to: usize, v: v128, alpha: i32, beta: v128, scale: v128): void {
   const mask = i32x4.splat(255);
   let c0 = v128.and(v, mask);
@@ -233,8 +239,8 @@ function four(to: usize, v: v128, alpha: i32, beta: v128, scale: v128): void {
     c2 = i32x4.mul(c2, factor);
     c3 = i32x4.mul(c3, factor);
   }
-  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c0, beta)), scale));
-  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c1, beta)), scale), 32);
-  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c2, beta)), scale), 64);
-  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(c3, beta)), scale), 96);
+  v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(c0), beta), scale));
+  v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(c1), beta), scale), 32);
+  v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(c2), beta), scale), 64);
+  v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(c3), beta), scale), 96);
 }

@@ -1,6 +1,6 @@
 /** The SIMD products of float32 activations with weights of 1 to 8 bits that lie on the heap. */
 
-import { affine, codesOfChunk, paddedDepth } from "../gemm-i8/layout.ts";
+import { affine, betaOf, codesOfChunk, paddedDepth } from "../gemm-i8/layout.ts";
 import { inParts } from "../gemm-i8/parts.ts";
 import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
 import { byGroup, panelsOf } from "../gemm-i8/simd.ts";
@@ -19,7 +19,7 @@ export interface FloatExports {
 
 export const floatExports = /* @__PURE__ */ wasmKernel<FloatExports>(bytes);
 
-const layerWords = 16;
+const layerWords = 17;
 const mostLevels = 16;
 
 /** Weights, scales and a bias, on the heap until `free`. */
@@ -35,17 +35,19 @@ export interface FloatLayer {
 /** Lays a layer out. Null where it is not served: without SIMD, with the heap exhausted, or for a codebook of over 4 bits. */
 export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatLayer | null {
   if (floatExports() === null) return null;
-  const { n, k, bits, zeros, scale, codebook } = weights;
+  const { n, k, bits, zeros, scale, codebook, offsets } = weights;
   if (codebook !== undefined && bits > 4) return null;
   const apart = scale.length > n;
-  const groups = zeros !== undefined || apart ? groupCount(weights) : 1;
+  const groups = zeros !== undefined || offsets !== undefined || apart ? groupCount(weights) : 1;
   return onHeap((blocks) => {
     const codes = panelsOf(blocks, weights);
     const { alpha, beta } = affine(weights);
     const eight = blocks.take(32);
     view("int32", eight, 8).fill(beta);
-    const betas =
-      zeros === undefined ? 0 : byGroup(blocks, "int32", n, groups, (r, g) => -zeros[r * groups + g]);
+    let betas = 0;
+    if (offsets) betas = byGroup(blocks, "float32", n, groups, (r, g) => -offsets[r * groups + g]);
+    else if (zeros)
+      betas = byGroup(blocks, "int32", n, groups, (r, g) => betaOf(weights, zeros[r * groups + g]));
     const scales = byGroup(blocks, "float32", n, groups, (r, g) => scale[apart ? r * groups + g : r]);
     const start = bias === undefined ? 0 : blocks.floats(Math.ceil(n / 8) * 8, bias, n, 0);
     const levels = codebook === undefined ? 0 : blocks.take(mostLevels * 4);
@@ -54,7 +56,7 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
     const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
     view("int32", address, layerWords).set([
       ...[0, n, k, bits, depth, groups, 0, k * 4],
-      ...[codes, alpha, eight, betas, scales, start, 0, levels],
+      ...[codes, alpha, eight, betas, scales, start, 0, levels, offsets ? 1 : 0],
     ]);
     return { n, k, depth, groups, address, free: () => blocks.free() };
   });

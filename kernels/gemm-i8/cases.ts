@@ -22,6 +22,8 @@ export interface IntCase {
   unsigned?: boolean;
   unsignedWeights?: boolean;
   zeros?: boolean;
+  /** With zeros: zero points lie half a code above. */
+  halves?: boolean;
   group?: number;
   extreme?: boolean;
   to?: Output["to"];
@@ -54,7 +56,11 @@ export function intArgs(c: IntCase): Args {
   let weights: IntWeights = { n, k, bits, codes, group };
   const groups = groupCount(weights);
   if (c.zeros)
-    weights = { ...weights, zeros: Uint8Array.from({ length: n * groups }, () => next(2 ** bits)) };
+    weights = {
+      ...weights,
+      zeros: Uint8Array.from({ length: n * groups }, () => next(2 ** bits)),
+      halves: c.halves,
+    };
   const output: Output = {
     to,
     zeroX,
@@ -88,7 +94,7 @@ export function* intCases(): Generator<Args> {
       const m = [1, 3, 4, 6][turn % 4];
       const n = [1, 8, 9, 5][(turn >> 2) % 4];
       const zeroX = turn % 4 === 0 ? 0 : unsigned ? 117 : -5;
-      const form = { k, bits, unsigned, unsignedWeights, zeros, zeroX };
+      const form = { k, bits, unsigned, unsignedWeights, zeros, halves: turn % 2 === 0, zeroX };
       yield intArgs({ m, n, ...form });
       yield intArgs({
         m: turn % 2 === 0 ? 2 : 5,
@@ -139,6 +145,7 @@ export function* intCases(): Generator<Args> {
         scaled: turn % 3 !== 0,
         zeroX: turn % 3,
         zeros: turn % 4 === 1,
+        halves: bits === 8,
       });
       yield intArgs({ ...form, extreme: true });
     }
@@ -152,6 +159,7 @@ export function* intCases(): Generator<Args> {
         const form = { m, n: [3, 8, 11][turn % 3], k, group, to: "float32", scaled } as const;
         yield intArgs({ ...form, bits });
         yield intArgs({ ...form, bits: 9 - bits, unsigned: true, zeroX: turn % 3, zeros: turn % 4 === 0 });
+        yield intArgs({ ...form, bits, zeros: true, halves: true, zeroX: turn % 2 });
       }
   for (const bits of [4, 8]) {
     yield intArgs({ m: 70, n: 40, k: 260, bits, to: "float32", scaled: true });

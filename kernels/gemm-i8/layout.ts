@@ -33,8 +33,12 @@ const areSigns = ({ codes, bits }: IntWeights): boolean => codes instanceof Int8
 
 /** Σ x w = alpha · Σ x c + beta · Σ x, without zero points. */
 export function affine(weights: IntWeights): { alpha: number; beta: number } {
-  return areSigns(weights) ? { alpha: -2, beta: 1 } : { alpha: 1, beta: -offsetOf(weights) };
+  if (areSigns(weights)) return { alpha: -2, beta: 1 };
+  return { alpha: weights.halves ? 2 : 1, beta: -offsetOf(weights) };
 }
+
+/** The beta of codes with a zero point. */
+export const betaOf = ({ halves }: IntWeights, zero: number): number => (halves ? -2 * zero - 1 : -zero);
 
 /** Writes the panels to `to`. */
 export function layOut(to: Uint8Array, weights: IntWeights): void {

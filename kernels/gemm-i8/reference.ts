@@ -22,6 +22,8 @@ export interface IntWeights {
   readonly group?: number;
   /** Zero points of uint8 codes (n, groups). */
   readonly zeros?: Uint8Array;
+  /** Whether the zero points lie half a code above `zeros`: a value is then twice what it is less, an odd integer. */
+  readonly halves?: boolean;
 }
 
 export interface IntShape {
@@ -39,11 +41,11 @@ export const groupCount = (weights: IntWeights): number =>
 
 /** The value of a weight of row r. */
 export function weightAt(weights: IntWeights, r: number, i: number): number {
-  const { k, codes, zeros } = weights;
+  const { k, codes, zeros, halves } = weights;
   const code = codes[r * k + i];
-  return zeros === undefined
-    ? code
-    : code - zeros[r * groupCount(weights) + Math.floor(i / groupDepth(weights))];
+  if (zeros === undefined) return code;
+  const value = code - zeros[r * groupCount(weights) + Math.floor(i / groupDepth(weights))];
+  return halves ? 2 * value - 1 : value;
 }
 
 /** The integers Σ_k w of each row and group, (n, groups): what a zero point of the activations is multiplied by. */

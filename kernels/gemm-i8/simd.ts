@@ -6,7 +6,16 @@ import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { staged } from "../wasm/staging.ts";
-import { affine, codesOfChunk, layOut, paddedDepth, panelBytes, readBehind, rowsOfPanel } from "./layout.ts";
+import {
+  affine,
+  betaOf,
+  codesOfChunk,
+  layOut,
+  paddedDepth,
+  panelBytes,
+  readBehind,
+  rowsOfPanel,
+} from "./layout.ts";
 import { inParts } from "./parts.ts";
 import {
   type Activations,
@@ -98,7 +107,9 @@ export function prepareInt(weights: IntWeights, output: Output, unsigned: boolea
     const spec = layOutput(blocks, { ...output, zeroX }, n, apart, apart ? null : sums && perRow(sums, n));
     const { alpha, beta } = affine(weights);
     const betas =
-      zeros === undefined ? 0 : byGroup(blocks, "int32", n, groups, (r, g) => -zeros[r * groups + g]);
+      zeros === undefined
+        ? 0
+        : byGroup(blocks, "int32", n, groups, (r, g) => betaOf(weights, zeros[r * groups + g]));
     const shifts =
       apart && sums !== null
         ? byGroup(blocks, "int32", n, groups, (r, g) => -Math.imul(zeroX, sums[r * groups + g]))

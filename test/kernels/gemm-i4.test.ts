@@ -16,6 +16,8 @@ const anyCase = fc.record({
   bits: fc.integer({ min: 1, max: 8 }),
   unsignedWeights: fc.boolean(),
   zeros: fc.boolean(),
+  halves: fc.boolean(),
+  offsets: fc.boolean(),
   group: fc.constantFrom(undefined, 3, 10, 16, 32, 48),
   bias: fc.boolean(),
   codebook: fc.boolean(),

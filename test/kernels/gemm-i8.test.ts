@@ -18,6 +18,7 @@ const anyCase = fc.record({
   unsigned: fc.boolean(),
   unsignedWeights: fc.boolean(),
   zeros: fc.boolean(),
+  halves: fc.boolean(),
   zeroX: fc.constantFrom(0, 1, 128, -128, 255),
   to: fc.constantFrom("int32" as const, "float32", "int8", "uint8", "bits"),
   scaled: fc.boolean(),
