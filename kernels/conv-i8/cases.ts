@@ -19,6 +19,8 @@ export interface ConvIntCase {
   bits?: number;
   unsigned?: boolean;
   unsignedWeights?: boolean;
+  zeros?: boolean;
+  halves?: boolean;
   /** Every code at the end of its range. */
   extreme?: boolean;
   to?: ConvOutput["to"];
@@ -37,14 +39,14 @@ export function convIntArgs(g: ConvGeometry, c: ConvIntCase): ConvIntArgs {
   const of = (m: number, n: number, k: number) =>
     intArgs({ m, n, k, bits, to, scaled: scaled !== false, seed: m + 31 * n + 17 * k, ...rest });
   const [, x] = of(g.n * g.h * g.w, 0, g.c);
-  const [out, , { codes }] = of(0, g.o, (g.c / g.groups) * g.kh * g.kw);
+  const [out, , { codes, zeros, halves }] = of(0, g.o, (g.c / g.groups) * g.kh * g.kw);
   const [, , , , output] = of(1, g.o, 1);
   const size = g.n * g.o * g.oh * g.ow + 1;
   const room = new (out.constructor as Float32ArrayConstructor)(size).fill(7);
   const scaleW = scaled === "one" ? output.scaleW?.slice(0, 1) : output.scaleW;
   // One scale for all images, or one each.
   const scaleX = output.scaleX && images ? of(g.n, 1, 1)[4].scaleX : output.scaleX;
-  return [room, x, { codes, bits }, g, { ...output, scaleW, scaleX, to }];
+  return [room, x, { codes, bits, zeros, halves }, g, { ...output, scaleW, scaleX, to }];
 }
 
 const base = { n: 2, c: 8, h: 6, w: 7, o: 5, groups: 1, kh: 3, kw: 3 };
@@ -69,6 +71,8 @@ export function* convIntCases(): Generator<ConvIntArgs> {
       unsigned,
       zeroX,
       unsignedWeights: turn % 7 === 1,
+      zeros: turn % 5 === 3,
+      halves: turn % 2 === 0,
       images: turn % 3 > 0,
       ...form,
       seed: turn,

@@ -122,7 +122,9 @@ export function dense(layer: usize, image: i32, images: i32, row: i32, rows: i32
     for (let j = 0; j < filters; j += 8) {
       const from =
         Layer.word(layer, 23) + g * Layer.word(layer, 24) + (j >> 3) * chunks * 16 * Layer.word(layer, 20);
-      panel(layer, wide, codes, from, chunks, runs, pairs);
+      const betas = Layer.word(layer, 26);
+      const beta = betas ? betas + ((g * ((filters + 7) >> 3) + (j >> 3)) << 5) : 0;
+      panel(layer, wide, codes, from, beta, chunks, runs, pairs);
       for (let w = 0; w < windows; w += chunk) {
         const count = min(chunk, windows - w);
         for (let i = 0; i < count; i += 5)
@@ -147,13 +149,26 @@ export function dense(layer: usize, image: i32, images: i32, row: i32, rows: i32
   }
 }
 
-/** The weights of 8 filters as int16, in pairs; 0 where the last of a run is half full. */
-function panel(layer: usize, to: usize, codes: usize, from: usize, chunks: i32, runs: i32, pairs: i32): void {
+/** The weights of 8 filters as int16, in pairs; 0 where the last of a run is half full. `betas`: of these filters, or 0. */
+function panel(
+  layer: usize,
+  to: usize,
+  codes: usize,
+  from: usize,
+  betas: usize,
+  chunks: i32,
+  runs: i32,
+  pairs: i32,
+): void {
   widen(to, spread(codes, from, Layer.word(layer, 20), chunks), chunks << 2);
   const alpha = i16x8.splat(Layer.word(layer, 21) as i16);
-  const beta = i16x8.splat(Layer.word(layer, 22) as i16);
-  for (let at = to; at < to + (chunks << 8); at += 16)
-    v128.store(at, i16x8.add(i16x8.mul(v128.load(at), alpha), beta));
+  const all = i16x8.splat(Layer.word(layer, 22) as i16);
+  const beta0 = betas ? v128.load(betas) : all;
+  const beta1 = betas ? v128.load(betas, 16) : all;
+  for (let at = to; at < to + (chunks << 8); at += 32) {
+    v128.store(at, i16x8.add(i16x8.mul(v128.load(at), alpha), beta0));
+    v128.store(at, i16x8.add(i16x8.mul(v128.load(at, 16), alpha), beta1), 16);
+  }
   if ((Run.length(layer) & 1) === 0) return;
   for (let run = 1; run <= runs; run++) {
     const last = to + ((run * pairs - 1) << 5);

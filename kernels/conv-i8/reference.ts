@@ -14,6 +14,15 @@ import { type Output, type OutputArray, writeOutput } from "../output.ts";
 export interface Filters {
   readonly codes: Int8Array | Uint8Array;
   readonly bits: number;
+  /** Of uint8 codes, one a filter (o); `halves`: half a code above, and a weight is twice its code less that. */
+  readonly zeros?: Uint8Array;
+  readonly halves?: boolean;
+}
+
+/** What a weight of filter f is, by its code. */
+export function filterValue({ zeros, halves }: Filters, f: number, code: number): number {
+  if (zeros === undefined) return code;
+  return halves ? 2 * (code - zeros[f]) - 1 : code - zeros[f];
 }
 
 /** One zeroX for all of x; scaleX one, or one an image (n); scaleW one or (o), bias (o). */
@@ -24,12 +33,16 @@ export interface ConvOutput extends Output {
 export function conv2d(
   out: OutputArray,
   x: Activations,
-  { codes }: Filters,
+  filters: Filters,
   g: ConvGeometry,
   output: ConvOutput,
 ): void {
   const { n, c, h, w, o, groups, kh, kw, oh, ow } = g;
   const { zeroX = 0, scaleW, scaleX, bias } = output;
+  const row = c === 0 ? 0 : (c / groups) * kh * kw;
+  const weights = Int16Array.from(filters.codes, (code, at) =>
+    filterValue(filters, Math.floor(at / row), code),
+  );
   const channels = c / groups;
   const cell = out.slice(0, 1);
   for (let f = 0; f < o; f++) {
@@ -53,7 +66,7 @@ export function conv2d(
                 const column = left + tx * g.dilationW;
                 if (row < 0 || row >= h || column < 0 || column >= w) continue;
                 const pixel = ((i * c + first + q) * h + row) * w + column;
-                sum += (x[pixel] - zeroX) * codes[((f * channels + q) * kh + ty) * kw + tx];
+                sum += (x[pixel] - zeroX) * weights[((f * channels + q) * kh + ty) * kw + tx];
               }
           writeOutput(cell, 0, 0, 1, [sum], image);
           out[((i * o + f) * oh + y) * ow + z] = cell[0];

@@ -1,16 +1,16 @@
 /** SIMD convolution of codes, on heap addresses and on typed arrays. */
 
 import type { ConvGeometry } from "../conv/reference.ts";
-import { affine, layOut, panelBytes } from "../gemm-i8/layout.ts";
+import { affine, betaOf, layOut, panelBytes } from "../gemm-i8/layout.ts";
 import type { Activations, IntWeights } from "../gemm-i8/reference.ts";
 import type { Output, OutputArray } from "../output.ts";
 import { view } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { layOutput, onHeap, placeOutput } from "../wasm/output.ts";
+import { type Blocks, layOutput, onHeap, placeOutput } from "../wasm/output.ts";
 import { inTasks } from "../wasm/parallel.ts";
 import { staged } from "../wasm/staging.ts";
 import { pool } from "../wasm/threads.ts";
-import type { ConvOutput, Filters } from "./reference.ts";
+import { type ConvOutput, type Filters, filterValue } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -33,7 +33,7 @@ export interface ConvIntLayer {
   free(): void;
 }
 
-const layerWords = 26;
+const layerWords = 27;
 
 const isDepthwise = ({ groups, c }: FilterShape): boolean => groups > 1 && groups === c;
 
@@ -65,13 +65,33 @@ function runsOf({ codes, bits }: Filters, g: FilterShape, group: number): IntWei
 const pairedTaps = ({ kw, dilationW }: FilterShape): number => (dilationW === 1 ? Math.ceil(kw / 2) : kw) * 2;
 
 /** (o, kh, pairs of taps beside each other), as depthwise.as.ts reads them. */
-function pairsOf({ codes }: Filters, g: FilterShape): Int16Array {
+function pairsOf(filters: Filters, g: FilterShape): Int16Array {
   const { o, kh, kw, dilationW } = g;
   const width = pairedTaps(g);
   const pairs = new Int16Array(o * kh * width);
   for (let row = 0; row < o * kh; row++)
-    for (let j = 0; j < kw; j++) pairs[row * width + (dilationW === 1 ? j : j * 2)] = codes[row * kw + j];
+    for (let j = 0; j < kw; j++)
+      pairs[row * width + (dilationW === 1 ? j : j * 2)] = filterValue(
+        filters,
+        Math.floor(row / kh),
+        filters.codes[row * kw + j],
+      );
   return pairs;
+}
+
+/** Twice the beta of each filter, panel by panel of each group, as dense.as.ts reads them; 0 where all have one. */
+function betasOf(blocks: Blocks, filters: Filters, { o, groups }: FilterShape): number {
+  const { zeros } = filters;
+  if (zeros === undefined) return 0;
+  const each = o / groups;
+  const width = Math.ceil(each / 8) * 8;
+  const address = blocks.take(Math.max(1, width * groups) * 4);
+  const to = view("int32", address, width * groups).fill(0);
+  for (let f = 0; f < o; f++) {
+    const beta = betaOf(filters, zeros[f]) & 0xffff;
+    to[Math.floor(f / each) * width + (f % each)] = (beta << 16) | beta;
+  }
+  return address;
 }
 
 /**
@@ -102,7 +122,9 @@ export function prepareConvInt(
     const address = blocks.take(layerWords * 4);
     const { alpha, beta } = affine({ n: 0, k: 0, ...filters });
     const words = view("int32", address, layerWords);
+    const betas = deep ? 0 : betasOf(blocks, filters, g);
     words.set([output.zeroX ?? 0, unsigned ? 1 : 0, filters.bits, alpha, beta, weights, each, spec], 18);
+    words[26] = betas;
     return { address, output: spec, free: () => blocks.free() };
   });
 }

@@ -38,7 +38,8 @@ export function affine(weights: IntWeights): { alpha: number; beta: number } {
 }
 
 /** The beta of codes with a zero point. */
-export const betaOf = ({ halves }: IntWeights, zero: number): number => (halves ? -2 * zero - 1 : -zero);
+export const betaOf = ({ halves }: Pick<IntWeights, "halves">, zero: number): number =>
+  halves ? -2 * zero - 1 : -zero;
 
 /** Writes the panels to `to`. */
 export function layOut(to: Uint8Array, weights: IntWeights): void {

@@ -39,6 +39,8 @@ const anyCase = fc.record({
   bits: size(8),
   unsigned: fc.boolean(),
   unsignedWeights: fc.boolean(),
+  zeros: fc.boolean(),
+  halves: fc.boolean(),
   zeroX: fc.constantFrom(0, 1, 127, -128, 255),
   to: fc.constantFrom("int32" as const, "float32", "int8", "uint8"),
   scaled: fc.constantFrom(false, true, "one" as const),
