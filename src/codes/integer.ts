@@ -5,11 +5,13 @@
 
 import type { Conv1d, Conv2d } from "../nn/conv.ts";
 import type { Parameter } from "../nn/parameter.ts";
+import { sizeOf } from "../shape.ts";
 import { pin } from "../storage.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
 import { forRuns } from "./runs.ts";
 import { isSigns } from "./spec.ts";
+import { withZeros, zerosOf } from "./whole.ts";
 
 /** Below it every integer is a float32 number: sums that stay below are exact in whatever order. */
 const exact = 2 ** 24;
@@ -36,15 +38,21 @@ const integersOf = ({ codes, zeroPoint }: QTensor): Tensor => {
   return zeroPoint ? wide.sub(zeroPoint) : wide;
 };
 
-/** code − zero point of a weight. */
-function weightIntegers({ codes, zeroPoint, spec, shape }: QTensor): Float32Array {
+/** The integers of a weight: code − zero point, twice that where zero points lie between codes. */
+function weightIntegers(weight: QTensor): Float32Array {
+  const { codes, zeroPoint, spec, shape } = weight;
   const ints = Float32Array.from(codes.data);
   if (!zeroPoint) return ints;
+  const factor = zerosOf(weight) === "half" ? 2 : 1;
   forRuns(spec, shape, (from, to, k) => {
-    for (let i = from; i < to; i++) ints[i] -= zeroPoint.data[k];
+    for (let i = from; i < to; i++) ints[i] = (ints[i] - zeroPoint.data[k]) * factor;
   });
   return ints;
 }
+
+/** What the integers are scaled by. */
+const integerScale = (weight: QTensor): Tensor =>
+  zerosOf(weight) === "half" ? weight.scale.mul(0.5) : weight.scale;
 
 /** The largest magnitude of code − zero point. */
 function largestOf({ spec: { qmin, qmax }, zeroPoint }: QTensor): number {
@@ -120,12 +128,32 @@ function inputScaled(f: Tensor, { scale, spec }: QTensor, samples: number[] | nu
   return f.mul(samples ? scale.reshape(samples) : scale);
 }
 
+/**
+ * The sums over the groups of a row, `part` for columns from … to − 1, each times its scales, which have the shape `of` beside the
+ * sums, added in order.
+ */
+function sumOfGroups(
+  weight: QTensor,
+  of: readonly number[],
+  part: (from: number, to: number) => Tensor,
+): Tensor {
+  const { spec, shape, scale } = weight;
+  const k = sizeOf(shape.slice(1));
+  const group = typeof spec.granularity === "object" ? spec.granularity.group : Math.max(1, k);
+  const scales = integerScale(weight).reshape([scale.size === 1 ? 1 : shape[0], -1]);
+  let f: Tensor | null = null;
+  for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
+    const scaled = part(from, Math.min(k, from + group)).mul(scales.slice([null, [g, g + 1]]).reshape(of));
+    f = f === null ? scaled : f.add(scaled);
+  }
+  return f!;
+}
+
 /** (…, out) of (…, in) and a weight (out, in). */
-export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | null): Tensor {
-  const { granularity } = weight.spec;
-  const [rows, k] = weight.shape;
+export function integerLinear(x: QTensor, codes: QTensor, bias: Parameter | null): Tensor {
+  const weight = withZeros(codes);
+  const k = weight.shape[1];
   const sums = exactSums(x, weight);
-  const scales = weight.scale.reshape([weight.scale.size === 1 ? 1 : rows, -1]);
   const outer = Array<null>(x.shape.length - 1).fill(null);
   const part = (from: number, to: number): Tensor =>
     sums((a, b) =>
@@ -133,13 +161,7 @@ export function integerLinear(x: QTensor, weight: QTensor, bias: Parameter | nul
         ? a.matmul(b, { transposeB: true })
         : a.slice([...outer, [from, to]]).matmul(b.slice([null, [from, to]]), { transposeB: true }),
     );
-  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
-  let f: Tensor | null = null;
-  for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
-    const scaled = part(from, Math.min(k, from + group)).mul(scales.slice([null, [g, g + 1]]).reshape([-1]));
-    f = f === null ? scaled : f.add(scaled);
-  }
-  const y = inputScaled(f!, x);
+  const y = inputScaled(sumOfGroups(weight, [-1], part), x);
   // Adding 0 where there is no bias turns −0 into 0, as the packed kernels do.
   return y.add(bias?.effective() ?? 0);
 }
@@ -157,10 +179,22 @@ export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer:
   return x.conv2d(weight, bias, { stride, padding, dilation, groups });
 }
 
-/** (N, O, …) of (N, C, …) with one scale or one a sample, and filters with one scale or one each. Padding counts as 0. */
-export function integerConv(x: QTensor, weight: QTensor, layer: Conv1d | Conv2d): Tensor {
+/**
+ * (N, O, …) of (N, C, …) with one scale or one a sample, and filters with one scale, one each, or one for each group of a filter's
+ * weights. Padding counts as 0.
+ */
+export function integerConv(x: QTensor, codes: QTensor, layer: Conv1d | Conv2d): Tensor {
+  const weight = withZeros(codes);
   const filters = [-1, ...Array<number>(x.shape.length - 2).fill(1)];
-  const sums = exactSums(x, weight)((a, b) => convolved(a, b, null, layer));
-  const y = inputScaled(sums.mul(weight.scale.reshape(filters)), x, [...filters, 1]);
+  const { shape } = layer.weight;
+  const k = sizeOf(shape.slice(1));
+  const sums = exactSums(x, weight);
+  const part = (from: number, to: number): Tensor =>
+    sums((a, b) => {
+      if (to - from === k) return convolved(a, b.reshape(shape), null, layer);
+      const taken = Float32Array.from({ length: k }, (_, i) => (i >= from && i < to ? 1 : 0));
+      return convolved(a, b.mul(wrap(taken, [k], "float32")).reshape(shape), null, layer);
+    });
+  const y = inputScaled(sumOfGroups(weight, filters, part), x, [...filters, 1]);
   return y.add(layer.bias?.effective().reshape(filters) ?? 0);
 }

@@ -16,6 +16,7 @@ import { type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { dequantize, fakeQuantize, type QTensor, quantize } from "./contract.ts";
 import type { QuantParams } from "./params.ts";
 import { isSigns, type QuantSpec } from "./spec.ts";
+import { evenLevels, withZeros, zerosOf } from "./whole.ts";
 
 export interface Quantizer {
   /** "int8", "ternary", "binary", …: for people. */
@@ -32,12 +33,29 @@ export interface QuantContext {
 }
 
 /** The numbers a quantized layer computes with, differentiable: `fakeQuantize` with the quantizer's own scales and gradient. */
-export const throughQuantizer = (x: Tensor, quantizer: Quantizer, context?: QuantContext): Tensor =>
-  fakeQuantize(x, quantizer.spec, quantizer.params(x, context), { mask: quantizer.gradient === "mask" });
+export function throughQuantizer(weight: Tensor, quantizer: Quantizer, context?: QuantContext): Tensor {
+  const [x, seen] = asRows(weight, quantizer, context);
+  const options = { mask: quantizer.gradient === "mask" };
+  const values = fakeQuantize(x, quantizer.spec, quantizer.params(x, seen), options);
+  return x === weight ? values : values.reshape(weight.shape);
+}
 
-/** The codes and scales that training with a quantizer stands for. */
-export const quantizeBy = (x: Tensor, quantizer: Quantizer, context?: QuantContext): QTensor =>
-  quantize(x as TensorLike, quantizer.spec, quantizer.params(x, context));
+/** The codes and scales that training with a quantizer stands for; where they are grouped, of a matrix. */
+export function quantizeBy(weight: Tensor, quantizer: Quantizer, context?: QuantContext): QTensor {
+  const [x, seen] = asRows(weight, quantizer, context);
+  return quantize(x as TensorLike, quantizer.spec, quantizer.params(x, seen));
+}
+
+/** A weight (out, …) as a matrix where scales are by groups: those run along its rows, whatever axes they are of. */
+function asRows(
+  weight: Tensor,
+  { spec: { granularity } }: Quantizer,
+  context?: QuantContext,
+): [Tensor, QuantContext | undefined] {
+  if (typeof granularity !== "object" || weight.shape.length < 3) return [weight, context];
+  const matrix = [weight.shape[0], sizeOf(weight.shape.slice(1))];
+  return [weight.reshape(matrix), { ...context, mask: context?.mask?.reshape(matrix) }];
+}
 
 /** Whether 0 is no code's value, or only about one's. */
 const lacksZero = (spec: QuantSpec): boolean =>
@@ -80,7 +98,7 @@ export class QuantizedTransform implements Transform {
   }
 
   apply(weight: Tensor): Tensor {
-    if (this.codes) return dequantize(this.codes);
+    if (this.codes) return dequantize(this.codes).reshape(this._parameter!.shape);
     return throughQuantizer(weight, this.quantizer, { mask: this.maskOf(weight) });
   }
 
@@ -151,53 +169,69 @@ export function frozenCodes({ transforms }: Parameter): QTensor | null {
 
 /** Whether a weight (out, …) has a scale for all of it, a row, or a group of a row. */
 function isByRows({ granularity, axis }: QuantSpec, { length }: Shape): boolean {
-  const byRow = granularity === "channel" ? axis % length === 0 : length === 2;
+  const grouped = typeof granularity === "object" && length > 1;
+  const byRow = granularity === "channel" ? axis % length === 0 : grouped || length === 2;
   return granularity === "tensor" || byRow;
 }
 
 /** Whether products with the codes of an input are sums of integers, times scales. */
-export const servesIntegers = ({ zeroPoint, spec, shape }: QTensor): boolean =>
-  !zeroPoint && isByRows(spec, shape) && !spec.codebook;
+export function servesIntegers(codes: QTensor): boolean {
+  const weight = withZeros(codes);
+  return isByRows(weight.spec, weight.shape) && !weight.spec.codebook && zerosOf(weight) !== "float";
+}
 
 /** Throws OptionError for weights under `path` that no packed layer reads, as codes of a quantized input where it is `coded`. */
 export function checkPackable(path: string, spec: QuantSpec, shape: Shape, coded: boolean): void {
-  const { scheme, granularity, axis, zeroPoint, codebook } = spec;
-  if (zeroPoint !== "none" || !isByRows(spec, shape)) {
+  const { scheme, granularity, axis, zeroPoint, codebook, signed } = spec;
+  if (!isByRows(spec, shape)) {
     const by = typeof granularity === "object" ? `in groups of ${granularity.group}` : `a ${granularity}`;
     throw new OptionError(
-      `prepare: packed weights have no zero points, and a scale a tensor, a row or a group of a matrix, got ${scheme} codes ${by}${granularity === "channel" ? ` of axis ${axis}` : ""} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
+      `prepare: packed weights have a scale a tensor, a row or a group of a row, got ${scheme} codes ${by}${granularity === "channel" ? ` of axis ${axis}` : ""} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
     );
   }
-  if (coded && codebook) {
+  if (zeroPoint === "float" && signed) {
     throw new OptionError(
-      `prepare: a quantized input needs weights of integers, got a codebook for ${show(path)}; leave out the input`,
+      `prepare: packed codes with float zero points have no sign, got signed ones for ${show(path)}; use signed: false`,
+    );
+  }
+  if (coded && (zeroPoint === "float" || (codebook && !evenLevels(spec)))) {
+    throw new OptionError(
+      `prepare: a quantized input needs weights of integers, got ${codebook ? "a codebook" : "float zero points"} for ${show(path)}; leave out the input`,
     );
   }
 }
 
-/** A quantized weight (out, …) as rows of packed codes. */
-export function packedWeight(weight: QTensor): PackedWeight {
-  const { codes, scale, spec, shape } = weight;
+/** A quantized weight (out, …) as rows of packed codes, those with a zero point from 0 up. */
+export function packedWeight(given: QTensor): PackedWeight {
+  const weight = withZeros(given);
+  const { codes, scale, spec, shape, zeroPoint } = weight;
   const { granularity, bits, qmin, codebook, scaleDtype } = spec;
   const rows = shape[0] ?? 1;
   const columns = sizeOf(shape.slice(1));
   const grouped = typeof granularity === "object";
-  if (weight.zeroPoint || !isByRows(spec, shape)) {
+  if (!isByRows(spec, shape) || (qmin < 0 && zerosOf(weight) === "float")) {
     throw new OptionError(
-      `pack: weights need symmetric codes with a scale a tensor, a row or a group of a matrix, got ${spec.scheme} codes of ${show(shape)}`,
+      `pack: weights need a scale a tensor, a row or a group of a row, and no sign with float zero points, got ${spec.scheme} codes of ${show(shape)}`,
     );
   }
-  const signed = qmin < 0;
+  const signed = qmin < 0 && !zeroPoint;
+  const least = zeroPoint ? qmin : 0;
   const scales = Float32Array.from(scale.data as ArrayLike<number>);
   return PackedWeight.ofCodes({
     rows,
     columns,
     bits,
     signed,
-    codes: packCodes(codes.data as Int8Array, rows, columns, { bits, signed }),
+    codes: packCodes(
+      least < 0 ? Uint8Array.from(codes.data, (code) => code - least) : codes.data,
+      rows,
+      columns,
+      { bits, signed },
+    ),
     scale: scales,
     group: grouped ? granularity.group : null,
     scaleType: noHalf(scales) < 0 ? scaleDtype : "float32",
     codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
+    zeroPoint: zeroPoint && Float32Array.from(zeroPoint.data, (z) => z - least),
   });
 }

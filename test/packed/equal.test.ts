@@ -16,6 +16,7 @@ import {
   binarySigns,
   binaryWeightOnly,
   calibrate,
+  chooseParams,
   dynamicInput,
   freeze,
   int4Dynamic,
@@ -25,7 +26,10 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  type Quantizer,
+  type SpecOptions,
   signInput,
+  spec,
   staticInput,
   ste,
   ternaryDynamic,
@@ -53,6 +57,48 @@ const configs: [name: string, config: QuantConfig][] = [
   ["1 bit × int8, static", { ...binaryWeightOnly(), input: staticInput({ scheme: "symmetric" }) }],
   ["1 bit, one scale × 1 bit", binarySigns({ granularity: "tensor" })],
 ];
+
+/** Codes with zero points, and codes none of which is 0: two bits at ±1/4 and ±3/4. */
+const affine = (bits: number, options: Partial<SpecOptions> = {}): Quantizer => {
+  const given = spec({ bits, scheme: "affine", granularity: "channel", ...options });
+  return { ...ste({ bits: 8 }), spec: given, params: (x) => chooseParams(x, given) };
+};
+const quarters = [-0.75, -0.25, 0.25, 0.75];
+const between = (granularity: SpecOptions["granularity"]) =>
+  ste({ bits: 2, scheme: "codebook", codebook: quarters, granularity });
+const zeroConfigs: [name: string, config: QuantConfig][] = [
+  ["uint8 × int8", { weight: affine(8), input: dynamicInput() }],
+  [
+    "uint8, one scale × uint8, static",
+    { weight: affine(8, { granularity: "tensor" }), input: staticInput() },
+  ],
+  [
+    "int8 with a zero point × int8, static",
+    { weight: affine(8, { signed: true }), input: staticInput({ scheme: "symmetric" }) },
+  ],
+  [
+    "uint4 in groups of 32 × int8",
+    { weight: affine(4, { granularity: { group: 32 } }), input: dynamicInput() },
+  ],
+  [
+    "uint4 in groups of 10 × uint8, static",
+    { weight: affine(4, { granularity: { group: 10 } }), input: staticInput() },
+  ],
+  [
+    "uint5 in groups of 24 × int8",
+    { weight: affine(5, { granularity: { group: 24 } }), input: dynamicInput() },
+  ],
+  ["uint3 × 1 bit", { weight: affine(3), input: signInput() }],
+  ["int1 with a zero point × int8", { weight: affine(1, { signed: true }), input: dynamicInput() }],
+  ["uint1 × uint8, static", { weight: affine(1), input: staticInput() }],
+  ["2 bits without 0 × int8", { weight: between("channel"), input: dynamicInput() }],
+  ["2 bits without 0, one scale × 1 bit", { weight: between("tensor"), input: signInput() }],
+  [
+    "2 bits without 0 in groups of 16 × uint8, static",
+    { weight: between({ group: 16 }), input: staticInput() },
+  ],
+];
+configs.push(...zeroConfigs);
 
 afterEach(() => useBackend("simd"));
 
@@ -86,7 +132,7 @@ describe.each(["simd", "reference"] as const)(
       expect(bits(packed.forward(values(x)))).toEqual(bits(want));
     });
 
-    it.each(configs.filter(([name]) => !name.includes("groups")))("convolution, %s", async (_, config) => {
+    it.each(configs)("convolution, %s", async (_, config) => {
       useBackend(backend);
       for (const { c = 4, o = 8, kernel = 3, ...options } of [
         { padding: 1 },
@@ -204,7 +250,7 @@ it("a network of convolutions, batch norm and functions packs as a whole", async
       new Conv2d(8, 8, 3, { rng: new Rng(2) }),
     );
   const x = random([2, 3, 12, 12]);
-  for (const [, config] of configs.filter(([name]) => !name.includes("groups"))) {
+  for (const [, config] of configs) {
     const model = net();
     (model[1] as BatchNorm2d).forward(random([4, 8, 5, 5], 8));
     const { packed } = await twins(model, config, x);

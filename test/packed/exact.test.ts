@@ -108,14 +108,14 @@ describe.each(["simd", "reference"] as const)("packed convolution on %s", (backe
   );
 });
 
-it("scales of groups of codes are refused, which a filter has no order for", () => {
+it("scales of groups of a filter's codes are added in their order", () => {
   const weight = PackedWeight.ofCodes({
     rows: 1,
     columns: 18,
     bits: 8,
     signed: true,
-    codes: new Uint8Array(18),
-    scale: Float32Array.of(1, 2),
+    codes: new Uint8Array(18).fill(1),
+    scale: Float32Array.of(1, 2 ** -26),
     group: 9,
     scaleType: "float32",
     codebook: null,
@@ -129,7 +129,14 @@ it("scales of groups of codes are refused, which a filter has no order for", () 
     ],
   ];
   const fields = { weight, bias: null, kernel, stride, padding, dilation: stride, groups: 1 };
-  expect(() => new PackedConv2d({ ...fields, input: { kind: "dynamic", bits: 8 } })).toThrow(
-    /^conv2d: needs one scale, or one a filter, got groups of 9/,
-  );
+  const layer = new PackedConv2d({
+    ...fields,
+    input: { kind: "static", scale: 1, zeroPoint: 0, least: -8, most: 7 },
+  });
+  const data = Float32Array.from({ length: 18 }, (_, i) => (i < 9 ? 1 : 7));
+  for (const backend of ["simd", "reference"] as const) {
+    useBackend(backend);
+    // 9 + 63 · 2^−26 in float32.
+    expect(layer.forward({ data, shape: [1, 2, 3, 3] }).data[0]).toBe(Math.fround(9 + 63 * 2 ** -26));
+  }
 });

@@ -198,13 +198,13 @@ describe("a file that is not right is refused", () => {
   it.each<[string, Uint8Array, RegExp]>([
     [
       "of another version",
-      edited(file, (d: object) => ({ ...d, version: 3 })),
-      /reads versions 1 and 2, got 3/,
+      edited(file, (d: object) => ({ ...d, version: 4 })),
+      /reads versions 1 to 3, got 4/,
     ],
     [
       "without a version",
       edited(file, ({ model }: { model: object }) => ({ model })),
-      /reads versions 1 and 2, got undefined/,
+      /reads versions 1 to 3, got undefined/,
     ],
     [
       "of an unknown kind",

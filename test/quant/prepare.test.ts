@@ -16,8 +16,6 @@ import {
   bwn,
   chooseParams,
   freeze,
-  int4Dynamic,
-  int4WeightOnly,
   int8Dynamic,
   int8WeightOnly,
   nf4WeightOnly,
@@ -115,13 +113,20 @@ describe("prepare refuses what pack would:", () => {
   const conv = () => new Sequential(new Conv2d(4, 8, 3), new Linear(8, 2));
   it.each<[string, QuantConfig, string]>([
     [
-      "zero points",
-      { weight: ste({ bits: 4, scheme: "affine", granularity: { group: 32 } }) },
-      'got affine codes in groups of 32 for "0.weight" of (8, 4, 3, 3)',
+      "float zero points of codes with a sign",
+      { weight: ste({ scheme: "affine", zeroPoint: "float", signed: true }) },
+      'packed codes with float zero points have no sign, got signed ones for "0.weight"; use signed: false',
     ],
-    ["groups on a convolution", int4WeightOnly(), 'got symmetric codes in groups of 32 for "0.weight"'],
-    ["groups on a convolution with its input", int4Dynamic(), 'in groups of 32 for "0.weight"'],
-    ["groups of a codebook on a convolution", nf4WeightOnly(), "got codebook codes in groups of 64"],
+    [
+      "float zero points under a quantized input",
+      { weight: ste({ scheme: "affine", zeroPoint: "float" }), input: int8Dynamic().input! },
+      'needs weights of integers, got float zero points for "0.weight"; leave out the input',
+    ],
+    [
+      "a codebook under a quantized input",
+      { ...nf4WeightOnly(), input: int8Dynamic().input! },
+      'needs weights of integers, got a codebook for "0.weight"; leave out the input',
+    ],
     [
       "scales by another axis",
       { weight: ste({ axis: 1 }) },
@@ -132,7 +137,7 @@ describe("prepare refuses what pack would:", () => {
     expect(() => prepare(model, plan({ default: config }))).toThrow(option(message));
     expect(namedParameters(model).every(([, p]) => p.transforms.length === 0)).toBe(true);
     const rest = plan({ default: config, rules: [["0.weight", int8WeightOnly()]] });
-    if (!message.includes("affine") && !message.includes("axis")) prepare(conv(), rest);
+    expect(() => prepare(conv(), rest)).toThrow(option(message.replaceAll("0.weight", "1.weight")));
   });
 
   it("a codebook under a quantized input, but not for a table of rows", () => {

@@ -178,7 +178,10 @@ describe("prepare leaves a model in its mode", () => {
 
 it.each<[string, QuantConfig]>([
   ["a codebook", { weight: nf4({ granularity: { group: 4 } }), input: dynamicInput() }],
-  ["zero points", { weight: ste({ scheme: "affine" }), input: dynamicInput() }],
+  [
+    "zero points between codes",
+    { weight: ste({ scheme: "affine", zeroPoint: "float" }), input: dynamicInput() },
+  ],
   ["a scale a column", { weight: ste({ axis: 1 }), input: dynamicInput() }],
 ])("a frozen layer whose codes integer products cannot take, %s, computes with its values", (_, config) => {
   // Square, so that scales of the wrong axis would go unnoticed.
@@ -188,7 +191,7 @@ it.each<[string, QuantConfig]>([
   const live = layer.forward(x).data.slice() as Float32Array;
   const frozen = evaluate(freeze(layer)).forward(x).data as Float32Array;
   live.forEach((v, i) => void expect(Math.abs(v - frozen[i])).toBeLessThan(1e-5));
-  expect(() => pack(layer)).toThrow(/pack: weights need symmetric codes|needs weights of integers/);
+  expect(() => pack(layer)).toThrow(/pack: weights need a scale a tensor|needs weights of integers/);
 });
 
 describe("what is not what it should be is named", () => {

@@ -1,5 +1,5 @@
 /**
- * Packed models as safetensors files, written in version 2: docs/formats.md draws every bit. The layers are JSON in the metadata,
+ * Packed models as safetensors files, written in version 2, or 3: docs/formats.md draws every bit. The layers are JSON in the metadata,
  * in which numbers stand by the name of their tensor.
  */
 
@@ -12,8 +12,10 @@ import { packedBytes } from "./codes.ts";
 import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";
 import { type CodedWeight, PackedWeight } from "./weight.ts";
+import { fromZeroBytes, type ZeroKind, zeroBytes, zeroKind, zeroKinds } from "./zero.ts";
 
-const version = 2;
+/** What files of weights with zero points are written in, others in version 2: its readers would pass over a field. */
+const zeroVersion = 3;
 const key = "bitgrad.packed";
 const checksum = "bitgrad.crc32";
 /** What the header begins with; the eight digits of the checksum follow. */
@@ -46,6 +48,7 @@ const bytesOf = (array: Uint8Array | Uint16Array | Float32Array): Uint8Array =>
 /** The tensors of a file by name, and the description that names them. */
 class Writer {
   readonly tensors = new Map<string, Stored>();
+  version = 2;
   private readonly names = new Map<PackedWeight, Record<string, unknown>>();
 
   describe(value: unknown, path: string): unknown {
@@ -77,7 +80,7 @@ class Writer {
     let described: Record<string, unknown> = { weight: path, rows, columns, bits: 32 };
     if (coded === null) this.floats(path, floats!, [rows, columns]);
     else {
-      const { bits, signed, codes, scale, group, scaleType, codebook } = coded;
+      const { bits, signed, codes, scale, group, scaleType, codebook, zeroPoint } = coded;
       described = { weight: path, rows, columns, bits, signed, group, codebook };
       this.tensors.set(`${path}.codes`, {
         dtype: "U8",
@@ -88,6 +91,13 @@ class Writer {
       if (scaleType === "float16") {
         this.tensors.set(`${path}.scale`, { dtype: "F16", shape, bytes: bytesOf(toFloat16(scale)) });
       } else this.floats(`${path}.scale`, scale, shape);
+      if (zeroPoint) {
+        this.version = zeroVersion;
+        const zero = zeroKind(zeroPoint, coded);
+        described = { ...described, zero };
+        if (zero === "float") this.floats(`${path}.zero`, zeroPoint, shape);
+        else this.tensors.set(`${path}.zero`, { dtype: "U8", shape, bytes: zeroBytes(zeroPoint, coded) });
+      }
     }
     this.names.set(weight, described);
     return described;
@@ -101,7 +111,7 @@ export function writePacked(root: PackedLayer): Uint8Array {
   const width = { F32: 4, F16: 2, U8: 1 };
   // Wide elements first: with the header padded to eight bytes every tensor is then aligned.
   const stored = [...writer.tensors].sort(([, a], [, b]) => width[b.dtype] - width[a.dtype]);
-  const metadata = { [checksum]: noDigits, [key]: JSON.stringify({ version, model }) };
+  const metadata = { [checksum]: noDigits, [key]: JSON.stringify({ version: writer.version, model }) };
   const header: Record<string, unknown> = { __metadata__: metadata };
   let at = 0;
   for (const [name, { dtype, shape, bytes }] of stored) {
@@ -122,7 +132,9 @@ export function writePacked(root: PackedLayer): Uint8Array {
   return file;
 }
 
-type CodedType = Omit<CodedWeight, "codes" | "scale" | "scaleType">;
+type CodedType = Omit<CodedWeight, "codes" | "scale" | "scaleType" | "zeroPoint"> & {
+  readonly zero: ZeroKind | null;
+};
 
 const isCount = (n: unknown): n is number =>
   Number.isInteger(n) && (n as number) > 0 && (n as number) < 2 ** 31;
@@ -133,6 +145,9 @@ const areLevels = (levels: unknown): levels is number[] | null =>
     levels.length <= 256 &&
     levels.every((level) => Number.isFinite(level) && Number.isFinite(Math.fround(level))));
 
+const isZero = (zero: unknown): zero is ZeroKind | null =>
+  zero === null || (zeroKinds as readonly unknown[]).includes(zero);
+
 /** Puts the numbers of a file in the place of their names. */
 class Reader {
   private readonly file: Uint8Array;
@@ -142,8 +157,11 @@ class Reader {
   /** What was said of each tensor by the first that named it. */
   private readonly described = new Map<string, string>();
 
-  constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>) {
+  private readonly version: unknown;
+
+  constructor(file: Uint8Array, entries: ReadonlyMap<string, Entry>, version: unknown) {
     this.file = file;
+    this.version = version;
     this.entries = entries;
   }
 
@@ -188,7 +206,7 @@ class Reader {
   }
 
   private weight(name: string, given: Record<string, unknown>): PackedWeight {
-    const { rows, columns, bits, signed, group = null, codebook = null } = given;
+    const { rows, columns, bits, signed, group = null, codebook = null, zero = null } = given;
     if (
       !isCount(rows) ||
       !isCount(columns) ||
@@ -206,7 +224,12 @@ class Reader {
     if (bits > 8 && bits !== 32) {
       throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
     }
-    const type = { rows, columns, bits, signed: signed === true, group, codebook };
+    if (!isZero(zero) || (zero !== null && this.version !== zeroVersion)) {
+      throw new FormatError(
+        `loadPacked: zero must be one of ${zeroKinds.join(", ")} in version ${zeroVersion}, got ${show(zero)} in version ${show(this.version)}`,
+      );
+    }
+    const type = { rows, columns, bits, signed: signed === true, group, codebook, zero };
     const use = JSON.stringify(type);
     return this.once(name, use, () => {
       if (bits < 32) return this.coded(name, type, use);
@@ -216,7 +239,8 @@ class Reader {
   }
 
   private coded(name: string, type: CodedType, use: string): PackedWeight {
-    const { rows, columns, bits, group } = type;
+    const { zero, ...coded } = type;
+    const { rows, columns, bits, group } = coded;
     const codes = this.bytes(`${name}.codes`, "U8", [rows, packedBytes(columns, bits)], use);
     const entry = this.entries.get(`${name}.scale`);
     const half = entry?.format === "F16";
@@ -224,11 +248,17 @@ class Reader {
     const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", shape, use);
     const scale = half ? widenFloat16(new Uint16Array(raw)) : new Float32Array(raw);
     const scaleType = half ? "float16" : "float32";
-    return PackedWeight.ofCodes({ ...type, codes: new Uint8Array(codes), scale, scaleType });
+    const zeroPoint = zero && this.zeros(`${name}.zero`, type, zero, shape, use);
+    return PackedWeight.ofCodes({ ...coded, codes: new Uint8Array(codes), scale, scaleType, zeroPoint });
+  }
+
+  private zeros(name: string, type: CodedType, kind: ZeroKind, shape: number[], use: string): Float32Array {
+    if (kind === "float") return new Float32Array(this.bytes(name, "F32", shape, use));
+    return fromZeroBytes(new Uint8Array(this.bytes(name, "U8", shape, use)), type, kind);
   }
 }
 
-/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version than 1 and 2. */
+/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version than 1 to 3. */
 export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   const file = viewOf(bytes);
   if (!file) {
@@ -244,19 +274,19 @@ export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   const described = readJsonObject("loadPacked", text);
   const sum = metadata[checksum];
   let found = sum;
-  if (described.version === version) {
+  if (described.version === 2 || described.version === zeroVersion) {
     const opened = utf8(opening).every((byte, i) => byte === file[8 + i]);
     found = opened ? checksumOfFile(file) : "missing at its place";
   } else if (described.version === 1) {
     // Of the description and the tensors, where another program did not leave it out.
     if (sum !== undefined) found = checksumOf(text, tensors);
   } else {
-    throw new FormatError(`loadPacked: reads versions 1 and ${version}, got ${show(described.version)}`);
+    throw new FormatError(`loadPacked: reads versions 1 to ${zeroVersion}, got ${show(described.version)}`);
   }
   if (sum !== found) {
     throw new FormatError(
       `loadPacked: the file is damaged: its CRC-32 is ${found}, got ${show(sum)} in its header`,
     );
   }
-  return new Reader(tensors, entries).read(described.model);
+  return new Reader(tensors, entries, described.version).read(described.model);
 }

@@ -8,6 +8,7 @@ import { FormatError, OptionError, show } from "../../errors.ts";
 import { isInstance } from "../../state.ts";
 import { lasting, room } from "../values.ts";
 import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
+import { zeroBytes, zeroKind } from "./zero.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -22,6 +23,8 @@ export interface CodedWeight extends CodeType {
   readonly scaleType: "float16" | "float32";
   /** What unsigned codes stand for, before the scale; null where they are the integers themselves. */
   readonly codebook: readonly number[] | null;
+  /** One for each scale, subtracted from its codes; left out, 0. */
+  readonly zeroPoint?: Float32Array | null;
 }
 
 /** The index of the first number that float16 does not hold, or −1. */
@@ -67,6 +70,7 @@ export class PackedWeight {
   readonly kernels = new Set<string>();
   private twin: Float32Array | null = null;
   private ints: FloatWeights | null = null;
+  private scaled: Float32Array | null = null;
   private pairs: PairWeights | null | undefined;
   private readonly filters = new Map<number, BitFilters>();
 
@@ -115,6 +119,7 @@ export class PackedWeight {
         `PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook.length}`,
       );
     }
+    if (coded.zeroPoint) checkZeros(coded, coded.zeroPoint);
     return new PackedWeight(rows, columns, null, coded);
   }
 
@@ -135,8 +140,9 @@ export class PackedWeight {
   /** Bytes of codes and scales as stored. */
   get byteLength(): number {
     if (this.floats) return this.floats.byteLength;
-    const { codes, scale, scaleType } = this.coded!;
-    return codes.length + scale.length * (scaleType === "float16" ? 2 : 4);
+    const { codes, scale, scaleType, zeroPoint } = this.coded!;
+    const zeroBytes = !zeroPoint ? 0 : zeroKind(zeroPoint, this.coded!) === "float" ? 4 : 1;
+    return codes.length + scale.length * ((scaleType === "float16" ? 2 : 4) + zeroBytes);
   }
 
   /** The codes of all rows, int8, or uint8 where they have no sign. */
@@ -149,8 +155,9 @@ export class PackedWeight {
   get kernelWeights(): FloatWeights {
     if (this.ints) return this.ints;
     const { rows: n, columns: k, bits, coded } = this;
-    const { group, scale, codebook } = coded!;
-    const codes = passing(() => this.unpacked());
+    const { group, codebook } = coded!;
+    const codes = passing(() => (coded!.zeroPoint ? fromLeast(this.unpacked(), bits) : this.unpacked()));
+    const each = (x: Float32Array) => (scalesPerRow(coded!) === 0 ? new Float32Array(n).fill(x[0]) : x);
     this.ints = {
       n,
       k,
@@ -159,19 +166,28 @@ export class PackedWeight {
         return codes();
       },
       ...(group !== null && { group }),
-      scale: scalesPerRow(coded!) === 0 ? new Float32Array(n).fill(scale[0]) : scale,
+      scale: each(this.integerScale),
       ...(codebook && { codebook: Float32Array.from(codebook) }),
+      ...(coded!.zeroPoint && kernelZeros(coded!, each(coded!.zeroPoint))),
     };
     return this.ints;
+  }
+
+  /** What the integers that kernels multiply are scaled by: where zero points lie between codes, those are twice as large. */
+  get integerScale(): Float32Array {
+    const { coded } = this;
+    const { zeroPoint, scale } = coded!;
+    this.scaled ??= zeroPoint && zeroKind(zeroPoint, coded!) === "half" ? scale.map((s) => s / 2) : scale;
+    return this.scaled;
   }
 
   /** Rows of signs or of ternary digits, as lookup takes them; null for other weights, and for groups with scales of their own. */
   get pairWeights(): PairWeights | null {
     if (this.pairs !== undefined) return this.pairs;
     const { rows: n, columns: k, coded } = this;
-    const { bits, signed, codes, scale } = coded!;
+    const { bits, signed, codes, scale, zeroPoint } = coded!;
     const digits = passing(() => ternaryRows(codes, n, k) ?? codes);
-    const served = bits <= 2 && signed && k > 0 && scale.length <= Math.max(1, n);
+    const served = bits <= 2 && signed && !zeroPoint && k > 0 && scale.length <= Math.max(1, n);
     this.pairs =
       !served || (bits === 2 && digits() === codes)
         ? null
@@ -223,14 +239,15 @@ export class PackedWeight {
       out.set(this.floats!.subarray(r * columns, (r + 1) * columns));
       return;
     }
-    const { bits, codes, scale, group, codebook } = coded;
+    const { bits, codes, scale, group, codebook, zeroPoint } = coded;
     const stride = packedBytes(columns, bits);
     const row = unpackCodes(codes.subarray(r * stride, (r + 1) * stride), 1, columns, coded);
     const perRow = scalesPerRow(coded);
     const step = group ?? columns;
     for (let i = 0; i < columns; i++) {
-      const s = scale[perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step))];
-      out[i] = (codebook ? Math.fround(codebook[row[i]]) : row[i]) * s + 0;
+      const at = perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step));
+      const value = codebook ? codebook[row[i]] : zeroPoint ? row[i] - zeroPoint[at] : row[i];
+      out[i] = Math.fround(value) * scale[at] + 0;
     }
   }
 }
@@ -244,6 +261,36 @@ function checkPadding({ rows, columns, bits, codes }: CodedWeight): void {
       throw new FormatError(`PackedWeight: bits behind the last code must be 0, got row ${r} with others`);
     }
   }
+}
+
+function checkZeros(coded: CodedWeight, zeros: Float32Array): void {
+  const { bits, signed, scale, codebook } = coded;
+  checkCount("zero points", zeros.length, scale.length);
+  if (codebook !== null || (signed && bits === 1)) {
+    throw new FormatError(
+      `PackedWeight: ${codebook ? "levels of a codebook" : "signs"} have no zero points, got ${zeros.length}`,
+    );
+  }
+  const odd = zeros.find((z) => !(Math.abs(z) < Infinity));
+  if (odd !== undefined) throw new FormatError(`PackedWeight: zero points must be finite, got ${odd}`);
+  // Kernels take codes from 0 up, and zero points that grow as much would be rounded.
+  if (signed && zeroKind(zeros, coded) === "float") {
+    throw new FormatError(
+      "PackedWeight: signed codes need zero points that are codes, or 1/2 more, got others",
+    );
+  }
+}
+
+/** Codes with a zero point, as kernels take them: from 0 up. */
+function fromLeast(codes: Int8Array | Uint8Array, bits: number): Uint8Array {
+  return codes instanceof Uint8Array ? codes : Uint8Array.from(codes, (code) => code + 2 ** (bits - 1));
+}
+
+/** Their zero points. */
+function kernelZeros(type: CodeType, zeros: Float32Array): Partial<FloatWeights> {
+  const kind = zeroKind(zeros, type);
+  if (kind !== "float") return { zeros: zeroBytes(zeros, type), halves: kind === "half" };
+  return { offsets: zeros };
 }
 
 function checkCount(what: string, got: number, want: number): void {

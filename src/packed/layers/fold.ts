@@ -122,7 +122,7 @@ export class BitStage {
   }
 
   dispose(): void {
-    this.operands?.laid.free();
+    this.operands?.free();
   }
 }
 

@@ -9,7 +9,7 @@ import { type Codes, codesOf } from "./input.ts";
 import type { Operands, Way } from "./way.ts";
 
 export const convIntegers: Way<ConvGeometry> = {
-  serves: ({ input }) => input !== null,
+  serves: ({ weight, input }) => input !== null && weight.coded!.group === null,
 
   run(out, x, g, of) {
     const codes = codesOf(of.op, x, g.n, g.c * g.h * g.w, of.input!);

@@ -30,8 +30,8 @@ export const convolvedBits = (
 ): Uint8Array | null => written(x, g, of, ({ step }) => bitRoom(g.n * g.oh * g.ow * step));
 
 export const convSigns: Way<ConvGeometry> = {
-  serves: ({ weight, input }) =>
-    input?.kind === "signs" && weight.coded !== null && weight.coded.signed && weight.bits === 1,
+  serves: ({ weight: { bits, coded }, input }) =>
+    input?.kind === "signs" && bits === 1 && coded?.signed === true && coded.group === null,
   run: convolveSigns,
 };
 

@@ -11,14 +11,16 @@ export const integers: Way<number> = {
   serves: ({ input }) => input !== null,
 
   run(out, x, m, of) {
-    const { op, weight, input } = of;
-    const codes = codesOf(op, x, m, weight.columns, input!);
-    if (!bySimd(out, codes, m, of)) {
-      gemmInt(out, codes.codes, weight.kernelWeights, { m }, of.output(codes.scale));
-    }
+    multiplyCodes(out, codesOf(of.op, x, m, of.weight.columns, of.input!), m, of);
     return true;
   },
 };
+
+/** What becomes of m rows of codes times the weight. */
+export function multiplyCodes(out: Float32Array, codes: Codes, m: number, of: Operands): void {
+  if (bySimd(out, codes, m, of)) return;
+  gemmInt(out, codes.codes, of.weight.kernelWeights, { m }, of.output(codes.scale));
+}
 
 function bySimd(out: Float32Array, { codes, scale }: Codes, m: number, of: Operands): boolean {
   if (!usesSimd()) return false;

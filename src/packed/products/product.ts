@@ -38,6 +38,6 @@ export class Product {
 
   /** Gives back what it holds of the SIMD heap. */
   dispose(): void {
-    this.operands.laid.free();
+    this.operands.free();
   }
 }

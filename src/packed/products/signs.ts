@@ -30,6 +30,6 @@ export function multiplySigns(
 }
 
 export const signs: Way<number> = {
-  serves: ({ weight, input }) => input?.kind === "signs" && weight.bits <= 2,
+  serves: ({ weight, input }) => input?.kind === "signs" && weight.bits <= 2 && !weight.coded?.zeroPoint,
   run: multiplySigns,
 };

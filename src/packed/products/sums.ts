@@ -2,6 +2,7 @@
 
 import { FormatError, show } from "../../errors.ts";
 import type { PackedWeight } from "../file/weight.ts";
+import { largestInteger, zeroKind } from "../file/zero.ts";
 import type { PackedInput } from "./input.ts";
 
 /** The largest magnitude of a code less its zero point. */
@@ -13,7 +14,13 @@ export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight,
   if (coded === null || coded.codebook !== null) {
     throw new FormatError(`${op}: a quantized input needs weights of integers, got ${show(bits)} bits`);
   }
-  const largest = coded.signed ? 2 ** (bits - 1) : 2 ** bits - 1;
+  const { zeroPoint } = coded;
+  if (zeroPoint && zeroKind(zeroPoint, coded) === "float") {
+    throw new FormatError(
+      `${op}: a quantized input needs weights of integers, got zero points that are none`,
+    );
+  }
+  const largest = largestInteger(coded, zeroPoint);
   if (codeBound(input) * largest * k > 2 ** 31 - 1) {
     throw new FormatError(`${op}: sums of products must fit int32, got ${k} products of ${bits} bits`);
   }

@@ -51,13 +51,18 @@ export class Operands {
     return this.start;
   }
 
+  /** Gives back what is laid on the heap; what is used again is made anew. */
+  free(): void {
+    this.laid.free();
+  }
+
   /** What becomes of integer sums; `scaleX` where the input's scales do not change from call to call. */
   output(scaleX: Float32Array | null): Output {
     const { input, bias, weight, fold } = this;
     return {
       to: "float32",
       zeroX: input?.kind === "static" ? input.zeroPoint : 0,
-      scaleW: weight.coded!.scale,
+      scaleW: weight.integerScale,
       ...(scaleX && { scaleX }),
       // A bias of 0 where there is none: a sum of −0 then becomes 0 everywhere.
       bias: bias ?? new Float32Array(weight.rows),
