@@ -8,11 +8,12 @@ export { Q4_K, Q6_K } from "../../kernels/formats/k-quants.ts";
 export { Q1_0, Q4_0, Q4_1, Q8_0 } from "../../kernels/formats/legacy.ts";
 export { TQ1_0, TQ2_0 } from "../../kernels/formats/ternary.ts";
 export { dequantize, fakeQuantize, type QTensor, type QuantizeOptions, quantize } from "../codes/contract.ts";
+export { InputStage, type Observer } from "../codes/input-stage.ts";
 export { chooseParams, type QuantParams } from "../codes/params.ts";
 export { type QuantContext, QuantizedTransform, type Quantizer, quantized } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
-export { dynamicInput, type InputConfig, InputStage, signInput, staticInput } from "./inputs.ts";
-export { minMax, movingAverage, type Observer } from "./observers.ts";
+export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
+export { minMax, movingAverage } from "./observers.ts";
 export {
   type Plan,
   type PlanJson,

@@ -1,6 +1,7 @@
 /** Observers: ranges gathered over batches, for scales that are fixed before inference. */
 
 import { changing } from "../changes.ts";
+import type { Observer } from "../codes/input-stage.ts";
 import type { Range } from "../codes/loops.ts";
 import { paramsOf, type QuantParams, rangesOf } from "../codes/params.ts";
 import { scaleShape } from "../codes/runs.ts";
@@ -8,14 +9,6 @@ import { checkSpec, type QuantSpec } from "../codes/spec.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { asTensor, type Tensor } from "../tensor.ts";
-
-export interface Observer {
-  readonly spec: QuantSpec;
-  /** Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. */
-  observe(x: Tensor): void;
-  /** The scale and zero point so far. Throws StageError before the first batch. */
-  params(): QuantParams;
-}
 
 /** A class, so that a clone of a model observes for itself. */
 class RangeObserver implements Observer {

@@ -1,5 +1,6 @@
 /** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
 
+import { InputStage } from "../codes/input-stage.ts";
 import { checkPackable, QuantizedTransform, type Quantizer, quantizedTransform } from "../codes/quantizer.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { Embedding } from "../nn/embedding.ts";
@@ -14,7 +15,6 @@ import { floatIsFaster } from "../packed/products/choice.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor } from "../tensor.ts";
-import { InputStage } from "./inputs.ts";
 import type { Plan } from "./plan.ts";
 import type { QuantConfig } from "./presets.ts";
 

@@ -34,8 +34,8 @@ import {
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
+import { InputStage } from "../../src/codes/input-stage.ts";
 import { walk } from "../../src/nn/tree.ts";
-import { InputStage } from "../../src/quant/inputs.ts";
 
 const net = () =>
   new Sequential(

@@ -1,0 +1,145 @@
+/** InputStage: what quantizes the input of a layer. */
+
+import { OptionError, StageError, show } from "../errors.ts";
+import { blank } from "../nn/blank.ts";
+import type { Conv1d, Conv2d } from "../nn/conv.ts";
+import type { Linear } from "../nn/linear.ts";
+import type { InputQuantizer } from "../nn/packing.ts";
+import { writeBuffer } from "../nn/state.ts";
+import { straightThrough } from "../ops/binary.ts";
+import type { PackedInput } from "../packed/products/input.ts";
+import { isInstance } from "../state.ts";
+import type { Tensor } from "../tensor.ts";
+import { fakeQuantize, quantize } from "./contract.ts";
+import { convolved, integerConv, integerLinear } from "./integer.ts";
+import type { QuantParams } from "./params.ts";
+import { frozenCodes, servesIntegers } from "./quantizer.ts";
+import { isSigns, type QuantSpec, respec } from "./spec.ts";
+
+/** Gathers ranges over batches, for scales that are fixed before inference. */
+export interface Observer {
+  readonly spec: QuantSpec;
+  /** Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. */
+  observe(x: Tensor): void;
+  /** The scale and zero point so far. Throws StageError before the first batch. */
+  params(): QuantParams;
+}
+
+const brand: unique symbol = Symbol.for("bitgrad.inputStage") as never;
+
+/**
+ * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
+ * the integer way.
+ */
+export class InputStage implements InputQuantizer {
+  training = true;
+  frozen = false;
+  observing = false;
+  /** Whether the observer has seen anything. */
+  observed = false;
+  /** How a position of a linear layer is quantized; a convolution takes one scale a sample, or as it was calibrated. */
+  readonly spec: QuantSpec;
+  readonly observer: Observer | null;
+  /** Of a static input: a buffer of one number, 0 before calibration. */
+  readonly scale: Tensor | null = null;
+  readonly zeroPoint: Tensor | null = null;
+
+  constructor(given: QuantSpec, observer: Observer | null) {
+    this.spec = given;
+    this.observer = observer;
+    if (observer === null) return;
+    this.scale = blank([1]);
+    if (given.zeroPoint !== "none") this.zeroPoint = blank([1]);
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, InputStage, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
+  }
+
+  linear(x: Tensor, layer: Linear): Tensor {
+    return this.run(
+      x,
+      this.spec,
+      layer,
+      (y) => y.linear(layer.weight.effective(), layer.bias?.effective()),
+      (q) => integerLinear(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer.bias),
+    );
+  }
+
+  conv(x: Tensor, layer: Conv1d | Conv2d): Tensor {
+    // "channel" of axis 0, which counts samples.
+    const each = respec(this.spec, { granularity: this.observer ? "tensor" : "channel", axis: 0 });
+    return this.run(
+      x,
+      each,
+      layer,
+      (y) => convolved(y, layer.weight.effective(), layer.bias?.effective() ?? null, layer),
+      (q) => integerConv(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
+    );
+  }
+
+  private run(
+    x: Tensor,
+    how: QuantSpec,
+    { weight }: Linear | Conv1d | Conv2d,
+    float: (x: Tensor) => Tensor,
+    integer: (how: QuantSpec) => Tensor,
+  ): Tensor {
+    if (this.observing) {
+      const y = float(x);
+      this.observer?.observe(x.detach());
+      this.observed = true;
+      return y;
+    }
+    const codes = frozenCodes(weight);
+    if (this.frozen && !this.training && codes && servesIntegers(codes)) return integer(how);
+    if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
+    // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
+    return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));
+  }
+
+  /** Fixed scales, null where they follow the input. Throws StageError before calibration. */
+  private params(): QuantParams | null {
+    if (this.observer === null) return null;
+    if (!this.calibrated) {
+      throw new StageError("input: static scales must be calibrated, got none; call calibrate first");
+    }
+    return { scale: this.scale!, zeroPoint: this.zeroPoint };
+  }
+
+  /** Whether the scales are there, or follow the input. */
+  get calibrated(): boolean {
+    return this.scale === null || this.scale.item() !== 0;
+  }
+
+  /** Takes the scales from what was observed. */
+  settle(): void {
+    if (this.observer === null) return;
+    const { scale, zeroPoint } = this.observer.params();
+    if (scale.size !== 1) {
+      throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
+    }
+    writeBuffer(this.scale!, (data) => data.set(scale.data));
+    if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
+  }
+
+  toPacked(): PackedInput {
+    if (!this.frozen)
+      throw new StageError("pack: the input's scales must be fixed, got none; call freeze first");
+    if (isSigns(this.spec)) return { kind: "signs" };
+    const { bits, qmin, qmax } = this.spec;
+    if (this.observer === null) return { kind: "dynamic", bits };
+    const { scale, zeroPoint } = this.params()!;
+    return {
+      kind: "static",
+      scale: scale.item(),
+      zeroPoint: zeroPoint?.item() ?? 0,
+      least: qmin,
+      most: qmax,
+    };
+  }
+}
