@@ -2,9 +2,7 @@
 
 import { OptionError, StageError, show } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
-import type { Conv1d, Conv2d } from "../nn/conv.ts";
-import type { Linear } from "../nn/linear.ts";
-import type { InputQuantizer } from "../nn/packing.ts";
+import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
 import { straightThrough } from "../ops/binary.ts";
 import type { PackedInput } from "../packed/products/input.ts";
@@ -12,7 +10,7 @@ import { isInstance } from "../state.ts";
 import type { Tensor } from "../tensor.ts";
 import { quantize } from "./contract.ts";
 import { fakeQuantize } from "./fake-quantize.ts";
-import { convolved, integerConv, integerLinear } from "./integer.ts";
+import { alongAxis, integerProduct } from "./integer.ts";
 import type { QuantParams } from "./params.ts";
 import { frozenCodes, servesIntegers } from "./quantizer.ts";
 import { isSigns, type QuantSpec, respec } from "./spec.ts";
@@ -61,35 +59,17 @@ export class InputStage implements InputQuantizer {
     return true;
   }
 
-  linear(x: Tensor, layer: Linear): Tensor {
-    return this.run(
-      x,
-      this.spec,
-      layer,
-      (y) => y.linear(layer.weight.effective(), layer.bias?.effective()),
-      (q) => integerLinear(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer.bias),
-    );
-  }
-
-  conv(x: Tensor, layer: Conv1d | Conv2d): Tensor {
+  run(x: Tensor, layer: WeightedLayer, product: BilinearProduct, axis: number): Tensor {
+    const { weight, bias } = layer;
+    const isLast = axis === -1 || axis === x.shape.length - 1;
     // "channel" of axis 0, which counts samples.
-    const each = respec(this.spec, { granularity: this.observer ? "tensor" : "channel", axis: 0 });
-    return this.run(
-      x,
-      each,
-      layer,
-      (y) => convolved(y, layer.weight.effective(), layer.bias?.effective() ?? null, layer),
-      (q) => integerConv(quantize(x, q, this.params()), frozenCodes(layer.weight)!, layer),
-    );
-  }
-
-  private run(
-    x: Tensor,
-    how: QuantSpec,
-    { weight }: Linear | Conv1d | Conv2d,
-    float: (x: Tensor) => Tensor,
-    integer: (how: QuantSpec) => Tensor,
-  ): Tensor {
+    const how = isLast
+      ? this.spec
+      : respec(this.spec, { granularity: this.observer ? "tensor" : "channel", axis: 0 });
+    const float = (y: Tensor): Tensor => {
+      const sums = product(y, weight.effective());
+      return bias ? sums.add(alongAxis(bias.effective(), sums, axis)) : sums;
+    };
     if (this.observing) {
       const y = float(x);
       this.observer?.observe(x.detach());
@@ -97,7 +77,9 @@ export class InputStage implements InputQuantizer {
       return y;
     }
     const codes = frozenCodes(weight);
-    if (this.frozen && !this.training && codes && servesIntegers(codes)) return integer(how);
+    if (this.frozen && !this.training && codes && servesIntegers(codes)) {
+      return integerProduct(quantize(x, how, this.params()), codes, layer, product, axis);
+    }
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
     // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
     return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));

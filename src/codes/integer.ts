@@ -3,9 +3,8 @@
  * packed inference gives is equal to this, bit for bit.
  */
 
-import type { Conv1d, Conv2d } from "../nn/conv.ts";
-import type { Parameter } from "../nn/parameter.ts";
-import { sizeOf } from "../shape.ts";
+import type { BilinearProduct, WeightedLayer } from "../nn/packing.ts";
+import { type Shape, sizeOf } from "../shape.ts";
 import { pin } from "../storage.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
@@ -122,79 +121,55 @@ function exactSums(x: QTensor, weight: QTensor): (product: (x: Tensor, w: Tensor
       .to("float32");
 }
 
-/** Times the scales of the input, one a row or one for each of `samples`; signs have none, nor has an empty batch. */
-function inputScaled(f: Tensor, { scale, spec }: QTensor, samples: number[] | null = null): Tensor {
+/** Numbers of outputs in a shape that spreads them along an axis of `sums`. */
+export function alongAxis(numbers: Tensor, { shape: { length } }: Tensor, axis: number): Tensor {
+  const shape = Array<number>(length).fill(1);
+  shape[axis < 0 ? axis + length : axis] = -1;
+  return numbers.reshape(shape);
+}
+
+/** Times the scales of the input, one a row, or one for each sample; signs have none, nor has an empty batch. */
+function inputScaled(f: Tensor, { scale, spec }: QTensor): Tensor {
   if (isSigns(spec) || f.size === 0) return f;
-  return f.mul(samples ? scale.reshape(samples) : scale);
+  return f.mul(spec.granularity === "channel" ? alongAxis(scale, f, 0) : scale);
+}
+
+/** Some columns of the operands: slices of a matrix, else the whole with 0 in all others. */
+function columnsOf(x: Tensor, weight: Tensor, shape: Shape, axis: number, from: number, to: number) {
+  const k = sizeOf(shape.slice(1));
+  if (to - from === k) return [x, weight.reshape(shape)] as const;
+  if (shape.length === 2) {
+    const at = axis < 0 ? axis + x.shape.length : axis;
+    return [x.slice([...Array<null>(at).fill(null), [from, to]]), weight.slice([null, [from, to]])] as const;
+  }
+  const taken = Float32Array.from({ length: k }, (_, i) => (i >= from && i < to ? 1 : 0));
+  return [x, weight.mul(wrap(taken, [k], "float32")).reshape(shape)] as const;
 }
 
 /**
- * The sums over the groups of a row, `part` for columns from … to − 1, each times its scales, which have the shape `of` beside the
- * sums, added in order.
+ * The layer that `run` of an InputQuantizer describes, of codes: the sums over the groups of a row, each times its scales, added in
+ * order. Padding counts as 0.
  */
-function sumOfGroups(
-  weight: QTensor,
-  of: readonly number[],
-  part: (from: number, to: number) => Tensor,
+export function integerProduct(
+  x: QTensor,
+  codes: QTensor,
+  { weight: { shape }, bias }: WeightedLayer,
+  product: BilinearProduct,
+  axis: number,
 ): Tensor {
-  const { spec, shape, scale } = weight;
+  const weight = withZeros(codes);
   const k = sizeOf(shape.slice(1));
-  const group = typeof spec.granularity === "object" ? spec.granularity.group : Math.max(1, k);
-  const scales = integerScale(weight).reshape([scale.size === 1 ? 1 : shape[0], -1]);
+  const { granularity } = weight.spec;
+  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
+  const scales = integerScale(weight).reshape([weight.scale.size === 1 ? 1 : shape[0], -1]);
+  const sums = exactSums(x, weight);
   let f: Tensor | null = null;
   for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
-    const scaled = part(from, Math.min(k, from + group)).mul(scales.slice([null, [g, g + 1]]).reshape(of));
+    const sum = sums((a, b) => product(...columnsOf(a, b, shape, axis, from, Math.min(k, from + group))));
+    const scaled = sum.mul(alongAxis(scales.slice([null, [g, g + 1]]), sum, axis));
     f = f === null ? scaled : f.add(scaled);
   }
-  return f!;
-}
-
-/** (…, out) of (…, in) and a weight (out, in). */
-export function integerLinear(x: QTensor, codes: QTensor, bias: Parameter | null): Tensor {
-  const weight = withZeros(codes);
-  const k = weight.shape[1];
-  const sums = exactSums(x, weight);
-  const outer = Array<null>(x.shape.length - 1).fill(null);
-  const part = (from: number, to: number): Tensor =>
-    sums((a, b) =>
-      to - from === k
-        ? a.matmul(b, { transposeB: true })
-        : a.slice([...outer, [from, to]]).matmul(b.slice([null, [from, to]]), { transposeB: true }),
-    );
-  const y = inputScaled(sumOfGroups(weight, [-1], part), x);
+  const y = inputScaled(f!, x);
   // Adding 0 where there is no bias turns −0 into 0, as the packed kernels do.
-  return y.add(bias?.effective() ?? 0);
-}
-
-const isConv1d = (layer: Conv1d | Conv2d): layer is Conv1d => layer.weight.shape.length === 3;
-
-/** The convolution of a layer, along one axis or two, with other weights. */
-export function convolved(x: Tensor, weight: Tensor, bias: Tensor | null, layer: Conv1d | Conv2d): Tensor {
-  const { groups } = layer;
-  if (isConv1d(layer)) {
-    const { stride, padding, dilation } = layer;
-    return x.conv1d(weight, bias, { stride, padding, dilation, groups });
-  }
-  const { stride, padding, dilation } = layer;
-  return x.conv2d(weight, bias, { stride, padding, dilation, groups });
-}
-
-/**
- * (N, O, …) of (N, C, …) with one scale or one a sample, and filters with one scale, one each, or one for each group of a filter's
- * weights. Padding counts as 0.
- */
-export function integerConv(x: QTensor, codes: QTensor, layer: Conv1d | Conv2d): Tensor {
-  const weight = withZeros(codes);
-  const filters = [-1, ...Array<number>(x.shape.length - 2).fill(1)];
-  const { shape } = layer.weight;
-  const k = sizeOf(shape.slice(1));
-  const sums = exactSums(x, weight);
-  const part = (from: number, to: number): Tensor =>
-    sums((a, b) => {
-      if (to - from === k) return convolved(a, b.reshape(shape), null, layer);
-      const taken = Float32Array.from({ length: k }, (_, i) => (i >= from && i < to ? 1 : 0));
-      return convolved(a, b.mul(wrap(taken, [k], "float32")).reshape(shape), null, layer);
-    });
-  const y = inputScaled(sumOfGroups(weight, filters, part), x, [...filters, 1]);
-  return y.add(layer.bias?.effective().reshape(filters) ?? 0);
+  return y.add(bias ? alongAxis(bias.effective(), y, axis) : 0);
 }

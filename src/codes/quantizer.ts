@@ -4,7 +4,7 @@
  */
 
 import { OptionError, StageError, show } from "../errors.ts";
-import type { Parameter, Transform } from "../nn/parameter.ts";
+import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
 import { packCodes } from "../packed/file/codes.ts";
 import { noHalf, PackedWeight } from "../packed/file/weight.ts";
@@ -159,8 +159,13 @@ export function quantized(quantizer: Quantizer): TransformFactory {
   return (parameter, path) => new QuantizedTransform(quantizer, parameter, path);
 }
 
-export const quantizedTransform = ({ transforms }: Parameter): QuantizedTransform | null =>
-  transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
+/** What quantizes a parameter, with its quantizer and codes; null where nothing does. */
+export function quantizedTransform(parameter: Parameter): QuantizedTransform | null {
+  if (!isParameter(parameter)) {
+    throw new OptionError(`quantizedTransform: needs a parameter, got ${show(parameter)}`);
+  }
+  return parameter.transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
+}
 
 /** The codes that `freeze` fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */
 export function frozenCodes({ transforms }: Parameter): QTensor | null {

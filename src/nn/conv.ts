@@ -58,9 +58,12 @@ export class Conv1d {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Conv1d", x);
-    if (this.inputQuantizer) return this.inputQuantizer.conv(x, this);
     const { stride, padding, dilation, groups } = this;
-    return x.conv1d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+    const options = { stride, padding, dilation, groups };
+    if (this.inputQuantizer) {
+      return this.inputQuantizer.run(x, this, (a, w) => a.conv1d(w, null, options), 1);
+    }
+    return x.conv1d(this.weight.effective(), this.bias?.effective(), options);
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -117,9 +120,12 @@ export class Conv2d {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Conv2d", x);
-    if (this.inputQuantizer) return this.inputQuantizer.conv(x, this);
     const { stride, padding, dilation, groups } = this;
-    return x.conv2d(this.weight.effective(), this.bias?.effective(), { stride, padding, dilation, groups });
+    const options = { stride, padding, dilation, groups };
+    if (this.inputQuantizer) {
+      return this.inputQuantizer.run(x, this, (a, w) => a.conv2d(w, null, options), 1);
+    }
+    return x.conv2d(this.weight.effective(), this.bias?.effective(), options);
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -39,6 +39,13 @@ export {
 } from "./losses.ts";
 export { evaluate, setTrainable, train, whileEvaluating } from "./modes.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
+export type {
+  BilinearProduct,
+  InputQuantizer,
+  PackedFields,
+  Packer,
+  WeightedLayer,
+} from "./packing.ts";
 export { isParameter, Parameter, type Transform } from "./parameter.ts";
 export { parametrize, removeParametrization, type TransformFactory } from "./parametrize.ts";
 export { matchPath, type PathPattern } from "./pattern.ts";

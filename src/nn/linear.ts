@@ -54,7 +54,7 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     x = asTensor("Linear", x);
-    if (this.inputQuantizer) return this.inputQuantizer.linear(x, this);
+    if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
     return x.linear(this.weight.effective(), this.bias?.effective());
   }
 

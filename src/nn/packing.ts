@@ -6,17 +6,27 @@ import { functionNames } from "../packed/layers/function-names.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Conv1d, Conv2d } from "./conv.ts";
 import { isLayer, type Layer } from "./layer.ts";
-import type { Linear } from "./linear.ts";
 import type { Parameter } from "./parameter.ts";
+
+/** A layer that is a product of its input and its weight, plus its bias. */
+export interface WeightedLayer {
+  readonly weight: Parameter;
+  readonly bias?: Parameter | null;
+}
+
+/** Linear in both, and made of ops; it is called with floats, with integers, and with double precision. */
+export type BilinearProduct = (x: Tensor, weight: Tensor) => Tensor;
 
 /** Makes codes of a layer's input, and computes the layer with them. */
 export interface InputQuantizer {
   training: boolean;
-  /** What `layer.forward(x)` is. */
-  linear(x: Tensor, layer: Linear): Tensor;
-  conv(x: Tensor, layer: Conv1d | Conv2d): Tensor;
+  /**
+   * What `layer.forward(x)` is: `product(x, weight)` plus the bias. The input's features, and in the result the outputs that axis 0 of
+   * the weight gives, lie along `axis`; where it is the last, −1, every position is quantized for itself, else every sample, an
+   * index of axis 0. Of a matrix with scales by groups of its columns `product` is given those, with as many features of x.
+   */
+  run(x: Tensor, layer: WeightedLayer, product: BilinearProduct, axis: number): Tensor;
   /** Throws StageError before its scales are fixed. */
   toPacked(): PackedInput;
 }

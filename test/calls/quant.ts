@@ -1,7 +1,7 @@
 /** A right call of everything that `bitgrad/quant` exports. */
 
 import { Rng, type Tensor, tensor } from "bitgrad";
-import { evaluate } from "bitgrad/nn";
+import { evaluate, Parameter } from "bitgrad/nn";
 import * as quant from "bitgrad/quant";
 import {
   any,
@@ -145,17 +145,15 @@ const stages: Table = {
   freeze: call([model(prepared)], null, { says: "model" }),
   pack: call([model(frozen)], { weights: choice("auto") }),
   quantized: call([given(quant.bwn)]),
+  quantizedTransform: call([given(() => new Parameter(matrix()))]),
   QuantizedTransform: call([given(quant.bwn)], null, { says: "quantized" }),
   "QuantizedTransform.apply": call([exact(matrix, "dtype shape list")], null, {
     run: (x: Tensor) => new quant.QuantizedTransform(quant.bwn()).apply(x),
     says: "fakeQuantize quantize chooseParams observer",
   }),
-  ...each(
-    "InputStage.run QuantizedTransform.maskOf QuantizedTransform.freeze",
-    "is called by others of its methods",
-  ),
+  ...each("QuantizedTransform.maskOf QuantizedTransform.freeze", "is called by others of its methods"),
   InputStage: "made by its configs",
-  ...each("InputStage.linear InputStage.conv", "called by layers"),
+  "InputStage.run": "called by layers",
 };
 
 const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table => ({

@@ -1,8 +1,7 @@
-import { Rng, tensor, useBackend } from "bitgrad";
-import { Conv2d } from "bitgrad/nn";
+import { conv2d, linear, Rng, tensor, useBackend } from "bitgrad";
 import { type QTensor, spec } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
-import { integerConv, integerLinear } from "../../src/codes/integer.ts";
+import { integerProduct } from "../../src/codes/integer.ts";
 
 const rng = new Rng("integers");
 
@@ -28,6 +27,8 @@ const at = ({ codes, zeroPoint }: QTensor, i: number): number =>
   codes.data[i] - ((zeroPoint?.data[0] as number | undefined) ?? 0);
 
 const shaped = (q: QTensor): QTensor => ({ ...q, codes: q.codes.reshape([...q.shape]) }) as QTensor;
+
+const layerOf = (weight: QTensor) => ({ weight: weight as never });
 
 /** Sums of products over columns in double precision, which holds them, rounded once for each group. */
 function sums(x: QTensor, w: QTensor, group: number): number[] {
@@ -65,13 +66,17 @@ describe.each(["simd", "reference"] as const)(
     ])("of $k columns, extreme: $extreme, zero point $zero", ({ k, extreme, zero }) => {
       useBackend(backend);
       const [x, w] = [coded([2, k], { extreme, zero }), coded([3, k], { extreme })];
-      expect(Array.from(integerLinear(shaped(x), shaped(w), null).data)).toEqual(sums(x, w, k));
+      expect(Array.from(integerProduct(shaped(x), shaped(w), layerOf(w), linear, -1).data)).toEqual(
+        sums(x, w, k),
+      );
     });
 
     it.each([7, 32, 1000, 5000])("of groups of %d columns", (group) => {
       useBackend(backend);
       const [x, w] = [coded([2, 3001], { extreme: true }), coded([3, 3001], { extreme: true, group })];
-      expect(Array.from(integerLinear(shaped(x), shaped(w), null).data)).toEqual(sums(x, w, group));
+      expect(Array.from(integerProduct(shaped(x), shaped(w), layerOf(w), linear, -1).data)).toEqual(
+        sums(x, w, group),
+      );
     });
 
     it.each([
@@ -85,10 +90,11 @@ describe.each(["simd", "reference"] as const)(
         const k = channels * kernel * kernel;
         const [x, w] = [coded([2, k], { extreme: true, zero }), coded([3, k], { extreme: true })];
         // One window an image: the same sums as of rows.
-        const layer = new Conv2d(channels, 3, kernel, { bias: false });
         const images = shaped({ ...x, shape: [2, channels, kernel, kernel] });
         const filters = shaped({ ...w, shape: [3, channels, kernel, kernel] });
-        expect(Array.from(integerConv(images, filters, layer).data)).toEqual(sums(x, w, k));
+        expect(Array.from(integerProduct(images, filters, layerOf(filters), conv2d, 1).data)).toEqual(
+          sums(x, w, k),
+        );
       },
     );
   },
