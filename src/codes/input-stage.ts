@@ -11,9 +11,10 @@ import type { Tensor } from "../tensor.ts";
 import { quantize } from "./contract.ts";
 import { fakeQuantize } from "./fake-quantize.ts";
 import { alongAxis, integerProduct } from "./integer.ts";
+import { servesIntegers } from "./packable.ts";
 import type { QuantParams } from "./params.ts";
-import { frozenCodes, servesIntegers } from "./quantizer.ts";
 import { isSigns, type QuantSpec, respec } from "./spec.ts";
+import { frozenCodes } from "./transform.ts";
 
 /** Gathers ranges over batches, for scales that are fixed before inference. */
 export interface Observer {

@@ -11,14 +11,9 @@ export { dequantize, type QTensor, type QuantizeOptions, quantize } from "../cod
 export { fakeQuantize } from "../codes/fake-quantize.ts";
 export { InputStage, type Observer } from "../codes/input-stage.ts";
 export { chooseParams, type QuantParams } from "../codes/params.ts";
-export {
-  type QuantContext,
-  QuantizedTransform,
-  type Quantizer,
-  quantized,
-  quantizedTransform,
-} from "../codes/quantizer.ts";
+export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
+export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage } from "./observers.ts";
 export {

@@ -1,7 +1,9 @@
 /** prepare, calibrate, (train,) freeze, pack: the stages of a quantized model, in this order. */
 
 import { InputStage } from "../codes/input-stage.ts";
-import { checkPackable, QuantizedTransform, type Quantizer, quantizedTransform } from "../codes/quantizer.ts";
+import { checkPackable } from "../codes/packable.ts";
+import type { Quantizer } from "../codes/quantizer.ts";
+import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { isLayer } from "../nn/layer.ts";

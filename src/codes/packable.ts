@@ -1,0 +1,78 @@
+/** Which codes of a weight packed layers read, and how they are laid out for them. */
+
+import { OptionError, show } from "../errors.ts";
+import { packCodes } from "../packed/file/codes.ts";
+import { noHalf, PackedWeight } from "../packed/file/weight.ts";
+import { type Shape, sizeOf } from "../shape.ts";
+import type { QTensor } from "./contract.ts";
+import type { QuantSpec } from "./spec.ts";
+import { evenLevels, withZeros, zerosOf } from "./whole.ts";
+
+/** Whether a weight (out, …) has a scale for all of it, a row, or a group of a row. */
+function isByRows({ granularity, axis }: QuantSpec, { length }: Shape): boolean {
+  const grouped = typeof granularity === "object" && length > 1;
+  const byRow = granularity === "channel" ? axis % length === 0 : grouped || length === 2;
+  return granularity === "tensor" || byRow;
+}
+
+/** Whether products with the codes of an input are sums of integers, times scales. */
+export function servesIntegers(codes: QTensor): boolean {
+  const weight = withZeros(codes);
+  return isByRows(weight.spec, weight.shape) && !weight.spec.codebook && zerosOf(weight) !== "float";
+}
+
+/** Throws OptionError for weights under `path` that no packed layer reads, as codes of a quantized input where it is `coded`. */
+export function checkPackable(path: string, spec: QuantSpec, shape: Shape, coded: boolean): void {
+  const { scheme, granularity, axis, zeroPoint, codebook, signed } = spec;
+  if (!isByRows(spec, shape)) {
+    const by = typeof granularity === "object" ? `in groups of ${granularity.group}` : `a ${granularity}`;
+    throw new OptionError(
+      `prepare: packed weights have a scale a tensor, a row or a group of a row, got ${scheme} codes ${by}${granularity === "channel" ? ` of axis ${axis}` : ""} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
+    );
+  }
+  if (zeroPoint === "float" && signed) {
+    throw new OptionError(
+      `prepare: packed codes with float zero points have no sign, got signed ones for ${show(path)}; use signed: false`,
+    );
+  }
+  if (coded && (zeroPoint === "float" || (codebook && !evenLevels(spec)))) {
+    throw new OptionError(
+      `prepare: a quantized input needs weights of integers, got ${codebook ? "a codebook" : "float zero points"} for ${show(path)}; leave out the input`,
+    );
+  }
+}
+
+/** A quantized weight (out, …) as rows of packed codes, those with a zero point from 0 up. */
+export function packedWeight(given: QTensor): PackedWeight {
+  const weight = withZeros(given);
+  const { codes, scale, spec, shape, zeroPoint } = weight;
+  const { granularity, bits, qmin, codebook, scaleDtype } = spec;
+  const rows = shape[0] ?? 1;
+  const columns = sizeOf(shape.slice(1));
+  const grouped = typeof granularity === "object";
+  if (!isByRows(spec, shape) || (qmin < 0 && zerosOf(weight) === "float")) {
+    throw new OptionError(
+      `pack: weights need a scale a tensor, a row or a group of a row, and no sign with float zero points, got ${spec.scheme} codes of ${show(shape)}`,
+    );
+  }
+  const signed = qmin < 0 && !zeroPoint;
+  const least = zeroPoint ? qmin : 0;
+  const scales = Float32Array.from(scale.data as ArrayLike<number>);
+  return PackedWeight.ofCodes({
+    rows,
+    columns,
+    bits,
+    signed,
+    codes: packCodes(
+      least < 0 ? Uint8Array.from(codes.data, (code) => code - least) : codes.data,
+      rows,
+      columns,
+      { bits, signed },
+    ),
+    scale: scales,
+    group: grouped ? granularity.group : null,
+    scaleType: noHalf(scales) < 0 ? scaleDtype : "float32",
+    codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
+    zeroPoint: zeroPoint && Float32Array.from(zeroPoint.data, (z) => z - least),
+  });
+}

@@ -1,0 +1,123 @@
+/** QuantizedTransform: what makes a parameter train through a quantizer, and holds its codes once they are frozen. */
+
+import { OptionError, StageError, show } from "../errors.ts";
+import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
+import type { TransformFactory } from "../nn/parametrize.ts";
+import type { PackedWeight } from "../packed/file/weight.ts";
+import { isInstance } from "../state.ts";
+import { own } from "../storage.ts";
+import { noGrad } from "../tape.ts";
+import { type Tensor, wrap } from "../tensor.ts";
+import { dequantize, type QTensor } from "./contract.ts";
+import { packedWeight } from "./packable.ts";
+import { checkQuantizer, type Quantizer, quantizeBy, throughQuantizer } from "./quantizer.ts";
+import { isSigns, type QuantSpec } from "./spec.ts";
+
+/** Whether 0 is no code's value, or only about one's. */
+const lacksZero = (spec: QuantSpec): boolean =>
+  isSigns(spec) || spec.zeroPoint === "float" || spec.codebook?.includes(0) === false;
+
+const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
+
+/** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
+export class QuantizedTransform implements Transform {
+  readonly quantizer: Quantizer;
+  /** Private to the tree, so that a state holds latent weights alone: the codes of a frozen weight, and what they are of. */
+  private _codes: QTensor | null = null;
+  private _parameter: Parameter | null;
+  private readonly _path: string;
+  private _version = 0;
+
+  /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
+  constructor(quantizer: Quantizer, parameter: Parameter | null = null, path = "") {
+    this.quantizer = checkQuantizer(quantizer);
+    this._parameter = parameter;
+    this._path = path;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, QuantizedTransform, brand, value);
+  }
+
+  get [brand](): true {
+    return true;
+  }
+
+  get bits(): number {
+    return this.quantizer.spec.bits;
+  }
+
+  apply(weight: Tensor): Tensor {
+    if (this.codes) return dequantize(this.codes).reshape(this._parameter!.shape);
+    return throughQuantizer(weight, this.quantizer, { mask: this.maskOf(weight) });
+  }
+
+  /**
+   * False where the transforms before have made a weight 0, or null where they have not. Throws OptionError where codes could not
+   * keep it 0.
+   */
+  maskOf(weight: Tensor): Tensor | null {
+    const latent = this._parameter?.value;
+    if (!latent || latent.storage === weight.storage) return null;
+    const [from, to] = [latent.data, weight.data];
+    const mask = new Uint8Array(to.length);
+    let kept = 0;
+    for (let i = 0; i < mask.length; i++) {
+      mask[i] = to[i] !== 0 || from[i] === 0 ? 1 : 0;
+      kept += mask[i];
+    }
+    if (kept === mask.length) return null;
+    if (!lacksZero(this.quantizer.spec)) return wrap(mask, weight.shape, "bool");
+    throw new OptionError(
+      `quantize: ${show(this.quantizer.name)} has no code for the zeros of a mask, got ${mask.length - kept} of ${mask.length} weights of ${show(this._path)} masked; take another quantizer, such as ternary`,
+    );
+  }
+
+  /** Fixes the codes at those of a parameter, on which this transform is, until the parameter is written. */
+  freeze(parameter: Parameter): void {
+    this._parameter = parameter;
+    this._version = parameter.version;
+    this._codes = noGrad(() => {
+      let weight = parameter.value;
+      for (const transform of parameter.transforms) {
+        if (transform === this) break;
+        weight = transform.apply(weight);
+      }
+      return quantizeBy(weight, this.quantizer, { mask: this.maskOf(weight) });
+    });
+    for (const t of [this._codes.codes, this._codes.scale, this._codes.zeroPoint]) if (t) own(t as Tensor);
+  }
+
+  /** The codes of a frozen weight, those of its present value; null before `freeze`. */
+  get codes(): QTensor | null {
+    if (this._codes && this._parameter!.version !== this._version) this.freeze(this._parameter!);
+    return this._codes;
+  }
+
+  /** Throws StageError before it is frozen, OptionError for codes that no packed layer reads. */
+  pack(): PackedWeight {
+    if (!this.codes)
+      throw new StageError("pack: the weights must be frozen, got live quantizers; call freeze first");
+    return packedWeight(this.codes);
+  }
+}
+
+/** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
+export function quantized(quantizer: Quantizer): TransformFactory {
+  checkQuantizer(quantizer);
+  return (parameter, path) => new QuantizedTransform(quantizer, parameter, path);
+}
+
+/** What quantizes a parameter, with its quantizer and codes; null where nothing does. */
+export function quantizedTransform(parameter: Parameter): QuantizedTransform | null {
+  if (!isParameter(parameter)) {
+    throw new OptionError(`quantizedTransform: needs a parameter, got ${show(parameter)}`);
+  }
+  return parameter.transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
+}
+
+/** The codes that `freeze` fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */
+export function frozenCodes({ transforms }: Parameter): QTensor | null {
+  const last = transforms[transforms.length - 1];
+  return last instanceof QuantizedTransform ? last.codes : null;
+}
