@@ -1,6 +1,6 @@
 /** Weights as integers times scales, where they are: what products with the codes of an input are summed from. */
 
-import { type ZeroKind, zeroKind } from "../packed/file/zero.ts";
+import { type ZeroKind, zeroKind } from "../../kernels/zeros.ts";
 import { wrap } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
 import { type QuantSpec, respec } from "./spec.ts";
@@ -37,4 +37,4 @@ export function withZeros(q: QTensor): QTensor {
 
 /** What the zero points are, "integer" where there are none. */
 export const zerosOf = ({ zeroPoint, spec: { bits, qmin } }: QTensor): ZeroKind =>
-  zeroPoint ? zeroKind(Float32Array.from(zeroPoint.data), { bits, signed: qmin < 0 }) : "integer";
+  zeroPoint ? zeroKind(Float32Array.from(zeroPoint.data), bits, qmin) : "integer";

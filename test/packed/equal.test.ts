@@ -284,7 +284,7 @@ it("products lie on the heap after a run where SIMD runs, so that the fast way w
   const laid = async (model: object, config: QuantConfig, x: Tensor) => {
     const { packed } = await twins(model, config, x);
     packed.forward(values(x));
-    return (packed.root as PackedLinear)._product.operands.laid as never as {
+    return (packed.root as PackedLinear)._product.laid as never as {
       layers: Map<string, { layer: object }>;
     };
   };

@@ -89,7 +89,7 @@ describe("zero points", () => {
     [
       "of a codebook",
       told(bytesOf(affine({})), { codebook: Array.from({ length: 16 }, (_, i) => i) }),
-      /levels of a codebook have no zero points/,
+      /levels have no zero points, got 5/,
     ],
     [
       "of signs",
@@ -117,18 +117,18 @@ describe("zero points", () => {
     const zeroPoint = Float32Array.of(1, 2);
     expect(make({ zeroPoint: Float32Array.of(1) })).toThrow(/needs 2 zero points, got 1/);
     expect(make({ zeroPoint: Float32Array.of(1, Infinity) })).toThrow(
-      /zero points must be finite, got Infinity/,
+      /zero points and scales must be finite, got NaN or infinity/,
     );
     expect(make({ zeroPoint, bits: 1, signed: true, codes: new Uint8Array(2) })).toThrow(
-      /signs have no zero points/,
+      /codes with a sign have no zero points, got 2/,
     );
     expect(make({ zeroPoint: Float32Array.of(0.3, 1), signed: true })).toThrow(
-      /signed codes need zero points that are codes/,
+      /codes with a sign have no zero points, got 2/,
     );
     const input = { kind: "dynamic", bits: 8 } as const;
     const weight = make({ zeroPoint: Float32Array.of(0.3, 1) })();
     expect(() => new PackedLinear({ weight, bias: null, input })).toThrow(
-      /needs weights of integers, got zero points/,
+      /needs weights of integers, got 4 bits/,
     );
     // Codes 0 of 4 bits are −1 and −1.5, in integers 2 times that.
     const half = make({ zeroPoint: Float32Array.of(1.5, 2.5) })();

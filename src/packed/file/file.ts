@@ -4,6 +4,7 @@
  */
 
 import { toFloat16, widenFloat16 } from "../../../kernels/formats/half.ts";
+import { type ZeroKind, zeroKind, zeroKinds } from "../../../kernels/zeros.ts";
 import { isFloat32Array, bytesOf as viewOf } from "../../dtype.ts";
 import { FormatError, isPlainObject, OptionError, show } from "../../errors.ts";
 import { type Entry, headerLength, readHeader } from "../../safetensors/header.ts";
@@ -12,7 +13,6 @@ import { packedBytes } from "./codes.ts";
 import { crc32 } from "./crc.ts";
 import type { PackedLayer } from "./layer.ts";
 import { type CodedWeight, PackedWeight } from "./weight.ts";
-import { fromZeroBytes, type ZeroKind, zeroBytes, zeroKind, zeroKinds } from "./zero.ts";
 
 /** What files of weights with zero points are written in, others in version 2: its readers would pass over a field. */
 const zeroVersion = 3;
@@ -93,10 +93,10 @@ class Writer {
       } else this.floats(`${path}.scale`, scale, shape);
       if (zeroPoint) {
         this.version = zeroVersion;
-        const zero = zeroKind(zeroPoint, coded);
+        const zero = zeroKind(zeroPoint, bits);
         described = { ...described, zero };
         if (zero === "float") this.floats(`${path}.zero`, zeroPoint, shape);
-        else this.tensors.set(`${path}.zero`, { dtype: "U8", shape, bytes: zeroBytes(zeroPoint, coded) });
+        else this.tensors.set(`${path}.zero`, { dtype: "U8", shape, bytes: Uint8Array.from(zeroPoint) });
       }
     }
     this.names.set(weight, described);
@@ -248,13 +248,14 @@ class Reader {
     const raw = this.bytes(`${name}.scale`, half ? "F16" : "F32", shape, use);
     const scale = half ? widenFloat16(new Uint16Array(raw)) : new Float32Array(raw);
     const scaleType = half ? "float16" : "float32";
-    const zeroPoint = zero && this.zeros(`${name}.zero`, type, zero, shape, use);
+    const zeros = zero && this.bytes(`${name}.zero`, zero === "float" ? "F32" : "U8", shape, use);
+    const shift = zero === "half" ? 0.5 : 0;
+    const zeroPoint =
+      zeros &&
+      (zero === "float"
+        ? new Float32Array(zeros)
+        : Float32Array.from(new Uint8Array(zeros), (z) => z + shift));
     return PackedWeight.ofCodes({ ...coded, codes: new Uint8Array(codes), scale, scaleType, zeroPoint });
-  }
-
-  private zeros(name: string, type: CodedType, kind: ZeroKind, shape: number[], use: string): Float32Array {
-    if (kind === "float") return new Float32Array(this.bytes(name, "F32", shape, use));
-    return fromZeroBytes(new Uint8Array(this.bytes(name, "U8", shape, use)), type, kind);
   }
 }
 

@@ -4,11 +4,11 @@ import { packSigns } from "../../../kernels/bits.ts";
 import type { BitFilters } from "../../../kernels/conv-b1/simd.ts";
 import type { FloatWeights } from "../../../kernels/gemm-i4/reference.ts";
 import type { PairWeights } from "../../../kernels/lookup/simd.ts";
+import { kernelZeros, zeroKind } from "../../../kernels/zeros.ts";
 import { FormatError, OptionError, show } from "../../errors.ts";
 import { isInstance } from "../../state.ts";
 import { lasting, room } from "../values.ts";
 import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
-import { zeroBytes, zeroKind } from "./zero.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -23,7 +23,7 @@ export interface CodedWeight extends CodeType {
   readonly scaleType: "float16" | "float32";
   /** What unsigned codes stand for, before the scale; null where they are the integers themselves. */
   readonly codebook: readonly number[] | null;
-  /** One for each scale, subtracted from its codes; left out, 0. */
+  /** One for each scale, subtracted from its codes, which have no sign then; left out, 0. */
   readonly zeroPoint?: Float32Array | null;
 }
 
@@ -107,8 +107,9 @@ export class PackedWeight {
     checkPadding(coded);
     const scales = group === null ? (scale.length === 1 ? 1 : rows) : rows * Math.ceil(columns / group);
     checkCount("scales", scale.length, rows * columns === 0 ? scale.length : scales);
-    if (scale.some((s) => !(Math.abs(s) < Infinity))) {
-      throw new FormatError("PackedWeight: scales must be finite, got NaN or infinity");
+    for (const numbers of [scale, coded.zeroPoint ?? scale]) {
+      if (numbers.every(Number.isFinite)) continue;
+      throw new FormatError("PackedWeight: zero points and scales must be finite, got NaN or infinity");
     }
     const odd = coded.scaleType === "float16" ? noHalf(scale) : -1;
     if (odd >= 0) {
@@ -119,7 +120,13 @@ export class PackedWeight {
         `PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook.length}`,
       );
     }
-    if (coded.zeroPoint) checkZeros(coded, coded.zeroPoint);
+    const { zeroPoint } = coded;
+    if (zeroPoint && (signed || codebook)) {
+      throw new FormatError(
+        `PackedWeight: ${signed ? "codes with a sign" : "levels"} have no zero points, got ${zeroPoint.length}`,
+      );
+    }
+    if (zeroPoint) checkCount("zero points", zeroPoint.length, scale.length);
     return new PackedWeight(rows, columns, null, coded);
   }
 
@@ -141,7 +148,7 @@ export class PackedWeight {
   get byteLength(): number {
     if (this.floats) return this.floats.byteLength;
     const { codes, scale, scaleType, zeroPoint } = this.coded!;
-    const zeroBytes = !zeroPoint ? 0 : zeroKind(zeroPoint, this.coded!) === "float" ? 4 : 1;
+    const zeroBytes = !zeroPoint ? 0 : zeroKind(zeroPoint, this.bits) === "float" ? 4 : 1;
     return codes.length + scale.length * ((scaleType === "float16" ? 2 : 4) + zeroBytes);
   }
 
@@ -156,7 +163,7 @@ export class PackedWeight {
     if (this.ints) return this.ints;
     const { rows: n, columns: k, bits, coded } = this;
     const { group, codebook } = coded!;
-    const codes = passing(() => (coded!.zeroPoint ? fromLeast(this.unpacked(), bits) : this.unpacked()));
+    const codes = passing(() => this.unpacked());
     const each = (x: Float32Array) => (scalesPerRow(coded!) === 0 ? new Float32Array(n).fill(x[0]) : x);
     this.ints = {
       n,
@@ -168,7 +175,7 @@ export class PackedWeight {
       ...(group !== null && { group }),
       scale: each(this.integerScale),
       ...(codebook && { codebook: Float32Array.from(codebook) }),
-      ...(coded!.zeroPoint && kernelZeros(coded!, each(coded!.zeroPoint))),
+      ...(coded!.zeroPoint && kernelZeros(each(coded!.zeroPoint), bits)),
     };
     return this.ints;
   }
@@ -177,7 +184,7 @@ export class PackedWeight {
   get integerScale(): Float32Array {
     const { coded } = this;
     const { zeroPoint, scale } = coded!;
-    this.scaled ??= zeroPoint && zeroKind(zeroPoint, coded!) === "half" ? scale.map((s) => s / 2) : scale;
+    this.scaled ??= zeroPoint && zeroKind(zeroPoint, this.bits) === "half" ? scale.map((s) => s / 2) : scale;
     return this.scaled;
   }
 
@@ -261,36 +268,6 @@ function checkPadding({ rows, columns, bits, codes }: CodedWeight): void {
       throw new FormatError(`PackedWeight: bits behind the last code must be 0, got row ${r} with others`);
     }
   }
-}
-
-function checkZeros(coded: CodedWeight, zeros: Float32Array): void {
-  const { bits, signed, scale, codebook } = coded;
-  checkCount("zero points", zeros.length, scale.length);
-  if (codebook !== null || (signed && bits === 1)) {
-    throw new FormatError(
-      `PackedWeight: ${codebook ? "levels of a codebook" : "signs"} have no zero points, got ${zeros.length}`,
-    );
-  }
-  const odd = zeros.find((z) => !(Math.abs(z) < Infinity));
-  if (odd !== undefined) throw new FormatError(`PackedWeight: zero points must be finite, got ${odd}`);
-  // Kernels take codes from 0 up, and zero points that grow as much would be rounded.
-  if (signed && zeroKind(zeros, coded) === "float") {
-    throw new FormatError(
-      "PackedWeight: signed codes need zero points that are codes, or 1/2 more, got others",
-    );
-  }
-}
-
-/** Codes with a zero point, as kernels take them: from 0 up. */
-function fromLeast(codes: Int8Array | Uint8Array, bits: number): Uint8Array {
-  return codes instanceof Uint8Array ? codes : Uint8Array.from(codes, (code) => code + 2 ** (bits - 1));
-}
-
-/** Their zero points. */
-function kernelZeros(type: CodeType, zeros: Float32Array): Partial<FloatWeights> {
-  const kind = zeroKind(zeros, type);
-  if (kind !== "float") return { zeros: zeroBytes(zeros, type), halves: kind === "half" };
-  return { offsets: zeros };
 }
 
 function checkCount(what: string, got: number, want: number): void {

@@ -2,8 +2,8 @@ import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { Convolution } from "../products/convolution.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
+import { convWays, Product } from "../products/product.ts";
 import { afford, reshaped, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
@@ -26,7 +26,7 @@ export class PackedConv2d implements PackedLayer {
   readonly dilation: Pair;
   readonly groups: number;
   /** Not a field of the file. */
-  readonly _product: Convolution;
+  readonly _product: Product<ConvGeometry>;
 
   constructor(fields: Fields) {
     const read = new FieldReader("conv2d", fields);
@@ -60,14 +60,14 @@ export class PackedConv2d implements PackedLayer {
         `conv2d: padding must add at most ${most} outputs a side, got ${show(this.padding)}`,
       );
     }
-    this._product = new Convolution(weight, this.input, this.bias);
+    this._product = new Product(convWays, "conv2d", weight, this.input, this.bias);
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
   forward({ data, shape }: Values): Values {
     const geometry = this.geometry(shape);
     const { n, o, oh, ow } = geometry;
-    return { data: this._product.run(data, geometry), shape: [n, o, oh, ow] };
+    return { data: this._product.run(data, geometry, n * o * oh * ow), shape: [n, o, oh, ow] };
   }
 
   /** That of images (N, C, H, W); throws as `forward`. */
@@ -118,7 +118,7 @@ export class PackedConv2d implements PackedLayer {
 
   /** Gives back what it holds of the SIMD heap. */
   dispose(): void {
-    this._product.dispose();
+    this._product.free();
   }
 }
 

@@ -3,8 +3,8 @@ import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
-import { Product } from "../products/product.ts";
-import { type Ids, room, type Values } from "../values.ts";
+import { Product, rowWays } from "../products/product.ts";
+import { type Ids, room, type Values, work } from "../values.ts";
 
 export interface LinearFields {
   readonly weight: PackedWeight;
@@ -20,14 +20,14 @@ export class PackedLinear implements PackedLayer {
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
   /** Not a field of the file. */
-  readonly _product: Product;
+  readonly _product: Product<number>;
 
   constructor(fields: LinearFields | Fields) {
     const read = new FieldReader("linear", fields as Fields);
     this.weight = read.weight("weight");
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
-    this._product = new Product("linear", this.weight, this.input, this.bias);
+    this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
   }
 
   /** Throws ShapeError where x does not end in the weight's columns. */
@@ -37,15 +37,14 @@ export class PackedLinear implements PackedLayer {
       throw new ShapeError(`PackedLinear: x must end in ${columns} features, got ${show(shape)}`);
     }
     const outer = shape.slice(0, -1);
-    return {
-      data: this._product.run(data, sizeOf(outer)),
-      shape: [...outer, rows],
-    };
+    const m = sizeOf(outer);
+    work(m * rows * columns);
+    return { data: this._product.run(data, m, m * rows), shape: [...outer, rows] };
   }
 
   /** Gives back what it holds of the SIMD heap. */
   dispose(): void {
-    this._product.dispose();
+    this._product.free();
   }
 }
 

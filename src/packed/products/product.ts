@@ -1,43 +1,48 @@
 /** The product of a packed layer, by the first of the ways that serves its operands. */
 
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { room, work } from "../values.ts";
+import { room } from "../values.ts";
+import { convFloats } from "./conv-floats.ts";
+import { convIntegers } from "./conv-integers.ts";
+import { convSigns } from "./conv-signs.ts";
+import { convWindows } from "./conv-windows.ts";
 import { floats } from "./floats.ts";
 import type { PackedInput } from "./input.ts";
 import { integers } from "./integers.ts";
 import { lookup } from "./lookup.ts";
 import { signs } from "./signs.ts";
 import { checkSums } from "./sums.ts";
-import { Operands, runFirst, type Way } from "./way.ts";
+import { Operands, type Way } from "./way.ts";
 import { weightOnly } from "./weight-only.ts";
 
-/** The fastest first. The last of those that serve an operand can always run. */
-const ways: readonly Way<number>[] = [signs, lookup, integers, weightOnly, floats];
+// The fastest first. The last of those that serve an operand can always run.
 
-/** out = x·weightᵀ + bias for rows of x. */
-export class Product {
-  readonly operands: Operands;
-  private readonly ways: readonly Way<number>[];
+/** x·weightᵀ + bias for rows of x. */
+export const rowWays: readonly Way<number>[] = [signs, lookup, integers, weightOnly, floats];
+/** Images times filters, which are rows of the weight; padding counts as 0. */
+export const convWays: readonly Way<ConvGeometry>[] = [convSigns, convIntegers, convWindows, convFloats];
+
+export class Product<S> extends Operands {
+  private readonly ways: readonly Way<S>[];
 
   /** Throws what `checkSums` does. */
-  constructor(op: string, weight: PackedWeight, input: PackedInput | null, bias: Float32Array | null) {
+  constructor(
+    ways: readonly Way<S>[],
+    op: string,
+    weight: PackedWeight,
+    input: PackedInput | null,
+    bias: Float32Array | null,
+  ) {
+    super(op, weight, input, bias);
     if (input !== null) checkSums(op, weight, input);
-    this.operands = new Operands(op, weight, input, bias);
-    this.ways = ways.filter((way) => way.serves(this.operands));
+    this.ways = ways.filter((way) => way.serves(this));
   }
 
-  /** (m, rows) of x (m, columns). */
-  run(x: Float32Array, m: number): Float32Array {
-    const { rows: n, columns: k } = this.operands.weight;
-    const out = room(m * n);
-    if (out.length === 0) return out;
-    work(m * n * k);
-    runFirst(this.ways, out, x, m, this.operands);
+  /** The `length` numbers that the product of x is. */
+  run(x: Float32Array, size: S, length: number): Float32Array {
+    const out = room(length);
+    if (length > 0) this.ways.find((way) => way.run(out, x, size, this));
     return out;
-  }
-
-  /** Gives back what it holds of the SIMD heap. */
-  dispose(): void {
-    this.operands.free();
   }
 }

@@ -70,14 +70,3 @@ export class Operands {
     };
   }
 }
-
-/** Runs the first of `ways` that can. */
-export function runFirst<S>(
-  ways: readonly Way<S>[],
-  out: Float32Array,
-  x: Float32Array,
-  size: S,
-  of: Operands,
-): void {
-  for (const way of ways) if (way.run(out, x, size, of)) return;
-}
