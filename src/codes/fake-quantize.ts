@@ -1,41 +1,111 @@
 /** fakeQuantize: the numbers that codes stand for, differentiable. */
 
-import { readOptions } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
-import type { Rng } from "../random/rng.ts";
-import type { Shape } from "../shape.ts";
-import { type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { type Shape, sameShape } from "../shape.ts";
+import { isRecording } from "../tape.ts";
+import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { checkParams, codesOf, givenFloats, type QuantizeOptions, valuesOf } from "./contract.ts";
+import { floatsOf } from "./loops.ts";
 import { chooseParams, type QuantParams } from "./params.ts";
-import { checkSpec, type QuantSpec } from "./spec.ts";
+import { forRuns } from "./runs.ts";
+import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /**
- * dequantize(quantize(x)), differentiable: the gradient passes where the code before clamping is in range (PyTorch's mask; Jacob
- * et al., 2017, arXiv:1712.05877), everywhere with `mask: false`; that of a codebook up to half a step beyond its ends. A given scale or zero point that requires a gradient gets
- * that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor).
+ * Which elements count as clamped, so that the mask of the gradient stops them. "inside": those whose number is rounded to a code
+ * beyond the range, as in PyTorch, so that one on an end code is in range, and up to half a step beyond it. "outside": those on
+ * an end code or beyond it, as the paper of LSQ has it (Esser et al., 2019, arXiv:1902.08153).
+ */
+export type Boundary = "inside" | "outside";
+
+export interface FakeQuantizeOptions extends QuantizeOptions {
+  /** Whether the gradient stops where codes are clamped; else it passes everywhere. */
+  mask: boolean;
+  boundary: Boundary;
+}
+
+/** What a quantizer has of its own: codes in the place of those that rounding gives, a surrogate in the place of the mask. */
+export interface Own {
+  readonly codes?: Int8Array | Uint8Array;
+  readonly soft?: (x: Tensor, params: QuantParams) => Tensor;
+}
+
+/**
+ * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et al.,
+ * 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that requires a
+ * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor).
  */
 export function fakeQuantize(
   x: TensorLike,
   spec: QuantSpec,
   params?: QuantParams | null,
-  options?: Partial<QuantizeOptions & { mask: boolean }>,
+  options?: Partial<FakeQuantizeOptions>,
 ): Tensor {
   const op = "fakeQuantize";
-  const { rng, mask } = readOptions(op, options, { rng: null as Rng | null, mask: true });
+  const read = readOptions<FakeQuantizeOptions>(op, options, { rng: null, mask: true, boundary: "inside" });
+  checkBoundary(op, read.boundary);
   const given = givenFloats(op, x);
   checkSpec(op, spec);
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
-  const { codes, inside } = codesOf(given, spec, found, rng);
-  const passes = inside && mask ? wrap(inside, given.shape, "bool") : null;
-  if (found.scale.requiresGrad || found.zeroPoint?.requiresGrad)
-    return learnable(given, spec, found, codes, passes);
-  const values = wrap(valuesOf(codes, given.shape, spec, found), given.shape, "float32");
-  if (!given.requiresGrad) return values;
-  return straightThrough(passes ? passes.where(given, given.detach()) : given, values);
+  return surrogate(given, spec, found, read, {});
 }
 
-/** The same in ops of x, scale and zero point, with the codes that were found. */
+/** Throws OptionError for what is no boundary. */
+export function checkBoundary(op: string, boundary: unknown): void {
+  if (boundary === "inside" || boundary === "outside") return;
+  throw new OptionError(`${op}: boundary must be "inside" or "outside", got ${show(boundary)}`);
+}
+
+/** The same of what was checked, with what a quantizer has of its own. */
+export function surrogate(
+  x: Tensor,
+  spec: QuantSpec,
+  params: QuantParams,
+  { rng, mask, boundary }: FakeQuantizeOptions,
+  { codes: brought, soft }: Own,
+): Tensor {
+  const { scale, zeroPoint } = params;
+  const learned = scale.requiresGrad || zeroPoint?.requiresGrad;
+  const wanted = isRecording() && (x.requiresGrad || learned);
+  const marked = wanted && mask && !soft;
+  const found = brought && !marked ? null : codesOf(x, spec, params, rng, marked && boundary === "inside");
+  const codes = brought ?? found!.codes;
+  const values = wrap(valuesOf(codes, x.shape, spec, params), x.shape, "float32");
+  if (!wanted) return values;
+  if (soft) return straightThrough(softOf(soft, x, params), values);
+  const inside = boundary === "inside" ? found?.inside : between(x, spec, params);
+  const passes = marked && inside ? wrap(inside, x.shape, "bool") : null;
+  const twin = learned ? learnable(x, spec, params, codes, passes) : passes ? passes.where(x, x.detach()) : x;
+  return straightThrough(twin, values);
+}
+
+function softOf(soft: NonNullable<Own["soft"]>, x: Tensor, params: QuantParams): Tensor {
+  const twin = soft(x, params);
+  if (isTensor(twin) && sameShape(twin.shape, x.shape)) return twin;
+  throw new OptionError(
+    `quantize: soft must give a tensor of ${show(x.shape)}, got ${show(isTensor(twin) ? twin.shape : twin)}`,
+  );
+}
+
+/** 1 where x lies between the values of the end codes, or levels, and not on them; null for signs. */
+function between(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams): Uint8Array | null {
+  if (isSigns(spec)) return null;
+  const { qmin, qmax, codebook } = spec;
+  const [least, most] = codebook ? [codebook[0], codebook[codebook.length - 1]] : [qmin, qmax];
+  const data = floatsOf(x);
+  const inside = new Uint8Array(data.length);
+  forRuns(spec, x.shape, (from, to, k) => {
+    const zero = zeroPoint?.data[k] ?? 0;
+    for (let i = from; i < to; i++) {
+      const steps = Math.fround(data[i] / scale.data[k]) + zero;
+      inside[i] = steps > least && steps < most ? 1 : 0;
+    }
+  });
+  return inside;
+}
+
+/** What codes stand for in ops of x, scale and zero point, with the codes, or levels, that were found. */
 function learnable(
   x: Tensor,
   spec: QuantSpec,
@@ -43,7 +113,9 @@ function learnable(
   codes: Int8Array | Uint8Array,
   passes: Tensor | null,
 ): Tensor {
-  const hard = wrap(Float32Array.from(codes), x.shape, "float32");
+  const { codebook } = spec;
+  const found = codebook ? Float32Array.from(codes, (code) => codebook[code]) : Float32Array.from(codes);
+  const hard = wrap(found, x.shape, "float32");
   const wide = spread(scale, x.shape, spec);
   const zero = zeroPoint ? spread(zeroPoint, x.shape, spec) : 0;
   const soft = x.div(wide).add(zero);

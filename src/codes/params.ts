@@ -2,6 +2,7 @@
 
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import { BitgradError } from "../errors.ts";
+import { straightThrough } from "../ops/binary.ts";
 import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
@@ -77,6 +78,18 @@ function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): n
     );
   }
   return scale < 0 ? -rounded : rounded;
+}
+
+/**
+ * Scales in the type that a spec stores them in, and as large as chosen ones; their gradient passes. Those of signs may be 0, and
+ * those below float16's normal numbers stay float32.
+ */
+export function storedScale(scale: Tensor, spec: QuantSpec): Tensor {
+  const given = scale.data as Float32Array;
+  const rounded = Float32Array.from(given, (s) => (s === 0 ? 0 : stored(s, spec)));
+  if (scale.dtype === "float32" && rounded.every((s, i) => s === given[i])) return scale;
+  const hard = wrap(rounded, scale.shape, "float32");
+  return scale.requiresGrad ? straightThrough(scale.to("float32"), hard) : hard;
 }
 
 function scaleOf({ min, max, sum, count }: Range, spec: QuantSpec): number {

@@ -1,42 +1,112 @@
 /**
- * Quantizer: a spec, and how its scales are found. Everything else is the numeric contract, so what is trained, what is stored
- * and what packed inference computes with are the same numbers.
+ * Quantizer: a spec, how its scales are found, and where it differs from the numeric contract, its codes and its surrogate. What is
+ * trained, what is stored and what packed inference computes with are the same numbers.
  */
 
-import { OptionError, show } from "../errors.ts";
-import { sizeOf } from "../shape.ts";
-import type { Tensor, TensorLike } from "../tensor.ts";
-import { type QTensor, quantize } from "./contract.ts";
-import { fakeQuantize } from "./fake-quantize.ts";
-import type { QuantParams } from "./params.ts";
-import type { QuantSpec } from "./spec.ts";
+import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
+import { sameShape, sizeOf } from "../shape.ts";
+import { noGrad } from "../tape.ts";
+import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { checkParams, type QTensor, quantize } from "./contract.ts";
+import { type Boundary, checkBoundary, surrogate } from "./fake-quantize.ts";
+import { type QuantParams, storedScale } from "./params.ts";
+import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
+/**
+ * How weights become codes: `{ name, spec, params: (x) => chooseParams(x, spec) }` is one. One whose params are learned holds them as
+ * Parameters, which then belong to the model; a function in the plan makes one for each weight.
+ */
 export interface Quantizer {
   /** "int8", "ternary", "binary", …: for people. */
   readonly name: string;
   readonly spec: QuantSpec;
-  /** "mask": no gradient where the code is clamped, as PyTorch does; "through": the gradient passes everywhere. */
-  readonly gradient: "mask" | "through";
-  /** The scales that fit x, constants to its gradient; `mask` is false where a mask before the quantizer has made x 0. */
+  /**
+   * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from `x.detach()` where
+   * they are constants. Scales are rounded to the type that the spec stores them in.
+   * `mask` is false where a mask before the quantizer has made x 0.
+   */
   params(x: Tensor, context?: QuantContext): QuantParams;
+  /** The codes of x, of int8, or uint8 where none is negative; left out, the rounding of the spec. Not differentiated. */
+  codes?(x: Tensor, params: QuantParams): Tensor;
+  /**
+   * What is differentiated in the place of the codes' values, in ops of x and of params that are learned; of x's shape. `(x) => x`
+   * passes the gradient everywhere. Left out, it passes where no code is clamped, and params get PyTorch's gradient.
+   */
+  soft?(x: Tensor, params: QuantParams): Tensor;
+  /** Where `soft` is left out: whether a number on an end code counts as clamped. "inside", the default, is PyTorch's. */
+  readonly boundary?: Boundary;
 }
 
 export interface QuantContext {
   readonly mask?: Tensor | null;
 }
 
-/** The numbers a quantized layer computes with, differentiable: `fakeQuantize` with the quantizer's own scales and gradient. */
+/** Throws OptionError for what is no quantizer. */
+export function checkQuantizer(op: string, quantizer: Quantizer): Quantizer {
+  if (!isFunction(quantizer?.params)) {
+    const hint = isFunction(quantizer) ? "; call it" : "";
+    throw new OptionError(`${op}: needs a quantizer such as bwn(), got ${show(quantizer)}${hint}`);
+  }
+  checkSpec(op, quantizer.spec);
+  for (const name of ["codes", "soft"] as const) {
+    if (quantizer[name] === undefined || isFunction(quantizer[name])) continue;
+    throw new OptionError(`${op}: a quantizer's ${name} must be a function, got ${show(quantizer[name])}`);
+  }
+  checkBoundary(op, quantizer.boundary ?? "inside");
+  return quantizer;
+}
+
+/** What a quantizer gives for x, its scales in the type that is stored: the one place where they are rounded to it. */
+function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): QuantParams {
+  const params = quantizer.params(x, context);
+  checkParams("quantize", params, quantizer.spec, x.shape);
+  return { ...params, scale: storedScale(params.scale, quantizer.spec) };
+}
+
+/** The codes that a quantizer brings itself; undefined where they are those of the spec. */
+function ownCodes(quantizer: Quantizer, x: Tensor, params: QuantParams): Int8Array | Uint8Array | undefined {
+  const { name, spec } = quantizer;
+  if (!quantizer.codes) return undefined;
+  const codes = noGrad(() => quantizer.codes!(x.detach(), params));
+  const op = `quantize: the codes of ${show(name)}`;
+  if (!isTensor(codes) || (codes.dtype !== "int8" && codes.dtype !== "uint8")) {
+    const got = isTensor(codes) ? codes.dtype : show(codes);
+    throw new DTypeError(`${op} must be int8 or uint8, got ${got}; end with .to("int8")`);
+  }
+  if (!sameShape(codes.shape, x.shape)) {
+    throw new ShapeError(`${op} must have the shape ${show(x.shape)} of x, got ${show(codes.shape)}`);
+  }
+  const odd = (codes.data as Int8Array).find(
+    (q) => q < spec.qmin || q > spec.qmax || (q === 0 && isSigns(spec)),
+  );
+  if (odd !== undefined) throw new OptionError(`${op} lie in ${spec.qmin} … ${spec.qmax}, got ${odd}`);
+  return spec.qmin < 0 ? Int8Array.from(codes.data) : Uint8Array.from(codes.data);
+}
+
+/** The numbers a quantized layer computes with, differentiable by the quantizer's surrogate. */
 export function throughQuantizer(weight: Tensor, quantizer: Quantizer, context?: QuantContext): Tensor {
   const [x, seen] = asRows(weight, quantizer, context);
-  const options = { mask: quantizer.gradient === "mask" };
-  const values = fakeQuantize(x, quantizer.spec, quantizer.params(x, seen), options);
+  const params = paramsBy(quantizer, x, seen);
+  const { spec, boundary = "inside" } = quantizer;
+  const own = { codes: ownCodes(quantizer, x, params), soft: quantizer.soft?.bind(quantizer) };
+  const values = surrogate(x, spec, params, { rng: null, mask: true, boundary }, own);
   return x === weight ? values : values.reshape(weight.shape);
 }
 
 /** The codes and scales that training with a quantizer stands for; where they are grouped, of a matrix. */
 export function quantizeBy(weight: Tensor, quantizer: Quantizer, context?: QuantContext): QTensor {
   const [x, seen] = asRows(weight, quantizer, context);
-  return quantize(x as TensorLike, quantizer.spec, quantizer.params(x, seen));
+  const { spec } = quantizer;
+  const params = paramsBy(quantizer, x, seen);
+  const codes = ownCodes(quantizer, x, params);
+  if (!codes) return quantize(x as TensorLike, spec, params);
+  return {
+    codes: codes instanceof Int8Array ? wrap(codes, x.shape, "int8") : wrap(codes, x.shape, "uint8"),
+    scale: params.scale.detach(),
+    zeroPoint: params.zeroPoint?.detach() ?? null,
+    spec,
+    shape: x.shape,
+  };
 }
 
 /** A weight (out, …) as a matrix where scales are by groups: those run along its rows, whatever axes they are of. */
@@ -48,10 +118,4 @@ function asRows(
   if (typeof granularity !== "object" || weight.shape.length < 3) return [weight, context];
   const matrix = [weight.shape[0], sizeOf(weight.shape.slice(1))];
   return [weight.reshape(matrix), { ...context, mask: context?.mask?.reshape(matrix) }];
-}
-
-export function checkQuantizer(quantizer: Quantizer): Quantizer {
-  if (typeof quantizer?.params === "function") return quantizer;
-  const hint = typeof quantizer === "function" ? "; call it" : "";
-  throw new OptionError(`quantized: needs a quantizer such as bwn(), got ${show(quantizer)}${hint}`);
 }

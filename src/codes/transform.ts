@@ -8,7 +8,7 @@ import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { dequantize, type QTensor } from "./contract.ts";
+import { dequantize, givenFloats, type QTensor } from "./contract.ts";
 import { packedWeight } from "./packable.ts";
 import { checkQuantizer, type Quantizer, quantizeBy, throughQuantizer } from "./quantizer.ts";
 import { isSigns, type QuantSpec } from "./spec.ts";
@@ -30,7 +30,7 @@ export class QuantizedTransform implements Transform {
 
   /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
   constructor(quantizer: Quantizer, parameter: Parameter | null = null, path = "") {
-    this.quantizer = checkQuantizer(quantizer);
+    this.quantizer = checkQuantizer("quantized", quantizer);
     this._parameter = parameter;
     this._path = path;
   }
@@ -49,7 +49,8 @@ export class QuantizedTransform implements Transform {
 
   apply(weight: Tensor): Tensor {
     if (this.codes) return dequantize(this.codes).reshape(this._parameter!.shape);
-    return throughQuantizer(weight, this.quantizer, { mask: this.maskOf(weight) });
+    const x = givenFloats("quantize", weight);
+    return throughQuantizer(x, this.quantizer, { mask: this.maskOf(x) });
   }
 
   /**
@@ -104,7 +105,7 @@ export class QuantizedTransform implements Transform {
 
 /** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
 export function quantized(quantizer: Quantizer): TransformFactory {
-  checkQuantizer(quantizer);
+  checkQuantizer("quantized", quantizer);
   return (parameter, path) => new QuantizedTransform(quantizer, parameter, path);
 }
 

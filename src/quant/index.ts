@@ -8,7 +8,7 @@ export { Q4_K, Q6_K } from "../../kernels/formats/k-quants.ts";
 export { Q1_0, Q4_0, Q4_1, Q8_0 } from "../../kernels/formats/legacy.ts";
 export { TQ1_0, TQ2_0 } from "../../kernels/formats/ternary.ts";
 export { dequantize, type QTensor, type QuantizeOptions, quantize } from "../codes/contract.ts";
-export { fakeQuantize } from "../codes/fake-quantize.ts";
+export { type Boundary, type FakeQuantizeOptions, fakeQuantize } from "../codes/fake-quantize.ts";
 export { InputStage, type Observer } from "../codes/input-stage.ts";
 export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";

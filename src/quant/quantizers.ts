@@ -5,6 +5,7 @@ import { chooseParams, meanParams } from "../codes/params.ts";
 import type { Quantizer } from "../codes/quantizer.ts";
 import { checkGranularity, type Granularity, type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
 export type SteOptions = SpecOptions;
@@ -23,8 +24,11 @@ export function ste(options?: Partial<SteOptions>): Quantizer {
   }
   const { bits, scheme } = uniform;
   const name = scheme === "codebook" ? `codebook${bits}` : `${uniform.qmin < 0 ? "int" : "uint"}${bits}`;
-  return { name, spec: uniform, gradient: "mask", params: (x) => chooseParams(x, uniform) };
+  return { name, spec: uniform, params: (x) => chooseParams(x, uniform) };
 }
+
+/** The gradient passes everywhere. */
+const through = (x: Tensor): Tensor => x;
 
 export interface ScaleOptions {
   granularity: Granularity;
@@ -49,7 +53,7 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
   return {
     name: "ternary",
     spec: ternary,
-    gradient: "through",
+    soft: through,
     params: (x, context) => meanParams(x, ternary, context?.mask),
   };
 }
@@ -61,7 +65,7 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
 export function bwn(options?: Partial<ScaleOptions>): Quantizer {
   const granularity = readGranularity("bwn", options);
   const signs = spec({ bits: 1, granularity, scaleDtype: "float16" });
-  return { name: "binary", spec: signs, gradient: "through", params: (x) => chooseParams(x, signs) };
+  return { name: "binary", spec: signs, soft: through, params: (x) => chooseParams(x, signs) };
 }
 
 /** NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314. */

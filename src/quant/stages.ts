@@ -2,7 +2,7 @@
 
 import { InputStage } from "../codes/input-stage.ts";
 import { checkPackable } from "../codes/packable.ts";
-import type { Quantizer } from "../codes/quantizer.ts";
+import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { Embedding } from "../nn/embedding.ts";
@@ -41,7 +41,8 @@ const isIterable = (value: unknown): boolean => {
 
 function quantizerOf({ weight }: QuantConfig, parameter: Parameter, path: string): Quantizer {
   const quantizer = typeof weight === "function" ? weight(parameter, path) : weight;
-  if (typeof (quantizer as Partial<Quantizer> | null)?.params === "function") return quantizer;
+  if (isFunction((quantizer as Partial<Quantizer> | null)?.params))
+    return checkQuantizer("prepare", quantizer);
   throw new OptionError(
     `prepare: the weight of a config must give a quantizer, got ${show(quantizer)} for ${show(path)}`,
   );

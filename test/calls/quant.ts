@@ -76,7 +76,11 @@ const contract: Table = {
     says: "spec",
   }),
   quantize: call([source, given(spec), given(params, "null undefined")], { rng }),
-  fakeQuantize: call([source, given(spec), given(params, "null undefined")], { rng, mask: flag(true) }),
+  fakeQuantize: call([source, given(spec), given(params, "null undefined")], {
+    rng,
+    mask: flag(true),
+    boundary: choice("outside"),
+  }),
   ...parameters("quantize"),
   ...parameters("fakeQuantize"),
   dequantize: call([given(code)]),

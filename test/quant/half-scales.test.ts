@@ -60,11 +60,28 @@ describe("float16 scales", () => {
     expect(sizeOf(rows(1e-9))).toBe(24 + 3 * 4);
   });
 
+  it("of a quantizer of one's own are rounded before it trains with them, and their gradient passes", () => {
+    const step = tensor([0.1], { requiresGrad: true });
+    const how = spec({ bits: 4, scaleDtype: "float16" });
+    const own: Quantizer = { name: "own", spec: how, params: () => ({ scale: step, zeroPoint: null }) };
+    const layer = new Linear(5, 2, { bias: false, rng: new Rng(4) });
+    prepare(layer, plan({ default: { weight: own } }));
+    const half = 0.0999755859375;
+    const trained = list(layer.weight.effective());
+    expect(new Set(trained.map((v) => (v / half) % 1))).toEqual(new Set([0]));
+    layer.weight.effective().sum().backward();
+    expect(step.grad!.item()).not.toBe(0);
+    const packed = pack(evaluate(freeze(layer)));
+    expect(list(layer.weight.effective())).toEqual(trained);
+    expect(packed.byteLength).toBe(2 * 3 + 2);
+    const x = { data: Float32Array.of(1, 2, 3, 4, 5), shape: [1, 5] };
+    expect(list(loadPacked(packed.toBytes()).forward(x))).toEqual(list(packed.forward(x)));
+  });
+
   it("of a quantizer of one's own that are none are stored as they are trained with", () => {
     const own: Quantizer = {
       name: "own",
       spec: spec({ bits: 4, granularity: "channel", scaleDtype: "float16" }),
-      gradient: "mask",
       params: () => ({ scale: tensor([0.1, 0.2]), zeroPoint: null }),
     };
     const layer = layerOf(randn([2, 5], { rng: new Rng(2) }), own);

@@ -153,7 +153,6 @@ describe("a quantizer with numbers of its own", () => {
   /** A learned step, shared by all that it quantizes. */
   class Learned implements Quantizer {
     readonly name = "learned";
-    readonly gradient = "mask";
     readonly spec = spec({ bits: 4 });
     readonly step = new Parameter(tensor([0.1]));
     params = () => ({ scale: this.step.value, zeroPoint: null });
@@ -189,7 +188,7 @@ describe("a quantizer with numbers of its own", () => {
   });
 
   it("without any, serves all", () => {
-    const shared = { name: "own", gradient: "mask" as const, spec: spec({ bits: 4 }) };
+    const shared = { name: "own", spec: spec({ bits: 4 }) };
     prepare(net(), plan({ default: { weight: { ...shared, params: (x) => chooseParams(x, shared.spec) } } }));
   });
 });
