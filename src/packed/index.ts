@@ -1,7 +1,13 @@
 /** The public list of `bitgrad/packed`. */
 
 export type { GenerateOptions, StreamOptions } from "../generation/loop.ts";
-export type { PackedLayer, PackedStep } from "./file/layer.ts";
+export {
+  FieldReader,
+  type Fields,
+  type PackedKind,
+  type PackedLayer,
+  type PackedStep,
+} from "./file/layer.ts";
 export { type CodedWeight, PackedWeight } from "./file/weight.ts";
 export { PackedAttention, type PackedAttentionCall, PackedCache } from "./layers/attention.ts";
 export { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
@@ -21,6 +27,13 @@ export { PackedEmbedding, PackedLinear } from "./layers/linear.ts";
 export { PackedNorm } from "./layers/norm.ts";
 export { PackedFunction, PackedSequential } from "./layers/sequential.ts";
 export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./layers/transformer.ts";
-export { loadPacked, type PackedBudget, type PackedCall, PackedModel, type PackedSource } from "./model.ts";
+export {
+  loadPacked,
+  type PackedBudget,
+  type PackedCall,
+  PackedModel,
+  type PackedOptions,
+  type PackedSource,
+} from "./model.ts";
 export type { PackedInput } from "./products/input.ts";
 export type { Ids, Values } from "./values.ts";

@@ -10,42 +10,19 @@ import {
   streamFrom,
 } from "../generation/loop.ts";
 import { readPacked, writePacked } from "./file/file.ts";
-import type { Fields, PackedLayer, PackedStep } from "./file/layer.ts";
+import type { PackedKind, PackedLayer, PackedStep } from "./file/layer.ts";
 import { PackedWeight } from "./file/weight.ts";
-import { PackedAttention, type PackedAttentionCall } from "./layers/attention.ts";
-import { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
-import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./layers/images.ts";
-import {
+import type { PackedAttentionCall } from "./layers/attention.ts";
+import { type Kinds, known } from "./layers/kinds.ts";
+import type {
   PackedLanguage,
-  type PackedLanguageCall,
+  PackedLanguageCall,
   PackedSeq2Seq,
-  type PackedSeq2SeqCall,
+  PackedSeq2SeqCall,
 } from "./layers/language.ts";
-import { PackedEmbedding, PackedLinear } from "./layers/linear.ts";
-import { PackedNorm } from "./layers/norm.ts";
-import { PackedFunction, PackedSequential } from "./layers/sequential.ts";
-import { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./layers/transformer.ts";
+import type { PackedBlockCall } from "./layers/transformer.ts";
 import { checkFinite } from "./products/input.ts";
 import { budgetOf, checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
-
-const kinds: Readonly<Record<string, new (fields: Fields) => PackedLayer>> = {
-  linear: PackedLinear,
-  embedding: PackedEmbedding,
-  conv1d: PackedConv1d,
-  conv2d: PackedConv2d,
-  norm: PackedNorm,
-  batchNorm: PackedBatchNorm,
-  prelu: PackedPReLU,
-  attention: PackedAttention,
-  feedForward: PackedFeedForward,
-  block: PackedBlock,
-  function: PackedFunction,
-  subsample: PackedSubsample,
-  branch: PackedBranch,
-  sequential: PackedSequential,
-  language: PackedLanguage,
-  seq2seq: PackedSeq2Seq,
-};
 
 /** How much a run may take. */
 export interface PackedBudget {
@@ -63,14 +40,6 @@ export interface PackedCall
     Omit<Pick<PackedAttentionCall, "context"> & PackedBlockCall & PackedSeq2SeqCall, "cache">,
     Pick<PackedLanguageCall, "segments"> {}
 
-/** What is told, by kind. */
-const calls: Readonly<Record<string, Partial<PackedCall>>> = {
-  attention: { causal: false, mask: null, context: null },
-  block: { causal: undefined, mask: null, memory: null, memoryMask: null },
-  language: { mask: null, segments: null },
-  seq2seq: { target: null, sourceMask: null },
-};
-
 /** Options to be told apart: `generate` reads those that it knows. */
 function given<O extends object>(options: O): O {
   if (options !== undefined && !isPlainObject(options)) {
@@ -85,24 +54,42 @@ export interface PackedSource extends PackedBudget {
   readonly sourceMask?: Ids | null;
 }
 
+export interface PackedOptions {
+  /** Classes of layers of one's own, beside those of the library. */
+  readonly kinds: readonly PackedKind[];
+}
+
 /** Makes layers of their fields, those below first. */
-function assemble(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(assemble);
+function assemble(value: unknown, kinds: Kinds): unknown {
+  if (Array.isArray(value)) return value.map((item) => assemble(item, kinds));
   if (!isPlainObject(value)) return value;
-  const fields = Object.fromEntries(Object.entries(value).map(([name, field]) => [name, assemble(field)]));
+  const fields = Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [name, assemble(field, kinds)]),
+  );
   // The input of a product has a kind, and is no layer.
   const { kind } = fields;
-  return typeof kind === "string" && Object.hasOwn(kinds, kind) ? new kinds[kind](fields) : fields;
+  const Kind = typeof kind === "string" ? kinds.get(kind) : undefined;
+  if (!Kind) return fields;
+  const layer = new Kind(fields);
+  if (layer.kind === kind) return layer;
+  throw new OptionError(
+    `PackedModel: a layer must have the kind of its class, got ${show(layer.kind)} for ${show(kind)}`,
+  );
 }
 
 /** A packed layer and all below it: runs on typed arrays, on the SIMD heap where there is one, without autograd. */
 export class PackedModel {
   readonly root: PackedLayer;
 
-  /** Takes a layer, or what it is made of. Throws FormatError for what is none. */
-  constructor(layer: PackedLayer) {
-    const root = assemble(layer) as PackedLayer | null;
-    if (isPlainObject(root) || !Object.hasOwn(kinds, String(root?.kind))) {
+  /**
+   * Takes a layer, or what it is made of. Throws FormatError for what is none, and OptionError for kinds that are none or whose names
+   * are taken.
+   */
+  constructor(layer: PackedLayer, options?: Partial<PackedOptions>) {
+    const { kinds: own } = readOptions<PackedOptions>("PackedModel", options, { kinds: [] });
+    const kinds = known(own);
+    const root = assemble(layer, kinds) as PackedLayer | null;
+    if (isPlainObject(root) || !kinds.has(String(root?.kind))) {
       throw new FormatError(`PackedModel: needs a layer of a known kind, got ${show(root?.kind ?? root)}`);
     }
     this.root = root!;
@@ -133,24 +120,38 @@ export class PackedModel {
    * Runs the model on float32 values, or on ids (B, T) for models of text, whose result is as of the model that was packed. Takes
    * what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit and beyond the budget, BitgradError
    * ("NUMERICS") for an input that is not finite and where numbers overflow before codes are made of them, OptionError for what
-   * this model cannot be told. Floats that overflow elsewhere give infinities and NaN, as in the model that was packed.
+   * this model cannot be told; a kind of one's own names in `C` what it takes. Floats that overflow elsewhere give infinities and NaN, as in the model that was packed.
    */
-  forward(x: Values | Ids, options?: Partial<PackedCall>): Values {
-    const root = this.root as PackedStep;
-    const known = { ...calls[root.kind], budget: null };
-    const call: Partial<PackedCall> = readOptions<object>("forward", options, known);
-    const { budget, ...told }: Partial<PackedCall> & Record<string, unknown> = call;
-    for (const name of ["mask", "memoryMask", "segments", "sourceMask", "target"] as const)
-      if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name], true));
-    for (const name of ["context", "memory"] as const)
-      if (call[name]) told[name] = steady(checkValues(`forward: ${name}`, call[name]));
-    const ids = takesIds(root);
+  forward<C extends object = PackedCall>(
+    x: Values | Ids,
+    options?: Partial<NoInfer<C> & PackedBudget>,
+  ): Values {
+    const root = this.root as PackedStep & { constructor: Partial<PackedKind> };
+    const arrays = root.constructor.options ?? {};
+    const isArray = (name: string): boolean => arrays[name] === "ids" || arrays[name] === "values";
+    const defaults = Object.entries(arrays).map(([name, of]) => [name, isArray(name) ? null : of]);
+    const { budget, ...told } = readOptions<PackedBudget & Record<string, unknown>>(
+      "forward",
+      options as object,
+      {
+        ...Object.fromEntries(defaults),
+        budget: null,
+      },
+    );
+    const values: Values[] = [];
+    for (const name of Object.keys(told).filter((name) => told[name] && isArray(name))) {
+      const array = steady(checkValues(`forward: ${name}`, told[name] as Values, arrays[name] === "ids"));
+      told[name] = array;
+      if (arrays[name] === "values") values.push(array);
+    }
+    const ids = (root.idWidth ?? null) !== null;
     const given = steady(checkValues("forward", x, ids));
-    for (const read of [ids ? null : given, told.context, told.memory] as (Values | null)[])
-      if (read) checkFinite("forward", read.data, read.data.length);
+    for (const { data } of ids ? values : [given as Values, ...values])
+      checkFinite("forward", data, data.length);
     const inputs = [given, ...Object.values(told)].map((read) => (read as Ids | null)?.data?.length ?? 0);
     const run = (): Values => {
-      for (const name of ["context", "memory"]) if (told[name]) told[name] = inRoom(told[name] as Values);
+      for (const name of Object.keys(told))
+        if (told[name] && arrays[name] === "values") told[name] = inRoom(told[name] as Values);
       return root.forward(ids ? (given as Values) : inRoom(given as Values), told);
     };
     return inArena(run, copied, budgetFor("forward", budget, root, ...inputs));
@@ -223,27 +224,6 @@ export class PackedModel {
   }
 }
 
-/** Numbers that an id becomes, and 1 where inputs are numbers. */
-function widthOf(layer: PackedLayer): number {
-  const { weight, token, encoder, decoder } = layer as unknown as {
-    readonly [name in "weight" | "token" | "encoder" | "decoder"]: never;
-  };
-  switch (layer.kind) {
-    case "embedding":
-      return (weight as PackedWeight).columns;
-    case "language":
-      return widthOf(token);
-    case "seq2seq":
-      return Math.max(widthOf(encoder), widthOf(decoder));
-    case "sequential": {
-      const [first] = (layer as PackedSequential)._flat;
-      return first ? widthOf(first) : 1;
-    }
-    default:
-      return 1;
-  }
-}
-
 /** The budget of a run of `layer` on so many numbers or ids. Throws OptionError for one that is none. */
 function budgetFor(
   op: string,
@@ -251,17 +231,12 @@ function budgetFor(
   layer: PackedLayer,
   ...inputs: number[]
 ): number {
-  if ((given ?? null) === null) return budgetOf(inputs.reduce((a, b) => a + b, 0) * widthOf(layer));
+  if ((given ?? null) === null) return budgetOf(inputs.reduce((a, b) => a + b, 0) * (layer.idWidth ?? 1));
   if (!(typeof given === "number" && given > 0)) {
     throw new OptionError(`${op}: budget must be a positive number, got ${show(given)}`);
   }
   return given;
 }
-
-/** Whether a layer reads ids: a model of text, a table, or a sequence that begins with one. */
-const takesIds = (layer: PackedLayer | undefined): boolean =>
-  ["language", "seq2seq", "embedding"].includes(layer?.kind ?? "") ||
-  (layer?.kind === "sequential" && takesIds((layer as PackedSequential)._flat[0]));
 
 /** Calls `visit` once for every object that is part of a layer. */
 function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {
@@ -274,7 +249,7 @@ function walk(value: unknown, visit: (item: object) => void, seen = new Set<obje
 
 /**
  * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
- * truncated, damaged anywhere, broken in any way, or of another version than 1 and 2.
+ * truncated, damaged anywhere, broken in any way, or of another version than 1 to 3, OptionError for kinds as `new PackedModel`.
  */
-export const loadPacked = (bytes: Uint8Array | ArrayBuffer): PackedModel =>
-  new PackedModel(readPacked(bytes) as PackedLayer);
+export const loadPacked = (bytes: Uint8Array | ArrayBuffer, options?: Partial<PackedOptions>): PackedModel =>
+  new PackedModel(readPacked(bytes) as PackedLayer, options);

@@ -11,6 +11,7 @@ import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
+import type { PackedKind } from "../packed/file/layer.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
 import { PackedModel } from "../packed/model.ts";
 import { floatIsFaster } from "../packed/products/choice.ts";
@@ -217,6 +218,8 @@ export interface PackOptions {
    * as float32 (small matrices, mostly), as float32 values; `backendInfo().choices` lists them. Default "packed".
    */
   weights: "packed" | "auto";
+  /** Classes of packed layers of one's own, which `toPacked` of the model's layers names by their kinds. */
+  kinds: readonly PackedKind[];
 }
 
 /**
@@ -227,10 +230,10 @@ export function pack(model: object, options?: Partial<PackOptions>): PackedModel
   if (typeof model !== "object" || model === null) {
     throw new OptionError(`pack: needs a model, got ${show(model)}`);
   }
-  const { weights } = readOptions<PackOptions>("pack", options, { weights: "packed" });
+  const { weights, kinds } = readOptions<PackOptions>("pack", options, { weights: "packed", kinds: [] });
   if (weights !== "packed" && weights !== "auto") {
     throw new OptionError(`pack: weights must be "packed" or "auto", got ${show(weights)}`);
   }
   const auto = ({ bits, rows, columns }: PackedWeight) => floatIsFaster(bits, rows, columns);
-  return new PackedModel(new Packer(weights === "auto" ? auto : () => false).layer(model));
+  return new PackedModel(new Packer(weights === "auto" ? auto : () => false).layer(model), { kinds });
 }

@@ -74,8 +74,18 @@ PackedCache.append PackedCache.truncate".replace(/\s+/g, " "),
   ),
 };
 
+const fields: Table = {
+  ...each(
+    "FieldReader FieldReader.take FieldReader.count FieldReader.number FieldReader.flag FieldReader.choice FieldReader.pair \
+FieldReader.weight FieldReader.numbers FieldReader.floats FieldReader.value FieldReader.layer FieldReader.layers \
+FieldReader.optionalLayer",
+    "reads the fields that rows of layers get wrong",
+  ),
+};
+
+const kinds = given(() => [packed.PackedLinear], "list");
 const models: Table = {
-  PackedModel: call([given(() => model().root)]),
+  PackedModel: call([given(() => model().root)], { kinds }),
   "PackedModel.forward": call(
     [given(values([2, 3]), "shape")],
     {},
@@ -92,7 +102,7 @@ const models: Table = {
       says: "generate",
     },
   ),
-  loadPacked: call([given(() => model().toBytes())]),
+  loadPacked: call([given(() => model().toBytes())], { kinds }, { says: "PackedModel" }),
 };
 
-export const table: Table = { ...layers, ...models };
+export const table: Table = { ...layers, ...fields, ...models };

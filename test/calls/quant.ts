@@ -147,7 +147,11 @@ const stages: Table = {
     { says: "model" },
   ),
   freeze: call([model(prepared)], null, { says: "model" }),
-  pack: call([model(frozen)], { weights: choice("auto") }),
+  pack: call(
+    [model(frozen)],
+    { weights: choice("auto"), kinds: given(() => [], "list") },
+    { says: "PackedModel" },
+  ),
   quantized: call([given(quant.bwn)]),
   quantizedTransform: call([given(() => new Parameter(matrix()))]),
   QuantizedTransform: call([given(quant.bwn)], null, { says: "quantized" }),

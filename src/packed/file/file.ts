@@ -45,6 +45,16 @@ interface Stored {
 const bytesOf = (array: Uint8Array | Uint16Array | Float32Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
+/** Throws OptionError for what the JSON of a file would lose. */
+function checkJson(value: unknown, path: string): unknown {
+  if (value === null || Number.isFinite(value) || typeof value === "boolean" || typeof value === "string") {
+    return value;
+  }
+  throw new OptionError(
+    `toBytes: a field must be a number, text, list, layer, weight or float32 numbers, got ${show(value)} at ${path}`,
+  );
+}
+
 /** The tensors of a file by name, and the description that names them. */
 class Writer {
   readonly tensors = new Map<string, Stored>();
@@ -58,8 +68,14 @@ class Writer {
       return { tensor: path };
     }
     if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
-    if (typeof value !== "object" || value === null) return value;
-    const stored = Object.entries(value).filter(([name]) => !name.startsWith("_"));
+    if (!isPlainObject(value) && typeof (value as Partial<PackedLayer> | null)?.kind !== "string") {
+      return checkJson(value, path);
+    }
+    const { kind, tensor, weight } = value as Record<string, unknown>;
+    if (kind === undefined && (tensor !== undefined || typeof weight === "string")) {
+      throw new OptionError(`toBytes: only layers may have a field tensor or weight, got one at ${path}`);
+    }
+    const stored = Object.entries(value as object).filter(([name]) => !name.startsWith("_"));
     const fields = stored.map(([name, field]) => [
       name,
       this.describe(field, path === "" ? name : `${path}.${name}`),
@@ -195,8 +211,11 @@ class Reader {
     if (Array.isArray(value)) return value.map((item) => this.read(item));
     if (!isPlainObject(value)) return value;
     const { weight, tensor } = value;
-    if (Object.hasOwn(value, "weight") && typeof weight === "string") return this.weight(weight, value);
-    if (Object.hasOwn(value, "tensor")) {
+    // Fields of a layer may have any name.
+    const isLayer = Object.hasOwn(value, "kind");
+    if (!isLayer && Object.hasOwn(value, "weight") && typeof weight === "string")
+      return this.weight(weight, value);
+    if (!isLayer && Object.hasOwn(value, "tensor")) {
       const name = String(tensor);
       const entry = this.entries.get(name);
       const shape = [entry ? (entry.to - entry.from) / 4 : 0];

@@ -5,9 +5,16 @@ import { FormatError, isPlainObject, show } from "../../errors.ts";
 import type { Values } from "../values.ts";
 import { PackedWeight } from "./weight.ts";
 
-/** What a packed layer is to files: a kind, and fields of numbers, text, weights and further layers. */
+/**
+ * What a packed layer is to files: a kind, and fields of numbers, text, weights and further layers. Fields are own properties;
+ * those whose names begin with "_" are left out.
+ */
 export interface PackedLayer {
   readonly kind: string;
+  /** Numbers that an id becomes, in layers that read ids; missing or null in others. */
+  readonly idWidth?: number | null;
+  /** Gives back what it holds of the SIMD heap; the next run takes it again. */
+  dispose?(): void;
 }
 
 /** A layer that takes one array and gives one. It trusts what it is given: the PackedModel around it checks that once. */
@@ -17,6 +24,19 @@ export interface PackedStep extends PackedLayer {
 
 /** Fields as a file gives them: nothing is known of them. */
 export type Fields = Readonly<Record<string, unknown>>;
+
+/** A class of packed layers: all that files and `PackedModel` know of it. */
+export interface PackedKind {
+  /** That of its layers, by which files name it. */
+  readonly kind: string;
+  /**
+   * What `forward` can be told beside x, by name: "ids" or "values" for arrays, `{ data, shape }`, null where they are not told,
+   * and the default of anything else.
+   */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Fields come from a file, layers among them made: a FieldReader checks them, and throws FormatError. */
+  new (fields: Fields): PackedLayer;
+}
 
 const fail = (kind: string, name: string, want: string, got: unknown): never => {
   throw new FormatError(`${kind}: ${name} must be ${want}, got ${show(got)}`);

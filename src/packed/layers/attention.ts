@@ -81,6 +81,8 @@ export interface PackedAttentionCall {
 
 /** Multi-head attention, (B, T, C) -> (B, T, C); a cache serves one batch. */
 export class PackedAttention implements PackedLayer {
+  static readonly kind = "attention";
+  static readonly options = { causal: false, mask: "ids", context: "values" };
   readonly kind = "attention";
   readonly heads: number;
   readonly kvHeads: number;

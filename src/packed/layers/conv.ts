@@ -15,6 +15,7 @@ const mostKernels = 8;
 
 /** Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs. */
 export class PackedConv2d implements PackedLayer {
+  static readonly kind: string = "conv2d";
   readonly kind: string = "conv2d";
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
@@ -124,6 +125,7 @@ export class PackedConv2d implements PackedLayer {
 
 /** The same along one axis, (N, C, L), with kernels of height 1. */
 export class PackedConv1d extends PackedConv2d {
+  static override readonly kind = "conv1d";
   override readonly kind = "conv1d";
 
   /** Throws ShapeError as PackedConv2d does. */

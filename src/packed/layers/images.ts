@@ -19,6 +19,7 @@ export const affine = (
 
 /** A batch norm in evaluation: (x − mean) · factor + bias for every channel of (N, C, …). */
 export class PackedBatchNorm implements PackedStep {
+  static readonly kind = "batchNorm";
   readonly kind = "batchNorm";
   readonly mean: Float32Array;
   readonly factor: Float32Array;
@@ -53,6 +54,7 @@ const sloped: Binary = (x, slope) => (x > 0 ? x : x * slope);
 
 /** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
 export class PackedPReLU implements PackedStep {
+  static readonly kind = "prelu";
   readonly kind = "prelu";
   readonly weight: Float32Array;
 
@@ -70,6 +72,7 @@ export class PackedPReLU implements PackedStep {
 
 /** Every `stride`-th pixel of (N, C, H, W), with channels of zeros before and after. */
 export class PackedSubsample implements PackedStep {
+  static readonly kind = "subsample";
   readonly kind = "subsample";
   readonly stride: number;
   readonly channels: readonly [before: number, after: number];
@@ -97,6 +100,7 @@ export class PackedSubsample implements PackedStep {
 
 /** body(x) and shortcut(x), which is x where there is none, added or multiplied: the body's result may broadcast. */
 export class PackedBranch implements PackedStep {
+  static readonly kind = "branch";
   readonly kind = "branch";
   readonly join: "sum" | "product";
   readonly body: PackedStep;

@@ -41,6 +41,8 @@ const defaults = { causal: true, scale: 1, segment: null, inputNorm: null, poole
  * (B, T) -> logits (B, T, V), with a pooler (B, classes), and without a head hidden states (B, T, C).
  */
 export class PackedLanguage implements PackedLayer {
+  static readonly kind = "language";
+  static readonly options = { mask: "ids", segments: "ids" };
   readonly kind = "language";
   readonly causal: boolean;
   /** Positions that can be read at once; null for any number. */
@@ -73,6 +75,10 @@ export class PackedLanguage implements PackedLayer {
     this.norm = read.optionalLayer("norm", "norm");
     this.pooler = read.optionalLayer("pooler", "linear");
     this.head = read.optionalLayer("head");
+  }
+
+  get idWidth(): number {
+    return this.token.idWidth;
   }
 
   newCache(): PackedCache[] {
@@ -168,6 +174,8 @@ export interface PackedSeq2SeqCall {
 
 /** An encoder, and a decoder that attends to its states. */
 export class PackedSeq2Seq implements PackedLayer {
+  static readonly kind = "seq2seq";
+  static readonly options = { target: "ids", sourceMask: "ids" };
   readonly kind = "seq2seq";
   readonly encoder: PackedLanguage;
   readonly decoder: PackedLanguage;
@@ -176,6 +184,10 @@ export class PackedSeq2Seq implements PackedLayer {
     const read = new FieldReader("seq2seq", fields);
     this.encoder = read.layer("encoder", "language");
     this.decoder = read.layer("decoder", "language");
+  }
+
+  get idWidth(): number {
+    return Math.max(this.encoder.idWidth, this.decoder.idWidth);
   }
 
   /** Logits (B, T, V) of what follows each target position, for a source (B, S). Throws OptionError without a target. */

@@ -14,6 +14,7 @@ export interface LinearFields {
 
 /** x·weightᵀ + bias, (…, in) -> (…, out). */
 export class PackedLinear implements PackedLayer {
+  static readonly kind = "linear";
   readonly kind = "linear";
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
@@ -50,11 +51,16 @@ export class PackedLinear implements PackedLayer {
 
 /** Rows of a table by id. */
 export class PackedEmbedding implements PackedLayer {
+  static readonly kind = "embedding";
   readonly kind = "embedding";
   readonly weight: PackedWeight;
 
   constructor(fields: { readonly weight: PackedWeight } | Fields) {
     this.weight = new FieldReader("embedding", fields as Fields).weight("weight");
+  }
+
+  get idWidth(): number {
+    return this.weight.columns;
   }
 
   /** (…) ids -> (…, C). Throws ShapeError for an id that is not in the table. */

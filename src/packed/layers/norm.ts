@@ -7,6 +7,7 @@ import { affine } from "./images.ts";
 
 /** Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32. */
 export class PackedNorm implements PackedLayer {
+  static readonly kind = "norm";
   readonly kind = "norm";
   readonly type: "layer" | "rms" | "group";
   /** Features, or groups. */

@@ -23,6 +23,7 @@ const functions: Readonly<Record<string, (x: Values) => Values>> = {
 
 /** An activation, "identity", "average" over the positions of (N, C, H, W) or "flatten" of all axes but the first. */
 export class PackedFunction implements PackedStep {
+  static readonly kind = "function";
   readonly kind = "function";
   readonly name: string;
 
@@ -39,6 +40,7 @@ export class PackedFunction implements PackedStep {
 
 /** Steps one after another. Where products of signs go into products of signs, bits are handed on. */
 export class PackedSequential implements PackedStep {
+  static readonly kind = "sequential";
   readonly kind = "sequential";
   readonly steps: readonly PackedStep[];
   /** The steps, those of sequences within among them, without those that do nothing. */
@@ -52,6 +54,10 @@ export class PackedSequential implements PackedStep {
       if (step.kind === "sequential") return (step as PackedSequential)._flat ?? step;
       return step.kind === "function" && (step as PackedFunction).name === "identity" ? [] : step;
     });
+  }
+
+  get idWidth(): number | null {
+    return this._flat[0]?.idWidth ?? null;
   }
 
   forward(x: Values): Values {

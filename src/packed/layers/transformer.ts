@@ -12,6 +12,7 @@ import type { PackedNorm } from "./norm.ts";
 
 /** down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)). */
 export class PackedFeedForward implements PackedLayer {
+  static readonly kind = "feedForward";
   readonly kind = "feedForward";
   /** The name of one, or "swiglu". */
   readonly activation: string;
@@ -47,6 +48,8 @@ export interface PackedBlockCall extends Omit<PackedAttentionCall, "context"> {
  * normalisation.
  */
 export class PackedBlock implements PackedLayer {
+  static readonly kind = "block";
+  static readonly options = { causal: undefined, mask: "ids", memory: "values", memoryMask: "ids" };
   readonly kind = "block";
   readonly norm: "pre" | "post";
   readonly attention: PackedAttention;

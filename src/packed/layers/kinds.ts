@@ -1,0 +1,58 @@
+/** The classes of packed layers by their kinds. */
+
+import { OptionError, show } from "../../errors.ts";
+import type { PackedKind } from "../file/layer.ts";
+import { PackedAttention } from "./attention.ts";
+import { PackedConv1d, PackedConv2d } from "./conv.ts";
+import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
+import { PackedLanguage, PackedSeq2Seq } from "./language.ts";
+import { PackedEmbedding, PackedLinear } from "./linear.ts";
+import { PackedNorm } from "./norm.ts";
+import { PackedFunction, PackedSequential } from "./sequential.ts";
+import { PackedBlock, PackedFeedForward } from "./transformer.ts";
+
+const ours: readonly PackedKind[] = [
+  PackedLinear,
+  PackedEmbedding,
+  PackedConv1d,
+  PackedConv2d,
+  PackedNorm,
+  PackedBatchNorm,
+  PackedPReLU,
+  PackedAttention,
+  PackedFeedForward,
+  PackedBlock,
+  PackedFunction,
+  PackedSubsample,
+  PackedBranch,
+  PackedSequential,
+  PackedLanguage,
+  PackedSeq2Seq,
+];
+
+export type Kinds = ReadonlyMap<string, PackedKind>;
+
+/** The kinds of what makes codes of inputs, which stands among the fields of layers. */
+const inputs = ["dynamic", "static", "signs"];
+
+/** All classes by kind. Throws OptionError for those from outside that are no class with a kind, or whose kind is taken. */
+export function known(own: readonly PackedKind[]): Kinds {
+  if (!Array.isArray(own))
+    throw new OptionError(`PackedModel: kinds must be a list of classes, got ${show(own)}`);
+  const kinds = new Map(ours.map((Kind) => [Kind.kind, Kind]));
+  for (const Kind of own) {
+    const kind = typeof Kind === "function" ? Kind.kind : null;
+    if (typeof kind !== "string" || kind === "") {
+      throw new OptionError(
+        `PackedModel: a class must have a static kind, a text, got ${show(kind)} of ${show(Kind)}`,
+      );
+    }
+    if (inputs.includes(kind) || (kinds.has(kind) && kinds.get(kind) !== Kind)) {
+      throw new OptionError(
+        `PackedModel: a kind must not be taken, got ${show(kind)} of ${show(Kind)}; rename it`,
+      );
+    }
+    kinds.set(kind, Kind);
+  }
+  return kinds;
+}
