@@ -4,7 +4,7 @@
  */
 
 import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
-import { sameShape, sizeOf } from "../shape.ts";
+import { type Shape, sameShape, sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { checkParams, type QTensor, quantize } from "./contract.ts";
@@ -109,13 +109,17 @@ export function quantizeBy(weight: Tensor, quantizer: Quantizer, context?: Quant
   };
 }
 
-/** A weight (out, …) as a matrix where scales are by groups: those run along its rows, whatever axes they are of. */
+/** The shape that codes of a weight (out, …) have: a matrix where scales are by groups, which run along its rows. */
+export const shapeOfCodes = ({ granularity }: QuantSpec, shape: Shape): Shape =>
+  typeof granularity === "object" && shape.length > 2 ? [shape[0], sizeOf(shape.slice(1))] : shape;
+
+/** A weight in the shape of its codes, and its mask. */
 function asRows(
   weight: Tensor,
-  { spec: { granularity } }: Quantizer,
+  { spec }: Quantizer,
   context?: QuantContext,
 ): [Tensor, QuantContext | undefined] {
-  if (typeof granularity !== "object" || weight.shape.length < 3) return [weight, context];
-  const matrix = [weight.shape[0], sizeOf(weight.shape.slice(1))];
-  return [weight.reshape(matrix), { ...context, mask: context?.mask?.reshape(matrix) }];
+  const shape = shapeOfCodes(spec, weight.shape);
+  if (shape === weight.shape) return [weight, context];
+  return [weight.reshape(shape), { ...context, mask: context?.mask?.reshape(shape) }];
 }

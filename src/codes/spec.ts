@@ -140,6 +140,13 @@ export function respec(
   return spec({ ...options, ...changes });
 }
 
+/** Whether codes of two specs stand for the same numbers under the same scales. */
+export function readsAs(a: QuantSpec, b: QuantSpec): boolean {
+  const read = ({ bits, scheme, granularity, axis, qmin, qmax, zeroPoint, codebook }: QuantSpec): string =>
+    JSON.stringify([bits, scheme, granularity, axis, qmin, qmax, zeroPoint, codebook]);
+  return read(a) === read(b);
+}
+
 /** True where codes are the signs −1 and +1. */
 export const isSigns = ({ bits, scheme }: Pick<QuantSpec, "bits" | "scheme">): boolean =>
   bits === 1 && scheme === "symmetric";

@@ -1,17 +1,18 @@
 /** QuantizedTransform: what makes a parameter train through a quantizer, and holds its codes once they are frozen. */
 
-import { OptionError, StageError, show } from "../errors.ts";
+import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
+import { sameShape } from "../shape.ts";
 import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
-import { type Tensor, wrap } from "../tensor.ts";
+import { type Tensor, tensor, wrap } from "../tensor.ts";
 import { dequantize, givenFloats, type QTensor } from "./contract.ts";
 import { packedWeight } from "./packable.ts";
-import { checkQuantizer, type Quantizer, quantizeBy, throughQuantizer } from "./quantizer.ts";
-import { isSigns, type QuantSpec } from "./spec.ts";
+import { checkQuantizer, type Quantizer, quantizeBy, shapeOfCodes, throughQuantizer } from "./quantizer.ts";
+import { isSigns, type QuantSpec, readsAs } from "./spec.ts";
 
 /** Whether 0 is no code's value, or only about one's. */
 const lacksZero = (spec: QuantSpec): boolean =>
@@ -27,6 +28,7 @@ export class QuantizedTransform implements Transform {
   private _parameter: Parameter | null;
   private readonly _path: string;
   private _version = 0;
+  private _frozen = false;
 
   /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
   constructor(quantizer: Quantizer, parameter: Parameter | null = null, path = "") {
@@ -74,32 +76,88 @@ export class QuantizedTransform implements Transform {
     );
   }
 
-  /** Fixes the codes at those of a parameter, on which this transform is, until the parameter is written. */
-  freeze(parameter: Parameter): void {
-    this._parameter = parameter;
-    this._version = parameter.version;
-    this._codes = noGrad(() => {
-      let weight = parameter.value;
-      for (const transform of parameter.transforms) {
-        if (transform === this) break;
-        weight = transform.apply(weight);
-      }
-      return quantizeBy(weight, this.quantizer, { mask: this.maskOf(weight) });
-    });
-    for (const t of [this._codes.codes, this._codes.scale, this._codes.zeroPoint]) if (t) own(t as Tensor);
+  /**
+   * Takes codes that were found elsewhere, as by GPTQ, AdaRound or HQQ, until the parameter is written: layers compute with their
+   * values, without a gradient to the weight, `freeze` keeps them, and the latent value stays as it was. They are in the shape of the
+   * parameter, those with scales by groups a matrix (out, …). As codes of a frozen weight they are no part of a state; `pack` keeps
+   * them. Throws ShapeError and OptionError for codes of another shape or spec, and where a mask wants a 0 that they do not hold.
+   */
+  hold(found: QTensor): void {
+    const values = dequantize(found);
+    const parameter = this._parameter;
+    if (!parameter)
+      throw new StageError("hold: the transform must be on a parameter, got none; use parametrize");
+    const { name, spec } = this.quantizer;
+    const shape = shapeOfCodes(spec, parameter.shape);
+    if (!sameShape(found.shape, shape)) {
+      throw new ShapeError(`hold: codes must have the shape ${show(shape)}, got ${show(found.shape)}`);
+    }
+    if (!readsAs(found.spec, spec)) {
+      throw new OptionError(`hold: codes must be of the spec of ${show(name)}, got ${show(found.spec)}`);
+    }
+    const mask = noGrad(() => this.maskOf(this.before(parameter)))?.data;
+    const odd = mask ? values.data.findIndex((v, i) => v !== 0 && mask[i] === 0) : -1;
+    if (odd >= 0) {
+      throw new OptionError(`hold: codes must be 0 where a mask is, got ${values.data[odd]} at index ${odd}`);
+    }
+    const { scale, zeroPoint } = found;
+    const codes = tensor(found.codes) as QTensor["codes"];
+    this.fix({ codes, scale: tensor(scale), zeroPoint: zeroPoint && tensor(zeroPoint), spec, shape });
   }
 
-  /** The codes of a frozen weight, those of its present value; null before `freeze`. */
+  /** Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when it is written. */
+  freeze(parameter: Parameter): void {
+    if (this._parameter !== parameter || !this.codes) {
+      this._parameter = parameter;
+      this.find(parameter);
+    }
+    this._frozen = true;
+  }
+
+  /** Whether `freeze` has fixed the codes. */
+  get frozen(): boolean {
+    return this._frozen;
+  }
+
+  /** The codes of a frozen weight, those of its present value, and codes held for it; null before. */
   get codes(): QTensor | null {
-    if (this._codes && this._parameter!.version !== this._version) this.freeze(this._parameter!);
+    if (this._codes && this._parameter!.version !== this._version) {
+      if (this._frozen) this.find(this._parameter!);
+      else this._codes = null;
+    }
     return this._codes;
+  }
+
+  /** What the transforms in front make of a parameter. */
+  private before(parameter: Parameter): Tensor {
+    let weight = parameter.value;
+    for (const transform of parameter.transforms) {
+      if (transform === this) break;
+      weight = transform.apply(weight);
+    }
+    return weight;
+  }
+
+  private find(parameter: Parameter): void {
+    this.fix(
+      noGrad(() => {
+        const weight = this.before(parameter);
+        return quantizeBy(weight, this.quantizer, { mask: this.maskOf(weight) });
+      }),
+    );
+  }
+
+  private fix(codes: QTensor): void {
+    this._codes = codes;
+    this._version = this._parameter!.version;
+    for (const t of [codes.codes, codes.scale, codes.zeroPoint]) if (t) own(t as Tensor);
   }
 
   /** Throws StageError before it is frozen, OptionError for codes that no packed layer reads. */
   pack(): PackedWeight {
-    if (!this.codes)
+    if (!this.frozen)
       throw new StageError("pack: the weights must be frozen, got live quantizers; call freeze first");
-    return packedWeight(this.codes);
+    return packedWeight(this.codes!);
   }
 }
 
@@ -117,7 +175,7 @@ export function quantizedTransform(parameter: Parameter): QuantizedTransform | n
   return parameter.transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
 }
 
-/** The codes that `freeze` fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */
+/** The codes that are fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */
 export function frozenCodes({ transforms }: Parameter): QTensor | null {
   const last = transforms[transforms.length - 1];
   return last instanceof QuantizedTransform ? last.codes : null;

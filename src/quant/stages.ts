@@ -78,7 +78,7 @@ function checkLive(op: string, model: object): void {
   if (weights.length === 0) {
     throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
   }
-  if (weights.some(([, parameter]) => quantizedTransform(parameter)!.codes !== null)) {
+  if (weights.some(([, parameter]) => quantizedTransform(parameter)!.frozen)) {
     throw new StageError(
       `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
     );

@@ -159,9 +159,19 @@ const stages: Table = {
     run: (x: Tensor) => new quant.QuantizedTransform(quant.bwn()).apply(x),
     says: "fakeQuantize quantize chooseParams observer",
   }),
-  ...each("QuantizedTransform.maskOf QuantizedTransform.freeze", "is called by others of its methods"),
+  ...each(
+    "QuantizedTransform.maskOf QuantizedTransform.freeze QuantizedTransform.before QuantizedTransform.find QuantizedTransform.fix",
+    "is called by others of its methods",
+  ),
   InputStage: "made by its configs",
   "InputStage.run": "called by layers",
+  "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {
+    run: (codes: quant.QTensor) => {
+      const weight = new Parameter(matrix());
+      new quant.QuantizedTransform(quant.ste(), weight).hold(codes);
+    },
+    says: "hold dequantize",
+  }),
 };
 
 const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table => ({
