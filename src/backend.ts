@@ -81,8 +81,51 @@ const fastest =
     reference(...args);
   };
 
+type Places = readonly [from: number, to: number];
+
+/** Whether all numbers of some arguments are finite; what is left out is. */
+function allFinite(args: readonly unknown[], [from, to]: Places): boolean {
+  for (let i = from; i < to; i++) {
+    const x = args[i] as FloatArray | null;
+    if (x !== null && anyNonFinite(x, x.length)) return false;
+  }
+  return true;
+}
+
+/**
+ * The same for sums that SIMD makes in float32; `outs` are the places of the results among the arguments, `ins` those of what is summed.
+ * Where finite inputs give a result that is not finite, a sum may have left float32 on its way alone: the reference, which sums in
+ * double, makes the results anew.
+ */
+const summing =
+  <A extends readonly unknown[]>(
+    outs: Places,
+    ins: Places,
+    reference: (...args: A) => void,
+    simd: (...args: NoInfer<A>) => boolean,
+    by?: number,
+    least = 64,
+  ) =>
+  (...args: A): void => {
+    const few = by !== undefined && (args[by] as TypedArray).length < least;
+    if (active() !== "simd" || few || !simd(...args) || (!allFinite(args, outs) && allFinite(args, ins)))
+      reference(...args);
+  };
+
+const part = (x: TypedArray, from = 0, length: number): FloatArray =>
+  (from === 0 && length === x.length ? x : x.subarray(from, from + length)) as FloatArray;
+
+/** A product, mended likewise in its own part of the arrays, but where it is added to what `out` held. */
+export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: gemmReference.GemmShape): void {
+  if (active() === "simd" && gemmSimd.gemm(out, a, b, shape)) {
+    const { m, n, k, bias = null, accumulate = false } = shape;
+    if (accumulate || allFinite([part(out, shape.outOffset, m * n)], [0, 1])) return;
+    if (!allFinite([part(a, shape.aOffset, m * k), part(b, shape.bOffset, k * n), bias], [0, 3])) return;
+  }
+  gemmReference.gemm(out, a, b, shape);
+}
+
 // What SIMD serves; ops import these. All else runs on the reference, which its op imports.
-export const gemm = /* @__PURE__ */ fastest(gemmReference.gemm, gemmSimd.gemm);
 export const unary = /* @__PURE__ */ fastest(elementwiseReference.unary, elementwiseSimd.unary, 0);
 export const unaryGrad = /* @__PURE__ */ fastest(
   elementwiseReference.unaryGrad,
@@ -94,9 +137,17 @@ export const select = /* @__PURE__ */ fastest(elementwiseReference.select, eleme
 export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum, 1);
 export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);
 export const softmax = /* @__PURE__ */ fastest(softmaxReference.softmax, softmaxSimd.softmax, 0);
-export const softmaxGrad = /* @__PURE__ */ fastest(softmaxReference.softmaxGrad, softmaxSimd.softmaxGrad, 0);
+export const softmaxGrad = /* @__PURE__ */ summing(
+  [0, 1],
+  [1, 3],
+  softmaxReference.softmaxGrad,
+  softmaxSimd.softmaxGrad,
+  0,
+);
 export const logSoftmax = /* @__PURE__ */ fastest(softmaxReference.logSoftmax, softmaxSimd.logSoftmax, 0);
-export const logSoftmaxGrad = /* @__PURE__ */ fastest(
+export const logSoftmaxGrad = /* @__PURE__ */ summing(
+  [0, 1],
+  [1, 3],
   softmaxReference.logSoftmaxGrad,
   softmaxSimd.logSoftmaxGrad,
   0,
@@ -108,14 +159,23 @@ export const crossEntropyGrad = /* @__PURE__ */ fastest(
   0,
 );
 export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm, 0, 512);
-export const layerNormGrad = /* @__PURE__ */ fastest(
+export const layerNormGrad = /* @__PURE__ */ summing(
+  [0, 3],
+  [3, 8],
   normReference.layerNormGrad,
   normSimd.layerNormGrad,
   4,
   512,
 );
 export const rmsNorm = /* @__PURE__ */ fastest(normReference.rmsNorm, normSimd.rmsNorm, 0, 512);
-export const rmsNormGrad = /* @__PURE__ */ fastest(normReference.rmsNormGrad, normSimd.rmsNormGrad, 3, 512);
+export const rmsNormGrad = /* @__PURE__ */ summing(
+  [0, 2],
+  [2, 6],
+  normReference.rmsNormGrad,
+  normSimd.rmsNormGrad,
+  3,
+  512,
+);
 export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
 export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
@@ -126,17 +186,28 @@ export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSi
 export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
 export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);
 export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
-export const attention = /* @__PURE__ */ fastest(attentionReference.attention, attentionSimd.attention);
-export const attentionGrad = /* @__PURE__ */ fastest(
+export const attention = /* @__PURE__ */ summing(
+  [0, 1],
+  [2, 5],
+  attentionReference.attention,
+  attentionSimd.attention,
+);
+export const attentionGrad = /* @__PURE__ */ summing(
+  [0, 3],
+  [3, 7],
   attentionReference.attentionGrad,
   attentionSimd.attentionGrad,
 );
-export const conv2d = /* @__PURE__ */ fastest(convReference.conv2d, convSimd.conv2d);
-export const conv2dInputGrad = /* @__PURE__ */ fastest(
+export const conv2d = /* @__PURE__ */ summing([0, 1], [1, 3], convReference.conv2d, convSimd.conv2d);
+export const conv2dInputGrad = /* @__PURE__ */ summing(
+  [0, 1],
+  [1, 3],
   convReference.conv2dInputGrad,
   convSimd.conv2dInputGrad,
 );
-export const conv2dWeightGrad = /* @__PURE__ */ fastest(
+export const conv2dWeightGrad = /* @__PURE__ */ summing(
+  [0, 1],
+  [1, 3],
   convReference.conv2dWeightGrad,
   convSimd.conv2dWeightGrad,
 );
@@ -144,8 +215,13 @@ export const maxPool2dIndices = /* @__PURE__ */ fastest(
   poolReference.maxPool2dIndices,
   poolSimd.maxPool2dIndices,
 );
-export const avgPool2d = /* @__PURE__ */ fastest(poolReference.avgPool2d, poolSimd.avgPool2d);
-export const avgPool2dGrad = /* @__PURE__ */ fastest(poolReference.avgPool2dGrad, poolSimd.avgPool2dGrad);
+export const avgPool2d = /* @__PURE__ */ summing([0, 1], [1, 2], poolReference.avgPool2d, poolSimd.avgPool2d);
+export const avgPool2dGrad = /* @__PURE__ */ summing(
+  [0, 1],
+  [1, 2],
+  poolReference.avgPool2dGrad,
+  poolSimd.avgPool2dGrad,
+);
 export const packSigns = /* @__PURE__ */ fastest(packReference.packSigns, packSimd.packSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
