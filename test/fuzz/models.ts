@@ -19,6 +19,7 @@ import {
   binaryDynamic,
   binarySigns,
   binaryWeightOnly,
+  dynamicInput,
   freeze,
   int4Dynamic,
   int8Dynamic,
@@ -28,6 +29,9 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  type SpecOptions,
+  signInput,
+  ste,
   ternaryDynamic,
 } from "bitgrad/quant";
 
@@ -46,6 +50,11 @@ function sample(name: string, model: object, config: QuantConfig, shape: number[
   const { data } = randn(shape, rng(3));
   return { name, model: packed, input: { data: data.slice() as Float32Array, shape } };
 }
+
+/** Codes with zero points; two bits at ±1/4 and ±3/4. */
+const affine = (options: Partial<SpecOptions>) => ste({ bits: 4, scheme: "affine", ...options });
+const between = (granularity: SpecOptions["granularity"]) =>
+  ste({ bits: 2, scheme: "codebook", codebook: [-0.75, -0.25, 0.25, 0.75], granularity });
 
 const rows = () => new Sequential(new Linear(9, 17, rng(1)), relu, new Linear(17, 5, rng(2)));
 const signs = () =>
@@ -76,6 +85,33 @@ export const samples = (): Sample[] => [
     new Sequential(new Linear(9, 17, rng(1)), new Linear(17, 5, rng(2))),
     binarySigns(),
     [2, 9],
+  ),
+  sample("uint8 with zero points", rows(), { weight: affine({ bits: 8 }), input: dynamicInput() }, [2, 9]),
+  sample(
+    "uint4 with zero points in groups",
+    rows(),
+    { weight: affine({ granularity: { group: 4 } }), input: dynamicInput() },
+    [2, 9],
+  ),
+  sample("2 bits without 0, of one scale", rows(), { weight: between("tensor"), input: signInput() }, [2, 9]),
+  sample(
+    "float zero points",
+    rows(),
+    { weight: affine({ zeroPoint: "float", granularity: { group: 4 } }) },
+    [2, 9],
+  ),
+  sample("convolutions of groups", images(), int4Dynamic({ group: 5 }), [1, 2, 6, 6]),
+  sample(
+    "convolutions of groups without 0",
+    images(),
+    { weight: between({ group: 7 }), input: dynamicInput() },
+    [1, 2, 6, 6],
+  ),
+  sample(
+    "convolutions with zero points",
+    images(),
+    { weight: affine({}), input: dynamicInput() },
+    [1, 2, 6, 6],
   ),
   sample("NF4", rows(), nf4WeightOnly({ group: 4 }), [2, 9]),
   sample("1 bit, weights only", rows(), binaryWeightOnly(), [2, 9]),

@@ -139,6 +139,34 @@ function poisoned(file: Uint8Array, rng: Rng): Uint8Array {
   return bytes;
 }
 
+/** Zero points: their bytes, dtype or shape, what the weights say of them, the version; or some where there are none. */
+function rezeroed(file: Uint8Array, rng: Rng): Mutated {
+  const { notes, entries, body } = taken(file);
+  const names = Object.keys(entries).filter((name) => name.endsWith(".zero"));
+  const way = below(rng, names.length === 0 ? 2 : 5);
+  const told = jsonOf(notes["bitgrad.packed"] ?? "{}") as { version?: unknown };
+  if (way === 0) told.version = pick(rng, [1, 2, 3, 4, "3", null]);
+  else if (way === 1) {
+    const weights = places(told)
+      .map(([holder, key]) => holder[key] as Container)
+      .filter((value) => typeof value?.weight === "string");
+    if (weights.length > 0)
+      pick(rng, weights).zero = pick(rng, ["integer", "half", "float", null, 0, true, [], "constructor"]);
+  } else {
+    const entry = entries[pick(rng, names)];
+    const [from, to] = entry.data_offsets;
+    if (way === 2)
+      for (let i = from; i < to; i++) body[i] = rng.next() < 0.5 ? below(rng, 256) : pick(rng, [0, 15, 255]);
+    else if (way === 3) {
+      entry.dtype = pick(rng, ["U8", "I8", "F32", "F16", "BOOL"]);
+      if (rng.next() < 0.7) entry.shape = [entry.dtype === "F32" ? (to - from) >> 2 : to - from];
+    } else entry.shape = pick(rng, [[], [...entry.shape, 1], [...entry.shape].reverse(), [to - from], [1]]);
+  }
+  if (notes["bitgrad.packed"] !== undefined) notes["bitgrad.packed"] = JSON.stringify(told);
+  const how = ["version", "kind", "bytes", "dtype", "shape"][way];
+  return { bytes: withHeader(notes, entries, body), how: `zero points: ${how}`, sealed: true };
+}
+
 /** The header as text with a piece of it repeated, cut out, or a key doubled. */
 function retold(file: Uint8Array, rng: Rng): Uint8Array {
   const start = 8 + new DataView(file.buffer, file.byteOffset).getUint32(0, true);
@@ -157,7 +185,7 @@ function retold(file: Uint8Array, rng: Rng): Uint8Array {
 
 /** The file with one to three things about it changed. */
 export function mutated(file: Uint8Array, rng: Rng): Mutated {
-  const way = below(rng, 12);
+  const way = below(rng, 13);
   const start = 8 + new DataView(file.buffer, file.byteOffset).getUint32(0, true);
   switch (way) {
     case 0:
@@ -192,6 +220,8 @@ export function mutated(file: Uint8Array, rng: Rng): Mutated {
     case 6:
     case 7:
       return { bytes: sealed(poisoned(file, rng)), how: "floats", sealed: true };
+    case 12:
+      return rezeroed(file, rng);
     case 8: {
       const { notes, entries, body } = taken(file);
       const how = edit(entries, rng);
