@@ -217,3 +217,24 @@ export function fixedSpread(
   v128.store(to, out0);
   v128.store(to, out1, 16);
 }
+
+/**
+ * Adds to `to` (8 sums) the sum of x of each group times the panel's rests and scales; `run`: what `toFixed` wrote behind the
+ * numbers of the row.
+ */
+export function addRests(to: usize, run: usize, k: i32, depth: i32, rests: usize, scale: usize): void {
+  let out0 = v128.load(to);
+  let out1 = v128.load(to, 16);
+  for (let g0 = 0; g0 < k; g0 += depth, rests += 32, scale += 32) {
+    let sum: f32 = 0;
+    for (let k0 = g0; k0 < min(k, g0 + depth); k0 += runCodes, run += 16) {
+      const high = (load<i32>(run) as f32) * load<f32>(run, 8);
+      sum += high + (load<i32>(run, 4) as f32) * load<f32>(run, 12);
+    }
+    const x = f32x4.splat(sum);
+    out0 = f32x4.add(out0, f32x4.mul(f32x4.mul(x, v128.load(rests)), v128.load(scale)));
+    out1 = f32x4.add(out1, f32x4.mul(f32x4.mul(x, v128.load(rests, 16)), v128.load(scale, 16)));
+  }
+  v128.store(to, out0);
+  v128.store(to, out1, 16);
+}

@@ -4,10 +4,10 @@
  *
  *     0 m   1 n   2 k   3 bits   4 depth: codes of a row in a group   5 groups   6 activations   7 bytes between their rows
  *     8 weights   9 alpha   10 beta, eight of it   11 betas or 0   12 scale   13 bias, or 0   14 out
- *     15 a codebook, or 0: byte b of its 16 floats from 16 b on   16 1 where betas are floats
+ *     15 a codebook, or 0: byte b of its 16 floats from 16 b on   16 rests: floats that are added to betas, or 0
  *
  * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale.
- * Words 11 and 12 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels
+ * Words 11, 12 and 16 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels
  * of weights that are made floats in scratch, in the order of kernels/gemm-f32.
  */
 
@@ -15,7 +15,7 @@ import { packRows } from "../gemm-f32/pack.as";
 import { tiles } from "../gemm-f32/simd.as";
 import { fours, spread } from "../gemm-i8/codes.as";
 import { levels, levelsRow } from "./codebook.as";
-import { fixed4, fixedBytes, fixedSpread, roomOf, runsOf, toFixed } from "./fixed.as";
+import { addRests, fixed4, fixedBytes, fixedSpread, roomOf, runsOf, toFixed } from "./fixed.as";
 
 // Exported so that they stay functions of their own: the compiler inlines what has one caller, and V8 then spills the sums.
 export { fixed4, fixedSpread, levels, levelsRow };
@@ -25,6 +25,9 @@ const blockDepth: i32 = 256;
 
 // Up to so many rows.
 const fewRows: i32 = 5;
+
+// Codes of a group from which on its rests may be added to its sum.
+const leastRest: i32 = 16;
 
 // The scratch: what `tiles` needs, eight sums, a panel of floats, a quad of it, codes, activations.
 const sumsAt: usize = 256;
@@ -67,9 +70,11 @@ export function gemm(layer: usize, scratch: usize, column: i32, end: i32): void 
       block(layer, scratch, out + i * n * 4, x + i * step, min(blockRows, m - i), column, end);
 }
 
-/** Whether betas are floats, and weights then no integers times scales. */
-function areFloats(layer: usize): bool {
-  return load<i32>(layer, 64) !== 0;
+/** Whether a row of fixed-point numbers may be multiplied by integers; rests are added after, for which it must not be short. */
+function areIntegers(layer: usize): bool {
+  if (load<usize>(layer, 60)) return false;
+  if (load<usize>(layer, 64) && min(load<i32>(layer, 8), load<i32>(layer, 16)) < leastRest) return false;
+  return load<i32>(layer, 12) <= 4 || load<i32>(layer, 36) === 1;
 }
 
 function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, end: i32): void {
@@ -89,14 +94,14 @@ function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, en
   const room = roomOf(quads, runsOf(k, depth, groups));
   const whole = bits <= 4;
   const codebook = load<usize>(layer, 60);
+  const rests = load<usize>(layer, 64);
   // Groups that part a quad are made floats, as activations that are no integers are.
   const byLevels = codebook !== 0 && (groups === 1 || (depth & 3) === 0);
   let byIntegers = false;
   if (byLevels) {
     memory.copy(fixed, x, k * 4);
     memory.fill(fixed + k * 4, 0, quads * 16 - k * 4);
-  } else if (codebook === 0 && !areFloats(layer) && (whole || alpha === 1))
-    byIntegers = toFixed(fixed, x, k, depth, room, whole);
+  } else if (areIntegers(layer)) byIntegers = toFixed(fixed, x, k, depth, room, whole);
   const panel = 16 * bits * chunks;
   let weights = load<usize>(layer, 32) + (column >> 3) * panel;
   for (; column < end; column += 8, weights += panel) {
@@ -111,6 +116,7 @@ function row(layer: usize, scratch: usize, out: usize, x: usize, column: i32, en
       const codes = spread(spreadAt, weights, bits, chunks);
       fixedSpread(sums, fixed, codes, k, room, depth, beta, betaStep, scale);
     }
+    if (byIntegers && rests) addRests(sums, fixed + room * 16, k, depth, rests + column * groups * 4, scale);
     for (let j = 0; j < min(8, end - column); j++) {
       const at = (column + j) * 4;
       const sum = load<f32>(sums + j * 4);
@@ -186,6 +192,7 @@ function dequantize(
   const alpha = load<i32>(layer, 36);
   const betas = load<usize>(layer, 44);
   const codebook = load<usize>(layer, 60);
+  const rests = load<usize>(layer, 64);
   let codes = scratch + codesAt;
   codes = spread(codes, weights + k0 * bits, bits, (count + 15) >> 4);
   for (let done = 0; done < count; ) {
@@ -194,8 +201,13 @@ function dequantize(
     const at: usize = (column * groups + g * 8) << 2;
     const beta = betas ? betas + at : load<usize>(layer, 40);
     const scale = load<usize>(layer, 48) + at;
-    const beta0 = areFloats(layer) ? v128.load(beta) : f32x4.convert_i32x4_s(v128.load(beta));
-    const beta1 = areFloats(layer) ? v128.load(beta, 16) : f32x4.convert_i32x4_s(v128.load(beta, 16));
+    let beta0 = f32x4.convert_i32x4_s(v128.load(beta));
+    let beta1 = f32x4.convert_i32x4_s(v128.load(beta, 16));
+    if (rests) {
+      // Exactly what was parted.
+      beta0 = f32x4.add(beta0, v128.load(rests + at));
+      beta1 = f32x4.add(beta1, v128.load(rests + at, 16));
+    }
     const scale0 = v128.load(scale);
     const scale1 = v128.load(scale, 16);
     if (done & 3) {

@@ -1,5 +1,6 @@
 /** The SIMD products of float32 activations with weights of 1 to 8 bits that lie on the heap. */
 
+import { roundEven } from "../elementwise/special.ts";
 import { affine, betaOf, codesOfChunk, paddedDepth } from "../gemm-i8/layout.ts";
 import { inParts } from "../gemm-i8/parts.ts";
 import { groupCount, groupDepth } from "../gemm-i8/reference.ts";
@@ -44,10 +45,16 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
     const { alpha, beta } = affine(weights);
     const eight = blocks.take(32);
     view("int32", eight, 8).fill(beta);
-    let betas = 0;
-    if (offsets) betas = byGroup(blocks, "float32", n, groups, (r, g) => -offsets[r * groups + g]);
-    else if (zeros)
-      betas = byGroup(blocks, "int32", n, groups, (r, g) => betaOf(weights, zeros[r * groups + g]));
+    const of = (dtype: "int32" | "float32", x: ArrayLike<number>, value: (x: number) => number): number =>
+      byGroup(blocks, dtype, n, groups, (r, g) => value(x[r * groups + g]));
+    // An offset is the code nearest to it, which integers serve, and the rest, which is no farther from it than any code is.
+    const nearest = (z: number): number => (Math.abs(z) < 2 ** 24 ? clamp(roundEven(z), 2 ** bits - 1) : 0);
+    const betas = offsets
+      ? of("int32", offsets, (z) => -nearest(z))
+      : zeros
+        ? of("int32", zeros, (z) => betaOf(weights, z))
+        : 0;
+    const rests = offsets ? of("float32", offsets, (z) => nearest(z) - z) : 0;
     const scales = byGroup(blocks, "float32", n, groups, (r, g) => scale[apart ? r * groups + g : r]);
     const start = bias === undefined ? 0 : blocks.floats(Math.ceil(n / 8) * 8, bias, n, 0);
     const levels = codebook === undefined ? 0 : blocks.take(mostLevels * 4);
@@ -56,11 +63,13 @@ export function prepareFloat(weights: FloatWeights, bias?: Float32Array): FloatL
     const depth = groups > 1 ? groupDepth(weights) : Math.max(codesOfChunk, paddedDepth(k));
     view("int32", address, layerWords).set([
       ...[0, n, k, bits, depth, groups, 0, k * 4],
-      ...[codes, alpha, eight, betas, scales, start, 0, levels, offsets ? 1 : 0],
+      ...[codes, alpha, eight, betas, scales, start, 0, levels, rests],
     ]);
     return { n, k, depth, groups, address, free: () => blocks.free() };
   });
 }
+
+const clamp = (x: number, most: number): number => Math.max(0, Math.min(most, x));
 
 /** The first bytes of all levels, then the second ones, … */
 function layCodebook(to: Uint8Array, codebook: Float32Array): void {
