@@ -152,6 +152,27 @@ describe.each(["simd", "reference"] as const)(
       }
     });
 
+    it.each<[string, Quantizer]>([
+      ["uint8", affine(8)],
+      ["uint4, one scale", affine(4, { granularity: "tensor" })],
+      ["int4 in groups of 10", ste({ bits: 4, granularity: { group: 10 } })],
+      ["uint4 in groups of 7", affine(4, { granularity: { group: 7 } })],
+      [
+        "uint4 in groups of 16, float zero points",
+        affine(4, { zeroPoint: "float", granularity: { group: 16 } }),
+      ],
+      ["2 bits without 0 in groups of 9", between({ group: 9 })],
+    ])("convolution of float32, %s", async (_, weight) => {
+      useBackend(backend);
+      for (const groups of [1, 2]) {
+        const x = random([2, 4, 9, 8]);
+        const conv = new Conv2d(4, 6, 3, { padding: 1, groups, rng: new Rng(2) });
+        const { model, packed } = await twins(conv, { weight }, x);
+        const want = noGrad(() => scope(() => model.forward(x)));
+        expect(bits(packed.forward(values(x)))).toEqual(bits(want));
+      }
+    });
+
     it.each(configs)("a GPT, %s", async (_, config) => {
       useBackend(backend);
       const ids = tensor(
