@@ -1,6 +1,6 @@
 /**
- * The fluent API: one line an op, each a free function of the same name with the tensor first. `ops/all.ts` installs them
- * and proves that none is missing.
+ * The fluent API: one line an op, each a free function of the same name with the tensor first. `ops/all.ts` installs them:
+ * those that `ops/methods.ts` lists, and it compiles only where both lists agree.
  */
 
 import type { BesideNumber, Counted, DType, Float, Promoted } from "./dtype.ts";

@@ -5,7 +5,7 @@
 
 import * as bitgrad from "bitgrad";
 import { Rng, type Tensor, tensor } from "bitgrad";
-import type { OpName } from "../src/ops/all.ts";
+import type { OpName } from "./rows.ts";
 
 export interface Sample {
   readonly inputs: readonly (Tensor | null)[];

@@ -6,8 +6,8 @@ import { kdLoss, softCrossEntropy } from "bitgrad/distill";
 import * as nn from "bitgrad/nn";
 import { describe, expect, it } from "vitest";
 import { isFloat } from "../../src/dtype.ts";
-import { type OpName, table } from "../../src/ops/all.ts";
 import { isTensor } from "../../src/tensor.ts";
+import { type OpName, table } from "../rows.ts";
 import { type CompositeName, composites, samples } from "../samples.ts";
 
 type Run = (...inputs: Tensor[]) => unknown;

@@ -4,9 +4,9 @@ import { BitgradError, checkNumerics, isTensor, OptionError, type Tensor, zeros 
 import { expectClose, gradcheck, gradgradcheck } from "bitgrad/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { isFloat } from "../../src/dtype.ts";
-import { type OpName, table } from "../../src/ops/all.ts";
 import { sameShape } from "../../src/shape.ts";
 import { gradients } from "../../src/tape.ts";
+import { type OpName, table } from "../rows.ts";
 import { type Sample, samples } from "../samples.ts";
 
 const names = Object.keys(table) as OpName[];

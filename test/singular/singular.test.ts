@@ -2,10 +2,10 @@
 
 import { grad, scope, type Tensor, tensor, zeros } from "bitgrad";
 import { describe, expect, it } from "vitest";
-import { table } from "../../src/ops/all.ts";
 import { shared } from "../../src/state.ts";
 import { gradients } from "../../src/tape.ts";
 import { isTensor } from "../../src/tensor.ts";
+import { table } from "../rows.ts";
 import { composites } from "./composites.ts";
 import { losses } from "./losses.ts";
 import { ops } from "./ops.ts";
