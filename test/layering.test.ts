@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
-import { exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
+import { circlesOf, exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
 
 /**
  * The layer table. A unit is a file or a folder of src, or `kernels`; it may import itself, every unit of a lower layer,
@@ -118,10 +118,13 @@ function checkIndex(path: string, text: string): string[] {
     });
 }
 
+const filesOf = (root: string): string[] =>
+  readdirSync(root, { recursive: true, encoding: "utf8" })
+    .map((name) => join(root, name).replaceAll("\\", "/"))
+    .filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts"));
+
 const files = ["src", "kernels"]
-  .flatMap((root) => readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => join(root, name)))
-  .map((path) => path.replaceAll("\\", "/"))
-  .filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts"))
+  .flatMap(filesOf)
   // Sources in AssemblyScript and the script that compiles them: no part of the library.
   .filter((path) => !path.endsWith(".as.ts") && path !== "kernels/wasm/build.ts")
   .sort();
@@ -134,9 +137,34 @@ for (const path of files) {
   for (const [, name] of text.matchAll(/^export class (\w+) extends BitgradError/gm)) branded.add(name);
 }
 
+/** What the files import of one another, where `counts` says so. */
+function graphOf(
+  texts: ReadonlyMap<string, string>,
+  counts: (path: string, target: string, typeOnly: boolean) => boolean,
+): Map<string, string[]> {
+  const targetsOf = (path: string, text: string): string[] =>
+    importsOf(text)
+      .map(({ from, typeOnly }) => ({ target: join(path, "..", from).replaceAll("\\", "/"), from, typeOnly }))
+      .filter(({ from, target }) => from.startsWith(".") && texts.has(target))
+      .filter(({ target, typeOnly }) => counts(path, target, typeOnly))
+      .map(({ target }) => target);
+  return new Map([...texts].map(([path, text]) => [path, targetsOf(path, text)]));
+}
+
+/** Circles of imports: of those that run anywhere, and inside a folder of types too. */
+const circles = (texts: ReadonlyMap<string, string>): string[][] => [
+  ...circlesOf(graphOf(texts, (_path, _target, typeOnly) => !typeOnly)),
+  ...circlesOf(graphOf(texts, (path, target) => unitOf(path) === unitOf(target))),
+];
+
 describe("the sources keep to the layers", () => {
   it.each(files)("%s", (path) => {
     expect(checkFile(path, readFileSync(path, "utf8"))).toEqual([]);
+  });
+
+  it("no file reaches itself by what it imports", () => {
+    const all = [...files, ...filesOf("bench")];
+    expect(circles(new Map(all.map((path) => [path, readFileSync(path, "utf8")])))).toEqual([]);
   });
 
   it("an entry that reaches tensors reaches the ops, which install the methods", () => {
@@ -263,6 +291,36 @@ describe("the layer check refuses", () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(path);
     expect(found[0]).toContain(problem);
+  });
+
+  it.each([
+    [
+      "of values",
+      ['import { b } from "./b.ts";', 'import { c } from "../optim/c.ts";', 'import "../nn/a.ts";'],
+      1,
+    ],
+    [
+      "of types inside a folder",
+      ['import type { B } from "./b.ts";', 'import { type A } from "./a.ts";', ""],
+      1,
+    ],
+    [
+      "and accepts one of types between folders",
+      ['import type { C } from "../optim/c.ts";', "", 'import "../nn/a.ts";'],
+      0,
+    ],
+    [
+      "and accepts one file that two import",
+      ['import "./b.ts"; import "../optim/c.ts";', 'import "../optim/c.ts";', ""],
+      0,
+    ],
+  ])("a circle %s", (_, [a, b, c], count) => {
+    const texts = new Map([
+      ["src/nn/a.ts", a],
+      ["src/nn/b.ts", b],
+      ["src/optim/c.ts", c],
+    ]);
+    expect(circles(texts)).toHaveLength(count);
   });
 
   it("names the line", () => {

@@ -2,12 +2,45 @@
 
 import { Rng } from "../../src/random/rng.ts";
 import type { Side } from "../pair.ts";
-import type { BlockProblem, IntProblem, LevelProblem } from "./low-bit.ts";
 
 /** A float32 array, row-major. */
 export interface Block {
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
+}
+
+export type Sizes = readonly [m: number, k: number, n: number];
+
+/** uint8 rows (m, k) by int8 weights (n, k), to int32 or, by scales of powers of two, to uint8. */
+export interface IntProblem {
+  readonly sizes: Sizes;
+  readonly x: Uint8Array<ArrayBuffer>;
+  readonly weight: Int8Array<ArrayBuffer>;
+  /** Those of rows, weights and output, and the zero point of rows and output; null for the sums. */
+  readonly requantize: { readonly scales: readonly [number, number, number]; readonly zero: number } | null;
+}
+
+/** float32 rows (m, k) by int4 weights (n, k), which have a scale for every block of codes in a row. */
+export interface BlockProblem {
+  readonly sizes: Sizes;
+  readonly x: Block;
+  /** -8 to 7. */
+  readonly codes: Int8Array<ArrayBuffer>;
+  readonly block: number;
+  /** (n, k / block). */
+  readonly scale: Float32Array<ArrayBuffer>;
+  /** Whether the rows become int8 first, each library with its own scales. */
+  readonly integers: boolean;
+}
+
+/** float32 rows (m, k) by weights (n, k) of a few levels: integers, of the bits that `weightBits` says. */
+export interface LevelProblem {
+  readonly a: Block;
+  readonly b: Block;
+  readonly transposeB: true;
+  readonly weightBits: 1 | 2;
+  /** Whether the rows are ±1; else they are int8 codes with 127 among them in every row, so that their scale is 1. */
+  readonly signs: boolean;
 }
 
 /** A multilayer perceptron with relu, and SGD with momentum on the mean cross-entropy of one batch. */

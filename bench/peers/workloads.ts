@@ -1,7 +1,7 @@
 /** What is timed, and what this library has to reach: the ratio to the best JavaScript peer. */
 
-import { type Block, draw, type Operation, type Operations } from "./library.ts";
-import { blockProblem, blockTolerance, intProblem, levelProblem, type Sizes } from "./low-bit.ts";
+import { type Block, draw, type Operation, type Operations, type Sizes } from "./library.ts";
+import { blockProblem, blockTolerance, intProblem, levelProblem } from "./low-bit.ts";
 import { gptProblem, mlpProblem } from "./models.ts";
 
 /** What a row of the table says of itself. */

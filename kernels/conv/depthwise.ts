@@ -7,7 +7,7 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { endInside, firstInside } from "../windows.ts";
-import type { ConvGeometry } from "./reference.ts";
+import type { ConvGeometry } from "./geometry.ts";
 
 export function depthwiseConv2d(out: FloatArray, x: FloatArray, w: FloatArray, g: ConvGeometry): void {
   const { n, c, h, w: width, o, kh, kw, oh, ow, strideH, strideW, padTop, padLeft, dilationH, dilationW } = g;

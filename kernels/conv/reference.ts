@@ -11,17 +11,12 @@
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemm } from "../gemm-f32/reference.ts";
-import type { Windows } from "../windows.ts";
 import { col2im, im2col } from "./columns.ts";
 import { depthwiseConv2d, depthwiseConv2dInputGrad, depthwiseConv2dWeightGrad } from "./depthwise.ts";
+import type { ConvGeometry } from "./geometry.ts";
 
 export { col2im, fold, im2col, unfold } from "./columns.ts";
-
-export interface ConvGeometry extends Windows {
-  /** Filters. */
-  o: number;
-  groups: number;
-}
+export type { ConvGeometry } from "./geometry.ts";
 
 const isDepthwise = (g: ConvGeometry): boolean => g.groups > 1 && g.groups === g.c;
 

@@ -5,7 +5,54 @@
 
 import { free, work } from "../wasm/heap.ts";
 import { inTasks, isWorthThreads } from "../wasm/parallel.ts";
-import type { GemmExports, HeapGemm } from "./simd.ts";
+
+/** What simd.as.ts exports. */
+export interface GemmExports {
+  scratchBytes(): number;
+  packB(to: number, b: number, n: number, k: number, ldb: number, transposed: number): void;
+  gemm(
+    out: number,
+    a: number,
+    b: number,
+    m: number,
+    n: number,
+    k: number,
+    lda: number,
+    ldb: number,
+    ldOut: number,
+    flags: number,
+    bias: number,
+    batch: number,
+    batchA: number,
+    batchB: number,
+    batchOut: number,
+    scratch: number,
+  ): void;
+}
+
+/** A product of matrices on the heap. Sizes and strides are in elements; what is left out says contiguous. */
+export interface HeapGemm {
+  m: number;
+  n: number;
+  k: number;
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** Distances between the rows of the stored matrices. */
+  lda?: number;
+  ldb?: number;
+  ldOut?: number;
+  /** Start from what out holds. */
+  accumulate?: boolean;
+  /** Start every row from these n values; not with `accumulate`. 0 is none. */
+  bias?: number;
+  /** b holds panels that `packB` made: the same bits from 8 rows on, and there it pays. */
+  packed?: boolean;
+  /** So many products, one after another, and the distances between their matrices; 0 repeats one. */
+  batch?: number;
+  batchA?: number;
+  batchB?: number;
+  batchOut?: number;
+}
 
 export type FullShape = Required<HeapGemm>;
 

@@ -6,7 +6,6 @@ import { functionNames } from "../packed/layers/function-names.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import { isLayer, type Layer } from "./layer.ts";
 import type { Parameter } from "./parameter.ts";
 
 /** A layer that is a product of its input and its weight, plus its bias. */
@@ -53,6 +52,13 @@ function overridden(layer: object): string | undefined {
   }
   return undefined;
 }
+
+/** A layer, as far as `sequence` asks. */
+interface Forward {
+  forward(x: Tensor, ...rest: never[]): unknown;
+}
+
+const isForward = (step: Forward | PackedFields): step is Forward => typeof step.forward === "function";
 
 /** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
 export class Packer {
@@ -103,9 +109,9 @@ export class Packer {
    * Layers, functions and packed fields one after another. Functions are packed by name: the activations of `bitgrad` without
    * options. Throws OptionError for any other.
    */
-  sequence(...steps: readonly (Layer | ((x: Tensor) => Tensor) | PackedFields)[]): PackedFields {
+  sequence(...steps: readonly (Forward | ((x: Tensor) => Tensor) | PackedFields)[]): PackedFields {
     const fields = steps.map((step) => {
-      if (typeof step !== "function") return isLayer(step) ? this.layer(step) : step;
+      if (typeof step !== "function") return isForward(step) ? this.layer(step) : step;
       const name = (step as { row?: { name: string } }).row?.name ?? "";
       if (functionNames.includes(name)) return { kind: "function", name };
       throw new OptionError(

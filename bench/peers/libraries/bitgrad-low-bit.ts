@@ -7,7 +7,7 @@ import { packCodes } from "../../../src/packed/file/codes.ts";
 import { PackedLinear, PackedWeight } from "../../../src/packed/index.ts";
 import { inArena, lasting } from "../../../src/packed/values.ts";
 import type { Side } from "../../pair.ts";
-import type { BlockProblem, IntProblem, LevelProblem } from "../low-bit.ts";
+import type { BlockProblem, IntProblem, LevelProblem } from "../library.ts";
 
 const name = "bitgrad";
 

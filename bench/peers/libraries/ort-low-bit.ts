@@ -1,6 +1,6 @@
 /** Low-bit products as graphs for onnxruntime. */
 
-import type { BlockProblem, IntProblem } from "../low-bit.ts";
+import type { BlockProblem, IntProblem } from "../library.ts";
 import type { Constant, Graph } from "../onnx.ts";
 
 /** (n, k) to (k, n), as these operators take weights. */
