@@ -86,7 +86,8 @@ export function crossEntropyGrad(
       const all = own + share * total;
       for (let c = 0, i = start; c < n; c++, i += inner) {
         const wanted = (c === target ? own : 0) + share * (weight === null ? 1 : weight[c]);
-        dLogits[i] = grad * (all * Math.exp(logits[i] - lse[at]) - wanted);
+        // What has no weight is not read.
+        dLogits[i] = all === 0 && wanted === 0 ? 0 : grad * (all * Math.exp(logits[i] - lse[at]) - wanted);
       }
     }
 }

@@ -117,7 +117,8 @@ export function bceWithLogits(
     weight: null as TensorLike | null,
     posWeight: null as TensorLike | null,
   });
-  const [x, y] = paired(op, input, target);
+  const [given, y] = paired(op, input, target);
+  const x = weight === null ? given : read(given, floats(asTensor(op, weight, given.dtype)));
   const positive = weighted(op, timesLog(y, x.logSigmoid()), posWeight);
   const negative = timesLog(y.neg().add(1), x.neg().logSigmoid());
   return reduced(op, weighted(op, positive.add(negative).neg(), weight), reduction);
@@ -129,6 +130,10 @@ export function timesLog(p: Tensor, logQ: Tensor): Tensor {
   const none = p.equal(0).logicalAnd(logQ.equal(Number.NEGATIVE_INFINITY));
   return p.mul(none.where(0, logQ));
 }
+
+/** x, but 0 where it is not finite and its weight is 0: not even its gradient sees what it was. */
+const read = (x: Tensor, w: Tensor): Tensor =>
+  holds(w, 0) && !x.isFinite().all().item() ? gate(w.notEqual(0).logicalOr(x.isFinite()), x) : x;
 
 /** losses · weight, which must broadcast to them; a loss of weight 0 is not read where it is not finite. */
 export function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {

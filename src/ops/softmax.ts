@@ -153,10 +153,12 @@ export const crossEntropyRow = defineMultiOp<
     const valid = target.notEqual(ignoreIndex);
     const index = valid.where(target, 0);
     // What does not count is kept out: positions that are ignored, and classes of weight 0.
-    const logP = logSoftmax(valid.unsqueeze(axis).where(logits, 0), axis);
+    const own = weight?.indexSelect(index);
+    const counts = own && labelSmoothing === 0 ? valid.logicalAnd(own.notEqual(0)) : valid;
+    const logP = logSoftmax(counts.unsqueeze(axis).where(logits, 0), axis);
     const hit = logP.gather(index.unsqueeze(axis), { axis }).squeeze(axis);
     const times = (x: Tensor, w: Tensor) => gate(w.notEqual(0), x.mul(w));
-    const hard = (weight ? times(hit, weight.indexSelect(index)) : hit).mul(labelSmoothing - 1);
+    const hard = (own ? times(hit, own) : hit).mul(labelSmoothing - 1);
     if (labelSmoothing === 0) return gate(valid, hard);
     const shape = logits.shape.map((n, k) => (k === axis ? n : 1));
     const spread = weight ? times(logP, weight.reshape(shape)) : logP;
