@@ -6,10 +6,10 @@
  */
 
 import { displace, place, view } from "../kernels/wasm/heap.ts";
-import { pin as pinBlock, release as releasePin } from "../kernels/wasm/pins.ts";
+import { pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/wasm/pins.ts";
 import { clear, usesSimd } from "./backend.ts";
 
-import { bytesPerElement, type DType, newArray, type TypedArray } from "./dtype.ts";
+import { bytesPerElement, type DType, dtypeOfArray, newArray, type TypedArray } from "./dtype.ts";
 import { BitgradError, isBuiltIn, isFunction, OptionError, readOptions, StageError, show } from "./errors.ts";
 import { shared } from "./state.ts";
 
@@ -59,17 +59,37 @@ export class Storage {
   }
 
   get data(): TypedArray {
-    if (this.array === null) {
-      throw new BitgradError(
-        `tensor: used after its memory was released, got a tensor released by ${this.releasedBy}; return it from the scope or keep() it`,
-        "RELEASED",
-      );
-    }
+    if (this.array === null) throw this.gone();
     // Growing an unshared memory detaches its views.
     if (this.address !== 0 && this.array.length !== this.size) {
       this.array = view(this.dtype, this.address, this.size);
     }
     return this.array;
+  }
+
+  private gone(): BitgradError {
+    return new BitgradError(
+      `tensor: used after its memory was released, got a tensor released by ${this.releasedBy}; return it from the scope or keep() it`,
+      "RELEASED",
+    );
+  }
+
+  /** Writes elements in place and counts the write. Throws OptionError that begins with `op` for what it does not hold. */
+  write(write: (data: TypedArray) => void, _op: string): void {
+    write(this.data);
+    this.version++;
+  }
+
+  /** What keeps numbers of its dtype from being written; null where nothing does. */
+  refuses(_values: TypedArray): string | null {
+    return null;
+  }
+
+  /** A block of its own with the same numbers. What was made of them still knows them as unchanged. */
+  copy(): Storage {
+    const copy = new Storage(this.data.slice(), this.dtype);
+    copy.version = this.version;
+    return copy;
   }
 
   /** Moves the numbers to an ordinary array. */
@@ -86,18 +106,21 @@ export class Storage {
    */
   pin(): void {
     if (this.pinned) return;
-    if (this.size < memoryState.least || this.dtype === "float64" || !usesSimd()) {
+    if (this.array === null) throw this.gone();
+    // Of numbers that lie packed, that of the bytes.
+    const dtype = dtypeOfArray(this.array)!;
+    if (this.size < memoryState.least || dtype === "float64" || !usesSimd()) {
       this.leaveHeap();
       return;
     }
     const address = this.address || place(this.bytes);
-    const array = address === 0 ? null : pinBlock(this.dtype, address, this.size);
+    const array = address === 0 ? null : pinBlock(dtype, address, this.size);
     if (array === null) {
       if (this.address !== 0) this.leaveHeap();
       else if (address !== 0) displace(address);
       return;
     }
-    if (this.address === 0) array.set(this.data);
+    if (this.address === 0) array.set(this.array);
     this.array = array;
     this.address = 0;
     this.pinned = true;
@@ -301,12 +324,13 @@ export function scope<T>(first?: (() => T) | { name?: string }, options?: { name
 }
 
 /**
- * What open scopes hold: tensors, their bytes, and the most bytes ever held. Tensors outside scopes belong to the
- * JavaScript engine, which collects them, and are not counted.
+ * What open scopes hold: tensors, their bytes, and the most bytes ever held; and in `pinned` the bytes of what lies on the heap
+ * for longer: parameters, buffers, the state of optimizers. Other tensors outside scopes belong to the JavaScript engine, which
+ * collects them, and are not counted.
  */
-export function memory(): { tensors: number; bytes: number; peak: number } {
+export function memory(): { tensors: number; bytes: number; peak: number; pinned: number } {
   const { tensors, bytes, peak } = memoryState;
-  return { tensors, bytes, peak };
+  return { tensors, bytes, peak, pinned: pinnedBytes() };
 }
 
 export { isThenable };

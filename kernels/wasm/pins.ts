@@ -41,3 +41,6 @@ function unpin({ address, bytes }: Block): void {
 export function release(array: TypedArray): void {
   if (pins.arrays.unregister(array)) unpin({ address: array.byteOffset, bytes: array.byteLength });
 }
+
+/** Bytes of all blocks that are pinned. */
+export const pinnedBytes = (): number => pins.bytes;

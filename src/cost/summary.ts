@@ -20,7 +20,7 @@ export interface SummaryRow {
   readonly shape: Shape;
   /** Elements. */
   readonly parameters: number;
-  /** Bits an element: those of the last transform that quantizes, else of the dtype. */
+  /** Bits an element: those of the last transform that quantizes, else of the store or the dtype. */
   readonly bits: number;
   /** Bytes of the elements at these bits, rounded up; scales and other side data of a quantizer are not in it. */
   readonly bytes: number;
@@ -79,9 +79,9 @@ export function summary(model: object, options?: Partial<SummaryOptions>): Summa
   return { rows, totals, toString: () => table(rows, totals, outputs !== null) };
 }
 
-function bitsOf({ value, transforms }: Parameter): number {
+function bitsOf({ value, store, transforms }: Parameter): number {
   const quantized = transforms.findLast(({ bits }) => bits !== undefined);
-  return quantized?.bits ?? 8 * bytesPerElement(value.dtype as DType);
+  return quantized?.bits ?? store?.bits ?? 8 * bytesPerElement(value.dtype as DType);
 }
 
 function outputShapes(model: object, input: TensorLike): Map<string, Shape | null> {

@@ -8,8 +8,9 @@ import {
   widenFloat8,
   widenFloat16,
 } from "../../kernels/formats/half.ts";
-import type { DType } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, FormatError, show } from "../errors.ts";
+import { stored } from "../nn/store.ts";
 import type { FormatName } from "../safetensors/formats.ts";
 import type { Shape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
@@ -140,18 +141,27 @@ export const storedFormat: Readonly<Record<StoredFloat, FormatName>> = {
   float8_e5m2: "F8_E5M2",
 };
 
-/** The format a tensor is written in: that of its dtype, or for floats the one asked for. */
-export const formatFor = (dtype: DType, stored: StoredFloat | undefined): FormatName =>
-  stored !== undefined && (dtype === "float32" || dtype === "float64")
-    ? storedFormat[stored]
-    : ownFormat[dtype];
+/**
+ * The format a tensor is written in, and the shape: that of its dtype, or for floats the one asked for. Packed numbers of a
+ * parameter's store are bytes.
+ */
+export function storedShape(
+  value: Tensor,
+  wanted: StoredFloat | undefined,
+): { format: FormatName; shape: Shape } {
+  const { dtype, shape } = value;
+  const packed = stored(value)?.packed;
+  if (packed) return { format: "U8", shape: [packed.length] };
+  const format = wanted !== undefined && isFloat(dtype) ? storedFormat[wanted] : ownFormat[dtype];
+  return { format, shape };
+}
 
 /**
  * The elements of a tensor as bytes of `format`. A finite number that would become infinite, or any number that would become
  * NaN, is a DTypeError.
  */
 export function encode(name: string, value: Tensor, format: FormatName): Uint8Array {
-  const { data } = value;
+  const data = stored(value)?.packed ?? value.data;
   let out: Uint8Array | Uint16Array | Float32Array | typeof data = data;
   if (format === "F16") out = toFloat16(data);
   else if (format === "BF16") out = toBfloat16(data);

@@ -8,6 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { type Conversions, formats } from "./formats.ts";
 import type { TensorFile } from "./safetensors.ts";
 import { openSource, type Source } from "./source.ts";
+import { takeStores } from "./stores.ts";
 
 /** "{", behind a byte order mark or not. Header lengths leave the eighth byte 0, which JSON never holds. */
 const isIndex = (head: Uint8Array): boolean =>
@@ -48,9 +49,10 @@ async function readFile(
     );
   }
   const tensors: Record<string, Tensor> = Object.create(null);
+  const unpack = takeStores(metadata, entries);
   for (const [name, { format, shape, from, to }] of entries) {
     const raw = await bytes.read(8 + length + from, to - from);
-    tensors[name] = formats[format].decode(raw, shape, name, conversions);
+    tensors[name] = unpack(name, raw) ?? formats[format].decode(raw, shape, name, conversions);
   }
   for (const [name, target] of tied) tensors[name] = tensors[target];
   return { tensors, metadata, tied };

@@ -8,8 +8,10 @@ import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type FormatName, widths } from "../safetensors/formats.ts";
 import { HEADER_LIMIT, headerLength, RANK_LIMIT, readHeader, TIED } from "../safetensors/header.ts";
 import { KEY_LIMIT } from "../safetensors/json.ts";
+import { type Shape, sizeOf } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import { type Conversions, encode, formatFor, formats, type StoredFloat, storedFormat } from "./formats.ts";
+import { type Conversions, encode, formats, type StoredFloat, storedFormat, storedShape } from "./formats.ts";
+import { noteStores, STORES, takeStores } from "./stores.ts";
 
 /** Tensors by name, with the file's own notes. */
 export interface TensorFile {
@@ -46,8 +48,10 @@ export function readSafetensors(bytes: Uint8Array | ArrayBuffer, options?: ReadO
   const start = 8 + headerLength(file, file.length);
   const { entries, tied, metadata } = readHeader(file.subarray(8, start), file.length - start);
   const tensors: Record<string, Tensor> = Object.create(null);
+  const unpack = takeStores(metadata, entries);
   for (const [name, { format, shape, from, to }] of entries) {
-    tensors[name] = formats[format].decode(file.subarray(start + from, start + to), shape, name, conversions);
+    const raw = file.subarray(start + from, start + to);
+    tensors[name] = unpack(name, raw) ?? formats[format].decode(raw, shape, name, conversions);
   }
   for (const [name, target] of tied) tensors[name] = tensors[target];
   return { tensors, metadata };
@@ -85,7 +89,7 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   // Each takes four keys of the header.
   if (4 * names.length + Object.keys(metadata).length + 2 > KEY_LIMIT)
     throw tooMuch(op, `${names.length} names`);
-  const stored: { name: string; value: Tensor; format: FormatName }[] = [];
+  const stored: { name: string; value: Tensor; format: FormatName; shape: Shape }[] = [];
   // Names by memory, then by dtype and shape.
   const byStorage = new Map<unknown, Map<string, string>>();
   const tied: Record<string, string> = {};
@@ -108,22 +112,23 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
       tied[name] = twin;
       continue;
     }
-    stored.push({ name, value, format: formatFor(value.dtype, dtype) });
+    stored.push({ name, value, ...storedShape(value, dtype) });
     byStorage.set(value.storage, sharers.set(kind, name));
   }
-  if (Object.hasOwn(metadata, TIED) || Object.hasOwn(metadata, "__proto__")) {
+  if ([TIED, STORES, "__proto__"].some((key) => Object.hasOwn(metadata, key))) {
     throw new OptionError(`${op}: a reserved name in the metadata, got ${show(Object.keys(metadata))}`);
   }
   const notes: Record<string, string> = { ...metadata };
   if (Object.keys(tied).length > 0) notes[TIED] = JSON.stringify(tied);
+  noteStores(notes, stored);
 
   // Wide elements first: with the header padded to eight bytes, every tensor is then aligned.
   stored.sort((a, b) => widths[b.format] - widths[a.format]);
   const header: Record<string, unknown> = Object.keys(notes).length > 0 ? { __metadata__: notes } : {};
   let at = 0;
-  for (const { name, value, format } of stored) {
-    const to = at + value.size * widths[format];
-    header[name] = { dtype: format, shape: [...value.shape], data_offsets: [at, to] };
+  for (const { name, format, shape } of stored) {
+    const to = at + sizeOf(shape) * widths[format];
+    header[name] = { dtype: format, shape: [...shape], data_offsets: [at, to] };
     at = to;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));

@@ -2,8 +2,9 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { widths } from "../safetensors/formats.ts";
+import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { formatFor } from "./formats.ts";
+import { storedShape } from "./formats.ts";
 import { tensorsOf } from "./load.ts";
 import { layOut, type WriteOptions, writeDefaults } from "./safetensors.ts";
 import { writeSink } from "./source.ts";
@@ -45,7 +46,8 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
       sharing[name] = value;
       continue;
     }
-    const bytes = value.size * widths[formatFor(value.dtype, rest.dtype)];
+    const { format, shape } = storedShape(value, rest.dtype);
+    const bytes = sizeOf(shape) * widths[format];
     if (parts.length === 0 || bytes > room) {
       parts.push(Object.create(null));
       room = shardBytes;

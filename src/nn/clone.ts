@@ -1,5 +1,5 @@
 import { isBuiltIn, OptionError, show } from "../errors.ts";
-import { pin, Storage } from "../storage.ts";
+import { pin, type Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 import { hasData } from "./blank.ts";
 import { holdCopies } from "./modes.ts";
@@ -24,10 +24,7 @@ export function clone<M extends object>(model: M): M {
   const storageOf = (storage: Storage): Storage => {
     const known = copies.get(storage) as Storage | undefined;
     if (known) return known;
-    const copy = remember(storage, new Storage(storage.data.slice(), storage.dtype));
-    // What was made of a value still knows it as unchanged.
-    copy.version = storage.version;
-    return copy;
+    return remember(storage, storage.copy());
   };
 
   const tensorOf = (tensor: Tensor): Tensor => {

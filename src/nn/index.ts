@@ -46,7 +46,7 @@ export type {
   Packer,
   WeightedLayer,
 } from "./packing.ts";
-export { isParameter, Parameter, type Transform } from "./parameter.ts";
+export { isParameter, Parameter, type ParameterOptions, type Transform } from "./parameter.ts";
 export { parametrize, removeParametrization, type TransformFactory } from "./parametrize.ts";
 export { matchPath, type PathPattern } from "./pattern.ts";
 export { PReLU, prelu } from "./prelu.ts";
@@ -61,6 +61,7 @@ export {
   type StateDict,
   stateDict,
 } from "./state.ts";
+export { type Store, signs } from "./store.ts";
 export { type Tapped, type Taps, taps } from "./taps.ts";
 export {
   type Activation,

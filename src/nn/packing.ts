@@ -1,12 +1,15 @@
 /** How layers become packed ones: each by its own `toPacked`, with what they share packed once. */
 
 import { OptionError, show } from "../errors.ts";
+import { packCodes } from "../packed/file/codes.ts";
 import { PackedWeight } from "../packed/file/weight.ts";
 import { functionNames } from "../packed/layers/function-names.ts";
 import type { PackedInput } from "../packed/products/input.ts";
+import { sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Parameter } from "./parameter.ts";
+import { type Store, stored } from "./store.ts";
 
 /** A layer that is a product of its input and its weight, plus its bias. */
 export interface WeightedLayer {
@@ -122,8 +125,13 @@ export class Packer {
   }
 }
 
-function packed({ value, transforms, shape }: Parameter, staysFloat: StaysFloat): PackedWeight {
+function packed({ value, transforms }: Parameter, staysFloat: StaysFloat): PackedWeight {
   let weight = value;
+  const store = stored(value)?.store;
+  if (store && transforms.length === 0) {
+    const codes = ofStore(value, store);
+    if (!staysFloat(codes)) return codes;
+  }
   for (const [i, transform] of transforms.entries()) {
     if (transform.pack) {
       if (i < transforms.length - 1) {
@@ -136,6 +144,26 @@ function packed({ value, transforms, shape }: Parameter, staysFloat: StaysFloat)
     }
     weight = transform.apply(weight);
   }
-  const columns = shape.slice(1).reduce((a, b) => a * b, 1);
-  return PackedWeight.ofFloats(Float32Array.from(weight.data as ArrayLike<number>), shape[0] ?? 1, columns);
+  const [rows, columns] = matrixOf(weight);
+  return PackedWeight.ofFloats(Float32Array.from(weight.data as ArrayLike<number>), rows, columns);
+}
+
+const matrixOf = ({ shape }: Tensor): [rows: number, columns: number] => [
+  shape[0] ?? 1,
+  sizeOf(shape.slice(1)),
+];
+
+/** What lies packed is codes already, of scale 1. */
+function ofStore(value: Tensor, store: Store): PackedWeight {
+  const [rows, columns] = matrixOf(value);
+  return PackedWeight.ofCodes({
+    ...store,
+    rows,
+    columns,
+    codes: packCodes(value.data, rows, columns, store),
+    scale: Float32Array.of(1),
+    group: null,
+    scaleType: "float32",
+    codebook: null,
+  });
 }

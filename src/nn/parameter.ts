@@ -1,11 +1,15 @@
 /** Parameter: a trainable tensor, the transforms it is read through, and the only ways to write it. */
 
-import { type FloatArray, isFloat } from "../dtype.ts";
-import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
+import { undoing } from "../changes.ts";
+import { type FloatArray, isFloat, type TypedArray } from "../dtype.ts";
+import { DTypeError, isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
 import { sameShape } from "../shape.ts";
-import { own, pin } from "../storage.ts";
-import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { own, pin, scope } from "../storage.ts";
+import { noGrad } from "../tape.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { hasData } from "./blank.ts";
+import { checkStore, packInto, type Store, stored } from "./store.ts";
 
 /** What a parameter's value passes through before a layer uses it: a mask, a quantizer, a re-parametrization. */
 export interface Transform {
@@ -17,21 +21,33 @@ export interface Transform {
   pack?(): PackedWeight;
 }
 
+export interface ParameterOptions {
+  /** How the numbers lie at rest, such as `signs`, one bit each; null for floats. */
+  store: Store | null;
+}
+
 const brand = Symbol.for("bitgrad.parameter");
 
 /** A trainable leaf of a model and the transforms that layers read it through. */
 export class Parameter {
-  /** The latent value: a leaf that requires a gradient while the parameter is trainable. */
+  /**
+   * The latent value: a leaf that requires a gradient while the parameter is trainable. Of a parameter with a store, its `data`
+   * are floats that are made anew whenever they are asked for, and not kept.
+   */
   readonly value: Tensor;
+  /** How the numbers lie at rest; null for floats. */
+  readonly store: Store | null;
   /** Applied to the value in order by `effective()`. */
   readonly transforms: Transform[] = [];
 
-  /** Takes over `value`, which must be a float tensor. Throws DTypeError otherwise. */
-  constructor(value: Tensor) {
-    if (!isTensor(value)) throw new DTypeError(`Parameter: needs a float tensor, got ${show(value)}`);
-    if (!isFloat(value.dtype)) throw new DTypeError(`Parameter: needs a float tensor, got ${value.dtype}`);
-    this.value = pin(value.detach());
-    this.value.requiresGrad = true;
+  /**
+   * Takes over `value`, which must be a float tensor: DTypeError otherwise. With a store the numbers are packed:
+   * `new Parameter(value, { store: signs })` takes one bit a number, and OptionError where one is neither 1 nor −1.
+   */
+  constructor(value: Tensor, options?: Partial<ParameterOptions>) {
+    const { store } = readOptions<ParameterOptions>("Parameter", options, { store: null });
+    this.store = checkStore("Parameter", store);
+    this.value = leaf("Parameter", value, store);
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -87,15 +103,69 @@ export class Parameter {
         `assign: shapes differ, got ${show(next.shape)} for a parameter of ${show(this.value.shape)}`,
       );
     }
-    this.update((data) => data.set(next.data));
+    this.value.storage.write((data) => data.set(next.data), "assign");
   }
 
-  /** Writes the value's elements in place and counts the write: the way optimizers step. */
-  update(write: (data: FloatArray) => void): void {
+  /**
+   * Writes the value's elements in place and counts the write: the way optimizers step. With a store `write` is given the
+   * numbers unpacked, and they are packed again; where it leaves what the store does not hold, nothing is written and
+   * OptionError says so, beginning with `op`.
+   */
+  update(write: (data: FloatArray) => void, op = "update"): void {
     if (!isFunction(write)) throw new OptionError(`update: expected a function, got ${show(write)}`);
-    write(this.value.data as FloatArray);
-    this.value.storage.version++;
+    this.value.storage.write(write as (data: TypedArray) => void, op);
   }
+
+  /**
+   * Takes over another value of its dtype, of any shape, in the place of this one, and another store where one is given: layers
+   * that share the parameter and rows of optimizers keep it. The gradient is dropped, and so is what an optimizer remembers of a value of
+   * another shape. Throws what a transform throws that does not take the new value, and ShapeError where it gives another
+   * shape; the parameter is then as it was.
+   */
+  replace(value: Tensor, options?: Partial<ParameterOptions>): void {
+    const { store } = readOptions<ParameterOptions>("replace", options, { store: this.store });
+    // Null is the store of floats, so that it cannot be told from the default by the reader.
+    const next = options?.store === null ? null : checkStore("replace", store);
+    const before = { value: this.value, store: this.store };
+    const made = leaf("replace", value, next);
+    if (made.dtype !== before.value.dtype) {
+      throw new DTypeError(`replace: the value must stay ${before.value.dtype}, got ${made.dtype}`);
+    }
+    made.requiresGrad = this.trainable;
+    Object.assign(this, { value: made, store: next });
+    try {
+      if (this.transforms.length > 0) this.checkTransforms();
+    } catch (error) {
+      Object.assign(this, before);
+      throw error;
+    }
+    // Graphs of the old value refuse to run backward, and what was made of it is made anew.
+    made.storage.version = Math.max(made.storage.version, before.value.storage.version) + 1;
+    before.value.storage.version++;
+  }
+
+  private checkTransforms(): void {
+    const { shape } = undoing(() => noGrad(() => scope(() => this.effective())));
+    if (!sameShape(shape, this.shape)) {
+      throw new ShapeError(
+        `replace: the transforms must keep the shape, got ${show(shape)} for ${show(this.shape)}; take them off first`,
+      );
+    }
+  }
+}
+
+/** A leaf over `value` itself, or over its numbers as `store` packs them. */
+function leaf(op: string, value: Tensor, store: Store | null): Tensor {
+  if (!isTensor(value)) throw new DTypeError(`${op}: needs a float tensor, got ${show(value)}`);
+  if (!isFloat(value.dtype)) throw new DTypeError(`${op}: needs a float tensor, got ${value.dtype}`);
+  const made =
+    store && hasData(value)
+      ? packInto(op, value, store)
+      : stored(value)
+        ? wrap(value.data, value.shape, value.dtype)
+        : value.detach();
+  made.requiresGrad = true;
+  return pin(made);
 }
 
 /** True for parameters of this and of any other copy of the library in the process. */

@@ -20,8 +20,7 @@ export type StateDict = Record<string, Tensor>;
 
 /** Writes a buffer in place and counts the write, as `Parameter.update` does. */
 export function writeBuffer(buffer: Tensor, write: (data: TypedArray) => void): void {
-  write(buffer.data);
-  buffer.storage.version++;
+  buffer.storage.write(write, "write");
 }
 
 /** Every parameter and buffer with its name, a tied one under each of its names. */
@@ -155,12 +154,13 @@ function fitted(source: Tensor, target: Tensor): TypedArray | string {
   if (!sameShape(source.shape, target.shape)) {
     return `${show(source.shape)} where the model has ${show(target.shape)}`;
   }
-  if (source.dtype === target.dtype) return source.data;
+  if (source.dtype === target.dtype) return target.storage.refuses(source.data) ?? source.data;
   if (isFloat(source.dtype) !== isFloat(target.dtype)) {
     return `${source.dtype} where the model has ${target.dtype}`;
   }
   try {
-    return convertArray("loadStateDict", source.data, target.dtype);
+    const values = convertArray("loadStateDict", source.data, target.dtype);
+    return target.storage.refuses(values) ?? values;
   } catch (error) {
     if (error instanceof DTypeError) return `${source.dtype} values beyond ${target.dtype}`;
     throw error;

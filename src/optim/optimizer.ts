@@ -12,7 +12,7 @@ import {
 } from "../errors.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
-import { sameShape } from "../shape.ts";
+import { type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
 import { checkAtLeast, checkPositive } from "./options.ts";
@@ -47,8 +47,10 @@ export interface Optimizer {
    */
   lr: number;
   /**
-   * Updates every parameter that has a gradient. Throws GradError for a gradient that is not finite, having changed nothing:
-   * no weight, no state.
+   * Updates every parameter that has a gradient; what a rule remembers of a parameter begins anew where `replace` has given it
+   * another shape. Throws GradError for a gradient that is not finite, having changed nothing:
+   * no weight, no state. Throws OptionError where a rule writes what the store of a parameter does not hold: that parameter
+   * keeps its value, those before it are updated.
    */
   step(): void;
   /** Drops every gradient. */
@@ -85,6 +87,16 @@ export function optimizer(
   if (clipValue !== null) checkPositive("optimizer", "clipValue", clipValue);
   const groups = makeGroups(model, rules);
   const states = new Map<Parameter, RuleState>();
+  const shapes = new WeakMap<RuleState, Shape>();
+  /** None of a value that was replaced by one of another shape. */
+  const stateOf = (parameter: Parameter): RuleState | undefined => {
+    const state = states.get(parameter);
+    return state && sameShape(shapes.get(state)!, parameter.shape) ? state : undefined;
+  };
+  const keepState = (parameter: Parameter, state: RuleState): void => {
+    shapes.set(state, parameter.shape);
+    states.set(parameter, pinState(state));
+  };
   const leader = groups.find((group) => group.rule.options.lr !== undefined) ?? groups[0];
 
   return {
@@ -114,14 +126,14 @@ export function optimizer(
       const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
       // All that may fail comes before the first write.
       const fresh = work
-        .filter(({ parameter }) => !states.has(parameter))
+        .filter(({ parameter }) => !stateOf(parameter))
         .map(({ group, path, parameter }) => [parameter, makeState(group.rule, path, parameter)] as const);
-      for (const [parameter, state] of fresh) states.set(parameter, pinState(state));
-      for (const { group, parameter, grad } of work) {
+      for (const [parameter, state] of fresh) keepState(parameter, state);
+      for (const { group, parameter, path, grad } of work) {
         const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
         parameter.update((weight) => {
           group.rule.update(weight, scaled, states.get(parameter)!, group.lr);
-        });
+        }, `step: ${path}`);
       }
     },
     zeroGrad() {
@@ -132,7 +144,7 @@ export function optimizer(
       for (const group of groups) {
         for (const { path, parameter } of group.parameters) {
           saved[`lr.${path}`] = group.lr;
-          for (const [slot, held] of Object.entries(states.get(parameter) ?? {})) {
+          for (const [slot, held] of Object.entries(stateOf(parameter) ?? {})) {
             const key = `state.${path}.${slot}`;
             saved[key] = savedSlot(key, held, parameter);
           }
@@ -169,7 +181,7 @@ export function optimizer(
         group.lr = rates[i];
       });
       states.clear();
-      for (const [parameter, state] of restored) states.set(parameter, pinState(state));
+      for (const [parameter, state] of restored) keepState(parameter, state);
     },
   };
 }

@@ -9,9 +9,11 @@ export type Predicate = (path: string, parameter: Parameter, owner?: object) => 
 /** Takes every parameter: for the last row of an optimizer. */
 export const everything: Predicate = () => true;
 
-/** Parameters of one bit: marked `binary`, or with a transform of `bits` 1. */
+/** Parameters of one bit: marked `binary`, with a store of one bit, or with a transform of `bits` 1. */
 export const isBinary: Predicate = (_path, parameter) =>
-  (parameter as { binary?: boolean }).binary === true || parameter.transforms.some(({ bits }) => bits === 1);
+  (parameter as { binary?: boolean }).binary === true ||
+  parameter.store?.bits === 1 ||
+  parameter.transforms.some(({ bits }) => bits === 1);
 
 /** Parameters of a normalisation layer, one whose `kind` is "norm". */
 export const isNorm: Predicate = (_path, _parameter, owner) =>

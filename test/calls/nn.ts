@@ -261,8 +261,11 @@ const transformed = () => {
 const path = text("weight");
 const state = () => nn.stateDict(small());
 
+/** Of bits that hold 1 to 6. */
+const store = given(() => ({ bits: 4, signed: false }), "null");
+
 const trees: Table = {
-  Parameter: call([exact(matrix, "shape")]),
+  Parameter: call([exact(matrix, "shape")], { store }),
   "Parameter.grad": call([exact(matrix, "null")], null, {
     run: (grad: never) => {
       parameter().grad = grad;
@@ -278,7 +281,15 @@ const trees: Table = {
     run: (source: Tensor) => parameter().assign(source),
   }),
   "Parameter.update": call([fn(() => {})], null, { run: (write: never) => parameter().update(write) }),
+  "Parameter.replace": call(
+    [exact(matrix, "shape")],
+    { store },
+    {
+      run: (source: Tensor, options: never) => parameter().replace(source, options),
+    },
+  ),
   ...each("isParameter isLayer", "takes anything"),
+  signs: "a store",
   blank: call([list(() => [2, 3], "list"), optional(dtype)]),
   hasData: call([exact(matrix, "shape dtype")]),
   ...each("withoutData withoutDraws", call([fn(() => 1)])),
