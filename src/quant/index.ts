@@ -24,6 +24,7 @@ export {
   type PlanRule,
   plan,
 } from "./plan.ts";
+export { prepare } from "./prepare.ts";
 export {
   binaryDynamic,
   binarySigns,
@@ -40,4 +41,4 @@ export {
   ternaryWeightOnly,
 } from "./presets.ts";
 export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
-export { calibrate, freeze, type PackOptions, pack, prepare } from "./stages.ts";
+export { calibrate, freeze, type PackOptions, pack } from "./stages.ts";
