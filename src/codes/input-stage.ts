@@ -95,6 +95,12 @@ export class InputStage implements InputQuantizer {
     return { scale: this.scale!, zeroPoint: this.zeroPoint };
   }
 
+  /** The largest magnitude of an integer that stands for a number. */
+  get largest(): number {
+    if (isSigns(this.spec)) return 1;
+    return this.observer === null ? 127 : this.spec.qmax - this.spec.qmin;
+  }
+
   /** Whether the scales are there, or follow the input. */
   get calibrated(): boolean {
     return this.scale === null || this.scale.item() !== 0;
@@ -106,6 +112,20 @@ export class InputStage implements InputQuantizer {
     const { scale, zeroPoint } = this.observer.params();
     if (scale.size !== 1) {
       throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
+    }
+    const s = scale.item() as number;
+    if (!(s > 0 && s < Infinity)) {
+      throw new OptionError(`calibrate: an observer must give a positive scale, got ${s}`);
+    }
+    const zero = zeroPoint?.data[0] ?? 0;
+    const { qmin, qmax } = this.spec;
+    if (
+      !Number.isInteger(zero) ||
+      zero < Math.min(qmin, 0) ||
+      zero > qmax ||
+      (zero !== 0 && !this.zeroPoint)
+    ) {
+      throw new OptionError(`calibrate: an observer must give a zero point that is a code, got ${zero}`);
     }
     writeBuffer(this.scale!, (data) => data.set(scale.data));
     if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));

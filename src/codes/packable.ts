@@ -21,9 +21,12 @@ export function servesIntegers(codes: QTensor): boolean {
   return isByRows(weight.spec, weight.shape) && !weight.spec.codebook && zerosOf(weight) !== "float";
 }
 
-/** Throws OptionError for weights under `path` that no packed layer reads, as codes of a quantized input where it is `coded`. */
-export function checkPackable(path: string, spec: QuantSpec, shape: Shape, coded: boolean): void {
-  const { scheme, granularity, axis, zeroPoint, codebook, signed } = spec;
+/**
+ * Throws OptionError for weights under `path` that no packed layer reads. Where the input is quantized, `largest` is the largest
+ * magnitude of its integers; else null.
+ */
+export function checkPackable(path: string, spec: QuantSpec, shape: Shape, largest: number | null): void {
+  const { scheme, granularity, axis, zeroPoint, codebook, signed, bits } = spec;
   if (!isByRows(spec, shape)) {
     const by = typeof granularity === "object" ? `in groups of ${granularity.group}` : `a ${granularity}`;
     throw new OptionError(
@@ -35,11 +38,23 @@ export function checkPackable(path: string, spec: QuantSpec, shape: Shape, coded
       `prepare: packed codes with float zero points have no sign, got signed ones for ${show(path)}; use signed: false`,
     );
   }
-  if (coded && (zeroPoint === "float" || (codebook && !evenLevels(spec)))) {
+  if (largest === null) return;
+  if (zeroPoint === "float" || (codebook && !evenLevels(spec))) {
     throw new OptionError(
       `prepare: a quantized input needs weights of integers, got ${codebook ? "a codebook" : "float zero points"} for ${show(path)}; leave out the input`,
     );
   }
+  // Levels of a codebook may be halves of odd integers; zero points are known later.
+  const integer = codebook
+    ? 2 * (2 ** bits - 1)
+    : spec.qmin < 0 && zeroPoint === "none"
+      ? 2 ** (bits - 1)
+      : 2 ** bits - 1;
+  const k = sizeOf(shape.slice(1));
+  if (largest * integer * k <= 2 ** 31 - 1) return;
+  throw new OptionError(
+    `prepare: sums of products must fit int32, got ${k} products of ${bits}-bit weights for ${show(path)}; leave out the input, or use fewer bits`,
+  );
 }
 
 /** A quantized weight (out, …) as rows of packed codes, those with a zero point from 0 up. */

@@ -19,6 +19,7 @@ const brand: unique symbol = Symbol.for("bitgrad.embedding") as never;
 
 /** Rows of a table by id: ids of any shape (…) -> (…, C), with weight (V, C) drawn from N(0, 1). */
 export class Embedding {
+  readonly kind = "embedding";
   weight: Parameter;
   readonly paddingIndex: number | null;
 

@@ -7,7 +7,7 @@ export interface Layer {
   forward(x: Tensor, ...rest: never[]): unknown;
   /** Switched by `train` and `evaluate` on layers that act differently in the two. */
   training?: boolean;
-  /** What the layer is, for predicates: "norm" for normalisation layers. */
+  /** What the layer is, for predicates: "norm" for normalisation layers, "embedding" for tables of rows. */
   readonly kind?: string;
   /** What the layer's twin for inference on typed arrays is made of, for `pack` of bitgrad/quant. */
   toPacked?(packer: Packer): PackedFields;

@@ -24,7 +24,7 @@ export {
   type PlanRule,
   plan,
 } from "./plan.ts";
-export { prepare } from "./prepare.ts";
+export { type PrepareOptions, prepare, unprepare } from "./prepare.ts";
 export {
   binaryDynamic,
   binarySigns,

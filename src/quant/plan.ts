@@ -15,7 +15,7 @@ export type PlanRule = readonly [
 ];
 
 export interface PlanOptions {
-  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, and not of a norm. */
+  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, not of a norm, and of layers that can quantize their input where the config wants it. */
   default: QuantConfig | PresetCall | null;
   /** The first match wins. */
   rules: readonly PlanRule[];
@@ -38,6 +38,10 @@ export interface PlanJson {
   readonly default: PresetCall | null;
   readonly rules: readonly (readonly [match: string, config: PresetCall | null])[];
 }
+
+/** Whether a layer takes codes for its input; a table of rows has ids, where there is nothing to quantize. */
+export const servesInput = (owner: object): boolean =>
+  "inputQuantizer" in owner || (owner as Layer).kind === "embedding";
 
 type Rule = readonly [PlanRule[0], QuantConfig | null];
 
@@ -92,7 +96,8 @@ export function plan(options: Partial<PlanOptions> | PlanJson): Plan {
         }
         const isMatrix = parameter.shape.length >= 2 && path.split(".").at(-1) === "weight";
         const isNorm = aliases.some(({ owner }) => (owner as Layer).kind === "norm");
-        return { path, parameter, config: isMatrix && !isNorm ? fallback : null };
+        const isServed = !fallback?.input || aliases.every(({ owner }) => servesInput(owner));
+        return { path, parameter, config: isMatrix && !isNorm && isServed ? fallback : null };
       });
       const idle = rules.findIndex((rule) => !used.has(rule));
       if (idle >= 0) {

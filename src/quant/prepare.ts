@@ -4,14 +4,13 @@ import { InputStage } from "../codes/input-stage.ts";
 import { checkPackable } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
-import { isFunction, OptionError, StageError, show } from "../errors.ts";
-import { Embedding } from "../nn/embedding.ts";
-import { isParameter, type Parameter } from "../nn/parameter.ts";
+import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
+import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
-import { isTensor } from "../tensor.ts";
-import type { Plan } from "./plan.ts";
+import { isTensor, type Tensor, tensor } from "../tensor.ts";
+import { type Plan, servesInput } from "./plan.ts";
 import type { QuantConfig } from "./presets.ts";
 
 /** A layer that can quantize its input. */
@@ -60,25 +59,108 @@ function isEvaluating(model: object): boolean {
 export const weightsOf = (model: object) =>
   namedParameters(model).filter(([, parameter]) => quantizedTransform(parameter) !== null);
 
+export interface PrepareOptions {
+  /** Whether quantizers that are there, and quantized inputs, make way for those of the plan. Default false. */
+  replace: boolean;
+}
+
 /**
  * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in place,
- * and returns the model, in the mode it was in. Throws StageError for a parameter that is quantized already; OptionError for a layer
+ * and returns the model, in the mode it was in. What `pack` would refuse of weights and inputs is refused here. With `replace` a
+ * prepared model takes another plan, as from 32 bits to 1 step by step: latent weights, masks and the state of optimizers stay, and
+ * static inputs are calibrated anew. Throws StageError for a parameter that is quantized already, or frozen; OptionError for a layer
  * that cannot quantize its input, for codes that cannot be packed or cannot hold the zeros of a mask, and for one quantizer with
- * tensors of its own on several parameters.
+ * tensors of its own on several parameters. The model is then as it was.
  */
-export function prepare<M extends object>(model: M, plan: Plan): M {
+export function prepare<M extends object>(model: M, plan: Plan, options?: Partial<PrepareOptions>): M {
   if (typeof model !== "object" || model === null)
     throw new OptionError(`prepare: needs a model, got ${show(model)}`);
   if (typeof plan?.explain !== "function")
     throw new OptionError(`prepare: needs a plan, got ${show(plan)}; wrap it: plan({ default: … })`);
+  const { replace } = readOptions<PrepareOptions>("prepare", options, { replace: false });
+  const evaluating = isEvaluating(model);
+  if (!replace) return install(model, plan, evaluating);
+  const frozen = weightsOf(model).find(([, parameter]) => quantizedTransform(parameter)!.frozen);
+  if (frozen)
+    throw new StageError(
+      `prepare: a frozen model takes no other plan, got ${frozen[0]} frozen; unprepare it`,
+    );
+  const putBack = strip(model);
+  try {
+    return install(model, plan, evaluating);
+  } catch (error) {
+    putBack();
+    throw error;
+  }
+}
+
+/**
+ * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or, with `bake`,
+ * become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws StageError for a model that
+ * is not prepared, OptionError where another transform would change what is baked.
+ */
+export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
+  const { bake } = readOptions("unprepare", options, { bake: false });
+  const weights = weightsOf(model);
+  if (weights.length === 0) {
+    throw new StageError(
+      "unprepare: the model must be prepared, got no quantized weight; call prepare first",
+    );
+  }
+  const baked = bake ? weights.map(([path, parameter]) => bakedValue(path, parameter)) : [];
+  const frozen = weights.filter(([, parameter]) => quantizedTransform(parameter)!.frozen);
+  strip(model);
+  for (const [i, value] of baked.entries()) weights[i][1].assign(value);
+  for (const [, parameter] of frozen) parameter.trainable = true;
+  return model;
+}
+
+const others = ({ transforms }: Parameter): Transform[] =>
+  transforms.filter((transform) => !(transform instanceof QuantizedTransform));
+
+/** What a parameter is read as, if the transforms that stay leave it so. */
+function bakedValue(path: string, parameter: Parameter): Tensor {
+  const read = (value: Tensor) => others(parameter).reduce((w, transform) => transform.apply(w), value);
+  const value = noGrad(() => tensor(parameter.effective()));
+  const again = noGrad(() => read(value));
+  if (again.data.every((v, i) => v === value.data[i])) return value;
+  throw new OptionError(
+    `unprepare: another transform would change the baked values, got ${show(path)}; leave out bake, or use removeParametrization`,
+  );
+}
+
+/** Takes off what `prepare` put on. Returns what puts it back. */
+function strip(model: object): () => void {
+  const weights = weightsOf(model).map(([, parameter]) => [parameter, [...parameter.transforms]] as const);
+  const layers: [layer: Quantizable, stage: InputStage][] = [];
+  walk(model, (item) => {
+    const { inputQuantizer } = item as Partial<Quantizable>;
+    if (inputQuantizer instanceof InputStage) layers.push([item as Quantizable, inputQuantizer]);
+    return true;
+  });
+  for (const [parameter] of weights) {
+    parameter.transforms.splice(0, parameter.transforms.length, ...others(parameter));
+  }
+  for (const [layer] of layers) layer.inputQuantizer = null;
+  return () => {
+    for (const [{ transforms }, before] of weights) transforms.splice(0, transforms.length, ...before);
+    for (const [layer, stage] of layers) layer.inputQuantizer = stage;
+  };
+}
+
+/** All is made and checked before the first part is put in place. */
+function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M {
   const planned = plan.explain(model).filter(({ config }) => config !== null);
   const owners = findParameters(model);
-  const inputs: [layer: Quantizable, make: () => InputStage][] = [];
+  const inputs: [layer: Quantizable, stage: InputStage][] = [];
   const made: QuantizedTransform[] = [];
   const served = new Map<Quantizer, string>();
   for (const { path, parameter, config } of planned) {
-    if (quantizedTransform(parameter))
-      throw new StageError(`prepare: the parameter is already quantized, got ${path}`);
+    if (quantizedTransform(parameter)) {
+      throw new StageError(
+        `prepare: the parameter is already quantized, got ${path}; { replace: true } takes another plan`,
+      );
+    }
     const { input } = config!;
     const quantizer = quantizerOf(config!, parameter, path);
     const other = served.get(quantizer);
@@ -88,28 +170,28 @@ export function prepare<M extends object>(model: M, plan: Plan): M {
       );
     }
     served.set(quantizer, path);
-    const coded = input && owners.some(({ item, owner }) => item === parameter && "inputQuantizer" in owner);
-    checkPackable(path, quantizer.spec, parameter.shape, Boolean(coded));
-    const transform = new QuantizedTransform(quantizer, parameter, path);
-    noGrad(() => scope(() => void transform.maskOf(parameter.effective())));
-    made.push(transform);
-    if (!input) continue;
+    let largest: number | null = null;
     for (const { item, owner } of owners) {
-      if (item !== parameter) continue;
-      if ("inputQuantizer" in owner) inputs.push([owner as Quantizable, input]);
-      // A table of rows has ids for its input: nothing to quantize.
-      else if (!(owner instanceof Embedding)) {
+      if (item !== parameter || !input) continue;
+      if (!servesInput(owner)) {
         throw new OptionError(
           `prepare: the layer of ${show(path)} cannot quantize its input, got ${show(owner)}; give it a weight-only config`,
         );
       }
+      if (!("inputQuantizer" in owner)) continue;
+      const stage = input();
+      largest = Math.max(largest ?? 0, stage.largest);
+      inputs.push([owner as Quantizable, stage]);
     }
+    checkPackable(path, quantizer.spec, parameter.shape, largest);
+    const transform = new QuantizedTransform(quantizer, parameter, path);
+    noGrad(() => scope(() => void transform.maskOf(parameter.effective())));
+    made.push(transform);
   }
   for (const [i, { parameter }] of planned.entries()) parameter.transforms.push(made[i]);
-  const evaluating = inputs.length > 0 && isEvaluating(model);
-  for (const [layer, make] of inputs) {
-    layer.inputQuantizer = make();
-    layer.inputQuantizer.training = !evaluating;
+  for (const [layer, stage] of inputs) {
+    layer.inputQuantizer = stage;
+    stage.training = !evaluating;
   }
   return model;
 }

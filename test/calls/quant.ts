@@ -131,7 +131,8 @@ const stages: Table = {
     rules: list(() => [["weight", quant.int8WeightOnly()]], "list"),
   }),
   "plan().explain": call([model()], null, { run: (m: object) => plan().explain(m), says: "plan model" }),
-  prepare: call([model(), given(plan)], null, { says: "model" }),
+  prepare: call([model(), given(plan)], { replace: flag(true) }, { says: "model" }),
+  unprepare: call([model(prepared)], { bake: flag(true) }, { says: "model" }),
   calibrate: call(
     [
       model(prepared),

@@ -136,7 +136,7 @@ it("an input config on a layer that cannot quantize its input is refused before 
     forward = (x: Tensor) => x.matmul(this.weight.effective(), { transposeB: true });
   }
   const model = new Sequential(new Linear(4, 4), new Scores());
-  expect(() => prepare(model, plan({ default: int8Dynamic() }))).toThrow(
+  expect(() => prepare(model, plan({ rules: [["*.weight", int8Dynamic()]] }))).toThrow(
     /the layer of "1.weight" cannot quantize its input, got Scores; give it a weight-only config/,
   );
   expect((model[0] as Linear).weight.transforms).toEqual([]);
