@@ -34,3 +34,20 @@ export const firstInside = (shift: number, stride: number, windows: number): num
 /** One past the last such window, at least 0; it is below the first where there is none. */
 export const endInside = (shift: number, stride: number, windows: number, size: number): number =>
   Math.max(0, Math.min(windows, Math.floor((size - 1 - shift) / stride) + 1));
+
+/** How many windows fit along an axis. */
+export function windowCount(
+  size: number,
+  kernel: number,
+  stride: number,
+  before: number,
+  after: number,
+  dilation: number,
+  ceil: boolean,
+): number {
+  const room = size + before + after - dilation * (kernel - 1) - 1;
+  if (!ceil) return Math.floor(room / stride) + 1;
+  const windows = Math.ceil(room / stride) + 1;
+  // A window that would start in the padding behind the image is left out.
+  return (windows - 1) * stride >= size + before ? windows - 1 : windows;
+}

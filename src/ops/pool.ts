@@ -39,15 +39,24 @@ export interface AvgPoolOptions extends PoolOptions {
 type Given<O> = number | Pair | (Partial<O> & { kernelSize: Sizes });
 
 /** Pairs, since an option whose default is a number takes nothing but numbers. */
-const poolDefaults: PoolOptions = { kernelSize: [1, 1], stride: null, padding: [0, 0], ceilMode: false };
+export const poolDefaults: PoolOptions = {
+  kernelSize: [1, 1],
+  stride: null,
+  padding: [0, 0],
+  ceilMode: false,
+};
 
-function read<O extends PoolOptions>(
+function read<O extends PoolOptions>(op: string, x: Tensor, given: Given<O>, defaults: O) {
+  if (x.rank !== 4) throw new ShapeError(`${op}: needs (N, C, H, W), got ${show(x.shape)}`);
+  return readPool(op, given, defaults);
+}
+
+/** The windows that options tell. Throws OptionError. */
+export function readPool<O extends PoolOptions>(
   op: string,
-  x: Tensor,
   given: Given<O>,
   defaults: O,
 ): O & { windows: WindowOptions } {
-  if (x.rank !== 4) throw new ShapeError(`${op}: needs (N, C, H, W), got ${show(x.shape)}`);
   const asked =
     typeof given === "number" || Array.isArray(given)
       ? ({ kernelSize: given } as unknown as Partial<O>)

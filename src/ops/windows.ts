@@ -1,6 +1,6 @@
 /** Reading stride, padding and dilation as users give them, for convolution, unfolding and pooling. */
 
-import type { Windows } from "../../kernels/windows.ts";
+import { type Windows, windowCount } from "../../kernels/windows.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 
@@ -43,23 +43,6 @@ export function readPadding(op: string, padding: Padding): WindowOptions["pads"]
   return [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]];
 }
 
-/** How many windows fit along an axis. */
-function count(
-  size: number,
-  kernel: number,
-  stride: number,
-  before: number,
-  after: number,
-  dilation: number,
-  ceil: boolean,
-): number {
-  const room = size + before + after - dilation * (kernel - 1) - 1;
-  if (!ceil) return Math.floor(room / stride) + 1;
-  const windows = Math.ceil(room / stride) + 1;
-  // A window that would start in the padding behind the image is left out.
-  return (windows - 1) * stride >= size + before ? windows - 1 : windows;
-}
-
 /** The windows of `options` over images of shape (N, C, H, W). Throws ShapeError where none fits. */
 export function windowsOver(
   op: string,
@@ -68,8 +51,8 @@ export function windowsOver(
   ceil = false,
 ): Windows {
   const [n, c, h, w] = shape;
-  const oh = count(h, kernel[0], stride[0], pads[0], pads[1], dilation[0], ceil);
-  const ow = count(w, kernel[1], stride[1], pads[2], pads[3], dilation[1], ceil);
+  const oh = windowCount(h, kernel[0], stride[0], pads[0], pads[1], dilation[0], ceil);
+  const ow = windowCount(w, kernel[1], stride[1], pads[2], pads[3], dilation[1], ceil);
   if (oh < 1 || ow < 1) {
     throw new ShapeError(
       `${op}: the window is larger than the padded image, got a window of ${show([...kernel])} on ${show(shape)}`,

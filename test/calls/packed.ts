@@ -76,7 +76,7 @@ PackedCache.append PackedCache.truncate".replace(/\s+/g, " "),
 
 const fields: Table = {
   ...each(
-    "FieldReader FieldReader.take FieldReader.count FieldReader.number FieldReader.flag FieldReader.choice FieldReader.pair \
+    "FieldReader FieldReader.take FieldReader.count FieldReader.number FieldReader.flag FieldReader.choice FieldReader.pair FieldReader.sides \
 FieldReader.weight FieldReader.numbers FieldReader.floats FieldReader.value FieldReader.layer FieldReader.layers \
 FieldReader.optionalLayer",
     "reads the fields that rows of layers get wrong",

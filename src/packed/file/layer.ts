@@ -83,6 +83,14 @@ export class FieldReader {
     return this.take(name, `two integers of ${least} … 65535`, is);
   }
 
+  /** Pairs of what lies before and behind, for rows and for columns. */
+  sides(name: string): readonly [rows: readonly [number, number], columns: readonly [number, number]] {
+    const value = this.fields[name];
+    const [rows, columns] = Array.isArray(value) ? value : [];
+    const side = (pair: unknown) => new FieldReader(this.kind, { [name]: pair }).pair(name, 0);
+    return [side(rows), side(columns)];
+  }
+
   weight(name: string): PackedWeight {
     return this.take(name, "a weight", (v): v is PackedWeight => v instanceof PackedWeight);
   }

@@ -36,10 +36,7 @@ export class PackedConv2d implements PackedLayer {
     this.input = checkInput(read.value("input"));
     this.kernel = read.pair("kernel", 1);
     this.stride = read.pair("stride", 1);
-    const padding = read.value("padding");
-    const [rows, columns] = Array.isArray(padding) ? padding : [];
-    const side = (pair: unknown) => new FieldReader("conv2d", { padding: pair }).pair("padding", 0);
-    this.padding = [side(rows), side(columns)];
+    this.padding = read.sides("padding");
     this.dilation = read.pair("dilation", 1);
     this.groups = read.count("groups");
     const { weight, kernel, groups } = this;
