@@ -12,6 +12,7 @@ export { blank, hasData, withoutData, withoutDraws } from "./blank.ts";
 export { type KeyValueCache, KVCache } from "./cache.ts";
 export { clone } from "./clone.ts";
 export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";
+export { ConvTranspose2d, type ConvTranspose2dOptions } from "./conv-transpose.ts";
 export {
   type CrossEntropyOptions,
   crossEntropy,
@@ -49,8 +50,17 @@ export type {
 export { isParameter, Parameter, type ParameterOptions, type Transform } from "./parameter.ts";
 export { parametrize, removeParametrization, type TransformFactory } from "./parametrize.ts";
 export { matchPath, type PathPattern } from "./pattern.ts";
+export { AvgPool2d, GlobalAvgPool2d, MaxPool2d } from "./pool.ts";
 export { PReLU, prelu } from "./prelu.ts";
 export type { Reduction, ReductionOption } from "./reduction.ts";
+export {
+  Flatten,
+  type FlattenOptions,
+  Residual,
+  type ResidualOptions,
+  Subsample,
+  type SubsampleOptions,
+} from "./residual.ts";
 export { Sequential, type Step } from "./sequential.ts";
 export { SqueezeExcite, type SqueezeExciteOptions } from "./squeeze-excite.ts";
 export {

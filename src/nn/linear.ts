@@ -18,6 +18,7 @@ export function weightAndBias(
   op: string,
   shape: readonly number[],
   { bias, dtype, rng }: LinearOptions,
+  outputs = shape[0],
 ): { weight: Parameter; bias: Parameter | null } {
   checkFloat(op, dtype);
   const weight = kaimingUniform(new Parameter(blank(shape, dtype)), { a: Math.sqrt(5), rng });
@@ -25,7 +26,7 @@ export function weightAndBias(
   const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
   return {
     weight,
-    bias: uniform(new Parameter(blank([shape[0]], dtype)), { low: -bound, high: bound, rng }),
+    bias: uniform(new Parameter(blank([outputs], dtype)), { low: -bound, high: bound, rng }),
   };
 }
 

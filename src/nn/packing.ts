@@ -113,15 +113,17 @@ export class Packer {
    * options. Throws OptionError for any other.
    */
   sequence(...steps: readonly (Forward | ((x: Tensor) => Tensor) | PackedFields)[]): PackedFields {
-    const fields = steps.map((step) => {
-      if (typeof step !== "function") return isForward(step) ? this.layer(step) : step;
-      const name = (step as { row?: { name: string } }).row?.name ?? "";
-      if (functionNames.includes(name)) return { kind: "function", name };
-      throw new OptionError(
-        `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
-      );
-    });
-    return { kind: "sequential", steps: fields };
+    return { kind: "sequential", steps: steps.map((step) => this.step(step)) };
+  }
+
+  /** One of them. */
+  step(step: Forward | ((x: Tensor) => Tensor) | PackedFields): PackedFields {
+    if (typeof step !== "function") return isForward(step) ? this.layer(step) : step;
+    const name = (step as { row?: { name: string } }).row?.name ?? "";
+    if (functionNames.includes(name)) return { kind: "function", name };
+    throw new OptionError(
+      `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,
+    );
   }
 }
 

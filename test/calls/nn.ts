@@ -35,6 +35,7 @@ const rng = given(() => new Rng(1), "null");
 const dtype = choice("float32");
 const linear = { bias: flag(true), dtype, rng };
 const conv = { ...linear, stride: count(1), padding: count(0, "list"), dilation: count(1), groups: count(1) };
+const pool = { stride: given(() => 2, "null"), padding: count(0), ceilMode: flag(false) };
 const norm = { eps: positive(1e-5), affine: flag(true), bias: flag(true), dtype };
 const batch = { ...norm, momentum: share(0.1, "null") };
 const attention = {
@@ -127,6 +128,44 @@ MultiHeadAttention.rotated".replace(/\s+/g, " "),
     () => new nn.Sequential(small()),
     exact(matrix, "dtype shape"),
     "linear Linear",
+  ),
+  Residual: call([given(step, "function")], { shortcut: given(step, "function null"), join: choice("sum") }),
+  "Residual.forward": forward(
+    () => new nn.Residual(new nn.Linear(3, 3)),
+    exact(matrix, "dtype shape"),
+    "linear Linear",
+  ),
+  Subsample: call([], { stride: count(1), channels: given(() => [1, 1], "") }),
+  "Subsample.forward": forward(
+    () => new nn.Subsample(),
+    x(() => ones([1, 1, 4, 4])),
+    "slice pad",
+  ),
+  Flatten: call([], { startDim: integer(1, "huge"), endDim: integer(2, "huge") }),
+  "Flatten.forward": forward(() => new nn.Flatten(), exact(matrix, "dtype shape"), "flatten"),
+  MaxPool2d: call([count(2)], { ...pool, dilation: count(1) }),
+  "MaxPool2d.forward": forward(
+    () => new nn.MaxPool2d(2),
+    x(() => ones([1, 1, 4, 4])),
+    "maxPool2d",
+  ),
+  AvgPool2d: call([count(2)], { ...pool, countIncludePad: flag(true) }),
+  "AvgPool2d.forward": forward(
+    () => new nn.AvgPool2d(2),
+    x(() => ones([1, 1, 4, 4])),
+    "avgPool2d",
+  ),
+  "GlobalAvgPool2d.forward": forward(
+    () => new nn.GlobalAvgPool2d(),
+    x(() => ones([1, 1, 4, 4])),
+    "adaptiveAvgPool2d",
+  ),
+  GlobalAvgPool2d: "takes nothing",
+  ConvTranspose2d: call([count(2), count(4), count(2)], { ...conv, outputPadding: count(0) }),
+  "ConvTranspose2d.forward": forward(
+    () => new nn.ConvTranspose2d(1, 1, 2),
+    x(() => ones([1, 1, 4, 4])),
+    "conv2dTranspose",
   ),
   SqueezeExcite: call([count(4), count(2)], {
     activation: fn((t: Tensor) => t.relu()),

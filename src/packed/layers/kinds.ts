@@ -4,10 +4,12 @@ import { OptionError, show } from "../../errors.ts";
 import type { PackedKind } from "../file/layer.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
+import { PackedConvTranspose2d } from "./conv-transpose.ts";
 import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
 import { PackedLanguage, PackedSeq2Seq } from "./language.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
 import { PackedNorm } from "./norm.ts";
+import { PackedFlatten, PackedPool } from "./pool.ts";
 import { PackedFunction, PackedSequential } from "./sequential.ts";
 import { PackedBlock, PackedFeedForward } from "./transformer.ts";
 
@@ -16,6 +18,9 @@ const ours: readonly PackedKind[] = [
   PackedEmbedding,
   PackedConv1d,
   PackedConv2d,
+  PackedConvTranspose2d,
+  PackedPool,
+  PackedFlatten,
   PackedNorm,
   PackedBatchNorm,
   PackedPReLU,

@@ -18,7 +18,11 @@ const functions: Readonly<Record<string, (x: Values) => Values>> = {
     sum(out, data, { outer: b * c, n: h * w, inner: 1 }, 1 / (h * w));
     return { data: out, shape: [b, c, 1, 1] };
   },
-  flatten: (x) => reshaped(x, [x.shape[0], sizeOf(x.shape.slice(1))]),
+  flatten(x) {
+    const { shape } = x;
+    if (shape.length < 2) throw new ShapeError(`PackedFunction: needs (N, …), got ${show(shape)}`);
+    return reshaped(x, [shape[0], sizeOf(shape.slice(1))]);
+  },
 };
 
 /** An activation, "identity", "average" over the positions of (N, C, H, W) or "flatten" of all axes but the first. */

@@ -1,0 +1,129 @@
+/** Windows over images that are no products, and axes that are joined. */
+
+import type { AverageWindows } from "../../../kernels/pool/reference.ts";
+import { windowCount } from "../../../kernels/windows.ts";
+import { avgPool2d, maxPool2dIndices } from "../../backend.ts";
+import { FormatError, ShapeError, show } from "../../errors.ts";
+import { sizeOf } from "../../shape.ts";
+import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
+import { codeRoom, reshaped, room, type Values, work } from "../values.ts";
+
+type Pair = readonly [number, number];
+
+/** The largest or the mean of every window of (N, C, H, W). */
+export class PackedPool implements PackedStep {
+  static readonly kind = "pool";
+  readonly kind = "pool";
+  readonly type: "max" | "average";
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  /** [[top, bottom], [left, right]]. */
+  readonly padding: readonly [Pair, Pair];
+  readonly dilation: Pair;
+  /** Whether a last window may reach beyond the padded image. */
+  readonly ceilMode: boolean;
+  /** Whether a mean counts the zeros of the padding. */
+  readonly countIncludePad: boolean;
+
+  constructor(fields: Fields) {
+    const read = new FieldReader("pool", fields);
+    this.type = read.choice("type", ["max", "average"]);
+    this.kernel = read.pair("kernel", 1);
+    this.stride = read.pair("stride", 1);
+    this.padding = read.sides("padding");
+    this.dilation = read.pair("dilation", 1);
+    this.ceilMode = read.flag("ceilMode");
+    this.countIncludePad = read.flag("countIncludePad");
+    const { kernel, padding, type, dilation } = this;
+    if (padding.some((sides, axis) => 2 * Math.max(...sides) > kernel[axis])) {
+      throw new FormatError(
+        `pool: padding must be at most half the kernel, got ${show(padding)} for ${show(kernel)}`,
+      );
+    }
+    if (type === "average" && Math.max(...dilation) > 1) {
+      throw new FormatError(`pool: averages have no dilation, got ${show(dilation)}`);
+    }
+  }
+
+  /** Throws ShapeError for another rank, and where a window is larger than the padded image or meets no pixel. */
+  forward({ data, shape }: Values): Values {
+    if (shape.length !== 4) throw new ShapeError(`PackedPool: needs (N, C, H, W), got ${show(shape)}`);
+    const windows = this.windows(shape);
+    const { n, c, h, w, kh, kw, oh, ow } = windows;
+    const size = n * c * oh * ow;
+    work(size * kh * kw);
+    const out = room(size);
+    const made = { data: out, shape: [n, c, oh, ow] };
+    if (this.type === "average") {
+      avgPool2d(out, data, windows);
+      return made;
+    }
+    const { buffer, byteOffset } = codeRoom(4 * size);
+    const places = new Int32Array(buffer, byteOffset, size);
+    maxPool2dIndices(places, data, windows);
+    for (let i = 0; i < size; i++) {
+      if (places[i] < 0)
+        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
+      out[i] = data[Math.floor(i / (oh * ow)) * h * w + places[i]];
+    }
+    return made;
+  }
+
+  private windows([n, c, h, w]: readonly number[]): AverageWindows {
+    const { kernel, stride, padding, dilation, ceilMode, countIncludePad } = this;
+    const [oh, ow] = [h, w].map((size, i) =>
+      windowCount(size, kernel[i], stride[i], padding[i][0], padding[i][1], dilation[i], ceilMode),
+    );
+    if (oh < 1 || ow < 1) {
+      throw new ShapeError(
+        `PackedPool: the window must fit into the padded image, got ${show([n, c, h, w])}`,
+      );
+    }
+    return {
+      n,
+      c,
+      h,
+      w,
+      kh: kernel[0],
+      kw: kernel[1],
+      oh,
+      ow,
+      strideH: stride[0],
+      strideW: stride[1],
+      dilationH: dilation[0],
+      dilationW: dilation[1],
+      padTop: padding[0][0],
+      padBottom: padding[0][1],
+      padLeft: padding[1][0],
+      padRight: padding[1][1],
+      countIncludePad,
+    };
+  }
+}
+
+/** Joins the axes from `startDim` to `endDim`, both among them; negative ones count from the last. */
+export class PackedFlatten implements PackedStep {
+  static readonly kind = "flatten";
+  readonly kind = "flatten";
+  readonly startDim: number;
+  readonly endDim: number;
+
+  constructor(fields: Fields) {
+    const read = new FieldReader("flatten", fields);
+    this.startDim = read.count("startDim", -64);
+    this.endDim = read.count("endDim", -64);
+  }
+
+  /** Throws ShapeError for axes that x has not, and where the last comes before the first. */
+  forward(x: Values): Values {
+    const { shape } = x;
+    const [from, to] = [this.startDim, this.endDim].map((axis) => (axis < 0 ? axis + shape.length : axis));
+    if (!(from >= 0 && from <= to && to < shape.length)) {
+      throw new ShapeError(
+        `PackedFlatten: needs axes ${this.startDim} to ${this.endDim}, got ${show(shape)}`,
+      );
+    }
+    const joined = sizeOf(shape.slice(from, to + 1));
+    return reshaped(x, [...shape.slice(0, from), joined, ...shape.slice(to + 1)]);
+  }
+}
