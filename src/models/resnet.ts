@@ -1,16 +1,16 @@
 /** Residual networks for small pictures: CIFAR's ResNet-20/32/44/56/110 and MLPerf Tiny's ResNet-8. */
 
-import { undoing } from "../changes.ts";
 import { readOptions } from "../errors.ts";
 import { BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { kaimingNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
-import type { PackedFields, Packer } from "../nn/packing.ts";
+import { GlobalAvgPool2d } from "../nn/pool.ts";
+import { Flatten, Residual, Subsample } from "../nn/residual.ts";
+import { Sequential, type Step } from "../nn/sequential.ts";
 import { checkSizes, readConfig } from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
-import type { Tensor } from "../tensor.ts";
 
 export interface ResNetConfig {
   /** Residual blocks in each of the three stages; the depth is 6·blocks + 2. */
@@ -24,21 +24,14 @@ export interface ResNetConfig {
   rng?: Rng | null;
 }
 
-/** Every second pixel, with zeros for the channels that are new, half of them before and half after: option A. */
-function shortcut(x: Tensor, stride: number, channels: number): Tensor {
-  const fresh = channels - x.shape[1];
-  if (stride === 1 && fresh === 0) return x;
-  const before = Math.floor(fresh / 2);
-  return x.slice([null, null, [null, null, stride], [null, null, stride]]).pad([
-    [0, 0],
-    [before, fresh - before],
-    [0, 0],
-    [0, 0],
-  ]);
+/** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), without a shortcut + x. */
+function* residual({ conv1, bn1, conv2, bn2 }: ResNetBlock | Stage, shortcut: Step | null): Generator<Step> {
+  yield new Residual(new Sequential(conv1, bn1, relu, conv2, bn2), { shortcut });
+  yield relu;
 }
 
 /** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride). */
-export class ResNetBlock {
+export class ResNetBlock extends Sequential {
   readonly stride: number;
   conv1: Conv2d;
   bn1: BatchNorm2d;
@@ -46,6 +39,7 @@ export class ResNetBlock {
   bn2: BatchNorm2d;
 
   constructor(inChannels: number, outChannels: number, stride: number, rng: Rng | null) {
+    super();
     checkSizes("ResNetBlock", { inChannels, outChannels, stride });
     this.stride = stride;
     this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding: 1, bias: false, rng });
@@ -54,18 +48,12 @@ export class ResNetBlock {
     this.bn2 = new BatchNorm2d(outChannels);
   }
 
-  forward(x: Tensor): Tensor {
-    const y = this.bn1.forward(this.conv1.forward(x)).relu();
-    const z = this.bn2.forward(this.conv2.forward(y));
-    return z.add(shortcut(x, this.stride, z.shape[1])).relu();
-  }
-
-  toPacked(packer: Packer): PackedFields {
+  override *[Symbol.iterator](): Generator<Step> {
     const { stride, conv1, conv2 } = this;
     const fresh = conv2.weight.shape[0] - conv1.weight.shape[1];
-    if (stride === 1 && fresh === 0) return packedResidual(this, null, packer);
     const before = Math.floor(fresh / 2);
-    return packedResidual(this, { kind: "subsample", stride, channels: [before, fresh - before] }, packer);
+    const same = stride === 1 && fresh === 0;
+    yield* residual(this, same ? null : new Subsample({ stride, channels: [before, fresh - before] }));
   }
 }
 
@@ -73,7 +61,7 @@ export class ResNetBlock {
  * The ResNet for CIFAR-10, (N, 3, 32, 32) -> logits (N, classes), with shortcuts that have no weights (option A). He et al.,
  * 2015, arXiv:1512.03385, section 4.2. Names are those of the common PyTorch checkpoints.
  */
-export class ResNet {
+export class ResNet extends Sequential {
   static readonly configs = {
     resnet20: { blocks: 3 },
     resnet32: { blocks: 5 },
@@ -90,6 +78,7 @@ export class ResNet {
   linear: Linear;
 
   constructor(config: ResNetConfig) {
+    super();
     const { blocks, classes, width, channels, rng } = readConfig("ResNet", config, ["blocks"], {
       classes: 10,
       width: 16,
@@ -116,34 +105,13 @@ export class ResNet {
     return [...this.layer1, ...this.layer2, ...this.layer3];
   }
 
-  forward(x: Tensor): Tensor {
-    return undoing(() => {
-      let y = this.bn1.forward(this.conv1.forward(x)).relu();
-      for (const block of this.stack) y = block.forward(y);
-      return this.linear.forward(y.mean({ axis: [2, 3] }));
-    });
-  }
-
-  toPacked(packer: Packer): PackedFields {
-    return packer.sequence(this.conv1, this.bn1, relu, ...this.stack, ...packedMeans, this.linear);
+  override *[Symbol.iterator](): Generator<Step> {
+    yield* [this.conv1, this.bn1, relu, ...this.stack, new GlobalAvgPool2d(), new Flatten(), this.linear];
   }
 }
-
-/** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), without a shortcut + x. */
-function packedResidual(
-  { conv1, bn1, conv2, bn2 }: ResNetBlock | Stage,
-  shortcut: PackedFields | null,
-  packer: Packer,
-): PackedFields {
-  const body = packer.sequence(conv1, bn1, relu, conv2, bn2);
-  return packer.sequence({ kind: "branch", join: "sum", body, shortcut }, relu);
-}
-
-/** The average of every channel, (N, C, H, W) -> (N, C). */
-const packedMeans = ["average", "flatten"].map((name) => ({ kind: "function", name }));
 
 /** MLPerf Tiny's residual stage: two convolutions and, from the second stage on, a 1x1 convolution for the shortcut. */
-class Stage {
+class Stage extends Sequential {
   conv1: Conv2d;
   bn1: BatchNorm2d;
   conv2: Conv2d;
@@ -151,6 +119,7 @@ class Stage {
   short: Conv2d | null;
 
   constructor(inChannels: number, outChannels: number, rng: Rng | null) {
+    super();
     const grows = inChannels !== outChannels;
     const stride = grows ? 2 : 1;
     const padding = grows
@@ -166,14 +135,8 @@ class Stage {
     this.short = grows ? new Conv2d(inChannels, outChannels, 1, { stride, rng }) : null;
   }
 
-  forward(x: Tensor): Tensor {
-    const y = this.bn1.forward(this.conv1.forward(x)).relu();
-    const z = this.bn2.forward(this.conv2.forward(y));
-    return z.add(this.short ? this.short.forward(x) : x).relu();
-  }
-
-  toPacked(packer: Packer): PackedFields {
-    return packedResidual(this, this.short && packer.layer(this.short), packer);
+  override *[Symbol.iterator](): Generator<Step> {
+    yield* residual(this, this.short);
   }
 }
 
@@ -181,7 +144,7 @@ class Stage {
  * MLPerf Tiny's ResNet-8 for CIFAR-10, (N, 3, 32, 32) of raw pixels 0 to 255 -> logits (N, classes). Convolutions have biases,
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
  */
-export class ResNet8 {
+export class ResNet8 extends Sequential {
   stem: Conv2d;
   bn: BatchNorm2d;
   s1: Stage;
@@ -190,6 +153,7 @@ export class ResNet8 {
   fc: Linear;
 
   constructor(config: { classes?: number; rng?: Rng | null } = {}) {
+    super();
     const { classes, rng } = readOptions("ResNet8", config, { classes: 10, rng: null as Rng | null });
     checkSizes("ResNet8", { classes });
     this.stem = new Conv2d(3, 16, 3, { padding: 1, rng });
@@ -200,15 +164,17 @@ export class ResNet8 {
     this.fc = new Linear(64, classes, { rng });
   }
 
-  forward(x: Tensor): Tensor {
-    return undoing(() => {
-      const stem = this.bn.forward(this.stem.forward(x)).relu();
-      const y = this.s3.forward(this.s2.forward(this.s1.forward(stem)));
-      return this.fc.forward(y.mean({ axis: [2, 3] }));
-    });
-  }
-
-  toPacked(packer: Packer): PackedFields {
-    return packer.sequence(this.stem, this.bn, relu, this.s1, this.s2, this.s3, ...packedMeans, this.fc);
+  override *[Symbol.iterator](): Generator<Step> {
+    yield* [
+      this.stem,
+      this.bn,
+      relu,
+      this.s1,
+      this.s2,
+      this.s3,
+      new GlobalAvgPool2d(),
+      new Flatten(),
+      this.fc,
+    ];
   }
 }

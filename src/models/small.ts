@@ -1,16 +1,14 @@
 /** Small networks to begin with: a multilayer perceptron, and a convolutional network for MNIST. */
 
-import { undoing } from "../changes.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import { BatchNorm1d, BatchNorm2d } from "../nn/batch-norm.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Linear } from "../nn/linear.ts";
-import type { PackedFields, Packer } from "../nn/packing.ts";
+import { Flatten } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
 import { gelu, leakyRelu, relu } from "../ops/activation.ts";
 import { tanh } from "../ops/unary.ts";
 import type { Rng } from "../random/rng.ts";
-import type { Tensor } from "../tensor.ts";
 
 const activations = { relu, leakyRelu, tanh, gelu } as const satisfies Record<string, Step>;
 
@@ -51,7 +49,7 @@ export function mlp(sizes: readonly number[], options?: Partial<MlpOptions>): Se
  * burn's convolutional network for MNIST, (N, 1, 28, 28) -> logits (N, 10): three 3x3 convolutions without padding, batch
  * norm, and two layers with a batch norm after the last.
  */
-export class MnistCnn {
+export class MnistCnn extends Sequential {
   conv1: Conv2d;
   conv2: Conv2d;
   conv3: Conv2d;
@@ -61,6 +59,7 @@ export class MnistCnn {
   norm2: BatchNorm1d;
 
   constructor(config: { rng?: Rng | null } = {}) {
+    super();
     const { rng } = readOptions("MnistCnn", config, { rng: null as Rng | null });
     this.conv1 = new Conv2d(1, 8, 3, { rng });
     this.conv2 = new Conv2d(8, 16, 3, { rng });
@@ -71,18 +70,8 @@ export class MnistCnn {
     this.norm2 = new BatchNorm1d(10);
   }
 
-  forward(x: Tensor): Tensor {
-    return undoing(() => {
-      let y = x;
-      for (const conv of [this.conv1, this.conv2, this.conv3]) y = conv.forward(y).relu();
-      y = this.norm1.forward(y).flatten({ start: 1 });
-      return this.norm2.forward(this.fc2.forward(this.fc1.forward(y).relu()));
-    });
-  }
-
-  toPacked(packer: Packer): PackedFields {
-    const convolutions = [this.conv1, this.conv2, this.conv3].flatMap((conv) => [conv, relu]);
-    const flatten = { kind: "function", name: "flatten" };
-    return packer.sequence(...convolutions, this.norm1, flatten, this.fc1, relu, this.fc2, this.norm2);
+  override *[Symbol.iterator](): Generator<Step> {
+    for (const conv of [this.conv1, this.conv2, this.conv3]) yield* [conv, relu];
+    yield* [this.norm1, new Flatten(), this.fc1, relu, this.fc2, this.norm2];
   }
 }

@@ -83,7 +83,7 @@ const pictures = (
 ): Table => ({
   [`${name}.forward`]: call([image(size, channels)], null, {
     run: run(make, "forward") as never,
-    says: `${name} Conv2d conv2d batchNorm`,
+    says: `${name} Conv2d conv2d batchNorm Residual`,
   }),
 });
 
