@@ -69,6 +69,8 @@ export interface AttentionOptions extends RngOption {
   bias: boolean;
   /** Bias of the output projection; default: as `bias`. */
   outBias: boolean | null;
+  /** Features of a head; default: dim/heads, of which heads must then be a divisor. */
+  headSize: number | null;
   /** Key and value heads, each shared by heads/kvHeads query heads; default: one a query head. */
   kvHeads: number | null;
   /** Share of the probabilities dropped in training. */
@@ -106,14 +108,13 @@ export const selfAttentionCall: SelfAttentionCall = {
 };
 
 /**
- * Multi-head attention, (B, T, C) -> (B, T, C): softmax(q·kᵀ/√D)·v in `heads` heads of D = C/heads between the projections
- * query, key, value and out. Vaswani et al., 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023,
+ * Multi-head attention, (B, T, C) -> (B, T, C): softmax(q·kᵀ/√D)·v in `heads` heads of D = headSize, C/heads unless told otherwise,
+ * between the projections query, key, value and out, whose weights say how many heads there are. Vaswani et al., 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023,
  * arXiv:2305.13245. The scores are never kept unless capture, a head mask or dropout needs them.
  */
 export class MultiHeadAttention {
   training = true;
-  readonly heads: number;
-  readonly kvHeads: number;
+  readonly headSize: number;
   readonly dropout: number;
   readonly rotary: Partial<Omit<RotaryOptions, "offset">> | null;
   query: Linear;
@@ -122,16 +123,21 @@ export class MultiHeadAttention {
   out: Linear;
 
   constructor(dim: number, heads: number, options?: Partial<AttentionOptions>) {
-    const { bias, outBias, kvHeads, dropout, rotary, rng } = readOptions<AttentionOptions>(op, options, {
-      bias: true,
-      outBias: null,
-      kvHeads: null,
-      dropout: 0,
-      rotary: null,
-      rng: null,
-    });
-    checkSizes(op, { dim, heads, kvHeads: kvHeads ?? 1 });
-    if (dim % heads !== 0 || heads % (kvHeads ?? heads) !== 0) {
+    const { bias, outBias, headSize, kvHeads, dropout, rotary, rng } = readOptions<AttentionOptions>(
+      op,
+      options,
+      {
+        bias: true,
+        outBias: null,
+        headSize: null,
+        kvHeads: null,
+        dropout: 0,
+        rotary: null,
+        rng: null,
+      },
+    );
+    checkSizes(op, { dim, heads, headSize: headSize ?? 1, kvHeads: kvHeads ?? 1 });
+    if ((headSize === null && dim % heads !== 0) || heads % (kvHeads ?? heads) !== 0) {
       throw new OptionError(
         `${op}: heads must divide dim, and kvHeads heads, got dim ${dim}, heads ${heads} and kvHeads ${kvHeads ?? heads}`,
       );
@@ -145,19 +151,29 @@ export class MultiHeadAttention {
         `${op}: rotary must be true, false or options such as { base: 10000 }, got ${show(rotary)}`,
       );
     }
-    this.heads = heads;
-    this.kvHeads = kvHeads ?? heads;
+    const size = headSize ?? dim / heads;
+    this.headSize = size;
     this.dropout = dropout;
     this.rotary = rotary === true ? {} : rotary || null;
     if (this.rotary) readRotary(op, this.rotary);
-    if (this.rotary && (dim / heads) % 2 !== 0) {
-      throw new OptionError(`${op}: rotary positions need an even head size, got ${dim / heads}`);
+    if (this.rotary && size % 2 !== 0) {
+      throw new OptionError(`${op}: rotary positions need an even head size, got ${size}`);
     }
-    const kvDim = (dim / heads) * this.kvHeads;
-    this.query = new Linear(dim, dim, { bias, rng });
+    const kvDim = size * (kvHeads ?? heads);
+    this.query = new Linear(dim, size * heads, { bias, rng });
     this.key = new Linear(dim, kvDim, { bias, rng });
     this.value = new Linear(dim, kvDim, { bias, rng });
-    this.out = new Linear(dim, dim, { bias: outBias ?? bias, rng });
+    this.out = new Linear(size * heads, dim, { bias: outBias ?? bias, rng });
+  }
+
+  /** Query heads, by the rows of the query's weight. */
+  get heads(): number {
+    return this.query.outFeatures / this.headSize;
+  }
+
+  /** Key and value heads, by the rows of the key's weight. */
+  get kvHeads(): number {
+    return this.key.outFeatures / this.headSize;
   }
 
   /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
@@ -178,9 +194,9 @@ export class MultiHeadAttention {
       if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
       const [keySource, valueSource] = sources(call.context, x);
       const offset = call.cache?.length ?? 0;
-      const q = this.rotated(split(this.query.forward(x), this.heads), offset);
-      let k = this.rotated(split(this.key.forward(keySource), this.kvHeads), offset);
-      let v = split(this.value.forward(valueSource), this.kvHeads);
+      const q = this.rotated(split(this.query.forward(x), this.headSize), offset);
+      let k = this.rotated(split(this.key.forward(keySource), this.headSize), offset);
+      let v = split(this.value.forward(valueSource), this.headSize);
       if (call.cache) [k, v] = call.cache.append(k, v);
       note(call.capture?.values, v);
       const { scores, probabilities } = call.capture ?? {};
@@ -188,7 +204,8 @@ export class MultiHeadAttention {
       const heads = open
         ? this.attendOpenly(q, k, v, call)
         : scaledDotProductAttention(q, k, v, { causal: call.causal, mask: call.mask });
-      return this.out.forward(heads.transpose(1, 2).reshape(x.shape));
+      const [b, h, t, d] = heads.shape;
+      return this.out.forward(heads.transpose(1, 2).reshape([b, t, h * d]));
     });
   }
 
@@ -237,9 +254,10 @@ function sources(context: AttentionCall["context"], x: Tensor): readonly [Tensor
 }
 
 /** (B, T, H·D) -> (B, H, T, D). */
-function split(x: Tensor, heads: number): Tensor {
+function split(x: Tensor, headSize: number): Tensor {
   const [b, t, c] = x.shape;
-  return x.reshape([b, t, heads, c / heads]).transpose(1, 2);
+  if (c % headSize !== 0) throw new ShapeError(`${op}: heads of ${headSize} features do not fit, got ${c}`);
+  return x.reshape([b, t, c / headSize, headSize]).transpose(1, 2);
 }
 
 function perHead(mask: TensorLike, full: Shape): Tensor {

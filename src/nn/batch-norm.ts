@@ -29,8 +29,8 @@ class BatchNorm {
   readonly momentum: number | null;
   weight: Parameter | null;
   bias: Parameter | null;
-  readonly runningMean: Tensor;
-  readonly runningVar: Tensor;
+  runningMean: Tensor;
+  runningVar: Tensor;
   readonly numBatchesTracked: Tensor;
 
   constructor(op: string, channels: number, options: Partial<BatchNormOptions> | undefined) {
@@ -55,6 +55,10 @@ class BatchNorm {
     this.runningVar = blank([channels], dtype);
     this.numBatchesTracked = blank([], "int32");
     if (hasData(this.runningVar)) this.runningVar.data.fill(1);
+  }
+
+  get channels(): number {
+    return this.runningMean.size;
   }
 
   protected normalize(op: string, x: Tensor): Tensor {

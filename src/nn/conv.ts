@@ -31,7 +31,8 @@ export class Conv1d {
   readonly stride: number;
   readonly padding: readonly [before: number, after: number];
   readonly dilation: number;
-  readonly groups: number;
+  /** Of a depthwise convolution it must follow its weight's rows, where those change. */
+  groups: number;
   /** Makes codes of the input, where it is quantized. */
   inputQuantizer: InputQuantizer | null = null;
 
@@ -54,6 +55,18 @@ export class Conv1d {
     const drawn = weightAndBias("Conv1d", [outChannels, inChannels / groups, kernelSize], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
+  }
+
+  get inChannels(): number {
+    return this.weight.shape[1] * this.groups;
+  }
+
+  get outChannels(): number {
+    return this.weight.shape[0];
+  }
+
+  get kernelSize(): number {
+    return this.weight.shape[2];
   }
 
   forward(x: TensorLike): Tensor {
@@ -85,7 +98,8 @@ export class Conv2d {
   /** [[top, bottom], [left, right]], however it was given. */
   readonly padding: readonly [Pair, Pair];
   readonly dilation: Pair;
-  readonly groups: number;
+  /** Of a depthwise convolution it must follow its weight's rows, where those change. */
+  groups: number;
   /** Makes codes of the input, where it is quantized. */
   inputQuantizer: InputQuantizer | null = null;
 
@@ -116,6 +130,19 @@ export class Conv2d {
     const drawn = weightAndBias("Conv2d", [outChannels, inChannels / groups, ...kernel], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
+  }
+
+  get inChannels(): number {
+    return this.weight.shape[1] * this.groups;
+  }
+
+  get outChannels(): number {
+    return this.weight.shape[0];
+  }
+
+  get kernelSize(): Pair {
+    const [, , height, width] = this.weight.shape;
+    return [height, width];
   }
 
   forward(x: TensorLike): Tensor {

@@ -53,6 +53,16 @@ export class Embedding {
     return true;
   }
 
+  /** Rows of the table. */
+  get count(): number {
+    return this.weight.shape[0];
+  }
+
+  /** Features of a row. */
+  get size(): number {
+    return this.weight.shape[1];
+  }
+
   forward(ids: TensorLike): Tensor {
     const { paddingIndex } = this;
     return embedding(this.weight.effective(), ids, paddingIndex === null ? {} : { paddingIndex });

@@ -32,8 +32,6 @@ export function weightAndBias(
 
 /** x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in). */
 export class Linear {
-  readonly inFeatures: number;
-  readonly outFeatures: number;
   weight: Parameter;
   bias: Parameter | null;
   /** Makes codes of the input, where it is quantized. */
@@ -46,11 +44,17 @@ export class Linear {
       dtype: "float32",
       rng: null as Rng | null,
     });
-    this.inFeatures = inFeatures;
-    this.outFeatures = outFeatures;
     const drawn = weightAndBias("Linear", [outFeatures, inFeatures], settings);
     this.weight = drawn.weight;
     this.bias = drawn.bias;
+  }
+
+  get inFeatures(): number {
+    return this.weight.shape[1];
+  }
+
+  get outFeatures(): number {
+    return this.weight.shape[0];
   }
 
   forward(x: TensorLike): Tensor {

@@ -44,7 +44,7 @@ const toShape = (op: string, size: number | readonly number[]): readonly number[
 /** (x − mean)/√(variance + eps) · weight + bias over the last axes, (…, C). Ba et al., 2016, arXiv:1607.06450. */
 export class LayerNorm {
   readonly kind = "norm";
-  readonly normalizedShape: readonly number[];
+  private readonly _shape: readonly number[];
   readonly eps: number;
   weight: Parameter | null;
   bias: Parameter | null;
@@ -56,11 +56,16 @@ export class LayerNorm {
       bias: true,
       dtype: "float32",
     });
-    this.normalizedShape = toShape("LayerNorm", normalizedShape);
+    this._shape = toShape("LayerNorm", normalizedShape);
     this.eps = settings.eps;
-    const made = unitAffine("LayerNorm", this.normalizedShape, settings);
+    const made = unitAffine("LayerNorm", this._shape, settings);
     this.weight = made.weight;
     this.bias = made.bias;
+  }
+
+  /** That of the weight, where there is one. */
+  get normalizedShape(): readonly number[] {
+    return this.weight?.shape ?? this._shape;
   }
 
   forward(x: TensorLike): Tensor {
@@ -77,7 +82,7 @@ export class LayerNorm {
 /** x/√(mean(x²) + eps) · weight over the last axes, (…, C). Zhang and Sennrich, 2019, arXiv:1910.07467. */
 export class RMSNorm {
   readonly kind = "norm";
-  readonly normalizedShape: readonly number[];
+  private readonly _shape: readonly number[];
   readonly eps: number;
   weight: Parameter | null;
 
@@ -87,9 +92,14 @@ export class RMSNorm {
       affine: true,
       dtype: "float32",
     });
-    this.normalizedShape = toShape("RMSNorm", normalizedShape);
+    this._shape = toShape("RMSNorm", normalizedShape);
     this.eps = eps;
-    this.weight = unitAffine("RMSNorm", this.normalizedShape, { affine, bias: false, dtype }).weight;
+    this.weight = unitAffine("RMSNorm", this._shape, { affine, bias: false, dtype }).weight;
+  }
+
+  /** That of the weight, where there is one. */
+  get normalizedShape(): readonly number[] {
+    return this.weight?.shape ?? this._shape;
   }
 
   forward(x: TensorLike): Tensor {

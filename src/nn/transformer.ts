@@ -62,6 +62,11 @@ export class FeedForward {
     this.down = new Linear(hidden, dim, { bias, rng });
   }
 
+  /** Features between the two products. */
+  get hidden(): number {
+    return this.up.outFeatures;
+  }
+
   forward(x: TensorLike): Tensor {
     x = asTensor("FeedForward", x);
     const act = activations[this.activation];
@@ -99,6 +104,7 @@ const layerDefaults: TransformerLayerOptions = {
   activation: "relu",
   bias: true,
   outBias: null,
+  headSize: null,
   kvHeads: null,
   dropout: 0,
   rotary: null,
@@ -132,8 +138,9 @@ const makeNorm = (dim: number, { normalization, eps }: Settings): Norm =>
 const makeAttention = (
   dim: number,
   heads: number,
-  { bias, outBias, kvHeads, dropout, rotary, rng }: Settings,
-): MultiHeadAttention => new MultiHeadAttention(dim, heads, { bias, outBias, kvHeads, dropout, rotary, rng });
+  { bias, outBias, headSize, kvHeads, dropout, rotary, rng }: Settings,
+): MultiHeadAttention =>
+  new MultiHeadAttention(dim, heads, { bias, outBias, headSize, kvHeads, dropout, rotary, rng });
 
 /** x + sublayer(x), with the normalisation before the sublayer or after the sum. */
 function residual(

@@ -41,6 +41,7 @@ const batch = { ...norm, momentum: share(0.1, "null") };
 const attention = {
   bias: flag(true),
   outBias: given(() => true, "null flag"),
+  headSize: count(2, "null"),
   kvHeads: count(1, "null"),
   dropout: share(0.1),
   rotary: given(() => ({ base: 100 }), "flag null object"),
