@@ -86,12 +86,46 @@ export function takeRows(out: TypedArray, x: TypedArray, index: TypedArray, size
     }
 }
 
-/** The adjoint of `takeRows`: adds the rows of g (outer, index.length, inner) into out (outer, n, inner), in their order. */
+/** Rows that are added to one row without more ado; of more the rounding error would grow. */
+const mostRepeats = 256;
+
+/** Whether an index has more of a row. */
+export function repeatsMuch(index: TypedArray, n: number): boolean {
+  if (index.length <= mostRepeats) return false;
+  const counts = new Uint32Array(n);
+  return index.some((id) => ++counts[id] > mostRepeats);
+}
+
+/**
+ * The adjoint of `takeRows`: adds the rows of g (outer, index.length, inner) into out (outer, n, inner), in their order. Where an index
+ * has a row more than 256 times, its sums are made in double and rounded once.
+ */
 export function addRows(out: TypedArray, g: TypedArray, index: TypedArray, sizes: RowSizes): void {
+  if (repeatsMuch(index, sizes.n)) {
+    addInDouble(out, g, index, sizes);
+    return;
+  }
   const { outer, n, inner } = sizes;
   for (let o = 0, from = 0; o < outer; o++)
     for (let i = 0; i < index.length; i++, from += inner) {
       const to = (o * n + index[i]) * inner;
       for (let j = 0; j < inner; j++) out[to + j] += g[from + j];
+    }
+}
+
+function addInDouble(out: TypedArray, g: TypedArray, index: TypedArray, { outer, n, inner }: RowSizes): void {
+  // The places of each row one after another.
+  const order = Uint32Array.from(index, (_, i) => i).sort((a, b) => index[a] - index[b] || a - b);
+  const sums = new Float64Array(inner);
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < order.length; ) {
+      const id = index[order[i]];
+      const to = (o * n + id) * inner;
+      for (let j = 0; j < inner; j++) sums[j] = out[to + j];
+      for (; i < order.length && index[order[i]] === id; i++) {
+        const from = (o * order.length + order[i]) * inner;
+        for (let j = 0; j < inner; j++) sums[j] += g[from + j];
+      }
+      out.set(sums, to);
     }
 }

@@ -7,6 +7,7 @@ import { addressOf } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { pays, staged } from "../wasm/staging.ts";
 import type { RowSizes } from "./reference.ts";
+import { repeatsMuch } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 type Walk = (
@@ -230,6 +231,7 @@ export function addRows(
   exports = movementExports(),
 ): boolean {
   if (exports === null || !(out instanceof Float32Array && g instanceof Float32Array)) return false;
+  if (repeatsMuch(index, sizes.n)) return false;
   return walkIndexed(exports.addRows, out, g, index, sizes);
 }
 
