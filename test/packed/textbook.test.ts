@@ -92,5 +92,6 @@ it("weights of a transposed convolution are codes, and its float input is told o
     expect(bits(packed.forward(values(x)))).toEqual(bits(noGrad(() => model.forward(x))));
     expect(packed.byteLength).toBeLessThan(8 * 54 + 8 * 20);
   }
-  expect(() => prepare(make(), plan({ default: int8Dynamic() }))).toThrow(/weight-only/);
+  const asked = plan({ default: null, rules: [["weight", int8Dynamic()]] });
+  expect(() => prepare(make(), asked)).toThrow(/weight-only/);
 });
