@@ -78,7 +78,7 @@ class BatchNorm {
     }
     const { mean, variance } = batchStatistics(x);
     const y = x.batchNorm(mean, variance, weight, bias, { eps });
-    this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
+    if (hasData(mean)) this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
     return y;
   }
 

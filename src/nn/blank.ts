@@ -1,39 +1,27 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
-import { type DType, isDType, newArray, type TypedArray } from "../dtype.ts";
+import { type DType, isDType } from "../dtype.ts";
 import { DTypeError, isFunction, OptionError, StageError, show } from "../errors.ts";
+import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
-import { isThenable, pin, Storage } from "../storage.ts";
-import { empty, isTensor, Tensor } from "../tensor.ts";
+import { isThenable, pin } from "../storage.ts";
+import { empty, isTensor, type Tensor } from "../tensor.ts";
 
 const mode = shared("withoutData", () => ({ on: false }));
 const noDraws = shared("withoutDraws", () => ({ on: false }));
-
-/** Stands where the numbers would be: a shape and a dtype over no memory. */
-class Placeholder extends Storage {
-  readonly placeholder = true;
-
-  constructor(dtype: DType) {
-    super(newArray(dtype, 0), dtype);
-  }
-
-  override get data(): TypedArray {
-    throw new StageError("data: the tensor was built without numbers, got one made inside withoutData");
-  }
-}
 
 /** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
 export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
   const checked = checkShape("blank", shape);
   if (!isDType(dtype)) throw new DTypeError(`blank: unknown dtype, got ${show(dtype)}`);
-  return pin(mode.on ? new Tensor(new Placeholder(dtype), checked, dtype) : empty(checked, dtype));
+  return pin(mode.on ? placeholder(checked, dtype, "withoutData") : empty(checked, dtype));
 }
 
-/** False for what `withoutData` made. */
+/** False for what `withoutData` and `shapesOnly` made. */
 export function hasData(tensor: Tensor): boolean {
   if (!isTensor(tensor)) throw new OptionError(`hasData: expected a tensor, got ${show(tensor)}`);
-  return !("placeholder" in tensor.storage);
+  return !isPlaceholder(tensor);
 }
 
 /**

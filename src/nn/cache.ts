@@ -5,6 +5,7 @@ import { changing, repeatedRun } from "../changes.ts";
 import { newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
+import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
 import { own, pinArray, Storage, unpinArray } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 
@@ -92,6 +93,7 @@ class Held {
 
   append(t: Tensor): Tensor {
     const { tensor } = this;
+    if (isPlaceholder(t)) return this.lengthen(t);
     const isRecorded = t.requiresGrad || tensor?.requiresGrad || (tensor && tensor.dtype !== t.dtype);
     if (isRecorded) return this.replace(own(concat(tensor ? [tensor, t] : [t], { axis: 2 })));
     const [b, h, count, d] = t.shape;
@@ -105,6 +107,18 @@ class Held {
       for (let j = 0, from = i * count * d; j < count * d; j++) block[to + j] = data[from + j];
     }
     return this.replace(over(block, [b, h, before / d + count, d], t), block);
+  }
+
+  /** By shapes alone: keys that are held would be lost. */
+  private lengthen(t: Tensor): Tensor {
+    const { tensor } = this;
+    if (tensor && !isPlaceholder(tensor)) {
+      throw new StageError(
+        `KVCache: shapesOnly has no numbers to add, got a cache of ${tensor.shape[2]} positions; begin with an empty one`,
+      );
+    }
+    const [b, h, count, d] = t.shape;
+    return this.replace(own(placeholder([b, h, (tensor?.shape[2] ?? 0) + count, d], t.dtype)));
   }
 
   truncate(length: number): void {

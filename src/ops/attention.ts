@@ -7,6 +7,7 @@ import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show }
 import { broadcastStrides, broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp, type Grads } from "./op.ts";
+import { isPlaceholder, placeholder, visitor } from "./shapes-only.ts";
 import { floats, numbers, softmax } from "./softmax.ts";
 
 export interface RowOptions {
@@ -73,6 +74,7 @@ export function attentionScores(
 
 /** (Tq, Tk) bool: keys that come after the query, the last query being level with the last key. */
 function hidden(tq: number, tk: number): Tensor {
+  if (visitor()) return placeholder([tq, tk], "bool");
   const data = new Uint8Array(tq * tk);
   for (let i = 0; i < tq; i++) for (let j = i + tk - tq + 1; j < tk; j++) if (j >= 0) data[i * tk + j] = 1;
   return wrap(data, [tq, tk], "bool");
@@ -82,7 +84,7 @@ function hidden(tq: number, tk: number): Tensor {
 export function attentionProbabilities(scores: Tensor): Tensor {
   if (scores.size === 0) return scores;
   const hides = scores.detach().max({ axis: -1, keepDims: true }).equal(Number.NEGATIVE_INFINITY);
-  if (!hides.data.includes(1)) return softmax(scores);
+  if (isPlaceholder(hides) || !hides.data.includes(1)) return softmax(scores);
   return hides.where(0, softmax(hides.where(0, scores)));
 }
 

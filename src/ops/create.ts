@@ -1,12 +1,21 @@
 /** Tensors from nothing: constants, ranges and random draws. */
 
-import { convertArray, type DType, type FloatArray, isDType, isFloat, newArray } from "../dtype.ts";
+import {
+  type ArrayOf,
+  convertArray,
+  type DType,
+  type FloatArray,
+  isDType,
+  isFloat,
+  newArray,
+} from "../dtype.ts";
 import { checkInteger, checkShare, DTypeError, OptionError, readOptions, show } from "../errors.ts";
 import { writeSinusoids } from "../packed/layers/positions.ts";
 import { defaultRng } from "../random/default.ts";
 import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { placeholder, visitor } from "./shapes-only.ts";
 
 export interface CreateOptions<D extends DType = DType> {
   dtype: D;
@@ -60,6 +69,14 @@ export function full<D extends DType = "float32">(
   return filled("full", shape, value, options);
 }
 
+/** A tensor that `write` fills, from zeros; without numbers where there are only shapes. */
+function written<D extends DType>(shape: Shape, dtype: D, write: (data: ArrayOf<D>) => void): Tensor<D> {
+  if (visitor()) return placeholder(shape, dtype);
+  const t = empty(shape, dtype);
+  write(t.data);
+  return t;
+}
+
 function filled<D extends DType>(
   op: string,
   shape: Shape,
@@ -68,8 +85,10 @@ function filled<D extends DType>(
 ): Tensor<D> {
   const sizes = checkShape(op, shape);
   const settings = read(op, options, plain);
-  const t = empty(sizes, settings.dtype);
-  if (value !== 0) t.data.fill(convertArray(op, [value], settings.dtype)[0]);
+  const first = convertArray(op, [value], settings.dtype)[0];
+  const t = written(sizes, settings.dtype, (data) => {
+    if (value !== 0) data.fill(first);
+  });
   return finish(t, settings);
 }
 
@@ -88,7 +107,8 @@ export function arange<D extends DType = "float32">(
   }
   const settings = read("arange", options, plain);
   const n = Math.max(0, Math.ceil((to - from) / step));
-  checkShape("arange", [n]);
+  const shape = checkShape("arange", [n]);
+  if (visitor()) return finish(placeholder(shape, settings.dtype), settings);
   const values = newArray("float64", n);
   for (let i = 0; i < n; i++) values[i] = from + i * step;
   return finish(wrap(convertArray("arange", values, settings.dtype), [n], settings.dtype), settings);
@@ -104,8 +124,9 @@ export function linspace<D extends DType = "float32">(
   if (!Number.isFinite(start) || !Number.isFinite(stop))
     throw new OptionError(`linspace: needs finite bounds, got ${show(start)} and ${show(stop)}`);
   checkInteger("linspace", "the count", count, 0);
-  checkShape("linspace", [count]);
+  const shape = checkShape("linspace", [count]);
   const settings = read("linspace", options, plain);
+  if (visitor()) return finish(placeholder(shape, settings.dtype), settings);
   const values = newArray("float64", count);
   // From both ends, so that the last one is stop exactly.
   for (let i = 0; i < count; i++) {
@@ -124,8 +145,9 @@ export function eye<D extends DType = "float32">(
   options?: Partial<CreateOptions<D>>,
 ): Tensor<NoInfer<D>> {
   const settings = read("eye", options, plain);
-  const t = empty(checkShape("eye", [n, m]), settings.dtype);
-  for (let i = 0; i < Math.min(n, m); i++) t.data[i * m + i] = 1;
+  const t = written(checkShape("eye", [n, m]), settings.dtype, (data) => {
+    for (let i = 0; i < Math.min(n, m); i++) data[i * m + i] = 1;
+  });
   return finish(t, settings);
 }
 
@@ -139,8 +161,9 @@ function draw<D extends DType>(
   const settings = read<DrawOptions>(op, options, drawn);
   if (!isFloat(settings.dtype))
     throw new DTypeError(`${op}: draws floats, got ${settings.dtype}; use randint`);
-  const t = empty(sizes, settings.dtype);
-  fill(settings.rng ?? defaultRng(), t.data as Float32Array);
+  const t = written(sizes, settings.dtype, (data) => {
+    fill(settings.rng ?? defaultRng(), data as unknown as Float32Array);
+  });
   return finish(t, settings);
 }
 
@@ -164,7 +187,7 @@ export function randint<D extends DType = "int32">(
   options?: Partial<Omit<DrawOptions<D>, "requiresGrad">>,
 ): Tensor<NoInfer<D>> {
   const { dtype, rng } = read<DrawOptions>("randint", options, { ...drawn, dtype: "int32" });
-  const values = newArray("int32", sizeOf(checkShape("randint", shape)));
+  const sizes = checkShape("randint", shape);
   if (
     !(Number.isInteger(low) && Number.isInteger(high) && -(2 ** 31) <= low && low < high && high <= 2 ** 31)
   ) {
@@ -174,21 +197,21 @@ export function randint<D extends DType = "int32">(
   }
   // Before anything is drawn.
   if (dtype !== "int32") convertArray("randint", [low, high - 1], dtype);
+  if (visitor()) return placeholder(sizes, dtype) as Tensor<D>;
+  const values = newArray("int32", sizeOf(sizes));
   (rng ?? defaultRng()).fillInt(values, low, high);
-  return wrap(
-    dtype === "int32" ? values : convertArray("randint", values, dtype),
-    checkShape("randint", shape),
-    dtype,
-  ) as Tensor<D>;
+  return wrap(dtype === "int32" ? values : convertArray("randint", values, dtype), sizes, dtype) as Tensor<D>;
 }
 
 /** True with probability p, as bool. */
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor<"bool"> {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
   checkShare("bernoulli", "p", p);
-  const out = newArray("bool", sizeOf(checkShape("bernoulli", shape)));
+  const sizes = checkShape("bernoulli", shape);
+  if (visitor()) return placeholder(sizes, "bool");
+  const out = newArray("bool", sizeOf(sizes));
   (rng ?? defaultRng()).fillBernoulli(out, p);
-  return wrap(out, checkShape("bernoulli", shape), "bool");
+  return wrap(out, sizes, "bool");
 }
 
 export interface DropoutOptions {
@@ -227,7 +250,6 @@ export function sinusoidalPositions<D extends DType = "float32">(
   const shape = checkShape("sinusoidalPositions", [length, size]);
   if (!isFloat(settings.dtype))
     throw new DTypeError(`sinusoidalPositions: needs a float dtype, got ${settings.dtype}`);
-  const t = empty(shape, settings.dtype);
-  writeSinusoids(t.data as FloatArray, size, 0);
+  const t = written(shape, settings.dtype, (data) => writeSinusoids(data as FloatArray, size, 0));
   return finish(t, settings);
 }

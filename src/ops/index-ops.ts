@@ -7,6 +7,7 @@ import { checkShape, normalizeAxis, type Shape, sameShape, sizeOf } from "../sha
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { counting } from "./binary.ts";
 import { defineOp, type Grads } from "./op.ts";
+import { isPlaceholder, placeholder, visitor } from "./shapes-only.ts";
 
 export interface AxisOption {
   axis?: number;
@@ -22,6 +23,7 @@ function asIndex(op: string, value: TensorLike, n: number): Tensor {
   const index = asTensor(op, value, typeof value === "boolean" ? undefined : "int32");
   if (isFloat(index.dtype) || index.dtype === "bool")
     throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}; use .to("int32")`);
+  if (isPlaceholder(index)) return index;
   const { data } = index;
   for (let i = 0; i < data.length; i++) {
     if (data[i] < 0 || data[i] >= n)
@@ -266,12 +268,13 @@ export function oneHot(index: TensorLike, options?: { classes?: number }): Tenso
   if (!Number.isInteger(count) || count < 1)
     throw new OptionError(`oneHot: classes must be a positive integer, got ${show(count)}`);
   const at = asIndex("oneHot", given, count);
-  checkShape("oneHot", [...at.shape, count]);
+  const shape = checkShape("oneHot", [...at.shape, count]);
+  if (visitor()) return placeholder(shape, "int32");
   const out = newArray("int32", at.size * count);
   at.data.forEach((c: number, i: number) => {
     out[i * count + c] = 1;
   });
-  return wrap(out, [...at.shape, count], "int32");
+  return wrap(out, shape, "int32");
 }
 
 const triangle = (name: "tril" | "triu", keeps: (row: number, column: number, offset: number) => boolean) =>

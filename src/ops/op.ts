@@ -11,6 +11,7 @@ import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { type Differentiable, record, type Vjp, type VjpContext } from "../tape.ts";
 import { asTensor, empty, isTensor, Tensor, type TensorLike } from "../tensor.ts";
+import { placeholder, visitor } from "./shapes-only.ts";
 
 export type Inputs = readonly (Tensor | null | undefined)[];
 /** What a gradient rule returns: one gradient an input, null for none. */
@@ -237,17 +238,22 @@ export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly 
   const shapes = row.shapes(inputs, options);
   const dtypes = row.dtypes(inputs, options);
   const shared = inputs as readonly (Tensor | null)[];
+  const visit = visitor();
+  const dtypeOf = (i: number): DType => dtypes?.[i] ?? promoteAll(inputs);
   let outputs: readonly Tensor[];
   if (row.view) {
     const source = inputs[0]!;
     outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
+  } else if (visit) {
+    outputs = shapes.map((shape, i) => placeholder(shape, dtypeOf(i)));
   } else {
-    outputs = shapes.map((shape, i) => empty(shape, dtypes?.[i] ?? promoteAll(inputs), !row.writesAll));
+    outputs = shapes.map((shape, i) => empty(shape, dtypeOf(i), !row.writesAll));
     if (growsBetween()) growing((again) => forward(row, inputs, options, outputs, again));
     else forward(row, inputs, options, outputs, false);
     if (numerics.on) checkOutputs(row.name, inputs, outputs);
   }
   record(row, shared, options, outputs);
+  visit?.(row.name, inputs, options, outputs);
   return outputs;
 }
 

@@ -91,6 +91,7 @@ const gradients: Table = {
     },
   ),
   noGrad: call([fn(() => 1)]),
+  shapesOnly: call([fn(() => 1), maybe(fn(() => {}))]),
   checkNumerics: call([flag(false)], null, {
     run: (on: boolean) => {
       try {

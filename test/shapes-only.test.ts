@@ -1,0 +1,146 @@
+/** Models run by shapes alone: the same shapes as with numbers, every op visited, no memory. */
+
+import {
+  isTensor,
+  memory,
+  ones,
+  Rng,
+  StageError,
+  scope,
+  shapesOnly,
+  type Tensor,
+  tensor,
+  zeros,
+} from "bitgrad";
+import { Bert, Gpt, ResNet, ResNet8 } from "bitgrad/models";
+import {
+  BatchNorm2d,
+  Dropout,
+  Embedding,
+  evaluate,
+  KVCache,
+  Sequential,
+  train,
+  withoutData,
+} from "bitgrad/nn";
+import { describe, expect, it } from "vitest";
+
+interface Net {
+  forward(x: Tensor): unknown;
+}
+
+const large = [1 << 16, 1 << 16];
+
+function visited<T>(fn: () => T): { result: T; ops: string[] } {
+  const ops: string[] = [];
+  return { result: shapesOnly(fn, (op) => ops.push(op)), ops };
+}
+
+describe("shapesOnly", () => {
+  it("gives shapes and dtypes, and tells of every op", () => {
+    const seen: unknown[] = [];
+    const y = shapesOnly(
+      () =>
+        ones([2, 3])
+          .matmul(zeros([3, 4]))
+          .sum({ axis: 0 }),
+      (op, inputs, options, outputs) =>
+        seen.push([op, inputs.map((t) => t?.shape), options, outputs.map((t) => t.shape)]),
+    );
+    expect([y.shape, y.dtype]).toEqual([[4], "float32"]);
+    expect(seen).toHaveLength(2);
+    expect(seen[0]).toMatchObject([
+      "matmul",
+      [
+        [2, 3],
+        [3, 4],
+      ],
+      {},
+      [[2, 4]],
+    ]);
+    expect(ones([2]).data).toEqual(new Float32Array([1, 1]));
+  });
+
+  it("takes no memory for what would be 16 GiB", () => {
+    scope(() => {
+      const before = memory().peak;
+      const y = shapesOnly(() => zeros(large).add(1).gelu().dropout().transpose(0, 1).softmax(-1));
+      expect(y.shape).toEqual(large);
+      expect(memory().peak - before).toBeLessThan(1024);
+    });
+  });
+
+  it("throws where a number is read", () => {
+    const y = shapesOnly(() => ones([3]));
+    expect(() => y.data).toThrow(StageError);
+    expect(() => y.data).toThrow("inside shapesOnly");
+    expect(() => y.add(1)).toThrow(StageError);
+    expect(() => shapesOnly(() => ones([1]).item())).toThrow(StageError);
+    expect(() => shapesOnly(async () => {})).toThrow(StageError);
+  });
+
+  it("still checks shapes, and ids that have numbers", () => {
+    expect(() => shapesOnly(() => ones([2, 3]).matmul(ones([2, 3])))).toThrow("inner sizes differ");
+    expect(() => shapesOnly(() => new Embedding(4, 2).forward([5]))).toThrow("out of range");
+  });
+
+  it("draws nothing and leaves running statistics alone", () => {
+    const rng = new Rng("shapes");
+    const norm = new BatchNorm2d(2);
+    const model = new Sequential(norm, new Dropout(0.5, { rng }));
+    const [state, mean] = [rng.state, norm.runningMean.data.slice()];
+    const { result, ops } = visited(() => model.forward(ones([2, 2, 3, 3])));
+    expect((result as Tensor).shape).toEqual([2, 2, 3, 3]);
+    expect(ops.length).toBeGreaterThan(5);
+    expect(rng.state).toEqual(state);
+    expect(norm.runningMean.data).toEqual(mean);
+  });
+
+  it("fills an empty cache by shapes, takes it back, and refuses a filled one", () => {
+    const cache = new KVCache();
+    const keys = tensor(new Float32Array(12), { shape: [1, 2, 3, 2] });
+    shapesOnly(() => {
+      cache.append(ones([1, 2, 3, 2]), ones([1, 2, 3, 2]));
+      const [all] = cache.append(ones([1, 2, 1, 2]), ones([1, 2, 1, 2]));
+      expect(all.shape).toEqual([1, 2, 4, 2]);
+      expect(cache.length).toBe(4);
+    });
+    expect(cache.length).toBe(0);
+    cache.append(keys, keys);
+    expect(() => shapesOnly(() => cache.append(ones([1, 2, 1, 2]), ones([1, 2, 1, 2])))).toThrow(StageError);
+    expect(cache.length).toBe(3);
+  });
+});
+
+const text = { vocabulary: 50, context: 16, dim: 8, heads: 2, layers: 2, dropout: 0.1 };
+const ids = () =>
+  tensor(
+    [
+      [1, 2, 3],
+      [4, 5, 6],
+    ],
+    { dtype: "int32" },
+  );
+const models: [string, () => Net, () => Tensor][] = [
+  ["ResNet-8", () => new ResNet8(), () => ones([2, 3, 32, 32])],
+  ["ResNet", () => new ResNet(ResNet.configs.resnet20), () => ones([2, 3, 32, 32])],
+  ["GPT", () => new Gpt(text), ids],
+  ["BERT", () => new Bert(text), ids],
+];
+
+/** What a model gives, as one list. */
+const tensorsOf = (result: unknown): Tensor[] =>
+  isTensor(result) ? [result] : Object.values(result as object).filter(isTensor);
+const formsOf = (result: unknown) => tensorsOf(result).map((t) => [t.shape, t.dtype]);
+
+describe.each(models)("%s by shapes", (_, make, input) => {
+  it.each([true, false])("gives what it gives with numbers (training: %s)", (training) => {
+    const prepare = (model: Net): Net => (training ? train(model) : evaluate(model));
+    const real = prepare(make()).forward(input());
+    for (const model of [make(), withoutData(make)]) {
+      const { result, ops } = visited(() => prepare(model).forward(input()));
+      expect(formsOf(result)).toEqual(formsOf(real));
+      expect(ops.length).toBeGreaterThan(5);
+    }
+  });
+});
