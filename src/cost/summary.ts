@@ -96,7 +96,7 @@ function outputShapes(model: object, input: TensorLike): Map<string, Shape | nul
         scope(() =>
           [...run().calls].map(([path, calls]): [string, Shape | null] => {
             const [first] = calls;
-            return [path, calls.length === 1 && isTensor(first) ? first.shape : null];
+            return [path, calls.length === 1 && isTensor(first?.output) ? first.output.shape : null];
           }),
         ),
       ),

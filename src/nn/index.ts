@@ -72,7 +72,7 @@ export {
   stateDict,
 } from "./state.ts";
 export { type Store, signs } from "./store.ts";
-export { type Tapped, type Taps, taps } from "./taps.ts";
+export { type Tapped, type TappedCall, type Taps, taps } from "./taps.ts";
 export {
   type Activation,
   type DecoderCall,

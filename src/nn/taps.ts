@@ -1,5 +1,5 @@
 import { repeatedRun } from "../changes.ts";
-import { isFunction, OptionError, ShapeError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, ShapeError, StageError, show } from "../errors.ts";
 import { isThenable } from "../storage.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
@@ -7,12 +7,20 @@ import { noMatch } from "./modes.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { namedLayers } from "./tree.ts";
 
+/** One call of a tapped layer: what its `forward` was given and what it returned. */
+export interface TappedCall {
+  readonly inputs: readonly unknown[];
+  readonly output: unknown;
+}
+
 /** What ran while `collect` ran. */
 export interface Tapped<R> {
   /** What the function returned. */
   readonly result: R;
-  /** What each tapped layer returned, by its path, one entry a call. A layer with two names stands under both. */
-  readonly calls: ReadonlyMap<string, readonly unknown[]>;
+  /** The calls of each tapped layer, by its path. A layer with two names stands under both. */
+  readonly calls: ReadonlyMap<string, readonly TappedCall[]>;
+  /** What the layer at `path` was given. Throws if it ran not exactly once. */
+  inputs(path: string): readonly unknown[];
   /** The tensor that the layer at `path` returned. Throws if it ran not exactly once or returned something else. */
   output(path: string): Tensor;
 }
@@ -22,12 +30,17 @@ export interface Taps {
   readonly paths: readonly string[];
   /** Runs `fn` and gathers what the tapped layers return meanwhile; gradients flow through it. `fn` must be synchronous. Throws StageError for one that runs inside `checkpoint`. */
   collect<R>(fn: () => R): Tapped<R>;
+  /**
+   * The same up to the first return of the tapped layer at `until`: what `fn` has left to do does not run, and what it changed beside
+   * its result (caches, running statistics) is put back where it is a model's `forward`. Throws StageError where the layer does not run.
+   */
+  collect(fn: () => unknown, options: { until: string }): Tapped<undefined>;
   /** Gives the layers their own `forward` back. */
   dispose(): void;
   [Symbol.dispose](): void;
 }
 
-type Listener = (layer: Layer, output: unknown) => void;
+type Listener = (layer: Layer, call: TappedCall) => void;
 
 interface Wrapped {
   readonly listeners: Set<Listener>;
@@ -55,7 +68,7 @@ function listen(layer: Layer, listener: Listener): void {
     writable: true,
     value(this: Layer, ...args: Parameters<Layer["forward"]>): unknown {
       const output = forward.apply(this, args);
-      for (const hear of listeners) hear(layer, output);
+      for (const hear of listeners) hear(layer, { inputs: args, output });
       return output;
     },
   });
@@ -94,9 +107,12 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   const pathsOf = new Map<Layer, string[]>();
   for (const [path, layer] of chosen) pathsOf.set(layer, [...(pathsOf.get(layer) ?? []), path]);
 
-  let open: Map<string, unknown[]> | null = null;
+  let open: Map<string, TappedCall[]> | null = null;
+  let last: string | null = null;
+  /** Thrown to end a pass. */
+  const reached = {};
   let ended = false;
-  const hear: Listener = (layer, output) => {
+  const hear: Listener = (layer, call) => {
     const run = open && repeatedRun();
     // The second run of what ran before; its tensors go with the gradient.
     if (run === "again") return;
@@ -106,8 +122,9 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
           `collect: a tapped layer ran inside checkpoint, which releases its output, got ${show(path)}; collect without checkpoint`,
         );
       }
-      open?.get(path)?.push(output);
+      open?.get(path)?.push(call);
     }
+    if (open && last !== null && chosen.get(last) === layer) throw reached;
   };
   for (const layer of pathsOf.keys()) listen(layer, hear);
 
@@ -117,20 +134,35 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   };
   return {
     paths: [...chosen.keys()],
-    collect(fn) {
+    collect<R>(fn: () => R, options?: { until: string }): Tapped<R> {
       if (ended) throw new StageError("collect: the taps were disposed of; make new ones");
       if (!isFunction(fn)) throw new OptionError(`collect: expected a function, got ${show(fn)}`);
       if (open) throw new StageError("collect: it is running already, got a call from inside its function");
-      const calls = new Map<string, unknown[]>([...chosen.keys()].map((path) => [path, []]));
+      const { until } = readOptions("collect", options, { until: null as string | null });
+      if (until !== null && !chosen.has(until)) throw notTapped("collect", until, chosen);
+      const calls = new Map<string, TappedCall[]>([...chosen.keys()].map((path) => [path, []]));
+      const tapped = {
+        calls,
+        inputs: (path: string) => single("inputs", path, calls).inputs,
+        output: (path: string) => outputOf(path, calls),
+      };
       open = calls;
+      last = until;
       try {
         const result = fn();
         if (isThenable(result)) {
           throw new StageError("collect: the function must be synchronous, got a promise");
         }
-        return { result, calls, output: (path) => single(path, calls) };
+        if (until !== null && calls.get(until)?.length === 0) {
+          throw new StageError(`collect: the function ended before the layer ran, got until ${show(until)}`);
+        }
+        return { result, ...tapped };
+      } catch (error) {
+        if (error !== reached) throw error;
+        return { result: undefined as R, ...tapped };
       } finally {
         open = null;
+        last = null;
       }
     },
     dispose,
@@ -138,17 +170,20 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   };
 }
 
-function single(path: string, calls: ReadonlyMap<string, readonly unknown[]>): Tensor {
-  const outputs = calls.get(path);
-  if (!outputs) {
-    throw new OptionError(
-      `output: not a tapped layer, got ${show(path)}; tapped are ${show([...calls.keys()])}`,
-    );
+const notTapped = (op: string, path: string, tapped: ReadonlyMap<string, unknown>): OptionError =>
+  new OptionError(`${op}: not a tapped layer, got ${show(path)}; tapped are ${show([...tapped.keys()])}`);
+
+function single(op: string, path: string, calls: ReadonlyMap<string, readonly TappedCall[]>): TappedCall {
+  const found = calls.get(path);
+  if (!found) throw notTapped(op, path, calls);
+  if (found.length !== 1) {
+    throw new StageError(`${op}: the layer must run once, got ${found.length} calls of ${show(path)}`);
   }
-  if (outputs.length !== 1) {
-    throw new StageError(`output: the layer must run once, got ${outputs.length} calls of ${show(path)}`);
-  }
-  const [output] = outputs;
+  return found[0];
+}
+
+function outputOf(path: string, calls: ReadonlyMap<string, readonly TappedCall[]>): Tensor {
+  const { output } = single("output", path, calls);
   if (!isTensor(output)) {
     throw new ShapeError(`output: the layer must return a tensor, got ${show(output)} from ${show(path)}`);
   }

@@ -1,4 +1,4 @@
-import { FormatError, noGrad, OptionError, ones, Rng, scope, type Tensor, tensor } from "bitgrad";
+import { FormatError, noGrad, OptionError, ones, Rng, StageError, scope, type Tensor, tensor } from "bitgrad";
 import {
   BatchNorm1d,
   clone,
@@ -314,6 +314,32 @@ describe("taps", () => {
     expect(() => output("pair")).toThrow("must return a tensor");
     expect(() => output("d")).toThrow("not a tapped layer");
     tap.dispose();
+  });
+
+  it("give what each call was given, and stop after a layer", () => {
+    const model = new Sequential(new Linear(2, 3), new Linear(3, 3), new Linear(3, 1));
+    const x = ones([4, 2]);
+    using tap = taps(model, "*");
+    const whole = tap.collect(() => model.forward(x));
+    expect(whole.inputs("0")).toEqual([x]);
+    expect(whole.inputs("1")[0]).toBe(whole.output("0"));
+    expect(whole.calls.get("2")).toEqual([{ inputs: [whole.output("1")], output: whole.result }]);
+    const part = tap.collect(() => model.forward(x), { until: "1" });
+    expect(part.result).toBe(undefined);
+    expect(part.output("1").toArray()).toEqual(whole.output("1").toArray());
+    expect(part.calls.get("2")).toEqual([]);
+    expect(tap.collect(() => model.forward(x)).calls.get("2")).toHaveLength(1);
+    expect(() => part.inputs("2")).toThrow("inputs: the layer must run once, got 0 calls");
+    expect(() => tap.collect(() => 0, { until: "1" })).toThrow(StageError);
+    expect(() => tap.collect(() => 0, { until: "3" })).toThrow("collect: not a tapped layer");
+    expect(() =>
+      tap.collect(
+        () => {
+          throw new RangeError("theirs");
+        },
+        { until: "1" },
+      ),
+    ).toThrow("theirs");
   });
 
   it("refuse patterns without a layer, nesting and promises", () => {
