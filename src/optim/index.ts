@@ -11,7 +11,7 @@ export {
 } from "./optimizer.ts";
 export { type Plateau, type PlateauOptions, type PlateauState, plateau } from "./plateau.ts";
 export { everything, isBias, isBinary, isNorm, matching, type Predicate } from "./predicates.ts";
-export type { RuleState, UpdateRule } from "./rule.ts";
+export type { RuleContext, RuleState, UpdateRule } from "./rule.ts";
 export { type AdadeltaOptions, adadelta } from "./rules/adadelta.ts";
 export { type AdagradOptions, adagrad } from "./rules/adagrad.ts";
 export { type AdamOptions, adam } from "./rules/adam.ts";

@@ -1,5 +1,6 @@
 import { makeRoom } from "../../kernels/wasm/heap.ts";
 import { anyNonFinite } from "../backend.ts";
+import { undoing } from "../changes.ts";
 import type { FloatArray } from "../dtype.ts";
 import {
   FormatError,
@@ -12,6 +13,8 @@ import {
 } from "../errors.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
+import { defaultRng } from "../random/default.ts";
+import { Rng } from "../random/rng.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
@@ -34,6 +37,8 @@ export interface OptimizerOptions {
   readonly clipNorm: number | null;
   /** Bounds each gradient element, as `clipGradValue`, without touching it. */
   readonly clipValue: number | null;
+  /** What rules draw their first states from; default: the default generator. */
+  readonly rng: Rng | null;
 }
 
 /** Everything an optimizer needs to resume: tensors and plain numbers by name. */
@@ -79,9 +84,10 @@ export function optimizer(
   rules: UpdateRule | OptimizerRows,
   options?: Partial<OptimizerOptions>,
 ): Optimizer {
-  const { clipNorm, clipValue } = readOptions<OptimizerOptions>("optimizer", options, {
+  const { clipNorm, clipValue, rng } = readOptions<OptimizerOptions>("optimizer", options, {
     clipNorm: null,
     clipValue: null,
+    rng: null,
   });
   if (clipNorm !== null) checkPositive("optimizer", "clipNorm", clipNorm);
   if (clipValue !== null) checkPositive("optimizer", "clipValue", clipValue);
@@ -125,9 +131,13 @@ export function optimizer(
       if (clipNorm === null) checkFinite(work);
       const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
       // All that may fail comes before the first write.
-      const fresh = work
-        .filter(({ parameter }) => !stateOf(parameter))
-        .map(({ group, path, parameter }) => [parameter, makeState(group.rule, path, parameter)] as const);
+      const fresh = undoing(() =>
+        work
+          .filter(({ parameter }) => !stateOf(parameter))
+          .map(({ group, path, parameter }) => {
+            return [parameter, makeState(group.rule, path, parameter, rng ?? defaultRng())] as const;
+          }),
+      );
       for (const [parameter, state] of fresh) keepState(parameter, state);
       for (const { group, parameter, path, grad } of work) {
         const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
@@ -161,7 +171,8 @@ export function optimizer(
       const restored = new Map<Parameter, RuleState>();
       for (const { rule, parameters } of groups) {
         for (const { path, parameter } of parameters) {
-          const state = makeState(rule, path, parameter);
+          // What is drawn is read over.
+          const state = makeState(rule, path, parameter, new Rng(0));
           // A parameter that has had no gradient yet has no state.
           if (!Object.keys(state).some((slot) => unread.has(`state.${path}.${slot}`))) continue;
           for (const slot of Object.keys(state)) {

@@ -1,12 +1,21 @@
 /** What an update rule is: the arithmetic of one step on one parameter, over flat arrays. */
 
 import type { FloatArray, TypedArray } from "../dtype.ts";
+import type { Rng } from "../random/rng.ts";
+import type { Shape } from "../shape.ts";
 
 /**
  * What a rule remembers of one parameter: numbers, and arrays of any length and dtype. It is saved and restored as it is.
  * Lengths and dtypes are those that `init` gives; numbers may be infinite, but not NaN.
  */
 export type RuleState = { [slot: string]: TypedArray | number };
+
+/** What a rule may also know of a parameter when it makes its state. */
+export interface RuleContext {
+  readonly shape: Shape;
+  /** For random numbers of the state: the optimizer's generator. */
+  readonly rng: Rng;
+}
 
 /**
  * A rule knows neither parameters nor tensors. `update` writes `weight` and `state` in place and leaves `grad` alone; it
@@ -18,7 +27,7 @@ export interface UpdateRule<S extends RuleState = RuleState> {
   readonly name: string;
   readonly options: { readonly lr?: number };
   /** The state before the first step of a parameter of `size` elements, whose value is `weight`. */
-  init(size: number, weight?: FloatArray): S;
+  init(size: number, weight?: FloatArray, context?: RuleContext): S;
   update(weight: FloatArray, grad: FloatArray, state: S, lr: number): void;
 }
 

@@ -3,6 +3,7 @@
 import { dtypeOfArray, type FloatArray, type TypedArray } from "../dtype.ts";
 import { FormatError, OptionError, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
+import type { Rng } from "../random/rng.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { own, pinArray, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
@@ -11,8 +12,8 @@ import type { RuleState, UpdateRule } from "./rule.ts";
 type Slot = TypedArray | number;
 
 /** The state of a parameter before its first step. Throws OptionError for a slot that could not be saved. */
-export function makeState(rule: UpdateRule, path: string, { value }: Parameter): RuleState {
-  const state = rule.init(value.size, value.data as FloatArray);
+export function makeState(rule: UpdateRule, path: string, { value }: Parameter, rng: Rng): RuleState {
+  const state = rule.init(value.size, value.data as FloatArray, { shape: value.shape, rng });
   for (const [slot, held] of Object.entries(state)) checkSlot(`${path}.${slot}`, held);
   return state;
 }

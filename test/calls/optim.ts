@@ -105,6 +105,7 @@ const optimizers: Table = {
     {
       clipNorm: positive(1, "null"),
       clipValue: positive(1, "null"),
+      rng: given(() => null, "null"),
     },
     { says: "model" },
   ),
