@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
@@ -157,6 +157,16 @@ const circles = (texts: ReadonlyMap<string, string>): string[][] => [
   ...circlesOf(graphOf(texts, (path, target) => unitOf(path) === unitOf(target))),
 ];
 
+const existing = new Set(files.map(unitOf));
+
+/** The table of docs/architecture.md: the units that there are, the highest layer first. */
+const layerTable = layers
+  .map((layer, i) => [i, Object.keys(layer).filter((unit) => existing.has(unit))] as const)
+  .filter(([, units]) => units.length > 0)
+  .map(([i, units]) => `${i}  ${units.join("  ")}`)
+  .reverse()
+  .join("\n");
+
 describe("the sources keep to the layers", () => {
   it.each(files)("%s", (path) => {
     expect(checkFile(path, readFileSync(path, "utf8"))).toEqual([]);
@@ -172,6 +182,14 @@ describe("the sources keep to the layers", () => {
       const reached = reachableFrom(entry);
       expect(reached.has("src/ops/all.ts"), entry).toBe(reached.has("src/tensor.ts"));
     }
+  });
+
+  it("docs/architecture.md shows the table", () => {
+    const page = "docs/architecture.md";
+    const text = readFileSync(page, "utf8");
+    const written = text.replace(/```\n[^`]*```/, `\`\`\`\n${layerTable}\n\`\`\``);
+    if (process.env.BITGRAD_WRITE_DOCS) writeFileSync(page, written);
+    else expect(text, "run this test with BITGRAD_WRITE_DOCS=1 to write it").toBe(written);
   });
 
   it("every file for Node has a twin for browsers that exports the same names", () => {

@@ -1,3 +1,4 @@
+import * as methods from "../../src/ops/methods.ts";
 import type { Row } from "./case.ts";
 import { table } from "./table.ts";
 
@@ -27,6 +28,24 @@ const named = (suite: Readonly<Record<string, Row>>): [name: string, row: Row][]
     row.torch === null ? [] : [[row.torch ?? op, row]],
   );
 
+/** What differs from PyTorch on purpose, beside the notes of single lines. */
+const differences = [
+  "`round` and every quantizer take halves to the even neighbour, as PyTorch's `round` does; `sign` is 0 at 0, while binarizers map 0 and −0 to +1.",
+  "A number beside a tensor takes the tensor's dtype where it fits; a float wins over integers, and float64 over float32. Comparisons give bool, sums of int8 and uint8 int32.",
+  "Indices of `gather`, `indexSelect`, `embedding` and the like lie in 0 … n − 1: a negative index is a ShapeError. Axes may be negative, and so may the bounds of `slice`.",
+  "`causal` attention with fewer queries than keys puts the last query level with the last key, as a cache needs it; PyTorch's `is_causal` puts the first query level with the first key.",
+  "A query that may read no key gives 0, with a gradient of 0.",
+  "`crossEntropy` of a batch in which nothing counts is 0, with a gradient of 0 (PyTorch: NaN), and what has weight 0 or is ignored is not read, whatever it holds.",
+  "`kdLoss` averages over all positions of its input; `batchmean` of PyTorch's `kl_div` divides by the first axis alone.",
+  "`dropout`, the random initialisers and `rand` draw from an `Rng` whose bits are the same on every machine, and are not PyTorch's.",
+];
+
+/** The ops that are methods and stand in no line. */
+function unnamed(sections: readonly string[]): string[] {
+  const calls = new Set(sections.join("\n").match(/\b[a-zA-Z]\w*(?=\()/g));
+  return Object.keys(methods).filter((name) => !calls.has(name));
+}
+
 /** docs/ops.md: PyTorch's names and what they are here, from the rows that the reference cases run. */
 export function page(): string {
   const sections = Object.entries(titles).map(([suite, title]) => {
@@ -52,5 +71,9 @@ export function page(): string {
       "`test/singular` states them, first and second, for every op and loss, and says where and why they differ.",
     ].join("\n"),
     ...sections,
+    `## Other methods\n\n${unnamed(sections)
+      .map((name) => `\`${name}\``)
+      .join(", ")}.`,
+    `## Differences on purpose\n\n${differences.map((line) => `- ${line}`).join("\n")}`,
   ].join("\n\n")}\n`;
 }
