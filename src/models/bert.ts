@@ -8,7 +8,7 @@ import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
-import { checkSizes, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
@@ -102,6 +102,8 @@ export class Bert {
     large: size(24, 1024, 16),
   } as const satisfies Record<string, BertConfig>;
 
+  /** What the model was built from, defaults filled in, as plain JSON: `new Bert(model.config)` has the same parameters and names. */
+  readonly config: Readonly<Omit<Required<BertConfig>, "rng">>;
   training = true;
   readonly context: number;
   readonly dropout: number;
@@ -156,6 +158,7 @@ export class Bert {
     this.norm = new LayerNorm(dim, { eps });
     const block = { norm: "post", activation: "gelu", eps, dropout } as const;
     const hidden = settings.feedForward ?? 4 * dim;
+    this.config = plainConfig({ ...settings, feedForward: hidden });
     this.blocks = Array.from({ length: layers }, () =>
       withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );

@@ -9,7 +9,7 @@ import { normal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -76,6 +76,8 @@ export class Gpt {
     gpt2Xl: gpt2(48, 1600, 25),
   } as const satisfies Record<string, GptConfig>;
 
+  /** What the model was built from, defaults filled in, as plain JSON: `new Gpt(model.config)` has the same parameters and names. */
+  readonly config: Readonly<Omit<Required<GptConfig>, "rng">>;
   training = true;
   readonly context: number;
   readonly dropout: number;
@@ -112,6 +114,7 @@ export class Gpt {
     this.position = withoutDraws(() => new Embedding(context, dim));
     const block = { norm, activation, eps, dropout, bias };
     const hidden = settings.feedForward ?? 4 * dim;
+    this.config = plainConfig({ ...settings, feedForward: hidden });
     this.blocks = Array.from({ length: layers }, () =>
       withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );

@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -70,6 +70,8 @@ export class Llama {
     },
   } as const satisfies Record<string, LlamaConfig>;
 
+  /** What the model was built from, defaults filled in, as plain JSON: `new Llama(model.config)` has the same parameters and names. */
+  readonly config: Readonly<Omit<Required<LlamaConfig>, "rng">>;
   training = true;
   readonly context: number;
   readonly dropout: number;
@@ -98,6 +100,7 @@ export class Llama {
       settings;
     checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward, kvHeads: kvHeads ?? 1 });
     checkShare("Llama", "dropout", dropout);
+    this.config = plainConfig({ ...settings, kvHeads: kvHeads ?? heads });
     this.context = context;
     this.dropout = dropout;
     this.token = withoutDraws(() => new Embedding(vocabulary, dim));

@@ -70,6 +70,8 @@ export class ResNet extends Sequential {
     resnet110: { blocks: 18 },
   } as const satisfies Record<string, ResNetConfig>;
 
+  /** What the model was built from, defaults filled in, as plain JSON: `new ResNet(model.config)` has the same parameters and names. */
+  readonly config: Readonly<Omit<Required<ResNetConfig>, "rng">>;
   conv1: Conv2d;
   bn1: BatchNorm2d;
   layer1: ResNetBlock[];
@@ -86,6 +88,7 @@ export class ResNet extends Sequential {
       rng: null,
     });
     checkSizes("ResNet", { blocks, classes, width, channels });
+    this.config = { blocks, classes, width, channels };
     this.conv1 = new Conv2d(channels, width, 3, { padding: 1, bias: false, rng });
     this.bn1 = new BatchNorm2d(width);
     const stage = (inChannels: number, outChannels: number) =>
@@ -145,6 +148,8 @@ class Stage extends Sequential {
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
  */
 export class ResNet8 extends Sequential {
+  /** What the model was built from, defaults filled in, as plain JSON: `new ResNet8(model.config)` has the same parameters and names. */
+  readonly config: Readonly<{ classes: number }>;
   stem: Conv2d;
   bn: BatchNorm2d;
   s1: Stage;
@@ -156,6 +161,7 @@ export class ResNet8 extends Sequential {
     super();
     const { classes, rng } = readOptions("ResNet8", config, { classes: 10, rng: null as Rng | null });
     checkSizes("ResNet8", { classes });
+    this.config = { classes };
     this.stem = new Conv2d(3, 16, 3, { padding: 1, rng });
     this.bn = new BatchNorm2d(16, { eps: 1e-3 });
     this.s1 = new Stage(16, 16, rng);

@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
@@ -82,6 +82,8 @@ export class Transformer {
     big: { vocabulary: 37000, dim: 1024, layers: 6, heads: 16, feedForward: 4096 },
   } as const satisfies Record<string, TransformerConfig>;
 
+  /** What the model was built from, defaults filled in, as plain JSON: `new Transformer(model.config)` has the same parameters and names. */
+  readonly config: Readonly<Omit<Required<TransformerConfig>, "rng">>;
   training = true;
   readonly dim: number;
   readonly dropout: number;
@@ -112,6 +114,7 @@ export class Transformer {
     this.sourcePositions = sourcePositions;
     this.token = new Embedding(vocabulary, dim, { rng });
     const hidden = settings.feedForward ?? 4 * dim;
+    this.config = plainConfig({ ...settings, feedForward: hidden });
     const block = { norm: "post", activation: "relu", eps, dropout, rng } as const;
     const stack = <B>(make: () => B): B[] => Array.from({ length: layers }, make);
     this.encoder = stack(() => new TransformerEncoderLayer(dim, heads, hidden, block));

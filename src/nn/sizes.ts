@@ -25,6 +25,12 @@ export function readConfig<T extends object, K extends keyof T & string>(
   return config;
 }
 
+/** A configuration as plain JSON, which a model keeps: all but the generator. */
+export function plainConfig<T extends { rng?: unknown }>(settings: T): Readonly<Omit<T, "rng">> {
+  const { rng: _, ...config } = settings;
+  return config;
+}
+
 /** Throws OptionError, which names all others, unless every value is a positive integer that can be the length of an array. */
 export function checkSizes(op: string, sizes: Readonly<Record<string, unknown>>): void {
   const entries = Object.entries(sizes);
