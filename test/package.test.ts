@@ -21,8 +21,11 @@ const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
  */
 const budget = 64 * 1024;
 
-/** The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. */
-const packedBudget = { alone: 22 * 1024, withKernels: 46 * 1024 };
+/**
+ * The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. The last 4 KB are zero points,
+ * pools, transposed convolutions and kinds from outside.
+ */
+const packedBudget = { alone: 24 * 1024, withKernels: 50 * 1024 };
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -240,7 +243,10 @@ describe.each([
   it("an entry of which nothing is used adds nothing", async () => {
     const unused = entries.filter((entry) => entry !== "bitgrad");
     const imports = unused.map((entry, i) => `import "${entry}"; import * as unused${i} from "${entry}";`);
-    expect((await codeOf(imports.join("\n") + example)).length).toBe((await codeOf(example)).length);
+    // Names that are shortened otherwise may make it some bytes less.
+    expect((await codeOf(imports.join("\n") + example)).length).toBeLessThanOrEqual(
+      (await codeOf(example)).length,
+    );
   });
 });
 

@@ -278,7 +278,8 @@ describe("Sequential", () => {
   });
 
   it("refuses what is neither layer nor function", () => {
-    expect(() => new Sequential({} as never)).toThrow("at place 0");
+    expect(() => new Sequential((x) => x, [] as never)).toThrow("at place 1");
+    expect(() => new Sequential({ act: {} } as never)).toThrow("at place act");
   });
 });
 
