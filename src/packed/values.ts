@@ -134,7 +134,7 @@ export function inRoom(values: Values): Values {
 export const steady = <V extends Values | Ids>(values: V): V =>
   memoryIsShared() || !ArrayBuffer.isView(values.data)
     ? values
-    : { ...values, data: (values.data as Float32Array).slice() };
+    : ({ data: (values.data as Float32Array).slice(), shape: values.shape } as unknown as V);
 
 export const copied = ({ data, shape }: Values): Values => ({ data: data.slice(), shape });
 

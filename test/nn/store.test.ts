@@ -35,7 +35,8 @@ describe("a store of signs", () => {
     const before = memory().pinned;
     const weight = new Parameter(value, { store: signs });
     const held = memory().pinned - before;
-    if (backendInfo().name === "simd") {
+    // Nothing is pinned on a memory whose growth detaches views.
+    if (backendInfo().name === "simd" && process.env.BITGRAD_MEMORY !== "unshared") {
       expect(held).toBeGreaterThanOrEqual(125_000);
       expect(held).toBeLessThanOrEqual(130_000);
     }
