@@ -1,5 +1,6 @@
 /** InputStage: what quantizes the input of a layer. */
 
+import { changing } from "../changes.ts";
 import { OptionError, StageError, show } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
@@ -74,6 +75,9 @@ export class InputStage implements InputQuantizer {
     if (this.observing) {
       const y = float(x);
       this.observer?.observe(x.detach());
+      changing(this, ({ observed }) => () => {
+        this.observed = observed;
+      });
       this.observed = true;
       return y;
     }
@@ -106,9 +110,9 @@ export class InputStage implements InputQuantizer {
     return this.scale === null || this.scale.item() !== 0;
   }
 
-  /** Takes the scales from what was observed. */
-  settle(): void {
-    if (this.observer === null) return;
+  /** Takes the scales from what was observed: checks them, and gives what writes them. */
+  settle(): () => void {
+    if (this.observer === null) return () => {};
     const { scale, zeroPoint } = this.observer.params();
     if (scale.size !== 1) {
       throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
@@ -127,8 +131,10 @@ export class InputStage implements InputQuantizer {
     ) {
       throw new OptionError(`calibrate: an observer must give a zero point that is a code, got ${zero}`);
     }
-    writeBuffer(this.scale!, (data) => data.set(scale.data));
-    if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
+    return () => {
+      writeBuffer(this.scale!, (data) => data.set(scale.data));
+      if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
+    };
   }
 
   toPacked(): PackedInput {

@@ -1,5 +1,6 @@
 /** calibrate, (train,) freeze, pack: the steps of a quantized model after prepare, in this order. */
 
+import { undoable } from "../changes.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { isLayer } from "../nn/layer.ts";
@@ -34,7 +35,7 @@ function checkLive(op: string, model: object): void {
 /**
  * Runs batches through a prepared model and fixes the scales of its static inputs. A batch is what `forward` takes, unless
  * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, or frozen, without batches, and
- * where they do not reach a static input.
+ * where they do not reach a static input; nothing of the batches is kept then, nor after an error of the batches or of the model.
  */
 export async function calibrate<M extends object, B>(
   model: M,
@@ -55,23 +56,28 @@ export async function calibrate<M extends object, B>(
   const run = forward ?? ((batch: B) => (model as { forward(x: B): unknown }).forward(batch));
   const stages = [...inputStages(model)].filter(([{ observer }]) => observer !== null);
   for (const [stage] of stages) stage.observing = true;
-  let count = 0;
+  const undo: (() => void)[] = [];
   try {
     for await (const batch of batches) {
-      whileEvaluating(model, () => noGrad(() => scope(() => void run(batch))));
-      count++;
+      undo.unshift(
+        undoable(() => whileEvaluating(model, () => noGrad(() => scope(() => void run(batch)))))[1],
+      );
     }
+    if (undo.length === 0) throw new StageError("calibrate: needs at least one batch, got none");
+    const idle = stages.find(([{ observed }]) => !observed);
+    if (idle) {
+      throw new StageError(
+        `calibrate: no batch reached the input of a layer, got ${show(idle[1])}; run it by { forward }, or leave it out by a rule`,
+      );
+    }
+    const settled = stages.map(([stage]) => stage.settle());
+    for (const write of settled) write();
+  } catch (error) {
+    for (const back of undo) back();
+    throw error;
   } finally {
     for (const [stage] of stages) stage.observing = false;
   }
-  if (count === 0) throw new StageError("calibrate: needs at least one batch, got none");
-  const idle = stages.find(([{ observed }]) => !observed);
-  if (idle) {
-    throw new StageError(
-      `calibrate: no batch reached the input of a layer, got ${show(idle[1])}; run it by { forward }, or leave it out by a rule`,
-    );
-  }
-  for (const [stage] of stages) stage.settle();
   return model;
 }
 
