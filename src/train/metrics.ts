@@ -18,7 +18,7 @@ export interface AccuracyOptions {
 
 /**
  * The share of right predictions, 0 to 1: scores (…, C) or predicted classes (…), and class indices (…). Throws OptionError
- * where no position counts, and for NaN scores where one does.
+ * where no position counts, and for NaN scores where one does, ShapeError for a target that is no class.
  */
 export function accuracy(
   predicted: TensorLike,
@@ -37,10 +37,16 @@ export function accuracy(
       topK === 1
         ? asPredictions("accuracy", guess, wanted, ignoreIndex).unsqueeze(-1)
         : largest(checkScores("accuracy", guess, wanted, ignoreIndex), topK).indices;
+    const classes = guess.rank > wanted.rank ? guess.shape[wanted.rank] : Infinity;
     let counted = 0;
     let right = 0;
     for (let i = 0; i < wanted.size; i++) {
       if (wanted.data[i] === ignoreIndex) continue;
+      if (!(wanted.data[i] >= 0 && wanted.data[i] < classes)) {
+        throw new ShapeError(
+          `accuracy: target out of range, got ${wanted.data[i]} for ${classes} classes; leave positions out by ignoreIndex`,
+        );
+      }
       counted++;
       for (let k = 0; k < topK; k++) if (ranked.data[i * topK + k] === wanted.data[i]) right++;
     }

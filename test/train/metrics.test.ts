@@ -1,6 +1,7 @@
 import { tensor } from "bitgrad";
 import { accuracy, confusionMatrix, perplexity } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
+import { ShapeError } from "../../src/errors.ts";
 
 describe("metrics", () => {
   const scores = [
@@ -71,4 +72,18 @@ describe("metrics", () => {
   ])("refuse %s", (_, run, text) => {
     expect(run).toThrow(text);
   });
+});
+
+it("accuracy refuses targets that are no class, as confusionMatrix does", () => {
+  const scores = tensor([
+    [1, 2],
+    [2, 1],
+  ]);
+  for (const odd of [2, -1]) {
+    expect(() => accuracy(scores, [1, odd])).toThrow(ShapeError);
+    expect(() => accuracy(scores, [1, odd], { topK: 2 })).toThrow("for 2 classes");
+    expect(() => confusionMatrix(scores, [1, odd])).toThrow();
+  }
+  expect(accuracy(scores, [1, -100])).toBe(1);
+  expect(accuracy(scores, [1, 7], { ignoreIndex: 7 })).toBe(1);
 });
