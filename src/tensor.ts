@@ -140,6 +140,8 @@ export class Tensor<D extends DType = DType> {
   /** The elements as nested arrays (a plain number for a scalar; booleans for bool). */
   toArray(): NestedResult {
     const { data, shape } = this;
+    if (this.size === 0 && shape.reduce((lists, n) => lists * Math.max(n, 1), 1) > 2 ** 27)
+      throw new ShapeError(`toArray: too many empty lists, got ${show(shape)}`);
     const value = this.dtype === "bool" ? (i: number) => data[i] !== 0 : (i: number) => data[i];
     const build = (axis: number, offset: number, stride: number): NestedResult => {
       if (axis === shape.length) return value(offset);

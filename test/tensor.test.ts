@@ -413,3 +413,8 @@ describe("reductions over any axes", () => {
     );
   });
 });
+
+it("toArray refuses to make billions of empty lists", () => {
+  expect(() => zeros([2 ** 32 - 1, 0]).toArray()).toThrow("too many empty lists");
+  expect(zeros([2, 0, 3]).toArray()).toEqual([[], []]);
+});
