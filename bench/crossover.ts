@@ -1,7 +1,7 @@
 /**
  * Measures which product of packed weights is faster, by their bits, their size and the rows of input, on the build of the
- * kernels that runs: `npm run bench -- --crossover [--write]`. With --write makes src/packed/products/crossover.ts new, for this build;
- * what was measured for the other one stays. Quantizing the input is part of a product.
+ * kernels that runs: `npm run bench -- --crossover [--write]`. With --write makes src/packed/products/crossover.ts new, for
+ * this build; what was measured for the other one stays. Quantizing the input is part of a product.
  */
 
 import { writeFileSync } from "node:fs";

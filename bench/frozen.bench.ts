@@ -1,6 +1,7 @@
 /**
- * Frozen models in evaluation, computed in ops, beside their packed twins, whose results are the same bits: ResNet-8 on pictures, and
- * the GPT of `npm start` on a batch of texts. `npm run bench -- frozen [--write]` prints how many times as long they take.
+ * Frozen models in evaluation, computed in ops, beside their packed twins, whose results are the same bits: ResNet-8 on
+ * pictures, and the GPT of `npm start` on a batch of texts. `npm run bench -- frozen [--write]` prints how many times as
+ * long they take.
  */
 
 import { noGrad, Rng, randint, randn, scope, type Tensor } from "../src/index.ts";

@@ -43,7 +43,10 @@ export interface BackendInfo {
   readonly relaxed: boolean;
   /** Why nothing faster runs, or why threads that were asked for do not, or null. */
   readonly reason: string | null;
-  /** Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and size. */
+  /**
+   * Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and
+   * size.
+   */
   readonly choices: readonly string[];
   /** Bytes that tensors of open scopes take on the SIMD heap, what the heap spans, and what it may span. */
   readonly heap: { readonly bytes: number; readonly reserved: number; readonly budget: number };
@@ -93,9 +96,9 @@ function allFinite(args: readonly unknown[], [from, to]: Places): boolean {
 }
 
 /**
- * The same for sums that SIMD makes in float32; `outs` are the places of the results among the arguments, `ins` those of what is summed.
- * Where finite inputs give a result that is not finite, a sum may have left float32 on its way alone: the reference, which sums in
- * double, makes the results anew.
+ * The same for sums that SIMD makes in float32; `outs` are the places of the results among the arguments, `ins` those of
+ * what is summed. Where finite inputs give a result that is not finite, a sum may have left float32 on its way alone: the
+ * reference, which sums in double, makes the results anew.
  */
 const summing =
   <A extends readonly unknown[]>(
@@ -269,10 +272,10 @@ const mostThreads = 64;
 
 /**
  * Has large kernels run on `n` threads: the caller and n − 1 workers, which sleep between kernels, do not keep a process
- * alive, and end with `setThreads(1)`. Results are the same bits for every n, whatever the heap's budget. Where workers or shared memory are missing
- * (a page that is not cross-origin isolated, a policy without `worker-src blob:`) one thread runs, and `backendInfo()` says
- * why. Throws OptionError for n other than 1 to 64. A worker that dies makes the next kernel throw BackendError; one thread
- * runs from then on.
+ * alive, and end with `setThreads(1)`. Results are the same bits for every n, whatever the heap's budget. Where workers or
+ * shared memory are missing (a page that is not cross-origin isolated, a policy without `worker-src blob:`) one thread runs,
+ * and `backendInfo()` says why. Throws OptionError for n other than 1 to 64. A worker that dies makes the next kernel throw
+ * BackendError; one thread runs from then on.
  */
 export async function setThreads(n: number): Promise<void> {
   if (!Number.isInteger(n) || n < 1 || n > mostThreads)

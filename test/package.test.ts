@@ -16,14 +16,14 @@ const fixtures = join(root, "test/package");
 const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
 /**
- * Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm: docs/architecture.md, Size. What it
- * leaves free came with the list of ops, of which no name is bundled but the public ones.
+ * Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm: docs/architecture.md, Size.
+ * What it leaves free came with the list of ops, of which no name is bundled but the public ones.
  */
 const budget = 64 * 1024;
 
 /**
- * The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. The last 4 KB are zero points,
- * pools, transposed convolutions and kinds from outside.
+ * The same for `bitgrad/packed`: its own code, and with the kernels' JavaScript, their references among it. The last 4 KB
+ * are zero points, pools, transposed convolutions and kinds from outside.
  */
 const packedBudget = { alone: 24 * 1024, withKernels: 50 * 1024 };
 

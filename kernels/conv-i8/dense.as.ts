@@ -193,8 +193,8 @@ function transpose(to: usize, from: usize): void {
 }
 
 /**
- * to (5, 8 filters) = the sums of five windows over their runs, of `pairs` each: `ways` has the bytes from the end of a run to the
- * next one. One loop over all runs: in two, one in the other, V8 keeps the sums in memory.
+ * to (5, 8 filters) = the sums of five windows over their runs, of `pairs` each: `ways` has the bytes from the end of a run
+ * to the next one. One loop over all runs: in two, one in the other, V8 keeps the sums in memory.
  */
 export function tile(to: usize, windows: usize, ways: usize, pairs: i32, b: usize, end: usize): void {
   let c00 = i32x4.splat(0);

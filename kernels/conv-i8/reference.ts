@@ -1,5 +1,6 @@
 /**
- * conv-i8: cross-correlation of images of codes with filters of codes, and the output transform of its exact sums, as plain loops.
+ * conv-i8: cross-correlation of images of codes with filters of codes, and the output transform of its exact sums, as plain
+ * loops.
  *
  * Layout: x (n, c, h, w), int8 or uint8; filters (o, c/groups, kh, kw); out (n, o, oh, ow); all contiguous. A sum is
  * Σ (x − zeroX) · w over the taps inside of the image, so padding counts as 0, which is the code zeroX. Every size but those of

@@ -151,8 +151,9 @@ function blockOf(g: ConvGeometry, shared: boolean): { rows: number; images: numb
 }
 
 /**
- * out = the layer's transform of the windows of x, both at heap addresses, where g has the sizes of the filters; the scales of x, one an image, at
- * `scaleX`, if they change from call to call. False, with nothing done, where SIMD cannot run or the heap is exhausted.
+ * out = the layer's transform of the windows of x, both at heap addresses, where g has the sizes of the filters; the scales
+ * of x, one an image, at `scaleX`, if they change from call to call. False, with nothing done, where SIMD cannot run or the
+ * heap is exhausted.
  */
 export function convIntHeap(
   { address, output }: ConvIntLayer,

@@ -1,4 +1,7 @@
-/** SIMD elementwise loops. Each function has the contract of reference.ts and returns false, nothing written, where it does not apply. */
+/**
+ * SIMD elementwise loops. Each function has the contract of reference.ts and returns false, nothing written, where it does
+ * not apply.
+ */
 
 import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";

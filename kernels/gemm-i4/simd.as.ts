@@ -7,8 +7,8 @@
  *     15 a codebook, or 0: byte b of its 16 floats from 16 b on   16 rests: floats that are added to betas, or 0
  *
  * Weights lie as kernels/gemm-i8/layout.ts draws them; a weight is (alpha · code + beta) · scale, or codebook[code] · scale.
- * Words 11, 12 and 16 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows meet panels
- * of weights that are made floats in scratch, in the order of kernels/gemm-f32.
+ * Words 11, 12 and 16 are arrays (panels, groups, 8 rows). Few rows go one by one, by integers where they can; more rows
+ * meet panels of weights that are made floats in scratch, in the order of kernels/gemm-f32.
  */
 
 import { packRows } from "../gemm-f32/pack.as";

@@ -97,8 +97,8 @@ export function repeatsMuch(index: TypedArray, n: number): boolean {
 }
 
 /**
- * The adjoint of `takeRows`: adds the rows of g (outer, index.length, inner) into out (outer, n, inner), in their order. Where an index
- * has a row more than 256 times, its sums are made in double and rounded once.
+ * The adjoint of `takeRows`: adds the rows of g (outer, index.length, inner) into out (outer, n, inner), in their order.
+ * Where an index has a row more than 256 times, its sums are made in double and rounded once.
  */
 export function addRows(out: TypedArray, g: TypedArray, index: TypedArray, sizes: RowSizes): void {
   if (repeatsMuch(index, sizes.n)) {

@@ -1,4 +1,7 @@
-/** SIMD layerNorm and rmsNorm. Each function has the contract of reference.ts and returns false, nothing written, where it does not apply. */
+/**
+ * SIMD layerNorm and rmsNorm. Each function has the contract of reference.ts and returns false, nothing written, where it
+ * does not apply.
+ */
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";

@@ -1,4 +1,7 @@
-/** SIMD reductions. Each function has the contract of reference.ts and returns false, nothing written, where it does not apply. */
+/**
+ * SIMD reductions. Each function has the contract of reference.ts and returns false, nothing written, where it does not
+ * apply.
+ */
 
 import type { TypedArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";

@@ -147,8 +147,8 @@ function columnsOf(x: Tensor, weight: Tensor, shape: Shape, axis: number, from: 
 }
 
 /**
- * The layer that `run` of an InputQuantizer describes, of codes: the sums over the groups of a row, each times its scales, added in
- * order. Padding counts as 0.
+ * The layer that `run` of an InputQuantizer describes, of codes: the sums over the groups of a row, each times its scales,
+ * added in order. Padding counts as 0.
  */
 export function integerProduct(
   x: QTensor,

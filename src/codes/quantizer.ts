@@ -1,6 +1,6 @@
 /**
- * Quantizer: a spec, how its scales are found, and where it differs from the numeric contract, its codes and its surrogate. What is
- * trained, what is stored and what packed inference computes with are the same numbers.
+ * Quantizer: a spec, how its scales are found, and where it differs from the numeric contract, its codes and its surrogate.
+ * What is trained, what is stored and what packed inference computes with are the same numbers.
  */
 
 import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
@@ -13,24 +13,24 @@ import { type QuantParams, storedScale } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /**
- * How weights become codes: `{ name, spec, params: (x) => chooseParams(x, spec) }` is one. One whose params are learned holds them as
- * Parameters, which then belong to the model; a function in the plan makes one for each weight.
+ * How weights become codes: `{ name, spec, params: (x) => chooseParams(x, spec) }` is one. One whose params are learned
+ * holds them as Parameters, which then belong to the model; a function in the plan makes one for each weight.
  */
 export interface Quantizer {
   /** "int8", "ternary", "binary", …: for people. */
   readonly name: string;
   readonly spec: QuantSpec;
   /**
-   * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from `x.detach()` where
-   * they are constants. Scales are rounded to the type that the spec stores them in.
-   * `mask` is false where a mask before the quantizer has made x 0.
+   * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from `x.detach()`
+   * where they are constants. Scales are rounded to the type that the spec stores them in. `mask` is false where a mask
+   * before the quantizer has made x 0.
    */
   params(x: Tensor, context?: QuantContext): QuantParams;
   /** The codes of x, of int8, or uint8 where none is negative; left out, the rounding of the spec. Not differentiated. */
   codes?(x: Tensor, params: QuantParams): Tensor;
   /**
-   * What is differentiated in the place of the codes' values, in ops of x and of params that are learned; of x's shape. `(x) => x`
-   * passes the gradient everywhere. Left out, it passes where no code is clamped, and params get PyTorch's gradient.
+   * What is differentiated in the place of the codes' values, in ops of x and of params that are learned; of x's shape. `(x)
+   * => x` passes the gradient everywhere. Left out, it passes where no code is clamped, and params get PyTorch's gradient.
    */
   soft?(x: Tensor, params: QuantParams): Tensor;
   /** Where `soft` is left out: whether a number on an end code counts as clamped. "inside", the default, is PyTorch's. */

@@ -77,10 +77,11 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * Takes codes that were found elsewhere, as by GPTQ, AdaRound or HQQ, until the parameter is written: layers compute with their
-   * values, without a gradient to the weight, `freeze` keeps them, and the latent value stays as it was. They are in the shape of the
-   * parameter, those with scales by groups a matrix (out, …). As codes of a frozen weight they are no part of a state; `pack` keeps
-   * them. Throws ShapeError and OptionError for codes of another shape or spec, and where a mask wants a 0 that they do not hold.
+   * Takes codes that were found elsewhere, as by GPTQ, AdaRound or HQQ, until the parameter is written: layers compute with
+   * their values, without a gradient to the weight, `freeze` keeps them, and the latent value stays as it was. They are in
+   * the shape of the parameter, those with scales by groups a matrix (out, …). As codes of a frozen weight they are no part
+   * of a state; `pack` keeps them. Throws ShapeError and OptionError for codes of another shape or spec, and where a mask
+   * wants a 0 that they do not hold.
    */
   hold(found: QTensor): void {
     const values = dequantize(found);

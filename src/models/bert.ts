@@ -102,7 +102,10 @@ export class Bert {
     large: size(24, 1024, 16),
   } as const satisfies Record<string, BertConfig>;
 
-  /** What the model was built from, defaults filled in, as plain JSON: `new Bert(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new Bert(model.config)` has the same parameters and
+   * names.
+   */
   readonly config: Readonly<Omit<Required<BertConfig>, "rng">>;
   training = true;
   readonly context: number;

@@ -76,7 +76,10 @@ export class Gpt {
     gpt2Xl: gpt2(48, 1600, 25),
   } as const satisfies Record<string, GptConfig>;
 
-  /** What the model was built from, defaults filled in, as plain JSON: `new Gpt(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new Gpt(model.config)` has the same parameters and
+   * names.
+   */
   readonly config: Readonly<Omit<Required<GptConfig>, "rng">>;
   training = true;
   readonly context: number;

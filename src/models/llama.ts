@@ -70,7 +70,10 @@ export class Llama {
     },
   } as const satisfies Record<string, LlamaConfig>;
 
-  /** What the model was built from, defaults filled in, as plain JSON: `new Llama(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new Llama(model.config)` has the same parameters and
+   * names.
+   */
   readonly config: Readonly<Omit<Required<LlamaConfig>, "rng">>;
   training = true;
   readonly context: number;

@@ -70,7 +70,10 @@ export class ResNet extends Sequential {
     resnet110: { blocks: 18 },
   } as const satisfies Record<string, ResNetConfig>;
 
-  /** What the model was built from, defaults filled in, as plain JSON: `new ResNet(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new ResNet(model.config)` has the same parameters and
+   * names.
+   */
   readonly config: Readonly<Omit<Required<ResNetConfig>, "rng">>;
   conv1: Conv2d;
   bn1: BatchNorm2d;
@@ -148,7 +151,10 @@ class Stage extends Sequential {
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
  */
 export class ResNet8 extends Sequential {
-  /** What the model was built from, defaults filled in, as plain JSON: `new ResNet8(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new ResNet8(model.config)` has the same parameters
+   * and names.
+   */
   readonly config: Readonly<{ classes: number }>;
   stem: Conv2d;
   bn: BatchNorm2d;

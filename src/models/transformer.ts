@@ -58,7 +58,10 @@ export interface DecodeCall extends LanguageCall {
 export interface TransformerCall {
   /** (B, S): true or 1 at source positions that may be read, false at padding. */
   sourceMask: TensorLike | null;
-  /** Lists to fill: of the encoder, of the decoder's self-attention with its hidden states, and of its attention to the source. */
+  /**
+   * Lists to fill: of the encoder, of the decoder's self-attention with its hidden states, and of its attention to the
+   * source.
+   */
   capture: { encoder?: Capture; decoder?: Capture; memory?: Capture } | null;
   /** Source of dropout. */
   rng: Rng | null;
@@ -82,7 +85,10 @@ export class Transformer {
     big: { vocabulary: 37000, dim: 1024, layers: 6, heads: 16, feedForward: 4096 },
   } as const satisfies Record<string, TransformerConfig>;
 
-  /** What the model was built from, defaults filled in, as plain JSON: `new Transformer(model.config)` has the same parameters and names. */
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new Transformer(model.config)` has the same
+   * parameters and names.
+   */
   readonly config: Readonly<Omit<Required<TransformerConfig>, "rng">>;
   training = true;
   readonly dim: number;

@@ -108,9 +108,10 @@ export const selfAttentionCall: SelfAttentionCall = {
 };
 
 /**
- * Multi-head attention, (B, T, C) -> (B, T, C): softmax(q·kᵀ/√D)·v in `heads` heads of D = headSize, C/heads unless told otherwise,
- * between the projections query, key, value and out, whose weights say how many heads there are. Vaswani et al., 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023,
- * arXiv:2305.13245. The scores are never kept unless capture, a head mask or dropout needs them.
+ * Multi-head attention, (B, T, C) -> (B, T, C): softmax(q·kᵀ/√D)·v in `heads` heads of D = headSize, C/heads unless told
+ * otherwise, between the projections query, key, value and out, whose weights say how many heads there are. Vaswani et al.,
+ * 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023, arXiv:2305.13245. The scores are never kept unless capture,
+ * a head mask or dropout needs them.
  */
 export class MultiHeadAttention {
   training = true;

@@ -13,9 +13,9 @@ export interface ConvTranspose2dOptions extends Conv2dOptions {
 }
 
 /**
- * The transpose of Conv2d, which makes images larger: (N, in, H, W) with a weight (in, out/groups, height, width) -> (N, out, Oh, Ow),
- * Oh = (H − 1)·stride − padding + dilation·(height − 1) + outputPadding + 1. Its weights may be quantized, one scale per input
- * channel; its input stays float32.
+ * The transpose of Conv2d, which makes images larger: (N, in, H, W) with a weight (in, out/groups, height, width) -> (N,
+ * out, Oh, Ow), Oh = (H − 1)·stride − padding + dilation·(height − 1) + outputPadding + 1. Its weights may be quantized, one
+ * scale per input channel; its input stays float32.
  */
 export class ConvTranspose2d {
   weight: Parameter;

@@ -24,9 +24,10 @@ export type BilinearProduct = (x: Tensor, weight: Tensor) => Tensor;
 export interface InputQuantizer {
   training: boolean;
   /**
-   * What `layer.forward(x)` is: `product(x, weight)` plus the bias. The input's features, and in the result the outputs that axis 0 of
-   * the weight gives, lie along `axis`; where it is the last, −1, every position is quantized for itself, else every sample, an
-   * index of axis 0. Of a matrix with scales by groups of its columns `product` is given those, with as many features of x.
+   * What `layer.forward(x)` is: `product(x, weight)` plus the bias. The input's features, and in the result the outputs that
+   * axis 0 of the weight gives, lie along `axis`; where it is the last, −1, every position is quantized for itself, else
+   * every sample, an index of axis 0. Of a matrix with scales by groups of its columns `product` is given those, with as
+   * many features of x.
    */
   run(x: Tensor, layer: WeightedLayer, product: BilinearProduct, axis: number): Tensor;
   /** Throws StageError before its scales are fixed. */

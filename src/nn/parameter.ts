@@ -117,10 +117,10 @@ export class Parameter {
   }
 
   /**
-   * Takes over another value of its dtype, of any shape, in the place of this one, and another store where one is given: layers
-   * that share the parameter and rows of optimizers keep it. The gradient is dropped, and so is what an optimizer remembers of a value of
-   * another shape. Throws what a transform throws that does not take the new value, and ShapeError where it gives another
-   * shape; the parameter is then as it was.
+   * Takes over another value of its dtype, of any shape, in the place of this one, and another store where one is given:
+   * layers that share the parameter and rows of optimizers keep it. The gradient is dropped, and so is what an optimizer
+   * remembers of a value of another shape. Throws what a transform throws that does not take the new value, and ShapeError
+   * where it gives another shape; the parameter is then as it was.
    */
   replace(value: Tensor, options?: Partial<ParameterOptions>): void {
     const { store } = readOptions<ParameterOptions>("replace", options, { store: this.store });

@@ -65,8 +65,8 @@ export interface SubsampleOptions {
 }
 
 /**
- * Every `stride`-th pixel of (N, C, H, W), with channels of zeros: (N, before + C + after, ceil(H/stride), ceil(W/stride)). The shortcut
- * without weights of residual networks: He et al., 2015, arXiv:1512.03385, option A.
+ * Every `stride`-th pixel of (N, C, H, W), with channels of zeros: (N, before + C + after, ceil(H/stride), ceil(W/stride)).
+ * The shortcut without weights of residual networks: He et al., 2015, arXiv:1512.03385, option A.
  */
 export class Subsample {
   readonly stride: number;

@@ -18,9 +18,9 @@ export const applied = (step: Step, x: Tensor): Tensor =>
   (typeof step === "function" ? step(x) : step.forward(x)) as Tensor;
 
 /**
- * Layers and functions, one after another. Its children are the properties "0", "1", …, or those that are named, which may be
- * replaced. A class of models whose graph is a sequence may extend it: it has its layers as properties of its own and gives its steps by
- * `*[Symbol.iterator]()`, in place of `forward` and `toPacked`, which both follow from them.
+ * Layers and functions, one after another. Its children are the properties "0", "1", …, or those that are named, which may
+ * be replaced. A class of models whose graph is a sequence may extend it: it has its layers as properties of its own and
+ * gives its steps by `*[Symbol.iterator]()`, in place of `forward` and `toPacked`, which both follow from them.
  *
  * @example
  * const net = new Sequential({ hidden: new Linear(4, 8), act: relu, out: new Linear(8, 2) });

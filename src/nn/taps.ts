@@ -28,11 +28,15 @@ export interface Tapped<R> {
 export interface Taps {
   /** The paths of the tapped layers. */
   readonly paths: readonly string[];
-  /** Runs `fn` and gathers what the tapped layers return meanwhile; gradients flow through it. `fn` must be synchronous. Throws StageError for one that runs inside `checkpoint`. */
+  /**
+   * Runs `fn` and gathers what the tapped layers return meanwhile; gradients flow through it. `fn` must be synchronous.
+   * Throws StageError for one that runs inside `checkpoint`.
+   */
   collect<R>(fn: () => R): Tapped<R>;
   /**
-   * The same up to the first return of the tapped layer at `until`: what `fn` has left to do does not run, and what it changed beside
-   * its result (caches, running statistics) is put back where it is a model's `forward`. Throws StageError where the layer does not run.
+   * The same up to the first return of the tapped layer at `until`: what `fn` has left to do does not run, and what it
+   * changed beside its result (caches, running statistics) is put back where it is a model's `forward`. Throws StageError
+   * where the layer does not run.
    */
   collect(fn: () => unknown, options: { until: string }): Tapped<undefined>;
   /** Gives the layers their own `forward` back. */

@@ -149,7 +149,10 @@ export function readMask(op: string, mask: TensorLike): Tensor {
   return given.notEqual(0);
 }
 
-/** A mask as something to add to scores of shape `full`: 0 and −Infinity for bool. Throws ShapeError where it does not broadcast. */
+/**
+ * A mask as something to add to scores of shape `full`: 0 and −Infinity for bool. Throws ShapeError where it does not
+ * broadcast.
+ */
 export function additiveMask(op: string, mask: TensorLike, dtype: DType, full: Shape): Tensor {
   const given = readMask(op, mask);
   if (!broadcastsTo(given.shape, full)) {

@@ -45,10 +45,10 @@ export const placeholder = <D extends DType>(shape: Shape, dtype: D, maker = "sh
 export const isPlaceholder = (tensor: Tensor): boolean => "placeholder" in tensor.storage;
 
 /**
- * Runs `fn` by shapes alone: every op checks its inputs and gives a tensor that has a shape and a dtype and no memory, and `visit` is
- * told of it, gradients of it are not. So a model of any size is counted: `shapesOnly(() => model.forward(ids), visit)`. What `fn`
- * creates has no numbers either, no random number is drawn, and what layers changed (caches, running statistics) is put back. Reading
- * a number throws StageError, as does an async `fn`. Returns what `fn` does.
+ * Runs `fn` by shapes alone: every op checks its inputs and gives a tensor that has a shape and a dtype and no memory, and
+ * `visit` is told of it, gradients of it are not. So a model of any size is counted: `shapesOnly(() => model.forward(ids),
+ * visit)`. What `fn` creates has no numbers either, no random number is drawn, and what layers changed (caches, running
+ * statistics) is put back. Reading a number throws StageError, as does an async `fn`. Returns what `fn` does.
  *
  * @example
  * const seen: string[] = [];

@@ -3,7 +3,10 @@
 import type { Parameter } from "../nn/parameter.ts";
 import { type PathPattern, pathMatcher } from "../nn/pattern.ts";
 
-/** Sees a parameter's path (the first, of one that is shared), the parameter, and the layer that holds it (not known for parameters given as a list). */
+/**
+ * Sees a parameter's path (the first, of one that is shared), the parameter, and the layer that holds it (not known for
+ * parameters given as a list).
+ */
 export type Predicate = (path: string, parameter: Parameter, owner?: object) => boolean;
 
 /** Takes every parameter: for the last row of an optimizer. */

@@ -27,9 +27,9 @@ import { budgetOf, checkValues, copied, type Ids, inArena, inRoom, steady, type 
 /** How much a run may take. */
 export interface PackedBudget {
   /**
-   * The numbers, of four bytes, that a run may make, and 1024 products for each. Default: 2^16 for each number of its input, an id
-   * counting as the row that it becomes, but at least 2^24, and above 2^30 in all 2^12 for each. It is for files that nobody
-   * vouches for; more than that throws ShapeError before it is allocated.
+   * The numbers, of four bytes, that a run may make, and 1024 products for each. Default: 2^16 for each number of its input,
+   * an id counting as the row that it becomes, but at least 2^24, and above 2^30 in all 2^12 for each. It is for files that
+   * nobody vouches for; more than that throws ShapeError before it is allocated.
    */
   readonly budget?: number | null;
 }
@@ -82,8 +82,8 @@ export class PackedModel {
   readonly root: PackedLayer;
 
   /**
-   * Takes a layer, or what it is made of. Throws FormatError for what is none, and OptionError for kinds that are none or whose names
-   * are taken.
+   * Takes a layer, or what it is made of. Throws FormatError for what is none, and OptionError for kinds that are none or
+   * whose names are taken.
    */
   constructor(layer: PackedLayer, options?: Partial<PackedOptions>) {
     const { kinds: own } = readOptions<PackedOptions>("PackedModel", options, { kinds: [] });
@@ -117,10 +117,11 @@ export class PackedModel {
   }
 
   /**
-   * Runs the model on float32 values, or on ids (B, T) for models of text, whose result is as of the model that was packed. Takes
-   * what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit and beyond the budget, BitgradError
-   * ("NUMERICS") for an input that is not finite and where numbers overflow before codes are made of them, OptionError for what
-   * this model cannot be told; a kind of one's own names in `C` what it takes. Floats that overflow elsewhere give infinities and NaN, as in the model that was packed.
+   * Runs the model on float32 values, or on ids (B, T) for models of text, whose result is as of the model that was packed.
+   * Takes what its kind can be told: see PackedCall. Throws ShapeError for shapes that do not fit and beyond the budget,
+   * BitgradError ("NUMERICS") for an input that is not finite and where numbers overflow before codes are made of them,
+   * OptionError for what this model cannot be told; a kind of one's own names in `C` what it takes. Floats that overflow
+   * elsewhere give infinities and NaN, as in the model that was packed.
    */
   forward<C extends object = PackedCall>(
     x: Values | Ids,

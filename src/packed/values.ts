@@ -88,8 +88,8 @@ export function lasting(size: number): Float32Array {
 export { release as giveBack };
 
 /**
- * Runs `reference`, which sums in double, where a kernel made numbers that are not finite, or are `odd` otherwise: its float32 sums may have overflowed on
- * the way, and what comes of extreme numbers must not depend on the backend.
+ * Runs `reference`, which sums in double, where a kernel made numbers that are not finite, or are `odd` otherwise: its
+ * float32 sums may have overflowed on the way, and what comes of extreme numbers must not depend on the backend.
  */
 export function mended(
   out: Float32Array,

@@ -15,7 +15,10 @@ export type PlanRule = readonly [
 ];
 
 export interface PlanOptions {
-  /** For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, not of a norm, and of layers that can quantize their input where the config wants it. */
+  /**
+   * For parameters that no rule matches. It only ever touches weight matrices: two axes or more, named `weight`, not of a
+   * norm, and of layers that can quantize their input where the config wants it.
+   */
   default: QuantConfig | PresetCall | null;
   /** The first match wins. */
   rules: readonly PlanRule[];

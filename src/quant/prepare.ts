@@ -65,12 +65,12 @@ export interface PrepareOptions {
 }
 
 /**
- * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in place,
- * and returns the model, in the mode it was in. What `pack` would refuse of weights and inputs is refused here. With `replace` a
- * prepared model takes another plan, as from 32 bits to 1 step by step: latent weights, masks and the state of optimizers stay, and
- * static inputs are calibrated anew. Throws StageError for a parameter that is quantized already, or frozen; OptionError for a layer
- * that cannot quantize its input, for codes that cannot be packed or cannot hold the zeros of a mask, and for one quantizer with
- * tensors of its own on several parameters. The model is then as it was.
+ * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in
+ * place, and returns the model, in the mode it was in. What `pack` would refuse of weights and inputs is refused here. With
+ * `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights, masks and the state of
+ * optimizers stay, and static inputs are calibrated anew. Throws StageError for a parameter that is quantized already, or
+ * frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed or cannot hold the zeros
+ * of a mask, and for one quantizer with tensors of its own on several parameters. The model is then as it was.
  */
 export function prepare<M extends object>(model: M, plan: Plan, options?: Partial<PrepareOptions>): M {
   if (typeof model !== "object" || model === null)
@@ -95,9 +95,9 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
 }
 
 /**
- * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or, with `bake`,
- * become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws StageError for a model that
- * is not prepared, OptionError where another transform would change what is baked.
+ * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or,
+ * with `bake`, become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws
+ * StageError for a model that is not prepared, OptionError where another transform would change what is baked.
  */
 export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
   const { bake } = readOptions("unprepare", options, { bake: false });

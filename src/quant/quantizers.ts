@@ -11,8 +11,9 @@ import type { Tensor } from "../tensor.ts";
 export type SteOptions = SpecOptions;
 
 /**
- * Uniform codes by the scheme that the options give, symmetric int8 with one float16 scale a row unless told otherwise; the gradient
- * passes straight through within the range. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013, arXiv:1308.3432.
+ * Uniform codes by the scheme that the options give, symmetric int8 with one float16 scale a row unless told otherwise; the
+ * gradient passes straight through within the range. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013,
+ * arXiv:1308.3432.
  */
 export function ste(options?: Partial<SteOptions>): Quantizer {
   const read = readOptions<SpecOptions>("ste", options, { ...specDefaults, scaleDtype: "float16" });

@@ -121,8 +121,8 @@ export interface PackOptions {
 }
 
 /**
- * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for the rest.
- * Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
+ * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for
+ * the rest. Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
  */
 export function pack(model: object, options?: Partial<PackOptions>): PackedModel {
   if (typeof model !== "object" || model === null) {

@@ -1,4 +1,7 @@
-/** Every row of the table of ops at its singular points; one without an entry does not compile. Values are PyTorch 1.13's but where `torch` says what it gives and why ours is another. */
+/**
+ * Every row of the table of ops at its singular points; one without an entry does not compile. Values are PyTorch 1.13's but
+ * where `torch` says what it gives and why ours is another.
+ */
 
 import type { OpName } from "../rows.ts";
 import { at, type Points } from "./point.ts";

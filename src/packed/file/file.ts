@@ -1,6 +1,6 @@
 /**
- * Packed models as safetensors files, written in version 2, or 3: docs/formats.md draws every bit. The layers are JSON in the metadata,
- * in which numbers stand by the name of their tensor.
+ * Packed models as safetensors files, written in version 2, or 3: docs/formats.md draws every bit. The layers are JSON in
+ * the metadata, in which numbers stand by the name of their tensor.
  */
 
 import { toFloat16, widenFloat16 } from "../../../kernels/formats/half.ts";
@@ -278,7 +278,10 @@ class Reader {
   }
 }
 
-/** What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version than 1 to 3. */
+/**
+ * What the layers of a file are made of. Throws FormatError for a file that is broken in any way, or of another version than
+ * 1 to 3.
+ */
 export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   const file = viewOf(bytes);
   if (!file) {

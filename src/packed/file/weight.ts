@@ -188,7 +188,10 @@ export class PackedWeight {
     return this.scaled;
   }
 
-  /** Rows of signs or of ternary digits, as lookup takes them; null for other weights, and for groups with scales of their own. */
+  /**
+   * Rows of signs or of ternary digits, as lookup takes them; null for other weights, and for groups with scales of their
+   * own.
+   */
   get pairWeights(): PairWeights | null {
     if (this.pairs !== undefined) return this.pairs;
     const { rows: n, columns: k, coded } = this;

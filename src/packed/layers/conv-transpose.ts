@@ -9,7 +9,10 @@ import { perChannel } from "./elementwise.ts";
 
 type Pair = readonly [number, number];
 
-/** The transpose of a convolution, of float32 with the values of rows of out/groups · height · width codes, one per input channel. */
+/**
+ * The transpose of a convolution, of float32 with the values of rows of out/groups · height · width codes, one per input
+ * channel.
+ */
 export class PackedConvTranspose2d implements PackedStep {
   static readonly kind = "convTranspose2d";
   readonly kind = "convTranspose2d";

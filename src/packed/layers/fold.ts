@@ -1,7 +1,7 @@
 /**
- * Layers of signs that hand bits on: where products of signs go, with or without a batch norm between, into products of signs
- * alone, only the sign of what becomes of a sum matters. It changes at most once as the sum grows, so it is a comparison of the sum
- * with a threshold, which is found by the float steps themselves.
+ * Layers of signs that hand bits on: where products of signs go, with or without a batch norm between, into products of
+ * signs alone, only the sign of what becomes of a sum matters. It changes at most once as the sum grows, so it is a
+ * comparison of the sum with a threshold, which is found by the float steps themselves.
  */
 
 import { unpackSigns } from "../../../kernels/bits.ts";
