@@ -182,10 +182,7 @@ const overflows = (lse: number): boolean => lse !== Number.POSITIVE_INFINITY && 
 const blockBytes = ({ tq, tk }: AttentionSizes): number =>
   Math.min(blockRows, tq) * Math.ceil(tk / 4) * 16 + 64;
 
-/**
- * The contract of reference.ts for float32 arrays, lse of either kind. False where it does not apply; results then hold
- * anything.
- */
+/** As in reference.ts, for float32 arrays, lse of either kind. False where it does not apply; results then hold anything. */
 export function attention(
   out: FloatArray,
   lse: FloatArray,
@@ -253,10 +250,7 @@ export function attention(
   );
 }
 
-/**
- * The contract of reference.ts for float32 arrays, lse of either kind. False where it does not apply; results then hold
- * anything.
- */
+/** As in reference.ts, for float32 arrays, lse of either kind. False where it does not apply; results then hold anything. */
 export function attentionGrad(
   dq: FloatArray,
   dk: FloatArray,
