@@ -51,3 +51,37 @@ export function windowCount(
   // A window that would start in the padding behind the image is left out.
   return (windows - 1) * stride >= size + before ? windows - 1 : windows;
 }
+
+type Pair = readonly [height: number, width: number];
+
+/** What windows are, along the two axes of an image. */
+export interface WindowOptions {
+  kernel: Pair;
+  stride: Pair;
+  pads: readonly [top: number, bottom: number, left: number, right: number];
+  dilation: Pair;
+}
+
+/** The windows over images of shape (N, C, H, W); `oh` or `ow` is below 1 where none fits. */
+export function windowsOf(
+  [n, c, h, w]: readonly number[],
+  { kernel: [kh, kw], stride, pads, dilation }: WindowOptions,
+  ceil = false,
+): Windows {
+  return {
+    n,
+    c,
+    h,
+    w,
+    kh,
+    kw,
+    oh: windowCount(h, kh, stride[0], pads[0], pads[1], dilation[0], ceil),
+    ow: windowCount(w, kw, stride[1], pads[2], pads[3], dilation[1], ceil),
+    strideH: stride[0],
+    strideW: stride[1],
+    padTop: pads[0],
+    padLeft: pads[2],
+    dilationH: dilation[0],
+    dilationW: dilation[1],
+  };
+}

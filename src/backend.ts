@@ -100,20 +100,20 @@ function allFinite(args: readonly unknown[], [from, to]: Places): boolean {
  * what is summed. Where finite inputs give a result that is not finite, a sum may have left float32 on its way alone: the
  * reference, which sums in double, makes the results anew.
  */
-const summing =
-  <A extends readonly unknown[]>(
-    outs: Places,
-    ins: Places,
-    reference: (...args: A) => void,
-    simd: (...args: NoInfer<A>) => boolean,
-    by?: number,
-    least = 64,
-  ) =>
-  (...args: A): void => {
-    const few = by !== undefined && (args[by] as TypedArray).length < least;
-    if (active() !== "simd" || few || !simd(...args) || (!allFinite(args, outs) && allFinite(args, ins)))
-      reference(...args);
-  };
+const summing = <A extends readonly unknown[]>(
+  outs: Places,
+  ins: Places,
+  reference: (...args: A) => void,
+  simd: (...args: NoInfer<A>) => boolean,
+  by?: number,
+  least?: number,
+) =>
+  fastest<A>(
+    reference,
+    (...args) => simd(...args) && (allFinite(args, outs) || !allFinite(args, ins)),
+    by,
+    least,
+  );
 
 const part = (x: TypedArray, from = 0, length: number): FloatArray =>
   (from === 0 && length === x.length ? x : x.subarray(from, from + length)) as FloatArray;

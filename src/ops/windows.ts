@@ -1,6 +1,6 @@
 /** Reading stride, padding and dilation as users give them, for convolution, unfolding and pooling. */
 
-import { type Windows, windowCount } from "../../kernels/windows.ts";
+import { type WindowOptions, type Windows, windowsOf } from "../../kernels/windows.ts";
 import { OptionError, ShapeError, show } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 
@@ -8,12 +8,7 @@ export type Pair = readonly [height: number, width: number];
 /** One number for all sides, [height, width], or [[top, bottom], [left, right]]. */
 export type Padding = number | Pair | readonly [readonly [number, number], readonly [number, number]];
 
-export interface WindowOptions {
-  kernel: Pair;
-  stride: Pair;
-  pads: readonly [top: number, bottom: number, left: number, right: number];
-  dilation: Pair;
-}
+export type { WindowOptions };
 
 const isCount = (n: unknown, least: number): n is number =>
   Number.isInteger(n) && (n as number) >= least && (n as number) < 2 ** 31;
@@ -44,34 +39,12 @@ export function readPadding(op: string, padding: Padding): WindowOptions["pads"]
 }
 
 /** The windows of `options` over images of shape (N, C, H, W). Throws ShapeError where none fits. */
-export function windowsOver(
-  op: string,
-  shape: Shape,
-  { kernel, stride, pads, dilation }: WindowOptions,
-  ceil = false,
-): Windows {
-  const [n, c, h, w] = shape;
-  const oh = windowCount(h, kernel[0], stride[0], pads[0], pads[1], dilation[0], ceil);
-  const ow = windowCount(w, kernel[1], stride[1], pads[2], pads[3], dilation[1], ceil);
-  if (oh < 1 || ow < 1) {
+export function windowsOver(op: string, shape: Shape, options: WindowOptions, ceil = false): Windows {
+  const windows = windowsOf(shape, options, ceil);
+  if (windows.oh < 1 || windows.ow < 1) {
     throw new ShapeError(
-      `${op}: the window is larger than the padded image, got a window of ${show([...kernel])} on ${show(shape)}`,
+      `${op}: the window is larger than the padded image, got a window of ${show([...options.kernel])} on ${show(shape)}`,
     );
   }
-  return {
-    n,
-    c,
-    h,
-    w,
-    kh: kernel[0],
-    kw: kernel[1],
-    oh,
-    ow,
-    strideH: stride[0],
-    strideW: stride[1],
-    padTop: pads[0],
-    padLeft: pads[2],
-    dilationH: dilation[0],
-    dilationW: dilation[1],
-  };
+  return windows;
 }

@@ -1,7 +1,7 @@
 /** Windows over images that are no products, and axes that are joined. */
 
 import type { AverageWindows } from "../../../kernels/pool/reference.ts";
-import { windowCount } from "../../../kernels/windows.ts";
+import { windowsOf } from "../../../kernels/windows.ts";
 import { avgPool2d, maxPool2dIndices } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
@@ -69,35 +69,15 @@ export class PackedPool implements PackedStep {
     return made;
   }
 
-  private windows([n, c, h, w]: readonly number[]): AverageWindows {
+  private windows(shape: readonly number[]): AverageWindows {
     const { kernel, stride, padding, dilation, ceilMode, countIncludePad } = this;
-    const [oh, ow] = [h, w].map((size, i) =>
-      windowCount(size, kernel[i], stride[i], padding[i][0], padding[i][1], dilation[i], ceilMode),
-    );
-    if (oh < 1 || ow < 1) {
-      throw new ShapeError(
-        `PackedPool: the window must fit into the padded image, got ${show([n, c, h, w])}`,
-      );
+    const [[top, bottom], [left, right]] = padding;
+    const options = { kernel, stride, pads: [top, bottom, left, right] as const, dilation };
+    const windows = windowsOf(shape, options, ceilMode);
+    if (windows.oh < 1 || windows.ow < 1) {
+      throw new ShapeError(`PackedPool: the window must fit into the padded image, got ${show(shape)}`);
     }
-    return {
-      n,
-      c,
-      h,
-      w,
-      kh: kernel[0],
-      kw: kernel[1],
-      oh,
-      ow,
-      strideH: stride[0],
-      strideW: stride[1],
-      dilationH: dilation[0],
-      dilationW: dilation[1],
-      padTop: padding[0][0],
-      padBottom: padding[0][1],
-      padLeft: padding[1][0],
-      padRight: padding[1][1],
-      countIncludePad,
-    };
+    return { ...windows, padBottom: bottom, padRight: right, countIncludePad };
   }
 }
 
