@@ -150,6 +150,9 @@ describe("a packed file is refused", () => {
       }),
       /padding must be two integers of 0 … 65535/,
     );
+    const side = [0, 0];
+    refused(changed({ padding: [side, side, side] }), /padding must be two integers .* got \(\(0, 0\), /);
+    refused(changed({ padding: 7 }), /padding must be two integers .* got 7$/);
     refused(changed({ dilation: [2 ** 31, 1] }), /dilation must be two integers of 1 … 65535/);
     refused(changed({ stride: [1, 0] }), /stride must be two integers of 1 … 65535/);
   });

@@ -42,6 +42,11 @@ const fail = (kind: string, name: string, want: string, got: unknown): never => 
   throw new FormatError(`${kind}: ${name} must be ${want}, got ${show(got)}`);
 };
 
+type Pair = readonly [number, number];
+
+const isPair = (v: unknown, least: number): v is Pair =>
+  Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= least && n < 65536);
+
 /** Reads the fields of one layer, each checked. */
 export class FieldReader {
   private readonly kind: string;
@@ -77,18 +82,16 @@ export class FieldReader {
   }
 
   /** A pair of integers, which stay far from where products of them overflow. */
-  pair(name: string, least: number): readonly [number, number] {
-    const is = (v: unknown): v is [number, number] =>
-      Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= least && n < 65536);
+  pair(name: string, least: number): Pair {
+    const is = (v: unknown): v is Pair => isPair(v, least);
     return this.take(name, `two integers of ${least} … 65535`, is);
   }
 
   /** Pairs of what lies before and behind, for rows and for columns. */
-  sides(name: string): readonly [rows: readonly [number, number], columns: readonly [number, number]] {
-    const value = this.fields[name];
-    const [rows, columns] = Array.isArray(value) ? value : [];
-    const side = (pair: unknown) => new FieldReader(this.kind, { [name]: pair }).pair(name, 0);
-    return [side(rows), side(columns)];
+  sides(name: string): readonly [rows: Pair, columns: Pair] {
+    const is = (v: unknown): v is [Pair, Pair] =>
+      Array.isArray(v) && v.length === 2 && v.every((pair) => isPair(pair, 0));
+    return this.take(name, "two integers of 0 … 65535 for each axis", is);
   }
 
   weight(name: string): PackedWeight {
