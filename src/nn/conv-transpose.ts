@@ -15,7 +15,8 @@ export interface ConvTranspose2dOptions extends Conv2dOptions {
 /**
  * The transpose of Conv2d, which makes images larger: (N, in, H, W) with a weight (in, out/groups, height, width) -> (N,
  * out, Oh, Ow), Oh = (H − 1)·stride − padding + dilation·(height − 1) + outputPadding + 1. Its weights may be quantized, one
- * scale per input channel; its input stays float32.
+ * scale per input channel, and are packed as codes; its input stays float32. So a plan whose default quantizes inputs leaves
+ * it alone: name it in a rule with a weight-only config.
  */
 export class ConvTranspose2d {
   weight: Parameter;
@@ -77,7 +78,7 @@ export class ConvTranspose2d {
     const { weight, bias, stride, padding, dilation, outputPadding, groups } = this;
     return {
       kind: "convTranspose2d",
-      weight: packer.weight(weight, { ofFloats: true }),
+      weight: packer.weight(weight),
       bias: packer.floats(bias),
       kernel: weight.shape.slice(2),
       stride,

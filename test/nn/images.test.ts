@@ -16,7 +16,7 @@ import {
   type Step,
   Subsample,
 } from "bitgrad/nn";
-import { pack } from "bitgrad/quant";
+import { freeze, int8Dynamic, int8WeightOnly, pack, plan, prepare } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { bits, random, values } from "../packed/twins.ts";
 
@@ -237,6 +237,19 @@ describe("ConvTranspose2d", () => {
       packsAsItIs(made, x);
     }
     expect(() => pack(new ConvTranspose2d(4, 6, 1, { padding: 3 })).forward(values(x))).toThrow(ShapeError);
+  });
+
+  it("packs quantized weights as codes, and is no layer that quantizes its input", () => {
+    const model = () => new Sequential(new ConvTranspose2d(4, 6, 3, { groups: 2, rng: new Rng(1) }));
+    const bitsOf = (made: Sequential, weights: "packed" | "auto") =>
+      (pack(made, { weights }).root as unknown as { steps: { weight: { bits: number } }[] }).steps[0].weight
+        .bits;
+    const frozen = evaluate(freeze(prepare(model(), plan({ default: int8WeightOnly() }))));
+    expect([bitsOf(frozen, "packed"), bitsOf(frozen, "auto")]).toEqual([8, 8]);
+    expect(() => prepare(model(), plan({ rules: [["0.weight", int8Dynamic()]] }))).toThrow(
+      'prepare: the layer of "0.weight" cannot quantize its input, got ConvTranspose2d',
+    );
+    expect(plan({ default: int8Dynamic() }).explain(model())[0].config).toBe(null);
   });
 
   it.each([
