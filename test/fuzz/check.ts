@@ -42,7 +42,8 @@ const isExact = (value: unknown): boolean => {
   const { kind, input, type, name } = value as Record<string, unknown>;
   if (["linear", "conv1d", "conv2d"].includes(kind as string)) return input !== null;
   if (kind === "norm" && type) return false;
-  if (kind === "attention") return false;
+  if (kind === "attention" || kind === "convTranspose2d") return false;
+  if (kind === "pool" && type === "average") return false;
   if (kind === "function") return ["identity", "relu", "relu6", "flatten"].includes(name as string);
   return Object.entries(value).every(([key, child]) => key.startsWith("_") || isExact(child));
 };

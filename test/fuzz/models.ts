@@ -3,16 +3,22 @@
 import { gelu, Rng, randn, relu } from "bitgrad";
 import { Bert, Gpt, Llama, ResNet, ResNetBlock, Transformer } from "bitgrad/models";
 import {
+  AvgPool2d,
   BatchNorm2d,
   Conv1d,
   Conv2d,
+  ConvTranspose2d,
   evaluate,
+  Flatten,
   GroupNorm,
   LayerNorm,
   Linear,
+  MaxPool2d,
   PReLU,
+  Residual,
   Sequential,
   SqueezeExcite,
+  Subsample,
 } from "bitgrad/nn";
 import type { Ids, PackedModel, Values } from "bitgrad/packed";
 import {
@@ -73,6 +79,27 @@ const images = () =>
     gelu,
     new LayerNorm(2),
   );
+const pools = () =>
+  new Sequential(
+    new MaxPool2d(3, { stride: 1, padding: 1, dilation: 2 }),
+    new AvgPool2d(2, { padding: [1, 0], ceilMode: true, countIncludePad: false }),
+    new Flatten({ startDim: -2 }),
+    new Linear(8, 5, rng(1)),
+    new Flatten(),
+  );
+const branches = () =>
+  new Sequential(
+    new Residual(new Conv2d(2, 4, 3, { stride: 2, padding: 1, ...rng(1) }), {
+      shortcut: new Subsample({ stride: 2, channels: [1, 1] }),
+    }),
+    new Residual(new Conv2d(4, 4, 1, { groups: 2, ...rng(2) }), { join: "product" }),
+  );
+const transposed = () =>
+  new Sequential(
+    new ConvTranspose2d(4, 6, 3, { stride: 2, padding: [1, 0], outputPadding: 1, groups: 2, ...rng(1) }),
+    relu,
+    new ConvTranspose2d(6, 2, [1, 2], { dilation: [1, 3], bias: false, ...rng(2) }),
+  );
 const ids = (...data: number[]): Ids => ({ data, shape: [1, data.length] });
 
 export const samples = (): Sample[] => [
@@ -122,6 +149,21 @@ export const samples = (): Sample[] => [
     new Sequential(new Conv1d(3, 4, 3, { padding: 1, ...rng(1) })),
     int8Dynamic(),
     [1, 3, 7],
+  ),
+  sample("windows that are no products", pools(), int8Dynamic(), [2, 2, 5, 6]),
+  sample("branches", branches(), int4Dynamic({ group: 3 }), [1, 2, 5, 5]),
+  sample(
+    "branches with zero points",
+    branches(),
+    { weight: affine({}), input: dynamicInput() },
+    [1, 2, 5, 5],
+  ),
+  sample("transposed convolutions", transposed(), int8WeightOnly(), [1, 4, 3, 3]),
+  sample(
+    "transposed convolutions in groups with zero points",
+    transposed(),
+    { weight: affine({ granularity: { group: 5 }, zeroPoint: "float" }) },
+    [1, 4, 3, 3],
   ),
   sample("a residual block", new ResNetBlock(2, 4, 2, new Rng(1)), int8Dynamic(), [1, 2, 5, 5]),
   sample(
