@@ -11,12 +11,8 @@ export {
 export { type CodedWeight, PackedWeight } from "./file/weight.ts";
 export { PackedAttention, type PackedAttentionCall, PackedCache } from "./layers/attention.ts";
 export { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
-export {
-  PackedBatchNorm,
-  type PackedBranch,
-  type PackedPReLU,
-  type PackedSubsample,
-} from "./layers/images.ts";
+export { PackedConvTranspose2d } from "./layers/conv-transpose.ts";
+export { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./layers/images.ts";
 export {
   PackedLanguage,
   type PackedLanguageCall,
@@ -25,6 +21,7 @@ export {
 } from "./layers/language.ts";
 export { PackedEmbedding, PackedLinear } from "./layers/linear.ts";
 export { PackedNorm } from "./layers/norm.ts";
+export { PackedFlatten, PackedPool } from "./layers/pool.ts";
 export { PackedFunction, PackedSequential } from "./layers/sequential.ts";
 export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./layers/transformer.ts";
 export {

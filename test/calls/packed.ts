@@ -14,6 +14,15 @@ const model = () => pack(evaluate(small()));
 const text = () => pack(evaluate(new Gpt({ vocabulary: 5, context: 4, dim: 4, layers: 1, heads: 1 })));
 const weight = () => packed.PackedWeight.ofFloats(new Float32Array(6), 2, 3);
 const linear = () => ({ weight: weight(), bias: null, input: null });
+const windows = (kernel = [2, 2]) => ({
+  kernel,
+  stride: [1, 1],
+  dilation: [1, 1],
+  padding: [
+    [0, 0],
+    [0, 0],
+  ],
+});
 
 /** A layer made of fields, each of which is wrong in turn. */
 const made = (name: string, fields: () => Record<string, unknown>, says: string): Table => ({
@@ -42,6 +51,13 @@ const allowed: Record<string, string> = {
   "PackedNorm.weight": "null",
   "PackedNorm.bias": "null",
   "PackedSequential.steps": "list",
+  "PackedPReLU.weight": "",
+  "PackedBranch.shortcut": "null undefined",
+  "PackedFlatten.startDim": "negative",
+  "PackedFlatten.endDim": "negative",
+  "PackedPool.ceilMode": "flag",
+  "PackedPool.countIncludePad": "flag",
+  "PackedConvTranspose2d.bias": "null",
 };
 
 const layers: Table = {
@@ -59,6 +75,24 @@ const layers: Table = {
   ),
   ...made("PackedSequential", () => ({ steps: [new packed.PackedLinear(linear())] }), "sequential"),
   ...made("PackedFunction", () => ({ name: "relu" }), "function"),
+  ...made("PackedPReLU", () => ({ weight: new Float32Array(2) }), "prelu"),
+  ...made("PackedSubsample", () => ({ stride: 2, channels: [1, 1] }), "subsample"),
+  ...made(
+    "PackedBranch",
+    () => ({ join: "sum", body: new packed.PackedLinear(linear()), shortcut: null }),
+    "branch",
+  ),
+  ...made("PackedFlatten", () => ({ startDim: 1, endDim: -1 }), "flatten"),
+  ...made(
+    "PackedPool",
+    () => ({ type: "max", ...windows(), ceilMode: false, countIncludePad: true }),
+    "pool",
+  ),
+  ...made(
+    "PackedConvTranspose2d",
+    () => ({ weight: weight(), bias: null, ...windows([1, 3]), outputPadding: [0, 0], groups: 1 }),
+    "convTranspose2d packed",
+  ),
   ...each(
     "PackedAttention PackedBlock PackedConv1d PackedConv2d PackedFeedForward PackedLanguage PackedSeq2Seq PackedWeight",
     "made of the fields of a file, which their readers' tests break",
@@ -69,7 +103,11 @@ PackedBlock.residual PackedConv1d.float PackedConv1d.forward PackedConv1d.geomet
 PackedConv2d.geometry PackedEmbedding.forward PackedFeedForward.forward PackedFunction.forward PackedLanguage.embedded \
 PackedLanguage.encode PackedLanguage.forward PackedLanguage.pool PackedLinear.forward PackedNorm.forward \
 PackedSeq2Seq.forward PackedSequential.forward PackedWeight.bitFilters PackedWeight.readRow PackedCache \
-PackedCache.append PackedCache.truncate".replace(/\s+/g, " "),
+PackedCache.append PackedCache.truncate PackedBranch.forward PackedPReLU.forward PackedSubsample.forward \
+PackedFlatten.forward PackedPool.forward PackedPool.windows PackedConvTranspose2d.forward".replace(
+      /\s+/g,
+      " ",
+    ),
     "runs in a PackedModel, which checks what it is given",
   ),
 };
