@@ -89,7 +89,8 @@ export { release as giveBack };
 
 /**
  * Runs `reference`, which sums in double, where a kernel made numbers that are not finite, or are `odd` otherwise: its
- * float32 sums may have overflowed on the way, and what comes of extreme numbers must not depend on the backend.
+ * float32 sums may have overflowed on the way, and what comes of extreme numbers must not depend on the backend. Kernels of
+ * `backend.ts` mend this where all that they read is finite; here one sample may have overflowed before, beside others.
  */
 export function mended(
   out: Float32Array,

@@ -2,9 +2,13 @@ import { useBackend } from "bitgrad";
 import {
   PackedAttention,
   PackedConv2d,
+  PackedConvTranspose2d,
   PackedFunction,
   PackedLinear,
   PackedModel,
+  PackedPool,
+  PackedPReLU,
+  PackedSequential,
   PackedWeight,
 } from "bitgrad/packed";
 import { afterEach, expect, it } from "vitest";
@@ -86,6 +90,48 @@ it.each<[string, ConstructorParameters<typeof PackedModel>[0], Float32Array, num
     expect(got).toEqual(model.forward({ data, shape }).data);
   },
 );
+
+it.each<[string, ConstructorParameters<typeof PackedModel>[0], number[]]>([
+  ["a product of floats", linear(floats(new Float32Array(2 * k).fill(1e20), 2)), [2, k]],
+  [
+    "a convolution",
+    new PackedConv2d({ ...conv, weight: floats(new Float32Array(2 * k).fill(1e20), 2) }),
+    [2, k, 1, 1],
+  ],
+  [
+    "a transposed convolution",
+    new PackedConvTranspose2d({
+      ...conv,
+      outputPadding: [0, 0],
+      weight: floats(new Float32Array(2 * k).fill(1e20), k),
+    }),
+    [2, k, 1, 1],
+  ],
+  [
+    "a mean of windows",
+    new PackedPool({
+      ...conv,
+      type: "average",
+      kernel: [4, 16],
+      stride: [4, 16],
+      ceilMode: false,
+      countIncludePad: true,
+    }),
+    [2, 1, 8, 16],
+  ],
+])("%s is finite where its sums are, beside what is infinite already", (_, layer, shape) => {
+  const scaled = new PackedPReLU({ weight: Float32Array.of(3) });
+  const model = new PackedModel(new PackedSequential({ steps: [scaled, layer] }));
+  // Half of the first row comes to minus the other half, the second to −∞.
+  const large = layer instanceof PackedPool ? 1e38 : 1e18;
+  const data = Float32Array.from({ length: 2 * k }, (_, i) =>
+    i >= k ? -3e38 : i % 64 < 32 ? -large : 3 * large,
+  );
+  const got = model.forward({ data, shape }).data;
+  expect([...got]).toEqual([0, 0, -Infinity, -Infinity]);
+  useBackend("reference");
+  expect(got).toEqual(model.forward({ data, shape }).data);
+});
 
 it("a query that may read nothing stays one where scores overflow", () => {
   const negative = identity(8, -1);

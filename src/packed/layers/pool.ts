@@ -1,12 +1,12 @@
 /** Windows over images that are no products, and axes that are joined. */
 
-import type { AverageWindows } from "../../../kernels/pool/reference.ts";
+import { type AverageWindows, avgPool2d as inDouble } from "../../../kernels/pool/reference.ts";
 import { windowsOf } from "../../../kernels/windows.ts";
 import { avgPool2d, maxPool2dIndices } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { codeRoom, reshaped, room, type Values, work } from "../values.ts";
+import { codeRoom, mended, reshaped, room, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
 
@@ -56,6 +56,7 @@ export class PackedPool implements PackedStep {
     const made = { data: out, shape: [n, c, oh, ow] };
     if (this.type === "average") {
       avgPool2d(out, data, windows);
+      mended(out, () => inDouble(out, data, windows));
       return made;
     }
     const { buffer, byteOffset } = codeRoom(4 * size);
