@@ -28,7 +28,7 @@ export type Vjp = (
   options: object,
 ) => readonly (Tensor | null)[];
 
-/** The part of an op row that the tape needs. */
+/** The part of an op that the tape needs. */
 export interface Differentiable {
   readonly name: string;
   readonly vjp: Vjp | null;
@@ -37,7 +37,7 @@ export interface Differentiable {
 }
 
 export class TapeNode implements VjpContext {
-  readonly row: Differentiable;
+  readonly op: Differentiable;
   readonly options: object;
   readonly sequence: number;
   readonly needs: readonly boolean[];
@@ -47,8 +47,8 @@ export class TapeNode implements VjpContext {
   parents: Inputs;
   private readonly versions: readonly number[];
 
-  constructor(row: Differentiable, inputs: Inputs, options: object, outputs: readonly Tensor[]) {
-    this.row = row;
+  constructor(op: Differentiable, inputs: Inputs, options: object, outputs: readonly Tensor[]) {
+    this.op = op;
     this.parents = inputs;
     this.options = options;
     this.outputs = outputs;
@@ -61,7 +61,7 @@ export class TapeNode implements VjpContext {
     this.parents.forEach((input, i) => {
       if (input && input.storage.version !== this.versions[i]) {
         throw new GradError(
-          `${this.row.name}: input ${i} was changed in place after the forward pass, got version ${input.storage.version} where ${this.versions[i]} was recorded; run the forward pass again`,
+          `${this.op.name}: input ${i} was changed in place after the forward pass, got version ${input.storage.version} where ${this.versions[i]} was recorded; run the forward pass again`,
         );
       }
     });
@@ -85,16 +85,16 @@ export const isRecording = (): boolean => tapeState.recording;
 
 /** Puts an op that has just run on the tape, if gradients are on and an input wants one. */
 export function record(
-  row: Differentiable,
+  op: Differentiable,
   inputs: Inputs,
   options: object,
   outputs: readonly Tensor[],
 ): void {
-  if (!tapeState.recording || row.vjp === null) return;
+  if (!tapeState.recording || op.vjp === null) return;
   let wanted = false;
   for (const input of inputs) if (input?.requiresGrad) wanted = true;
   if (!wanted) return;
-  const node = new TapeNode(row, inputs, options, outputs);
+  const node = new TapeNode(op, inputs, options, outputs);
   for (const output of outputs) {
     if (!isFloat(output.dtype)) continue;
     output.node = node;
@@ -182,24 +182,24 @@ function pass(
       add(root, seeds[i]);
     });
     for (const node of reachable(roots, floor)) {
-      const { row, outputs, parents, needs } = node;
+      const { op, outputs, parents, needs } = node;
       const incoming = outputs.map(take);
       if (incoming.every((g) => g === null)) continue;
       if (node.freed) {
         throw new GradError(
-          `backward: the graph was already freed, got the result of ${row.name}; pass retainGraph: true to the first backward`,
+          `backward: the graph was already freed, got the result of ${op.name}; pass retainGraph: true to the first backward`,
         );
       }
-      const rule = createGraph || row.fusedVjp === null ? row.vjp : row.fusedVjp;
+      const rule = createGraph || op.fusedVjp === null ? op.vjp : op.fusedVjp;
       const result = rule!(incoming, node, node.options);
       if (result.length !== parents.length) {
         throw new GradError(
-          `${row.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`,
+          `${op.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`,
         );
       }
       result.forEach((grad, i) => {
         const input = parents[i];
-        if (grad && input && needs[i]) add(input, matched(row.name, grad, input));
+        if (grad && input && needs[i]) add(input, matched(op.name, grad, input));
       });
       if (!retainGraph) node.free();
       served.push(...incoming, ...result);

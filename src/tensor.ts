@@ -106,7 +106,7 @@ export class Tensor<D extends DType = DType> {
     }
     if (this.node !== null && !on) {
       throw new GradError(
-        `requiresGrad: cannot be turned off on a computed tensor, got the result of ${this.node.row.name}; use detach()`,
+        `requiresGrad: cannot be turned off on a computed tensor, got the result of ${this.node.op.name}; use detach()`,
       );
     }
     this.needsGrad = on;

@@ -5,7 +5,7 @@
 
 import * as bitgrad from "bitgrad";
 import { Rng, type Tensor, tensor } from "bitgrad";
-import type { OpName } from "./rows.ts";
+import type { OpName } from "./ops-table.ts";
 
 export interface Sample {
   readonly inputs: readonly (Tensor | null)[];
@@ -125,7 +125,7 @@ const averages = [
   },
 ];
 
-/** Every row of the table. */
+/** Every op of the table. */
 export const samples: { readonly [K in OpName]: readonly Sample[] } = {
   neg: one(any),
   abs: one(away),
@@ -264,37 +264,37 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
   cumsum: runs(any),
   cumprod: [...runs(any), ...runs(zeroed)],
   euclidean: reductions(away),
-  reshapeRow: [
+  reshapeOp: [
     { inputs: [any(2, 3)], options: { shape: [3, 2] } },
     { inputs: [any()], options: { shape: [1, 1] } },
     { inputs: [any(0, 3)], options: { shape: [0] } },
   ],
-  permuteRow: [
+  permuteOp: [
     { inputs: [any(2, 3)], options: { order: [1, 0] } },
     { inputs: [any(2, 3, 1, 4)], options: { order: [3, 0, 2, 1] } },
     { inputs: [any(2, 0, 3)], options: { order: [2, 1, 0] } },
   ],
-  broadcastRow: [
+  broadcastOp: [
     { inputs: [any()], options: { shape: [2, 3] } },
     { inputs: [any(2, 1)], options: { shape: [4, 2, 3] } },
     { inputs: [any(3)], options: { shape: [0, 3] } },
   ],
-  stridedRow: [
+  stridedOp: [
     { inputs: [any(3, 4)], options: { shape: [2, 2], strides: [8, -1], offset: 3 } },
     { inputs: [any(5)], options: { shape: [3, 3], strides: [1, 1], offset: 0 } },
     { inputs: [any(5)], options: { shape: [0], strides: [1], offset: 0 } },
   ],
-  scatterStridedRow: [
+  scatterStridedOp: [
     { inputs: [any(2, 2)], options: { shape: [3, 4], strides: [8, -1], offset: 3 } },
     { inputs: [any(3, 3)], options: { shape: [5], strides: [1, 1], offset: 0 } },
     { inputs: [any(0)], options: { shape: [5], strides: [1], offset: 0 } },
   ],
-  concatRow: [
+  concatOp: [
     { inputs: [any(2), any(3), any(0)] },
     { inputs: [any(2, 1, 3), any(2, 2, 3)], options: { axis: 1 } },
     { inputs: [any(2, 2)], options: { axis: 1 } },
   ],
-  padRow: [
+  padOp: [
     {
       inputs: [any(2, 3)],
       options: {
@@ -326,7 +326,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [any(2, 3, 4)], options: { offset: 1 } },
     { inputs: [any(0, 3, 2)], options: { offset: -1 } },
   ],
-  gatherRow: [
+  gatherOp: [
     { inputs: [any(4), index([3, 0, 0])] },
     {
       inputs: [
@@ -340,7 +340,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     },
     { inputs: [any(3, 2, 2), index([[[1, 0]], [[2, 2]]])], options: { axis: 0 } },
   ],
-  scatterAddRow: [
+  scatterAddOp: [
     { inputs: [any(4), index([3, 0, 0]), any(3)] },
     {
       inputs: [
@@ -354,7 +354,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
       options: { axis: 1 },
     },
   ],
-  scatterRow: [
+  scatterOp: [
     { inputs: [any(4), index([3, 0]), any(2)] },
     {
       inputs: [
@@ -368,7 +368,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
       options: { axis: 1 },
     },
   ],
-  indexSelectRow: [
+  indexSelectOp: [
     { inputs: [any(4), index([3, 0, 0])] },
     {
       inputs: [
@@ -382,7 +382,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     },
     { inputs: [any(2, 3), tensor(new Int32Array(0))], options: { axis: 1 } },
   ],
-  indexAddRow: [
+  indexAddOp: [
     { inputs: [index([3, 0, 0]), any(3), any(4)], options: { shape: [4] } },
     { inputs: [index([2, 0]), any(2, 2, 2), null], options: { axis: 1, shape: [2, 3, 2] } },
   ],
@@ -391,14 +391,14 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [whole(0, 3)(6)] },
     { inputs: [any(3, 4)], options: { axis: 0, descending: true } },
   ],
-  linearRow: [
+  linearOp: [
     { inputs: [any(3, 5), any(2, 5), any(2)] },
     { inputs: [any(2, 1, 4), any(3, 4), null] },
     { inputs: [any(4), any(3, 4), any(3)] },
     { inputs: [any(2, 0), any(3, 0), any(3)] },
     { inputs: [any(0, 4), any(3, 4), any(3)] },
   ],
-  matmulRow: [
+  matmulOp: [
     { inputs: [any(3, 3), any(3, 3)] },
     { inputs: [any(3, 2), any(3, 4)], options: { transposeA: true } },
     { inputs: [any(2, 3), any(4, 3)], options: { transposeB: true } },
@@ -408,17 +408,17 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [any(0, 2, 2), any(2, 1)] },
     { inputs: [whole(-5, 5)(2, 3), whole(-5, 5)(3, 2)] },
   ],
-  softmaxRow: [
+  softmaxOp: [
     { inputs: [any(4)], options: { axis: 0 } },
     { inputs: [any(2, 3, 2)], options: { axis: 1 } },
     { inputs: [any(0, 3)], options: { axis: 1 } },
   ],
-  logSoftmaxRow: [
+  logSoftmaxOp: [
     { inputs: [any(4)], options: { axis: 0 } },
     { inputs: [any(2, 3, 2)], options: { axis: 1 } },
     { inputs: [any(0, 3)], options: { axis: 1 } },
   ],
-  crossEntropyRow: [
+  crossEntropyOp: [
     { inputs: [any(3, 4), index([0, 3, 1]), null], options: { axis: 1 } },
     {
       inputs: [
@@ -437,7 +437,7 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
       constant: [2],
     },
   ],
-  attentionRow: [
+  attentionOp: [
     { inputs: [any(1, 1, 2, 3), any(1, 1, 3, 3), any(1, 1, 3, 2), null], options: { scale: 0.5 } },
     {
       inputs: [any(2, 4, 3, 2), any(2, 2, 3, 2), any(2, 2, 3, 2), null],
@@ -449,45 +449,45 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
       constant: [3],
     },
   ],
-  layerNormRow: [
+  layerNormOp: [
     { inputs: [any(2, 4), null, null] },
     { inputs: [any(2, 4), positive(4), any(4)] },
     { inputs: [any(3, 2, 4), positive(2, 4), any(2, 4)], options: { axes: 2, eps: 0.1 } },
     { inputs: [any(3, 4), null, any(4)] },
     { inputs: [any(0, 4), positive(4), any(4)] },
   ],
-  rmsNormRow: [
+  rmsNormOp: [
     { inputs: [any(2, 4), null] },
     { inputs: [any(3, 2, 4), positive(2, 4)], options: { axes: 2, eps: 0.1 } },
   ],
-  rotaryRow: [
+  rotaryOp: [
     { inputs: [any(3, 4)] },
     { inputs: [any(2, 2, 3, 4)], options: { offset: 2, base: 100, style: "half" } },
     { inputs: [any(0, 4)] },
   ],
-  convRow: [
+  convOp: [
     { inputs: [any(1, 1, 3, 3), any(1, 1, 2, 2)], options: plainConv },
     { inputs: [any(2, 4, 4, 5), any(2, 2, 2, 3)], options: fullConv },
     { inputs: [any(0, 2, 3, 3), any(1, 2, 2, 2)], options: plainConv },
   ],
-  inputGradRow: [
+  inputGradOp: [
     { inputs: [any(1, 1, 2, 2), any(1, 1, 2, 2)], options: { ...plainConv, size: [3, 3] } },
     { inputs: [any(2, 2, 2, 4), any(2, 2, 2, 3)], options: { ...fullConv, size: [4, 5] } },
   ],
-  weightGradRow: [
+  weightGradOp: [
     { inputs: [any(1, 1, 3, 3), any(1, 1, 2, 2)], options: { ...plainConv, kernel: [2, 2] } },
     { inputs: [any(2, 4, 4, 5), any(2, 2, 2, 4)], options: { ...fullConv, kernel: [2, 3] } },
   ],
-  unfoldRow: [
+  unfoldOp: [
     { inputs: [any(1, 1, 3, 3)], options: plainWindows },
     { inputs: [any(2, 2, 3, 5)], options: fullWindows },
   ],
-  foldRow: [
+  foldOp: [
     { inputs: [any(1, 4, 4)], options: { ...plainWindows, shape: [1, 1, 3, 3] } },
     { inputs: [any(2, 12, 6)], options: { ...fullWindows, shape: [2, 2, 3, 5] } },
   ],
-  avgRow: averages.map((options) => ({ inputs: [any(2, 2, 4, 5)], options })),
-  avgGradRow: [
+  avgOp: averages.map((options) => ({ inputs: [any(2, 2, 4, 5)], options })),
+  avgGradOp: [
     { inputs: [any(2, 2, 2, 2)], options: { ...averages[0], shape: [2, 2, 4, 5] } },
     { inputs: [any(2, 2, 3, 5)], options: { ...averages[1], shape: [2, 2, 4, 5] } },
   ],
@@ -509,7 +509,7 @@ type Creation =
   | "sinusoidalPositions"
   | "tensor"
   | "zeros";
-/** Public functions of tensors that are not rows. */
+/** Public functions of tensors that are not in the table. */
 export type CompositeName = {
   [K in keyof Public]: K extends OpName | Creation | "Tensor"
     ? never
@@ -534,7 +534,7 @@ const mask = tensor([
   [true, true, true],
 ]);
 
-/** Public functions that are composed of rows. */
+/** Public functions that are composed of ops. */
 export const composites: { readonly [K in CompositeName]: readonly CompositeSample[] } = {
   to: [of([any(2)], (x) => b.to(x, "float64")), rough([any(2)], (x) => b.to(x, "int32"))],
   lerp: [

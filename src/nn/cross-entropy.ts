@@ -11,7 +11,7 @@ import {
   ShapeError,
   show,
 } from "../errors.ts";
-import { asTargets, crossEntropyRow, floats, logSoftmax, numbers } from "../ops/softmax.ts";
+import { asTargets, crossEntropyOp, floats, logSoftmax, numbers } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -69,7 +69,7 @@ export function crossEntropy(
     return reduced(op, each.sum({ axis: k }).neg(), reduction);
   }
   const classes = checkedTargets(op, y, x, k, ignoreIndex);
-  const [losses] = crossEntropyRow(x, classes, w, { axis: k, ignoreIndex, labelSmoothing });
+  const [losses] = crossEntropyOp(x, classes, w, { axis: k, ignoreIndex, labelSmoothing });
   return reduced(op, losses, reduction, countOf(classes, ignoreIndex, w));
 }
 

@@ -60,7 +60,7 @@ function huber(x: Tensor, y: Tensor, delta: number): Tensor {
 /** Logarithms are held at −100, as in PyTorch, so that a certain mistake costs 100 and not Infinity. */
 const heldLog = (x: number): number => Math.max(Math.log(x), -100);
 
-const bceRow = defineOp<[p: Tensor, target: Tensor]>("bce", {
+const bceOp = defineOp<[p: Tensor, target: Tensor]>("bce", {
   options: {},
   arity: 2,
   shape: ([p]) => p,
@@ -99,7 +99,7 @@ export function bceLoss(
       `${op}: inputs must be probabilities, got ${p.data[outside]} at index ${outside}; for logits use bceWithLogits`,
     );
   }
-  return reduced(op, weighted(op, bceRow(p, y), weight), reduction);
+  return reduced(op, weighted(op, bceOp(p, y), weight), reduction);
 }
 
 /**

@@ -120,7 +120,7 @@ export class Packer {
   /** One of them. */
   step(step: Forward | ((x: Tensor) => Tensor) | PackedFields): PackedFields {
     if (typeof step !== "function") return isForward(step) ? this.layer(step) : step;
-    const name = (step as { row?: { name: string } }).row?.name ?? "";
+    const name = (step as { rules?: { name: string } }).rules?.name ?? "";
     if (functionNames.includes(name)) return { kind: "function", name };
     throw new OptionError(
       `pack: a function must be one of bitgrad's activations, got ${show(step)}; use a layer`,

@@ -118,7 +118,7 @@ export const hardSwish = smooth("hardSwish", plain.hardSwish, (g, x) =>
 
 const seluAlpha = 1.6732632423543772;
 const seluScale = 1.0507009873554805;
-/** Klambauer et al., 2017, arXiv:1706.02515. */
+/** 1.0507 · (x for x > 0, 1.6733 · (exp(x) − 1) otherwise). Klambauer et al., 2017, arXiv:1706.02515. */
 export const selu = smooth(
   "selu",
   (x) => seluScale * (x > 0 ? x : seluAlpha * Math.expm1(x)),

@@ -10,7 +10,7 @@ import { defineMultiOp, defineOp, type Grads } from "./op.ts";
 import { isPlaceholder, placeholder, visitor } from "./shapes-only.ts";
 import { floats, numbers, softmax } from "./softmax.ts";
 
-export interface RowOptions {
+export interface AttentionSettings {
   causal: boolean;
   scale: number;
 }
@@ -33,9 +33,9 @@ function kernelMask(mask: Tensor | null | undefined, q: Tensor, k: Tensor): Atte
   return { data: numbers(mask), strides: strides as [number, number, number, number] };
 }
 
-const gradRow = defineMultiOp<
+const gradOp = defineMultiOp<
   [grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, mask?: Tensor | null],
-  RowOptions
+  AttentionSettings
 >("attentionGrad", {
   writesAll: true,
   arity: [6, 7],
@@ -63,7 +63,7 @@ export function attentionScores(
   q: Tensor,
   k: Tensor,
   mask: Tensor | null | undefined,
-  { causal, scale }: RowOptions,
+  { causal, scale }: AttentionSettings,
 ): Tensor {
   const heads = q.shape[1] / k.shape[1];
   const keys = heads === 1 ? k : k.repeatInterleave(heads, { axis: 1 });
@@ -94,7 +94,7 @@ export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
   return probabilities.matmul(heads === 1 ? v : v.repeatInterleave(heads, { axis: 1 }));
 }
 
-const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention", {
+const attentionOp = defineMultiOp<QKV, AttentionSettings>("scaledDotProductAttention", {
   writesAll: true,
   options: { causal: false, scale: 1 },
   arity: [3, 4],
@@ -109,7 +109,7 @@ const attentionRow = defineMultiOp<QKV, RowOptions>("scaledDotProductAttention",
   composed: ([q, k, v, mask], options) =>
     attendValues(attentionProbabilities(attentionScores(q, k, mask, options)), v),
   fusedVjp: ([grad], { inputs: [q, k, v, mask], outputs: [out, lse] }, options) => [
-    ...gradRow(grad!, q, k, v, out, lse, mask, options),
+    ...gradOp(grad!, q, k, v, out, lse, mask, options),
     null,
   ],
 });
@@ -219,7 +219,7 @@ export function scaledDotProductAttention(
     ]);
   const out = extra?.requiresGrad
     ? attendValues(attentionProbabilities(attentionScores(a, b, extra, settings)), c)
-    : attentionRow(a, b, c, extra, settings)[0];
+    : attentionOp(a, b, c, extra, settings)[0];
   return out.reshape([...q.shape.slice(0, -1), v.shape[v.rank - 1]]);
 }
 
@@ -249,7 +249,7 @@ export interface RotaryOptions {
   style: "interleaved" | "half";
 }
 
-const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotary", {
+const rotaryOp = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotary", {
   writesAll: true,
   arity: 1,
   options: { offset: 0, base: 10000, style: "interleaved", sign: 1 },
@@ -273,7 +273,7 @@ const rotaryRow = defineOp<[x: Tensor], RotaryOptions & { sign: number }>("rotar
       }
     }
   },
-  vjp: (grad, _, options): Grads => [rotaryRow(grad, { ...options, sign: -options.sign })],
+  vjp: (grad, _, options): Grads => [rotaryOp(grad, { ...options, sign: -options.sign })],
 });
 
 /** Throws OptionError for a style or base that is none. */
@@ -296,7 +296,7 @@ export function rotary(x: TensorLike, options?: Partial<RotaryOptions>): Tensor 
   const given = readRotary("rotary", options);
   if (x.rank < 2 || x.shape[x.rank - 1] % 2 !== 0)
     throw new ShapeError(`rotary: needs (…, T, D) with an even D, got ${show(x.shape)}`);
-  return rotaryRow(floats(x), given);
+  return rotaryOp(floats(x), given);
 }
 
-export { attentionRow, rotaryRow };
+export { attentionOp, rotaryOp };

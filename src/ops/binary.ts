@@ -208,14 +208,14 @@ export const bitwiseOr = bitwise("bitwiseOr", (a, b) => a | b);
 export const bitwiseXor = bitwise("bitwiseXor", (a, b) => a ^ b);
 /** a · 2^b of integers; bits beyond the dtype are lost. Throws DTypeError for floats and bool. */
 export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b), false);
-/** Keeps the sign of signed integers. */
+/** a / 2^b of integers, rounded down: it keeps the sign of signed integers. */
 export const rightShift = bitwise(
   "rightShift",
   (a, b) => (b >= 32 ? (a < 0 ? -1 : 0) : Math.floor(a / 2 ** b)),
   false,
 );
 
-const whereRow = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
+const whereOp = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
   writesAll: true,
   options: {},
   arity: 3,
@@ -231,11 +231,11 @@ const whereRow = defineOp<[condition: Tensor, a: Tensor, b: Tensor]>("where", {
 });
 
 /** a where the condition is not zero, else b; all three broadcast. The result's dtype is what a and b promote to. */
-export const where: typeof whereRow = Object.assign(
-  (...[condition, ...rest]: Parameters<typeof whereRow>) =>
+export const where: typeof whereOp = Object.assign(
+  (...[condition, ...rest]: Parameters<typeof whereOp>) =>
     // Only a bool beside them leaves the dtype of plain numbers to a and b.
-    whereRow(isTensor(condition) && condition.dtype !== "bool" ? condition.notEqual(0) : condition, ...rest),
-  { row: whereRow.row },
+    whereOp(isTensor(condition) && condition.dtype !== "bool" ? condition.notEqual(0) : condition, ...rest),
+  { rules: whereOp.rules },
 );
 
 /** start + weight · (end − start). */

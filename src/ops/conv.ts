@@ -1,5 +1,5 @@
 /**
- * Convolution, NCHW with OIHW kernels. It is bilinear: each of the three rows below is the gradient of the other two, so
+ * Convolution, NCHW with OIHW kernels. It is bilinear: each of the three ops below is the gradient of the other two, so
  * gradients of any order are fast.
  */
 
@@ -30,13 +30,13 @@ const geometryOf = (x: Shape, w: Shape, { groups, ...options }: Geometry, grad?:
   groups,
 });
 
-/** `convRow` for the gradient of what has the shape of `grad`. */
+/** `convOp` for the gradient of what has the shape of `grad`. */
 const convLike = (x: Tensor, w: Tensor, options: Geometry, { shape }: Tensor): Tensor => {
-  const y = convRow(x, w, options);
+  const y = convOp(x, w, options);
   return sameShape(y.shape, shape) ? y : y.slice([null, null, [0, shape[2]], [0, shape[3]]]);
 };
 
-export const convRow = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
+export const convOp = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
   writesAll: true,
   arity: 2,
   shape([x, w], options) {
@@ -46,34 +46,31 @@ export const convRow = defineOp<[x: Tensor, w: Tensor], Geometry>("conv2d", {
   forward: (out, [x, w], options) =>
     kernel.conv2d(out as FloatArray, numbers(x), numbers(w), geometryOf(x.shape, w.shape, options)),
   vjp: (grad, { inputs: [x, w], needs }, options): Grads => [
-    needs[0] ? inputGradRow(grad, w, { ...options, size: [x.shape[2], x.shape[3]] }) : null,
-    needs[1] ? weightGradRow(x, grad, { ...options, kernel: [w.shape[2], w.shape[3]] }) : null,
+    needs[0] ? inputGradOp(grad, w, { ...options, size: [x.shape[2], x.shape[3]] }) : null,
+    needs[1] ? weightGradOp(x, grad, { ...options, kernel: [w.shape[2], w.shape[3]] }) : null,
   ],
 });
 
-export const inputGradRow = defineOp<[grad: Tensor, w: Tensor], Geometry & { size: Pair }>(
-  "conv2dInputGrad",
-  {
-    writesAll: true,
-    arity: 2,
-    shape: ([grad, w], { groups, size }) => [grad.shape[0], w.shape[1] * groups, ...size],
-    forward(out, [grad, w], { size, ...options }) {
-      const x = [grad.shape[0], w.shape[1] * options.groups, ...size];
-      kernel.conv2dInputGrad(
-        out as FloatArray,
-        numbers(grad),
-        numbers(w),
-        geometryOf(x, w.shape, options, grad.shape),
-      );
-    },
-    vjp: (outer, { inputs: [grad, w], needs }, { size: _, ...options }): Grads => [
-      needs[0] ? convLike(outer, w, options, grad) : null,
-      needs[1] ? weightGradRow(outer, grad, { ...options, kernel: [w.shape[2], w.shape[3]] }) : null,
-    ],
+export const inputGradOp = defineOp<[grad: Tensor, w: Tensor], Geometry & { size: Pair }>("conv2dInputGrad", {
+  writesAll: true,
+  arity: 2,
+  shape: ([grad, w], { groups, size }) => [grad.shape[0], w.shape[1] * groups, ...size],
+  forward(out, [grad, w], { size, ...options }) {
+    const x = [grad.shape[0], w.shape[1] * options.groups, ...size];
+    kernel.conv2dInputGrad(
+      out as FloatArray,
+      numbers(grad),
+      numbers(w),
+      geometryOf(x, w.shape, options, grad.shape),
+    );
   },
-);
+  vjp: (outer, { inputs: [grad, w], needs }, { size: _, ...options }): Grads => [
+    needs[0] ? convLike(outer, w, options, grad) : null,
+    needs[1] ? weightGradOp(outer, grad, { ...options, kernel: [w.shape[2], w.shape[3]] }) : null,
+  ],
+});
 
-export const weightGradRow = defineOp<[x: Tensor, grad: Tensor], Geometry & { kernel: Pair }>(
+export const weightGradOp = defineOp<[x: Tensor, grad: Tensor], Geometry & { kernel: Pair }>(
   "conv2dWeightGrad",
   {
     writesAll: true,
@@ -88,7 +85,7 @@ export const weightGradRow = defineOp<[x: Tensor, grad: Tensor], Geometry & { ke
       );
     },
     vjp: (outer, { inputs: [x, grad], needs }, { kernel: _, ...options }): Grads => [
-      needs[0] ? inputGradRow(grad, outer, { ...options, size: [x.shape[2], x.shape[3]] }) : null,
+      needs[0] ? inputGradOp(grad, outer, { ...options, size: [x.shape[2], x.shape[3]] }) : null,
       needs[1] ? convLike(x, outer, options, grad) : null,
     ],
   },
@@ -158,7 +155,7 @@ export function conv2d(
       `conv2d: channels do not fit, got ${x.shape[1]} channels and a weight of ${show(weight.shape)} in ${groups} groups`,
     );
   }
-  return addBias("conv2d", convRow(floats(x), floats(weight), geometry), added);
+  return addBias("conv2d", convOp(floats(x), floats(weight), geometry), added);
 }
 
 type Conv1dOptions = Omit<ConvOptions, "padding"> & { padding: number | Pair };
@@ -243,12 +240,12 @@ export function conv2dTranspose(
     throw new ShapeError(`${op}: nothing is left, got an output of ${show(size)} for ${show(x.shape)}`);
   return addBias(
     op,
-    inputGradRow(floats(x), floats(weight), { ...geometry, size: [size[0], size[1]] }),
+    inputGradOp(floats(x), floats(weight), { ...geometry, size: [size[0], size[1]] }),
     added,
   );
 }
 
-const unfoldRow = defineOp<[x: Tensor], WindowOptions>("unfold", {
+const unfoldOp = defineOp<[x: Tensor], WindowOptions>("unfold", {
   arity: 1,
   shape([x], options) {
     const { n, c, kh, kw, oh, ow } = windowsOver("unfold", x.shape, options);
@@ -256,15 +253,15 @@ const unfoldRow = defineOp<[x: Tensor], WindowOptions>("unfold", {
   },
   forward: (out, [x], options) =>
     unfoldLoop(out as FloatArray, numbers(x), windowsOver("unfold", x.shape, options)),
-  vjp: (grad, { inputs: [x] }, options): Grads => [foldRow(grad, { ...options, shape: x.shape })],
+  vjp: (grad, { inputs: [x] }, options): Grads => [foldOp(grad, { ...options, shape: x.shape })],
 });
 
-const foldRow = defineOp<[x: Tensor], WindowOptions & { shape: Shape }>("fold", {
+const foldOp = defineOp<[x: Tensor], WindowOptions & { shape: Shape }>("fold", {
   arity: 1,
   shape: (_, { shape }) => shape,
   forward: (out, [x], { shape, ...options }) =>
     foldLoop(out as FloatArray, numbers(x), windowsOver("fold", shape, options)),
-  vjp: (grad, _, { shape: _shape, ...options }): Grads => [unfoldRow(grad, options)],
+  vjp: (grad, _, { shape: _shape, ...options }): Grads => [unfoldOp(grad, options)],
 });
 
 /** Every window as a column, im2col: (N, C, H, W) -> (N, C·Kh·Kw, windows). torch.nn.functional.unfold. */
@@ -280,7 +277,7 @@ export function unfold(
     dilation: [1, 1],
   } as unknown as Required<typeof options>);
   if (x.rank !== 4) throw new ShapeError(`unfold: needs (N, C, H, W), got ${show(x.shape)}`);
-  return unfoldRow(floats(x), {
+  return unfoldOp(floats(x), {
     kernel: readPair("unfold", "kernelSize", kernelSize),
     stride: readPair("unfold", "stride", stride),
     pads: readPadding("unfold", padding),
@@ -288,4 +285,4 @@ export function unfold(
   });
 }
 
-export { foldRow, unfoldRow };
+export { foldOp, unfoldOp };

@@ -58,7 +58,7 @@ function checkGather(op: string, x: Tensor, index: Tensor, axis: number): void {
   }
 }
 
-const gatherRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather", {
+const gatherOp = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather", {
   writesAll: true,
   options: { axis: 0 },
   arity: 2,
@@ -71,12 +71,12 @@ const gatherRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather
     });
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
-    scatterAddRow(empty(x.shape, grad.dtype), index, grad, { axis }),
+    scatterAddOp(empty(x.shape, grad.dtype), index, grad, { axis }),
     null,
   ],
 });
 
-const scatterAddRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatterAdd", {
+const scatterAddOp = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatterAdd", {
   options: { axis: 0 },
   arity: 3,
   shape: ([x]) => x,
@@ -90,10 +90,10 @@ const scatterAddRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axi
       });
     });
   },
-  vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherRow(grad, index, { axis })],
+  vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherOp(grad, index, { axis })],
 });
 
-const scatterRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatter", {
+const scatterOp = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: number }>("scatter", {
   options: { axis: 0 },
   arity: 3,
   shape: ([x]) => x,
@@ -106,9 +106,9 @@ const scatterRow = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: 
     });
   },
   vjp: (grad, { inputs: [, index, source] }, { axis }): Grads => [
-    scatterRow(grad, index, empty(source.shape, grad.dtype), { axis }),
+    scatterOp(grad, index, empty(source.shape, grad.dtype), { axis }),
     null,
-    gatherRow(grad, index, { axis }),
+    gatherOp(grad, index, { axis }),
   ],
 });
 
@@ -119,7 +119,7 @@ export function gather(x: TensorLike, index: TensorLike, options?: AxisOption): 
   const k = normalizeAxis("gather", axis, x.rank);
   const at = asIndex("gather", index, x.shape[k]);
   checkGather("gather", x, at, k);
-  return gatherRow(x, at, { axis: k });
+  return gatherOp(x, at, { axis: k });
 }
 
 function scatterWith(
@@ -133,7 +133,7 @@ function scatterWith(
   const at = asIndex(op, index, x.shape[k]);
   checkGather(op, x, at, k);
   const values = asTensor(op, source, x.dtype).broadcastTo(at.shape);
-  return (op === "scatter" ? scatterRow : scatterAddRow)(x, at, values, { axis: k });
+  return (op === "scatter" ? scatterOp : scatterAddOp)(x, at, values, { axis: k });
 }
 
 /** x with x[i][index[i][j]][…] = source[i][j][…] for axis 1: torch.scatter. Where an index repeats, the last one counts. */
@@ -155,7 +155,7 @@ export function scatterAdd(
   return scatterWith("scatterAdd", x, index, source, axis);
 }
 
-const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("indexSelect", {
+const indexSelectOp = defineOp<[x: Tensor, index: Tensor], { axis: number }>("indexSelect", {
   writesAll: true,
   options: { axis: 0 },
   arity: 2,
@@ -166,13 +166,13 @@ const indexSelectRow = defineOp<[x: Tensor, index: Tensor], { axis: number }>("i
     takeRows(out, x.data, index.data, { outer, n, inner });
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
-    indexAddRow(index, grad, null, { axis, shape: x.shape }),
+    indexAddOp(index, grad, null, { axis, shape: x.shape }),
     null,
   ],
 });
 
 /** Without x, adds into zeros of `shape`. */
-const indexAddRow = defineOp<
+const indexAddOp = defineOp<
   [index: Tensor, source: Tensor, x?: Tensor | null],
   { axis: number; shape: Shape }
 >("indexAdd", {
@@ -189,7 +189,7 @@ const indexAddRow = defineOp<
   },
   vjp: (grad, { inputs: [index, , x] }, { axis }): Grads => [
     null,
-    indexSelectRow(grad, index, { axis }),
+    indexSelectOp(grad, index, { axis }),
     x ? grad : null,
   ],
 });
@@ -199,7 +199,7 @@ export function indexSelect(x: TensorLike, index: TensorLike, options?: AxisOpti
   const { axis } = readOptions("indexSelect", options, { axis: 0 });
   x = asTensor("indexSelect", x);
   const k = normalizeAxis("indexSelect", axis, x.rank);
-  return indexSelectRow(x, asIndex("indexSelect", index, x.shape[k]), { axis: k });
+  return indexSelectOp(x, asIndex("indexSelect", index, x.shape[k]), { axis: k });
 }
 
 /**
@@ -223,7 +223,7 @@ export function indexAdd(
       `indexAdd: the source must have the shape of the named entries, got ${show(added.shape)} for ${show(wanted)}`,
     );
   }
-  return indexAddRow(at, alpha === 1 ? added : added.mul(alpha), x, { axis: k, shape: x.shape });
+  return indexAddOp(at, alpha === 1 ? added : added.mul(alpha), x, { axis: k, shape: x.shape });
 }
 
 /** Rows of a (V, C) table by id: ids of any shape (…) -> (…, C). The row `paddingIndex` gets no gradient. */
@@ -235,7 +235,7 @@ export function embedding(weight: TensorLike, ids: TensorLike, options?: { paddi
   if (weight.rank !== 2)
     throw new ShapeError(`embedding: the table must have shape (V, C), got ${show(weight.shape)}`);
   const index = asIndex("embedding", ids, weight.shape[0]);
-  const rows = indexSelectRow(weight, index, { axis: 0 });
+  const rows = indexSelectOp(weight, index, { axis: 0 });
   if (paddingIndex === undefined) return rows;
   const pad = normalizeAxis("embedding", paddingIndex, weight.shape[0]);
   return index.equal(pad).unsqueeze(-1).where(rows.detach(), rows);
@@ -257,7 +257,7 @@ export function maskedSelect(x: TensorLike, mask: TensorLike): Tensor {
   wide.data.forEach((on: number, i: number) => {
     if (on !== 0) at.push(i);
   });
-  return indexSelectRow(x.reshape([x.size]), wrap(Int32Array.from(at), [at.length], "int32"), { axis: 0 });
+  return indexSelectOp(x.reshape([x.size]), wrap(Int32Array.from(at), [at.length], "int32"), { axis: 0 });
 }
 
 /** (…) class indices -> (…, classes) int32 of zeros with a one at each index. */
@@ -301,4 +301,4 @@ export const tril = triangle("tril", (row, column, offset) => column - row <= of
 /** The last two axes with zeros below diagonal `offset`. */
 export const triu = triangle("triu", (row, column, offset) => column - row >= offset);
 
-export { around, gatherRow, indexAddRow, indexSelectRow, scatterAddRow, scatterRow };
+export { around, gatherOp, indexAddOp, indexSelectOp, scatterAddOp, scatterOp };

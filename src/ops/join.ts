@@ -7,7 +7,7 @@ import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { slice, unsqueeze } from "./movement.ts";
 import { defineOp } from "./op.ts";
 
-const concatRow = defineOp<Tensor[], { axis: number }>("concat", {
+const concatOp = defineOp<Tensor[], { axis: number }>("concat", {
   writesAll: true,
   options: { axis: 0 },
   shape(inputs, { axis }) {
@@ -55,7 +55,7 @@ const tensorList = (op: string, list: readonly TensorLike[]): readonly Tensor[] 
 export function concat(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
   const list = tensorList("concat", tensors);
   const { axis } = readOptions("concat", options, { axis: 0 });
-  return concatRow(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
+  return concatOp(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
 }
 
 /** Tensors of one shape joined along a new axis. */
@@ -115,4 +115,4 @@ export function chunk(x: TensorLike, count: number, options?: { axis?: number })
   return split(x, Math.max(1, Math.ceil(x.shape[k] / count)), { axis: k });
 }
 
-export { concatRow };
+export { concatOp };

@@ -90,7 +90,7 @@ function largest(values: TypedArray): number {
   return most;
 }
 
-const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
+const matmulOp = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
   writesAll: true,
   options: { transposeA: false, transposeB: false },
   arity: 2,
@@ -112,13 +112,13 @@ const matmulRow = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
     !needs[0]
       ? null
       : transposeA
-        ? matmulRow(b, grad, { transposeA: transposeB, transposeB: true })
-        : matmulRow(grad, b, { transposeB: !transposeB }),
+        ? matmulOp(b, grad, { transposeA: transposeB, transposeB: true })
+        : matmulOp(grad, b, { transposeB: !transposeB }),
     !needs[1]
       ? null
       : transposeB
-        ? matmulRow(grad, a, { transposeA: true, transposeB: transposeA })
-        : matmulRow(a, grad, { transposeA: !transposeA }),
+        ? matmulOp(grad, a, { transposeA: true, transposeB: transposeA })
+        : matmulOp(a, grad, { transposeA: !transposeA }),
   ],
 });
 
@@ -143,17 +143,17 @@ export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptio
   if (right.rank === 1) return matmul(a, right.unsqueeze(-1), { ...options, transposeB: false }).squeeze(-1);
   // One large product instead of a batch of small ones, and no batch of gradients to sum.
   if (a.rank > 2 && right.rank === 2 && !options.transposeA) {
-    const rows = matmulRow(a.reshape([sizeOf(a.shape.slice(0, -1)), a.shape[a.rank - 1]]), right, options);
+    const rows = matmulOp(a.reshape([sizeOf(a.shape.slice(0, -1)), a.shape[a.rank - 1]]), right, options);
     return rows.reshape([...a.shape.slice(0, -1), rows.shape[1]]);
   }
-  return matmulRow(a, right, options);
+  return matmulOp(a, right, options);
 }
 
 /** The rows of a tensor along its last axis, as a matrix. */
 const matrix = (t: Tensor): Tensor =>
   t.rank === 2 ? t : t.reshape([sizeOf(t.shape.slice(0, -1)), t.shape[t.rank - 1]]);
 
-const linearRow = defineOp<[x: Tensor, weight: Tensor, bias?: Tensor | null]>("linear", {
+const linearOp = defineOp<[x: Tensor, weight: Tensor, bias?: Tensor | null]>("linear", {
   options: {},
   arity: [2, 3],
   writesAll: true,
@@ -170,8 +170,8 @@ const linearRow = defineOp<[x: Tensor, weight: Tensor, bias?: Tensor | null]>("l
     });
   },
   vjp: (grad, { inputs: [x, weight], needs }): Grads => [
-    needs[0] ? matmulRow(matrix(grad), weight).reshape(x.shape) : null,
-    needs[1] ? matmulRow(matrix(grad), matrix(x), { transposeA: true }) : null,
+    needs[0] ? matmulOp(matrix(grad), weight).reshape(x.shape) : null,
+    needs[1] ? matmulOp(matrix(grad), matrix(x), { transposeA: true }) : null,
     // The tape sums it over the rows.
     needs[2] ? grad : null,
   ],
@@ -199,7 +199,7 @@ export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Ten
     (bias === undefined ||
       bias === null ||
       (bias.dtype === dtype && bias.rank === 1 && bias.shape[0] === weight.shape[0]));
-  if (isFused) return linearRow(x, weight, bias);
+  if (isFused) return linearOp(x, weight, bias);
   const added = asOptional("linear", bias);
   if (x.rank === 0 || weight.rank !== 2 || (added && (added.rank !== 1 || added.size !== weight.shape[0]))) {
     throw new ShapeError(
@@ -244,4 +244,4 @@ export function outer(a: TensorLike, b: TensorLike): Tensor {
   return a.unsqueeze(1).mul(right.unsqueeze(0));
 }
 
-export { linearRow, matmulRow };
+export { linearOp, matmulOp };

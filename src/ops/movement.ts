@@ -16,7 +16,7 @@ import {
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 
-const reshapeRow = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
+const reshapeOp = defineOp<[x: Tensor], { shape: Shape }>("reshape", {
   arity: 1,
   options: { shape: [] },
   view: true,
@@ -41,7 +41,7 @@ export function reshape(x: TensorLike, shape: readonly number[]): Tensor {
   if (sizeOf(target) !== x.size) {
     throw new ShapeError(`reshape: ${x.size} elements do not fit, got ${show(x.shape)} to ${show(shape)}`);
   }
-  return reshapeRow(x, { shape: target });
+  return reshapeOp(x, { shape: target });
 }
 
 /** One axis in place of axes start to end. */
@@ -83,7 +83,7 @@ export function unsqueeze(x: TensorLike, axis: number): Tensor {
   return reshape(x, [...x.shape.slice(0, k), 1, ...x.shape.slice(k)]);
 }
 
-const permuteRow = defineOp<[x: Tensor], { order: readonly number[] }>("permute", {
+const permuteOp = defineOp<[x: Tensor], { order: readonly number[] }>("permute", {
   writesAll: true,
   arity: 1,
   options: { order: [] },
@@ -111,7 +111,7 @@ export function permute(x: TensorLike, order: readonly number[]): Tensor {
       x,
       axes.map((k) => x.shape[k]),
     );
-  return permuteRow(x, { order: axes });
+  return permuteOp(x, { order: axes });
 }
 
 /** Two axes exchanged; the last two by default. */
@@ -125,7 +125,7 @@ export function transpose(x: TensorLike, a = -2, b = -1): Tensor {
   return permute(x, order);
 }
 
-const broadcastRow = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
+const broadcastOp = defineOp<[x: Tensor], { shape: Shape }>("broadcastTo", {
   writesAll: true,
   arity: 1,
   options: { shape: [] },
@@ -143,11 +143,11 @@ export function broadcastTo(x: TensorLike, shape: readonly number[]): Tensor {
   if (!sameShape(broadcastShapes("broadcastTo", x.shape, target), target)) {
     throw new ShapeError(`broadcastTo: the shape cannot shrink, got ${show(x.shape)} to ${show(target)}`);
   }
-  return broadcastRow(x, { shape: target });
+  return broadcastOp(x, { shape: target });
 }
 
 /** Elements at offset + Σ index·stride: the one copy behind slice, flip, diagonal and unfold. Strides are in elements. */
-const stridedRow = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
+const stridedOp = defineOp<[x: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
   "strided",
   {
     writesAll: true,
@@ -156,13 +156,13 @@ const stridedRow = defineOp<[x: Tensor], { shape: Shape; strides: readonly numbe
     shape: (_, { shape }) => shape,
     forward: (out, [x], { shape, strides, offset }) => strided(out, shape, x.data, strides, offset),
     vjp: (grad, { inputs: [x] }, { strides, offset }): Grads => [
-      scatterStridedRow(grad, { shape: x.shape, strides, offset }),
+      scatterStridedOp(grad, { shape: x.shape, strides, offset }),
     ],
   },
 );
 
 /** The adjoint of `strided`: adds into zeros of `shape`. */
-const scatterStridedRow = defineOp<[g: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
+const scatterStridedOp = defineOp<[g: Tensor], { shape: Shape; strides: readonly number[]; offset: number }>(
   "scatterStrided",
   {
     arity: 1,
@@ -170,7 +170,7 @@ const scatterStridedRow = defineOp<[g: Tensor], { shape: Shape; strides: readonl
     shape: (_, { shape }) => shape,
     forward: (out, [g], { strides, offset }) => scatterStrided(out, g.data, g.shape, strides, offset),
     vjp: (grad, { inputs: [g] }, { strides, offset }) => [
-      stridedRow(grad, { shape: g.shape, strides, offset }),
+      stridedOp(grad, { shape: g.shape, strides, offset }),
     ],
   },
 );
@@ -213,7 +213,7 @@ export function slice(x: TensorLike, ranges: readonly SliceRange[]): Tensor {
   });
   if (sizeOf(shape) === x.size && strides.every((s, i) => s === stridesOf(shape)[i]))
     return reshape(x, shape);
-  return stridedRow(x, { shape, strides, offset: sizeOf(shape) === 0 ? 0 : offset });
+  return stridedOp(x, { shape, strides, offset: sizeOf(shape) === 0 ? 0 : offset });
 }
 
 function bounds(
@@ -275,7 +275,7 @@ export function unfoldDim(x: TensorLike, options: { axis: number; size: number; 
   }
   const shape = x.shape.map((n, i) => (i === k ? Math.floor((n - size) / step) + 1 : n));
   const strides = own.map((s, i) => (i === k ? s * step : s));
-  return stridedRow(x, { shape: [...shape, size], strides: [...strides, own[k]], offset: 0 });
+  return stridedOp(x, { shape: [...shape, size], strides: [...strides, own[k]], offset: 0 });
 }
 
 /** The elements (i, i + offset) of the last two axes. */
@@ -288,11 +288,11 @@ export function diagonal(x: TensorLike, options?: { offset?: number }): Tensor {
   const own = stridesOf(x.shape);
   const count = Math.max(0, Math.min(rows - Math.max(0, -offset), columns - Math.max(0, offset)));
   const start = offset >= 0 ? offset : -offset * columns;
-  return stridedRow(x, {
+  return stridedOp(x, {
     shape: [...x.shape.slice(0, -2), count],
     strides: [...own.slice(0, -2), columns + 1],
     offset: count === 0 ? 0 : start,
   });
 }
 
-export { broadcastRow, permuteRow, reshapeRow, scatterStridedRow, stridedRow };
+export { broadcastOp, permuteOp, reshapeOp, scatterStridedOp, stridedOp };

@@ -52,7 +52,7 @@ const layerNormGrad = defineMultiOp<
   },
 });
 
-const layerNormRow = defineMultiOp<Affine, Rows>("layerNorm", {
+const layerNormOp = defineMultiOp<Affine, Rows>("layerNorm", {
   writesAll: true,
   options: { axes: 1, eps: 1e-5 },
   arity: [1, 3],
@@ -138,7 +138,7 @@ export function layerNorm(
     normalizedShape: null,
   });
   const axes = normalisedAxes("layerNorm", x, [weight, bias], normalizedShape);
-  return layerNormRow(floats(x), weight, bias, { axes, eps })[0];
+  return layerNormOp(floats(x), weight, bias, { axes, eps })[0];
 }
 
 const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight?: Tensor | null], Rows>(
@@ -162,7 +162,7 @@ const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight
   },
 );
 
-const rmsNormRow = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rmsNorm", {
+const rmsNormOp = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rmsNorm", {
   writesAll: true,
   options: { axes: 1, eps: 1e-6 },
   arity: [1, 2],
@@ -203,7 +203,7 @@ export function rmsNorm(x: TensorLike, weight?: Tensor | null, options?: Partial
     normalizedShape: null,
   });
   const axes = normalisedAxes("rmsNorm", x, [weight], normalizedShape);
-  return rmsNormRow(floats(x), weight, { axes, eps })[0];
+  return rmsNormOp(floats(x), weight, { axes, eps })[0];
 }
 
 /** A per-channel vector (C) shaped to broadcast over x (N, C, …). */
@@ -301,4 +301,4 @@ export function batchNorm(
   return shift ? y.add(shift) : y;
 }
 
-export { layerNormRow, rmsNormRow };
+export { layerNormOp, rmsNormOp };

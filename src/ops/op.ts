@@ -1,5 +1,5 @@
 /**
- * defineOp: one row an op. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
+ * defineOp: what an op is. Every op passes through `dispatch`: shape and dtype rule, kernel, numeric check, tape.
  */
 
 import { growing, growsBetween, settle } from "../../kernels/wasm/heap.ts";
@@ -25,7 +25,7 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   shape(inputs: I, options: O): ShapeLike;
   /** The dtype of the result. Default: what the inputs promote to. */
   dtype?(inputs: I, options: O): DType;
-  /** Writes the result into `out`, zeroed unless the row `writesAll`. The reference: plain loops, sums in double precision. */
+  /** Writes the result into `out`, zeroed unless the op `writesAll`. The reference: plain loops, sums in double precision. */
   forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
   /**
    * The gradient for each input, written in ops; null for none. Omit it where there is no gradient. Inside a scope `grad`
@@ -60,8 +60,8 @@ export interface MultiOpDefinition<I extends Inputs, O extends object>
   ): readonly (Tensor | null)[];
 }
 
-/** A row as the machinery sees it. */
-export interface OpRow extends Differentiable {
+/** An op as the machinery sees it. */
+export interface OpRules extends Differentiable {
   shapes(inputs: Inputs, options: object): readonly Shape[];
   dtypes(inputs: Inputs, options: object): readonly DType[] | null;
   forward(outs: readonly TypedArray[], inputs: Inputs, options: object, outputs: readonly Tensor[]): void;
@@ -78,7 +78,7 @@ type Args<I extends Inputs, O extends object> = [...tensors: Likes<I>, options?:
 
 export interface Op<I extends Inputs, O extends object, R> {
   (...args: Args<I, O>): R;
-  readonly row: OpRow;
+  readonly rules: OpRules;
 }
 
 const toShape = (op: string, value: ShapeLike): Shape =>
@@ -154,58 +154,58 @@ const common = (
   options: options ?? null,
   writesAll,
   arity: typeof arity === "number" ? ([arity, arity] as const) : arity,
-  composed: (composed as OpRow["composed"]) ?? null,
+  composed: (composed as OpRules["composed"]) ?? null,
 });
 
 /** The gradient of a composition, in ops. */
 function through(composed: unknown): Vjp | null {
   if (!composed) return null;
   return (grads, { inputs }, options) => {
-    const f = (twins: Inputs) => (composed as NonNullable<OpRow["composed"]>)(twins, options);
+    const f = (twins: Inputs) => (composed as NonNullable<OpRules["composed"]>)(twins, options);
     return vjpOf(f)(inputs)[1](grads[0]!) as (Tensor | null)[];
   };
 }
 
 function bind<I extends Inputs, O extends object, R>(
-  row: OpRow,
+  op: OpRules,
   pick: (outputs: readonly Tensor[]) => R,
 ): Op<I, O, R> {
-  const op = (...args: unknown[]): R => {
+  const call = (...args: unknown[]): R => {
     const last = args[args.length - 1];
     // Callers that hand their own optional options on may hand on undefined.
-    const none = last === undefined && args.length > row.arity[1];
+    const none = last === undefined && args.length > op.arity[1];
     const given = isPlainObject(last) || none ? (args.pop() as object | undefined) : undefined;
-    const options = row.options ? readOptions(row.name, given, row.options) : (given ?? {});
-    return pick(dispatch(row, toInputs(row, args), options));
+    const options = op.options ? readOptions(op.name, given, op.options) : (given ?? {});
+    return pick(dispatch(op, toInputs(op, args), options));
   };
-  return Object.assign(op, { row }) as unknown as Op<I, O, R>;
+  return Object.assign(call, { rules: op }) as unknown as Op<I, O, R>;
 }
 
 const tensors = (n: number): string => `${n} tensor${n > 1 ? "s" : ""}`;
 
 /** Tensors for the arguments; plain numbers take the dtype that the tensors beside them promote to. */
-function toInputs(row: OpRow, args: readonly unknown[]): Inputs {
+function toInputs(op: OpRules, args: readonly unknown[]): Inputs {
   let dtype: DType | undefined;
   let plain = false;
   for (const arg of args) {
     if (isTensor(arg)) dtype = dtype ? promote(dtype, arg.dtype) : arg.dtype;
     else plain = true;
   }
-  const [least, most] = row.arity;
-  if (args.length < least) throw new OptionError(`${row.name}: needs ${tensors(least)}, got ${args.length}`);
+  const [least, most] = op.arity;
+  if (args.length < least) throw new OptionError(`${op.name}: needs ${tensors(least)}, got ${args.length}`);
   if (args.length > most) {
-    const [name] = Object.keys(row.options ?? {});
+    const [name] = Object.keys(op.options ?? {});
     const extra = show(args[most]);
     throw new OptionError(
       name && !isTensor(args[most])
-        ? `${row.name}: options must be an object such as { ${name}: ${extra} }, got ${extra}`
-        : `${row.name}: takes at most ${tensors(most)}, got ${extra} too`,
+        ? `${op.name}: options must be an object such as { ${name}: ${extra} }, got ${extra}`
+        : `${op.name}: takes at most ${tensors(most)}, got ${extra} too`,
     );
   }
   if (!plain) return args as Inputs;
   return args.map((arg, i) => {
     if ((arg === null || arg === undefined) && i >= least) return null;
-    return asTensor(row.name, arg, typeof arg === "number" ? scalarType(arg, dtype) : undefined);
+    return asTensor(op.name, arg, typeof arg === "number" ? scalarType(arg, dtype) : undefined);
   });
 }
 
@@ -233,40 +233,40 @@ export function checkNumerics(on: boolean): void {
 }
 
 /** Runs one op: the only way from inputs to outputs, so that it can be traced, served by a backend, and checked. */
-export function dispatch(row: OpRow, inputs: Inputs, options: object): readonly Tensor[] {
+export function dispatch(op: OpRules, inputs: Inputs, options: object): readonly Tensor[] {
   settle();
-  const shapes = row.shapes(inputs, options);
-  const dtypes = row.dtypes(inputs, options);
+  const shapes = op.shapes(inputs, options);
+  const dtypes = op.dtypes(inputs, options);
   const shared = inputs as readonly (Tensor | null)[];
   const visit = visitor();
   const dtypeOf = (i: number): DType => dtypes?.[i] ?? promoteAll(inputs);
   let outputs: readonly Tensor[];
-  if (row.view) {
+  if (op.view) {
     const source = inputs[0]!;
     outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
   } else if (visit) {
     outputs = shapes.map((shape, i) => placeholder(shape, dtypeOf(i)));
   } else {
-    outputs = shapes.map((shape, i) => empty(shape, dtypeOf(i), !row.writesAll));
-    if (growsBetween()) growing((again) => forward(row, inputs, options, outputs, again));
-    else forward(row, inputs, options, outputs, false);
-    if (numerics.on) checkOutputs(row.name, inputs, outputs);
+    outputs = shapes.map((shape, i) => empty(shape, dtypeOf(i), !op.writesAll));
+    if (growsBetween()) growing((again) => forward(op, inputs, options, outputs, again));
+    else forward(op, inputs, options, outputs, false);
+    if (numerics.on) checkOutputs(op.name, inputs, outputs);
   }
-  record(row, shared, options, outputs);
-  visit?.(row.name, inputs, options, outputs);
+  record(op, shared, options, outputs);
+  visit?.(op.name, inputs, options, outputs);
   return outputs;
 }
 
 function forward(
-  row: OpRow,
+  op: OpRules,
   inputs: Inputs,
   options: object,
   outputs: readonly Tensor[],
   again: boolean,
 ): void {
   const outs = outputs.map((t) => t.data);
-  if (again && !row.writesAll) for (const out of outs) clear(out);
-  row.forward(outs, inputs, options, outputs);
+  if (again && !op.writesAll) for (const out of outs) clear(out);
+  op.forward(outs, inputs, options, outputs);
 }
 
 function promoteAll(inputs: Inputs): DType {

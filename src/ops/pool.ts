@@ -110,20 +110,20 @@ export function maxPool2dWithIndices(
 export const maxPool2d = (x: TensorLike, options: Given<MaxPoolOptions>): Tensor =>
   maxPool2dWithIndices(x, options).values;
 
-export interface AvgRow {
+export interface Averages {
   windows: WindowOptions;
   ceilMode: boolean;
   countIncludePad: boolean;
 }
 
-const avgWindows = (shape: Shape, { windows, ceilMode, countIncludePad }: AvgRow) => ({
+const avgWindows = (shape: Shape, { windows, ceilMode, countIncludePad }: Averages) => ({
   ...windowsOver("avgPool2d", shape, windows, ceilMode),
   padBottom: windows.pads[1],
   padRight: windows.pads[3],
   countIncludePad,
 });
 
-const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
+const avgOp = defineOp<[x: Tensor], Averages>("avgPool2d", {
   writesAll: true,
   arity: 1,
   shape([x], options) {
@@ -131,15 +131,15 @@ const avgRow = defineOp<[x: Tensor], AvgRow>("avgPool2d", {
     return [n, c, oh, ow];
   },
   forward: (out, [x], options) => avgLoop(out as FloatArray, numbers(x), avgWindows(x.shape, options)),
-  vjp: (grad, { inputs: [x] }, options): Grads => [avgGradRow(grad, { ...options, shape: x.shape })],
+  vjp: (grad, { inputs: [x] }, options): Grads => [avgGradOp(grad, { ...options, shape: x.shape })],
 });
 
-const avgGradRow = defineOp<[grad: Tensor], AvgRow & { shape: Shape }>("avgPool2dGrad", {
+const avgGradOp = defineOp<[grad: Tensor], Averages & { shape: Shape }>("avgPool2dGrad", {
   arity: 1,
   shape: (_, { shape }) => shape,
   forward: (out, [grad], { shape, ...options }) =>
     avgGradLoop(out as FloatArray, numbers(grad), avgWindows(shape, options)),
-  vjp: (outer, _, { shape: _shape, ...options }): Grads => [avgRow(outer, options)],
+  vjp: (outer, _, { shape: _shape, ...options }): Grads => [avgOp(outer, options)],
 });
 
 /** The mean of every window. */
@@ -149,7 +149,7 @@ export function avgPool2d(x: TensorLike, options: Given<AvgPoolOptions>): Tensor
     ...poolDefaults,
     countIncludePad: true,
   });
-  return avgRow(floats(x), { windows, ceilMode, countIncludePad });
+  return avgOp(floats(x), { windows, ceilMode, countIncludePad });
 }
 
 type Line<O> = number | (Partial<O> & { kernelSize: Sizes });
@@ -217,4 +217,4 @@ export function adaptiveAvgPool2d(x: TensorLike, outputSize: number | readonly (
   return ow === w ? rows : rows.matmul(averages(w, ow, y));
 }
 
-export { avgGradRow, avgRow };
+export { avgGradOp, avgOp };

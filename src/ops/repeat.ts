@@ -11,7 +11,7 @@ import { defineOp } from "./op.ts";
 
 type Pads = readonly (readonly [before: number, after: number])[];
 
-const padRow = defineOp<[x: Tensor], { pads: Pads; value: number }>("pad", {
+const padOp = defineOp<[x: Tensor], { pads: Pads; value: number }>("pad", {
   arity: 1,
   options: { pads: [], value: 0 },
   shape: ([x], { pads }) => x.shape.map((n, i) => n + pads[i][0] + pads[i][1]),
@@ -48,7 +48,7 @@ export function pad(x: TensorLike, pads: Pads, options?: Partial<PadOptions>): T
       throw new OptionError(`pad: pads must be pairs of non-negative integers, got ${show(pads)}`);
     }
   }
-  if (mode === "constant") return padRow(x, { pads: all, value });
+  if (mode === "constant") return padOp(x, { pads: all, value });
   if (mode !== "reflect" && mode !== "replicate") {
     throw new OptionError(`pad: unknown mode, got ${show(mode)}; use "constant", "reflect" or "replicate"`);
   }
@@ -132,4 +132,4 @@ export function repeatInterleave(x: TensorLike, times: number, options?: { axis?
   );
 }
 
-export { padRow };
+export { padOp };

@@ -38,7 +38,7 @@ const fusedGrad = (name: string, loop: GradLoop) =>
 const softmaxGrad = fusedGrad("softmaxGrad", kernel.softmaxGrad);
 const logSoftmaxGrad = fusedGrad("logSoftmaxGrad", kernel.logSoftmaxGrad);
 
-export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
+export const softmaxOp = defineOp<[x: Tensor], Axis>("softmax", {
   writesAll: true,
   arity: 1,
   options: { axis: -1 },
@@ -52,7 +52,7 @@ export const softmaxRow = defineOp<[x: Tensor], Axis>("softmax", {
   fusedVjp: (grad, { output }, { axis }) => [softmaxGrad(grad, output, { axis })],
 });
 
-export const logSoftmaxRow = defineOp<[x: Tensor], Axis>("logSoftmax", {
+export const logSoftmaxOp = defineOp<[x: Tensor], Axis>("logSoftmax", {
   writesAll: true,
   arity: 1,
   options: { axis: -1 },
@@ -68,7 +68,7 @@ export function softmax(x: TensorLike, axis = -1): Tensor {
   x = asTensor("softmax", x);
   return x.rank === 0
     ? floats(x).mul(0).add(1)
-    : softmaxRow(floats(x), { axis: normalizeAxis("softmax", axis, x.rank) });
+    : softmaxOp(floats(x), { axis: normalizeAxis("softmax", axis, x.rank) });
 }
 
 /** log softmax(x) along an axis, without overflow. */
@@ -76,7 +76,7 @@ export function logSoftmax(x: TensorLike, axis = -1): Tensor {
   x = asTensor("logSoftmax", x);
   return x.rank === 0
     ? floats(x).mul(0)
-    : logSoftmaxRow(floats(x), { axis: normalizeAxis("logSoftmax", axis, x.rank) });
+    : logSoftmaxOp(floats(x), { axis: normalizeAxis("logSoftmax", axis, x.rank) });
 }
 
 /** softmax(−x) along an axis. */
@@ -86,13 +86,16 @@ export function softmin(x: TensorLike, axis = -1): Tensor {
   return softmax(neg(x), axis);
 }
 
-export interface CrossEntropyRow {
+export interface CrossEntropySettings {
   axis: number;
   ignoreIndex: number;
   labelSmoothing: number;
 }
 
-const settings = ({ ignoreIndex, labelSmoothing }: CrossEntropyRow, weight: Tensor | null | undefined) => ({
+const settings = (
+  { ignoreIndex, labelSmoothing }: CrossEntropySettings,
+  weight: Tensor | null | undefined,
+) => ({
   ignoreIndex,
   labelSmoothing,
   weight: weight ? numbers(weight) : null,
@@ -100,7 +103,7 @@ const settings = ({ ignoreIndex, labelSmoothing }: CrossEntropyRow, weight: Tens
 
 const crossEntropyGrad = defineOp<
   [grad: Tensor, lse: Tensor, logits: Tensor, target: Tensor, weight?: Tensor | null],
-  CrossEntropyRow
+  CrossEntropySettings
 >("crossEntropyGrad", {
   writesAll: true,
   arity: [4, 5],
@@ -122,9 +125,9 @@ const crossEntropyGrad = defineOp<
  * The cross entropy of every position: logits with classes on `axis`, targets of the shape without it -> losses of that
  * shape. Targets have been checked to be class indices or ignoreIndex, which gives 0.
  */
-export const crossEntropyRow = defineMultiOp<
+export const crossEntropyOp = defineMultiOp<
   [logits: Tensor, target: Tensor, weight?: Tensor | null],
-  CrossEntropyRow
+  CrossEntropySettings
 >("crossEntropy", {
   writesAll: true,
   options: { axis: -1, ignoreIndex: -100, labelSmoothing: 0 },
@@ -171,7 +174,7 @@ export const crossEntropyRow = defineMultiOp<
   ],
 });
 
-/** Checked integer targets as the row takes them. */
+/** Checked integer targets as the op takes them. */
 export const asTargets = (target: Tensor): Tensor =>
   target.dtype === "int32"
     ? target

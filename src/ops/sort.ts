@@ -4,7 +4,7 @@ import type { DType } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
-import { around, gatherRow } from "./index-ops.ts";
+import { around, gatherOp } from "./index-ops.ts";
 import { defineOp } from "./op.ts";
 
 export interface SortOptions {
@@ -50,7 +50,7 @@ export interface Ranked<D extends DType = DType> {
 }
 
 const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
-  values: x.rank === 0 ? x : gatherRow(x, indices, { axis }),
+  values: x.rank === 0 ? x : gatherOp(x, indices, { axis }),
   indices: indices as Tensor<"int32">,
 });
 

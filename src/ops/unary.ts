@@ -1,4 +1,4 @@
-/** Elementwise functions of one tensor. Each row: the value in plain numbers, the derivative in ops. */
+/** Elementwise functions of one tensor. Each op: the value in plain numbers, the derivative in ops. */
 
 import { tanhSlope } from "../../kernels/elementwise/activation.ts";
 import * as plain from "../../kernels/elementwise/arithmetic.ts";
@@ -118,7 +118,7 @@ export const reciprocal = smooth("reciprocal", plain.reciprocal, (g, _, y) => g.
 export const sin = smooth("sin", Math.sin, (g, x) => g.mul(x.cos()));
 /** cos(x), of radians. */
 export const cos = smooth("cos", Math.cos, (g, x) => g.mul(x.sin()).neg());
-/** d tan = 1 + tan². */
+/** tan(x), of radians; derivative 1 + tan². */
 export const tan = smooth("tan", Math.tan, (g, _, y) => g.mul(y.mul(y).add(1)));
 /** The angle in [−π/2, π/2] whose sine is x, in radians. */
 export const asin = smooth("asin", Math.asin, (g, x) => g.mul(x.mul(x).neg().add(1).rsqrt()));
@@ -130,7 +130,7 @@ export const atan = smooth("atan", Math.atan, (g, x) => g.div(x.mul(x).add(1)));
 export const sinh = smooth("sinh", Math.sinh, (g, x) => g.mul(x.cosh()));
 /** (eˣ + e⁻ˣ)/2. */
 export const cosh = smooth("cosh", Math.cosh, (g, x) => g.mul(x.sinh()));
-/** d tanh = 1 − tanh². */
+/** The hyperbolic tangent; derivative 1 − tanh². */
 export const tanh = smooth("tanh", Math.tanh, (g, _, y) => g.mul(y.mul(y).neg().add(1)), tanhSlope);
 /** The error function; derivative 2/√π · exp(−x²). */
 export const erf = smooth("erf", erfOf, (g, x) => g.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)));

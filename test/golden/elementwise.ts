@@ -86,13 +86,13 @@ import {
 import { prelu } from "bitgrad/nn";
 import { type Row, row, type Suite } from "./case.ts";
 
-type Called<A extends Tensor[]> = ((...tensors: A) => Tensor) & { readonly row: { readonly name: string } };
+type Called<A extends Tensor[]> = ((...tensors: A) => Tensor) & { readonly rules: { readonly name: string } };
 
 const each = <T>(ops: Readonly<Record<string, T>>, toRow: (op: T) => Row): Suite =>
   Object.fromEntries(Object.entries(ops).map(([name, op]) => [name, toRow(op)]));
 
-const ofOne = (op: Called<[Tensor]>): Row => row(`${op.row.name}(x)`, ({ input }) => op(input));
-const ofTwo = (op: Called<[Tensor, Tensor]>): Row => row(`${op.row.name}(a, b)`, ({ a, b }) => op(a, b));
+const ofOne = (op: Called<[Tensor]>): Row => row(`${op.rules.name}(x)`, ({ input }) => op(input));
+const ofTwo = (op: Called<[Tensor, Tensor]>): Row => row(`${op.rules.name}(a, b)`, ({ a, b }) => op(a, b));
 
 const specials: Readonly<Record<string, (x: Tensor) => Tensor>> = { relu, sigmoid, exp, sqrt, sign, gelu };
 

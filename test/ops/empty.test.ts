@@ -7,7 +7,7 @@ import * as nn from "bitgrad/nn";
 import { describe, expect, it } from "vitest";
 import { isFloat } from "../../src/dtype.ts";
 import { isTensor } from "../../src/tensor.ts";
-import { type OpName, table } from "../rows.ts";
+import { type OpName, table } from "../ops-table.ts";
 import { type CompositeName, composites, samples } from "../samples.ts";
 
 type Run = (...inputs: Tensor[]) => unknown;

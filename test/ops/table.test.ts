@@ -1,4 +1,4 @@
-/** Every row of the table on every one of its samples. */
+/** Every op of the table on every one of its samples. */
 
 import { BitgradError, checkNumerics, isTensor, OptionError, type Tensor, zeros } from "bitgrad";
 import { expectClose, gradcheck, gradgradcheck } from "bitgrad/testing";
@@ -6,11 +6,11 @@ import { afterEach, describe, expect, it } from "vitest";
 import { isFloat } from "../../src/dtype.ts";
 import { sameShape } from "../../src/shape.ts";
 import { gradients } from "../../src/tape.ts";
-import { type OpName, table } from "../rows.ts";
+import { type OpName, table } from "../ops-table.ts";
 import { type Sample, samples } from "../samples.ts";
 
 const names = Object.keys(table) as OpName[];
-const rowOf = (name: OpName) => table[name].row;
+const rulesOf = (name: OpName) => table[name].rules;
 
 /** The first result: the others are for the gradient alone. */
 const run = (name: OpName, inputs: readonly (Tensor | null)[], options?: object): Tensor => {
@@ -45,14 +45,14 @@ const describeSample = ({ inputs, options }: Sample) =>
 afterEach(() => checkNumerics(false));
 
 describe.each(names)("%s", (name) => {
-  const row = rowOf(name);
+  const rules = rulesOf(name);
   const own = samples[name];
-  const differentiable = own.filter((sample) => row.vjp !== null && floats(given(sample)).length > 0);
+  const differentiable = own.filter((sample) => rules.vjp !== null && floats(given(sample)).length > 0);
   const sloped = differentiable.filter(({ surrogate }) => !surrogate);
 
   it("has samples, and differentiable ones where it has a gradient", () => {
     expect(own.length).toBeGreaterThan(0);
-    if (row.vjp) expect(differentiable.length).toBeGreaterThan(0);
+    if (rules.vjp) expect(differentiable.length).toBeGreaterThan(0);
   });
 
   it("has a gradient where it makes floats of floats", () => {
@@ -60,16 +60,16 @@ describe.each(names)("%s", (name) => {
       ({ inputs, options }) =>
         isFloat(run(name, inputs, options).dtype) && floats(given({ inputs })).length > 0,
     );
-    expect(row.vjp !== null).toBe(makesFloats);
+    expect(rules.vjp !== null).toBe(makesFloats);
   });
 
   it("gives its shape and dtype, no more than float32 rounding away from float64", () => {
     for (const sample of own) {
       const inputs = given(sample);
       const y = ofGiven(name, sample)(...inputs);
-      expect(sameShape(y.shape, row.shapes(sample.inputs, { ...row.options, ...sample.options })[0])).toBe(
-        true,
-      );
+      expect(
+        sameShape(y.shape, rules.shapes(sample.inputs, { ...rules.options, ...sample.options })[0]),
+      ).toBe(true);
       expect(y.data.length).toBe(y.size);
       if (y.dtype === "bool") expect([...y.data].every((v) => v === 0 || v === 1)).toBe(true);
       const exact = ofGiven(name, sample)(...inputs.map(double));
@@ -80,7 +80,7 @@ describe.each(names)("%s", (name) => {
     }
   });
 
-  if (row.vjp)
+  if (rules.vjp)
     it("has the gradient that differences give", () => {
       for (const sample of sloped) {
         try {
@@ -91,7 +91,7 @@ describe.each(names)("%s", (name) => {
       }
     });
 
-  if (row.vjp)
+  if (rules.vjp)
     it("has the second gradient that differences give", () => {
       for (const sample of sloped) {
         try {
@@ -114,20 +114,20 @@ describe.each(names)("%s", (name) => {
       }
     });
 
-  if (row.writesAll)
+  if (rules.writesAll)
     it("writes every element, whatever was there", () => {
       for (const { inputs, options } of own) {
-        const all = { ...row.options, ...options };
-        const dtypes = row.dtypes(inputs as never, all);
+        const all = { ...rules.options, ...options };
+        const dtypes = rules.dtypes(inputs as never, all);
         const make = (filled: boolean) =>
-          row.shapes(inputs as never, all).map((shape, i) => {
+          rules.shapes(inputs as never, all).map((shape, i) => {
             const out = zeros(shape, { dtype: dtypes?.[i] ?? run(name, inputs, options).dtype });
             if (filled) out.data.fill(isFloat(out.dtype) ? Number.NaN : 77);
             return out;
           });
         const [clean, dirty] = [make(false), make(true)];
         for (const outs of [clean, dirty])
-          row.forward(
+          rules.forward(
             outs.map((out) => out.data),
             inputs as never,
             all,
@@ -137,19 +137,19 @@ describe.each(names)("%s", (name) => {
       }
     });
 
-  if (row.composed)
+  if (rules.composed)
     it("equals its composition", () => {
       for (const sample of own) {
         const inputs = sample.inputs.map((t) => t && double(t));
-        const options = { ...row.options, ...sample.options };
-        expectClose(run(name, inputs, sample.options), row.composed!(inputs, options), {
+        const options = { ...rules.options, ...sample.options };
+        expectClose(run(name, inputs, sample.options), rules.composed!(inputs, options), {
           rtol: 1e-11,
           atol: 1e-12,
         });
       }
     });
 
-  if (row.fusedVjp)
+  if (rules.fusedVjp)
     it("has a fused gradient equal to the one in ops", () => {
       for (const sample of differentiable) {
         const xs = given(sample).map(double);
@@ -161,7 +161,7 @@ describe.each(names)("%s", (name) => {
       }
     });
 
-  if (row.vjp)
+  if (rules.vjp)
     it("gives no gradient to an input that wants none", () => {
       for (const sample of differentiable) {
         const xs = given(sample).map(double);
@@ -194,12 +194,12 @@ describe.each(names)("%s", (name) => {
     for (const sample of sloped) gradsOf(ofGiven(name, sample), given(sample), true);
   });
 
-  if (row.options)
+  if (rules.options)
     it("refuses an unknown option, naming itself", () => {
       for (const sample of own) {
         const call = () => run(name, sample.inputs, { ...sample.options, nonsense: 1 });
         expect(call).toThrow(OptionError);
-        expect(call).toThrow(`${row.name}: unknown option, got "nonsense"`);
+        expect(call).toThrow(`${rules.name}: unknown option, got "nonsense"`);
       }
     });
 
@@ -229,7 +229,7 @@ describe.each(names)("%s", (name) => {
       new Map(),
       [["ragged"], 1],
     ]) {
-      for (let i = 0; i < row.arity[0]; i++) {
+      for (let i = 0; i < rules.arity[0]; i++) {
         const args = inputs.map((t, k) => (k === i ? junk : t)) as Tensor[];
         expect(() => run(name, args, options)).toThrow(BitgradError);
       }
@@ -239,10 +239,10 @@ describe.each(names)("%s", (name) => {
 
   it("refuses more tensors than it takes", () => {
     const [{ inputs, options }] = own;
-    const [, most] = row.arity;
+    const [, most] = rules.arity;
     if (most === Number.POSITIVE_INFINITY) return;
     const extra = [...inputs, ...Array<Tensor>(most + 1 - inputs.length).fill(zeros([]))];
-    expect(() => run(name, extra, options)).toThrow(`${row.name}: takes at most ${most} tensor`);
+    expect(() => run(name, extra, options)).toThrow(`${rules.name}: takes at most ${most} tensor`);
   });
 });
 

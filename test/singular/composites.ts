@@ -5,7 +5,7 @@ import type { CompositeName } from "../samples.ts";
 import { at, type Points } from "./point.ts";
 
 export const composites: { readonly [K in CompositeName]: Points } = {
-  to: "the row cast",
+  to: "the op cast",
   lerp: [
     at([[0], [Infinity], [1]], [Infinity], [[0], [1], [Infinity]], [[-3], [3], [1]], {
       run: (x, y, w) => b.lerp(x, y, w),

@@ -1,9 +1,9 @@
 /**
- * Every row of the table of ops at its singular points; one without an entry does not compile. Values are PyTorch 1.13's but
+ * Every op of the table at its singular points; one without an entry does not compile. Values are PyTorch 1.13's but
  * where `torch` says what it gives and why ours is another.
  */
 
-import type { OpName } from "../rows.ts";
+import type { OpName } from "../ops-table.ts";
 import { at, type Points } from "./point.ts";
 
 export const ops: { readonly [K in OpName]: Points } = {
@@ -674,14 +674,14 @@ export const ops: { readonly [K in OpName]: Points } = {
     at([[0, 0, 3]], [0, 0, 0], [[1, 0, 0]], [[22, 11, 0]]),
   ],
   cumsum: [at([[0, Infinity]], [0, Infinity], [[3, 2]], [[0, 0]])],
-  broadcastRow: "moves elements: no singular point",
-  permuteRow: "moves elements: no singular point",
-  reshapeRow: "moves elements: no singular point",
-  scatterStridedRow: "moves elements: no singular point",
-  stridedRow: "moves elements: no singular point",
-  concatRow: "moves elements: no singular point",
-  padRow: "moves elements: no singular point",
-  gatherRow: [
+  broadcastOp: "moves elements: no singular point",
+  permuteOp: "moves elements: no singular point",
+  reshapeOp: "moves elements: no singular point",
+  scatterStridedOp: "moves elements: no singular point",
+  stridedOp: "moves elements: no singular point",
+  concatOp: "moves elements: no singular point",
+  padOp: "moves elements: no singular point",
+  gatherOp: [
     at(
       [
         [1, 2],
@@ -693,10 +693,10 @@ export const ops: { readonly [K in OpName]: Points } = {
       { options: { axis: 0 }, constant: [1], integer: [1] },
     ),
   ],
-  indexAddRow: "linear: no singular point",
-  indexSelectRow: "moves elements: no singular point",
-  scatterAddRow: "linear: no singular point",
-  scatterRow: [
+  indexAddOp: "linear: no singular point",
+  indexSelectOp: "moves elements: no singular point",
+  scatterAddOp: "linear: no singular point",
+  scatterOp: [
     at([[1, 2], [0], [5]], [5, 2], [[0, 2], [1]], [[0, 0], [0]], {
       options: { axis: 0 },
       constant: [1],
@@ -706,9 +706,9 @@ export const ops: { readonly [K in OpName]: Points } = {
   tril: "moves elements: no singular point",
   triu: "moves elements: no singular point",
   argsort: "gives indices: no gradient",
-  linearRow: "linear in each operand: no singular point",
-  matmulRow: "linear in each operand: no singular point",
-  crossEntropyRow: [
+  linearOp: "linear in each operand: no singular point",
+  matmulOp: "linear in each operand: no singular point",
+  crossEntropyOp: [
     at(
       [[[-Infinity, 0, 1]], [1], null],
       [1.31326169],
@@ -769,7 +769,7 @@ export const ops: { readonly [K in OpName]: Points } = {
       torch: "value [NaN]; ours: ignored positions and classes of weight 0 are not read",
     }),
   ],
-  logSoftmaxRow: [
+  logSoftmaxOp: [
     at(
       [[-Infinity, 0, 1]],
       [-Infinity, -1.31326169, -0.313261688],
@@ -780,14 +780,14 @@ export const ops: { readonly [K in OpName]: Points } = {
     at([[3, 3]], [-Math.LN2, -Math.LN2], [[-0.5, 0.5]], [[0.75, -0.75]], { options: { axis: 0 } }),
     at([[-Infinity, -Infinity]], [NaN, NaN], [[NaN, NaN]], [[NaN, NaN]], { options: { axis: 0 } }),
   ],
-  softmaxRow: [
+  softmaxOp: [
     at([[-Infinity, 0, 0]], [0, 0.5, 0.5], [[0, -0.25, 0.25]], [[0, 0, 0]], { options: { axis: 0 } }),
     at([[-Infinity, -Infinity]], [NaN, NaN], [[NaN, NaN]], [[NaN, NaN]], { options: { axis: 0 } }),
     at([[2]], [1], [[0]], [[0]], { options: { axis: 0 } }),
   ],
-  layerNormRow: [at([[[2, 2, 2]], null, null], [0, 0, 0], [[-316.227766, 0, 316.227766]], [[0, 0, 0]])],
-  rmsNormRow: [at([[[0, 0, 0]], null], [0, 0, 0], [[1000, 2000, 3000]], [[0, 0, 0]])],
-  attentionRow: [
+  layerNormOp: [at([[[2, 2, 2]], null, null], [0, 0, 0], [[-316.227766, 0, 316.227766]], [[0, 0, 0]])],
+  rmsNormOp: [at([[[0, 0, 0]], null], [0, 0, 0], [[1000, 2000, 3000]], [[0, 0, 0]])],
+  attentionOp: [
     at(
       [
         [
@@ -876,12 +876,12 @@ export const ops: { readonly [K in OpName]: Points } = {
       },
     ),
   ],
-  rotaryRow: "linear: no singular point",
-  convRow: "linear in each operand: no singular point",
-  foldRow: "moves elements: no singular point",
-  inputGradRow: "linear in each operand: no singular point",
-  unfoldRow: "moves elements: no singular point",
-  weightGradRow: "linear in each operand: no singular point",
-  avgGradRow: "linear: no singular point",
-  avgRow: "linear: no singular point",
+  rotaryOp: "linear: no singular point",
+  convOp: "linear in each operand: no singular point",
+  foldOp: "moves elements: no singular point",
+  inputGradOp: "linear in each operand: no singular point",
+  unfoldOp: "moves elements: no singular point",
+  weightGradOp: "linear in each operand: no singular point",
+  avgGradOp: "linear: no singular point",
+  avgOp: "linear: no singular point",
 };

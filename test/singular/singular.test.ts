@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { shared } from "../../src/state.ts";
 import { gradients } from "../../src/tape.ts";
 import { isTensor } from "../../src/tensor.ts";
-import { table } from "../rows.ts";
+import { table } from "../ops-table.ts";
 import { composites } from "./composites.ts";
 import { losses } from "./losses.ts";
 import { ops } from "./ops.ts";
@@ -34,7 +34,7 @@ const counting = (t: Tensor, factor = 1): Tensor =>
   );
 
 /** The result at a point, its gradient by the fused rules and by those in ops, and the gradient of the latter. */
-function solve(point: Point, row: Run | null, dtype: "float32" | "float64") {
+function solve(point: Point, op: Run | null, dtype: "float32" | "float64") {
   const { inputs, constant = [], integer = [], options } = point;
   const made = inputs.map((v, i): Tensor | null =>
     v === null ? null : tensor(v as never, { dtype: integer.includes(i) ? "int32" : dtype }),
@@ -43,7 +43,7 @@ function solve(point: Point, row: Run | null, dtype: "float32" | "float64") {
   for (const leaf of leaves) leaf.requiresGrad = true;
   const result = point.run
     ? point.run(...(made as Tensor[]))
-    : row!(...made, ...((options ? [options] : []) as never[]));
+    : op!(...made, ...((options ? [options] : []) as never[]));
   const y = isTensor(result) ? result : (result as readonly Tensor[])[0];
   const flat = (grads: readonly (Tensor | null)[]): number[][] =>
     grads.map((g, i) => Array.from((g ?? zeros(leaves[i].shape)).data));
@@ -94,7 +94,7 @@ function onHeap<T>(run: () => T): T {
   }
 }
 
-describe.each(entries)("%s", (_, points, row) => {
+describe.each(entries)("%s", (_, points, op) => {
   if (typeof points === "string") {
     it(`has no singular point: ${points}`, () => {
       expect(points.length).toBeGreaterThan(4);
@@ -109,7 +109,7 @@ describe.each(entries)("%s", (_, points, row) => {
     "has the value and the gradients of both orders that the table states, in %s",
     (way, dtype, share) => {
       for (const point of points) {
-        const run = () => solve(point, row, dtype);
+        const run = () => solve(point, op, dtype);
         const { value, fused, first, second } = way === dtype ? run() : onHeap(run);
         const where = `${way} at ${described(point.inputs)} ${point.run ?? described([point.options as never])}`;
         expectNear(value, [point.value], share, `value, ${where}`);

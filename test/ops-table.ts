@@ -1,4 +1,4 @@
-/** Every op's row by its exported name, public or not: the table that tests and documents iterate. */
+/** Every op by its exported name, public or not: the table that tests and documents iterate. */
 
 import * as activation from "../src/ops/activation.ts";
 import * as attention from "../src/ops/attention.ts";
@@ -9,7 +9,7 @@ import * as join from "../src/ops/join.ts";
 import * as matmul from "../src/ops/matmul.ts";
 import * as movement from "../src/ops/movement.ts";
 import * as norm from "../src/ops/norm.ts";
-import type { Op, OpRow } from "../src/ops/op.ts";
+import type { Op, OpRules } from "../src/ops/op.ts";
 import * as pool from "../src/ops/pool.ts";
 import * as reduce from "../src/ops/reduce.ts";
 import * as repeat from "../src/ops/repeat.ts";
@@ -40,12 +40,12 @@ const modules = {
 
 type Modules = typeof modules;
 
-/** The exported names of rows. */
+/** The exported names of ops. */
 export type OpName = {
-  [K in keyof Modules]: Modules[K] extends { readonly row: OpRow } ? K : never;
+  [K in keyof Modules]: Modules[K] extends { readonly rules: OpRules } ? K : never;
 }[keyof Modules];
 
-/** Every row by its exported name. */
+/** Every op by its exported name. */
 export const table = Object.fromEntries(
-  Object.entries(modules).filter(([, value]) => typeof value === "function" && "row" in value),
+  Object.entries(modules).filter(([, value]) => typeof value === "function" && "rules" in value),
 ) as unknown as { readonly [K in OpName]: Op<readonly Tensor[], object, Tensor | readonly Tensor[]> };
