@@ -1,5 +1,5 @@
-import * as methods from "../../src/ops/methods.ts";
 import type { Row } from "./case.ts";
+import { methodLines } from "./methods.ts";
 import { table } from "./table.ts";
 
 const titles: Readonly<Record<string, string>> = {
@@ -40,12 +40,6 @@ const differences = [
   "`dropout`, the random initialisers and `rand` draw from an `Rng` whose bits are the same on every machine, and are not PyTorch's.",
 ];
 
-/** The ops that are methods and stand in no line. */
-function unnamed(sections: readonly string[]): string[] {
-  const calls = new Set(sections.join("\n").match(/\b[a-zA-Z]\w*(?=\()/g));
-  return Object.keys(methods).filter((name) => !calls.has(name));
-}
-
 /** docs/ops.md: PyTorch's names and what they are here, from the rows that the reference cases run. */
 export function page(): string {
   const sections = Object.entries(titles).map(([suite, title]) => {
@@ -58,8 +52,9 @@ export function page(): string {
     "# PyTorch's names and bitgrad's",
     [
       "Every line is run against reference values and gradients made with PyTorch 1.13, held in `test/golden` with the calls",
-      "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`, quantizers of `bitgrad/quant`. Most ops are also methods:",
-      "`softmax(x, axis)` is `x.softmax(axis)`. PyTorch's `dim` and `keepdim` are `axis` and `keepDims`.",
+      "that this page is made from. Ops are functions of `bitgrad`, losses and layers of `bitgrad/nn`, quantizers of",
+      "`bitgrad/quant`. Most ops are also methods, listed at the end: `softmax(x, axis)` is `x.softmax(axis)`. PyTorch's `dim`",
+      "and `keepdim` are `axis` and `keepDims`.",
     ].join("\n"),
     [
       "Sums and products of integers (`sum`, `prod`, `cumsum`, `cumprod`, `sumTo`, `matmul` and what is made of it, `scatterAdd`,",
@@ -71,9 +66,16 @@ export function page(): string {
       "`test/singular` states them, first and second, for every op and loss, and says where and why they differ.",
     ].join("\n"),
     ...sections,
-    `## Other methods\n\n${unnamed(sections)
-      .map((name) => `\`${name}\``)
-      .join(", ")}.`,
+    [
+      "## Every method",
+      "",
+      "Each is a function of `bitgrad` too, with the tensor first. The dtypes are 7: float32, float64, int8, uint8, int32, uint32,",
+      "bool; `gives` is the dtype of the result where all operands have one dtype. Options stand in the doc comments.",
+      "",
+      "| method | takes | gives | gradient | |",
+      "| --- | --- | --- | --- | --- |",
+      ...methodLines(),
+    ].join("\n"),
     `## Differences on purpose\n\n${differences.map((line) => `- ${line}`).join("\n")}`,
   ].join("\n\n")}\n`;
 }
