@@ -25,7 +25,7 @@ export interface OpDefinition<I extends Inputs, O extends object> {
   shape(inputs: I, options: O): ShapeLike;
   /** The dtype of the result. Default: what the inputs promote to. */
   dtype?(inputs: I, options: O): DType;
-  /** Writes the result into `out`, zeroed unless the op `writesAll`. The reference: plain loops, sums in double precision. */
+  /** Writes the result into `out`, zeroed unless the op `writesAll`. The reference: plain loops that sum in double. */
   forward(out: TypedArray, inputs: I, options: O, output: Tensor): void;
   /**
    * The gradient for each input, written in ops; null for none. Omit it where there is no gradient. Inside a scope `grad`

@@ -1,4 +1,4 @@
-/** The methods of tensors as docs/ops.md lists them: signature and meaning from the sources, dtypes and gradients by trial. */
+/** The methods of tensors as docs/ops.md lists them: signature and meaning from the sources, the rest by trial. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { BitgradError, type DType, isTensor, ones, type Tensor } from "bitgrad";
