@@ -1,8 +1,7 @@
 import { noGrad, Rng, scope, type Tensor, tensor, useBackend } from "bitgrad";
-import { Bert, Gpt, Transformer } from "bitgrad/models";
+import { Bert, Gpt, type Transformer } from "bitgrad/models";
 import {
   Embedding,
-  init,
   Linear,
   MultiHeadAttention,
   Sequential,
@@ -12,17 +11,14 @@ import {
 import { type PackedLanguage, PackedModel, type PackedSeq2Seq } from "bitgrad/packed";
 import {
   binarySigns,
-  freeze,
   int4Dynamic,
   int8Dynamic,
   int8WeightOnly,
-  pack,
-  plan,
-  prepare,
   type QuantConfig,
   ternaryDynamic,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
+import { bert, ids, int, text, transformer } from "./texts.ts";
 import { bits, random, twins, values } from "./twins.ts";
 
 const configs: [name: string, config: QuantConfig][] = [
@@ -33,13 +29,6 @@ const configs: [name: string, config: QuantConfig][] = [
 ];
 
 const run = <T>(fn: () => T): T => noGrad(() => scope(fn));
-const int = (rows: number[][]): Tensor => tensor(rows, { dtype: "int32" });
-const ids = (x: Tensor) => ({ data: x.data as Int32Array, shape: x.shape });
-/** Ids below 30 in (b, t), other ones for every seed. */
-const text = (b: number, t: number, seed = 1): Tensor =>
-  int(
-    Array.from({ length: b }, (_, i) => Array.from({ length: t }, (_, j) => ((i + seed) * 7 + j * 11) % 30)),
-  );
 /** (b, t) with the first row whole and the others cut. */
 const cut = (b: number, t: number) => {
   const rows = Array.from({ length: b }, (_, i) =>
@@ -48,30 +37,6 @@ const cut = (b: number, t: number) => {
   const data = rows.flat().map(Number);
   return { float: tensor(rows), packed: { data, shape: [b, t] } };
 };
-
-const bert = (head: "none" | "maskedLm" | "classifier", dim = 32) =>
-  new Bert({
-    vocabulary: 30,
-    context: 24,
-    segments: 3,
-    dim,
-    layers: 2,
-    heads: 4,
-    head,
-    classes: 5,
-    initStd: 0.2,
-    rng: new Rng(3),
-  });
-/** With weights so wide that the source matters, and states leave the tokens they came from, which the tied head would repeat. */
-function transformer(sourcePositions = true): Transformer {
-  const rng = new Rng(5);
-  const model = new Transformer({ vocabulary: 30, dim: 32, layers: 2, heads: 4, sourcePositions, rng });
-  for (const { mlp, crossAttention } of model.decoder) {
-    for (const { weight } of [mlp.up, mlp.down]) init.normal(weight, { std: 0.3, rng });
-    for (const { weight } of [crossAttention.query, crossAttention.key]) init.normal(weight, { rng });
-  }
-  return model;
-}
 
 afterEach(() => useBackend("simd"));
 
@@ -271,126 +236,4 @@ it("models that share a table store it once, and files come back the same", asyn
   expect(encoder.token.weight).toBe(decoder.token.weight);
   const { loadPacked } = await import("bitgrad/packed");
   expect(loadPacked(fresh.toBytes()).toBytes()).toEqual(fresh.toBytes());
-});
-
-describe("mistakes", () => {
-  const packed = (model: object) => pack(freeze(prepare(model, plan({ default: int8Dynamic() }))));
-  const flags = (...shape: number[]) => ({ data: Array(shape.reduce((a, b) => a * b, 1)).fill(1), shape });
-  const words = ids(text(2, 8));
-  const encoder = packed(bert("classifier"));
-  const both = packed(transformer());
-  const block = packed(new TransformerDecoderLayer(16, 2, 16));
-  const x = { data: new Float32Array(2 * 3 * 16), shape: [2, 3, 16] };
-
-  it.each<[name: string, code: string, fn: () => unknown, message: RegExp]>([
-    [
-      "a mask of another length",
-      "SHAPE",
-      () => encoder.forward(words, { mask: flags(2, 7) }),
-      /a mask must be \(2, 1, 1, 8\), got \(2, 1, 1, 7\)/,
-    ],
-    [
-      "a mask that is none",
-      "SHAPE",
-      () => encoder.forward(words, { mask: 7 as never }),
-      /forward: mask: needs { data, shape } of ids/,
-    ],
-    [
-      "segments of another shape",
-      "SHAPE",
-      () => encoder.forward(words, { segments: flags(1, 8) }),
-      /segments must have the shape of the ids, got \(1, 8\) for \(2, 8\)/,
-    ],
-    [
-      "a segment that is not there",
-      "SHAPE",
-      () => encoder.forward(words, { segments: { data: Array(16).fill(3), shape: [2, 8] } }),
-      /ids lie in 0 … 2, got 3/,
-    ],
-    [
-      "segments where there are none",
-      "SHAPE",
-      () =>
-        packed(new Gpt({ vocabulary: 30, context: 8, dim: 16, layers: 1, heads: 2 })).forward(words, {
-          segments: flags(2, 8),
-        }),
-      /the model has no segments/,
-    ],
-    [
-      "an option of another model",
-      "BITGRAD",
-      () => encoder.forward(words, { target: words }),
-      /forward: unknown option, got "target"; known options are mask, segments/,
-    ],
-    [
-      "an option of a layer without any",
-      "BITGRAD",
-      () => packed(new Linear(4, 4)).forward(x, { mask: words }),
-      /known options are budget/,
-    ],
-    ["no target", "BITGRAD", () => both.forward(words), /PackedSeq2Seq: needs target ids, got none/],
-    [
-      "a target of another batch",
-      "SHAPE",
-      () => both.forward(words, { target: flags(3, 2) }),
-      /the context must be \(3, S, C\), got \(2, 8, 32\)/,
-    ],
-    [
-      "ids that are not there",
-      "SHAPE",
-      () => both.forward(words, { target: { data: [30], shape: [1, 1] } }),
-      /ids lie in 0 … 29, got 30/,
-    ],
-    [
-      "ids in one row",
-      "SHAPE",
-      () => both.forward({ data: [1], shape: [1] }, { target: words }),
-      /ids must be \(B, T\), got \(1\)/,
-    ],
-    [
-      "a source's mask of another length",
-      "SHAPE",
-      () => both.forward(words, { target: words, sourceMask: flags(2, 9) }),
-      /a mask must be \(2, 1, 1, 8\), got \(2, 1, 1, 9\)/,
-    ],
-    [
-      "a decoder without memory",
-      "BITGRAD",
-      () => block.forward(x),
-      /PackedBlock: a decoder needs memory, got none/,
-    ],
-    [
-      "memory without a shape",
-      "SHAPE",
-      () => block.forward(x, { memory: [1] as never }),
-      /forward: memory: needs { data, shape } of float32/,
-    ],
-    [
-      "generation by an encoder",
-      "BITGRAD",
-      () => encoder.generate([1], { maxTokens: 1 }),
-      /needs a causal language model/,
-    ],
-    [
-      "generation without a source",
-      "BITGRAD",
-      () => both.generate([1], { maxTokens: 1 }),
-      /a source goes with an encoder, got none for "seq2seq"/,
-    ],
-    [
-      "generation of two at once",
-      "SHAPE",
-      () => both.generate([1], { maxTokens: 1, source: words }),
-      /the context must be \(1, S, C\), got \(2, 8, 32\)/,
-    ],
-    [
-      "pooling after a masked-token head",
-      "BITGRAD",
-      () => (packed(bert("maskedLm")).root as PackedLanguage).pool(x),
-      /has no pooler/,
-    ],
-  ])("%s", (_, code, fn, message) => {
-    expect(fn).toThrow(message);
-    expect(fn).toThrow(expect.objectContaining(code === "BITGRAD" ? {} : { code }));
-  });
 });
