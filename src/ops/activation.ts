@@ -21,7 +21,7 @@ import type { Tensor } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
 import { gate, slopeGrad, smooth } from "./unary.ts";
 
-/** A float function with options. */
+/** A float function with options. `value` refuses those outside of its domain. */
 const tuned = <O extends object>(
   name: string,
   options: O,
@@ -34,7 +34,10 @@ const tuned = <O extends object>(
     writesAll: true,
     arity: 1,
     options,
-    shape: ([x]) => x,
+    shape: ([x], given) => {
+      value(given);
+      return x;
+    },
     dtype: ([x]) => (isFloat(x.dtype) ? x.dtype : "float32"),
     forward: (out, [x], given) => loop(out, x.data, value(given)),
     vjp: (grad, { inputs: [x], output }, given) => [derivative(grad, x, output, given)],
@@ -125,6 +128,16 @@ export const selu = smooth(
   (g, x, y) => g.mul(x.greater(0).where(seluScale, y.add(seluScale * seluAlpha))),
 );
 
+/** Throws OptionError for what cannot be divided by. */
+function checkFactor(op: string, name: string, value: number): void {
+  if (value === 0 || !Number.isFinite(value))
+    throw new OptionError(`${op}: ${name} must be finite and not 0, got ${value}`);
+}
+
+function checkMargin(op: string, lambda: number): void {
+  if (lambda < 0) throw new OptionError(`${op}: lambda must not be negative, got ${lambda}`);
+}
+
 const inside = (x: Tensor, low: number, high: number): Tensor => x.greater(low).logicalAnd(x.less(high));
 
 /** x for x > 0, slope · x otherwise; default slope 0.01. */
@@ -141,50 +154,66 @@ export const elu = tuned(
   ({ alpha }) => exponentialLinear(alpha),
   (g, x, y, { alpha }) => x.greater(0).where(g, g.mul(y.add(alpha))),
 );
-/** max(0, x) + min(0, alpha · (exp(x/alpha) − 1)). Barron, 2017, arXiv:1704.07483. */
+/**
+ * max(0, x) + min(0, alpha · (exp(x/alpha) − 1)). Throws OptionError where alpha is 0 or infinite. Barron, 2017,
+ * arXiv:1704.07483.
+ */
 export const celu = tuned(
   "celu",
   { alpha: 1 },
-  ({ alpha }) =>
-    (x) =>
-      x > 0 ? x : alpha * Math.expm1(x / alpha),
+  ({ alpha }) => {
+    checkFactor("celu", "alpha", alpha);
+    return (x) => (x > 0 ? x : alpha * Math.expm1(x / alpha));
+  },
   (g, x, y, { alpha }) => x.greater(0).where(g, g.mul(y.div(alpha).add(1))),
 );
-/** log(1 + exp(beta · x)) / beta; x itself where beta · x > threshold. */
+/** log(1 + exp(beta · x)) / beta; x itself where beta · x > threshold. Throws OptionError where beta is 0 or infinite. */
 export const softplus = tuned(
   "softplus",
   { beta: 1, threshold: 20 },
-  ({ beta, threshold }) =>
-    beta === 1 ? softplusTo(threshold) : (x) => (x * beta > threshold ? x : softplusOf(x * beta) / beta),
+  ({ beta, threshold }) => {
+    checkFactor("softplus", "beta", beta);
+    return beta === 1
+      ? softplusTo(threshold)
+      : (x) => (x * beta > threshold ? x : softplusOf(x * beta) / beta);
+  },
   (g, x, _, { beta, threshold }) =>
     x
       .mul(beta)
       .greater(threshold)
       .where(g, g.mul(x.mul(beta).sigmoid())),
 );
-/** x held within [min, max]; the gradient passes strictly inside, as torch.nn.functional.hardtanh. */
+/**
+ * x held within [min, max]; the gradient passes strictly inside, as torch.nn.functional.hardtanh. Throws OptionError where
+ * min is above max.
+ */
 export const hardTanh = tuned(
   "hardTanh",
   { min: -1, max: 1 },
-  ({ min, max }) => held(min, max),
+  ({ min, max }) => {
+    if (min > max) throw new OptionError(`hardTanh: min must not be above max, got ${min} and ${max}`);
+    return held(min, max);
+  },
   (g, x, _, { min, max }) => gate(inside(x, min, max), g),
 );
-/** x moved towards 0 by lambda, 0 within. */
+/** x moved towards 0 by lambda, 0 within. Throws OptionError for a negative lambda. */
 export const softShrink = tuned(
   "softShrink",
   { lambda: 0.5 },
-  ({ lambda }) =>
-    (x) =>
-      x > lambda ? x - lambda : x < -lambda ? x + lambda : x * 0,
+  ({ lambda }) => {
+    checkMargin("softShrink", lambda);
+    return (x) => (x > lambda ? x - lambda : x < -lambda ? x + lambda : x * 0);
+  },
   (g, x, _, { lambda }) => gate(x.abs().greater(lambda), g),
 );
-/** x where |x| > lambda, else 0. */
+/** x where |x| > lambda, else 0. Throws OptionError for a negative lambda. */
 export const hardShrink = tuned(
   "hardShrink",
   { lambda: 0.5 },
-  ({ lambda }) =>
-    (x) =>
-      x >= -lambda && x <= lambda ? 0 : x,
+  ({ lambda }) => {
+    checkMargin("hardShrink", lambda);
+    return (x) => (x >= -lambda && x <= lambda ? 0 : x);
+  },
   (g, x, _, { lambda }) => gate(x.abs().greater(lambda), g),
 );
 /** x where x > threshold, else value. */

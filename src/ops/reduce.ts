@@ -292,7 +292,7 @@ export const logSumExp = reduction(
 );
 
 export interface NormOptions extends ReduceOptions {
-  /** The order: any number ≥ 0, Infinity or −Infinity; default 2. */
+  /** The order: any number, infinities too; default 2. */
   p: number;
 }
 
