@@ -22,12 +22,19 @@ export type Rename = NameMap | Readonly<Record<string, string | null>>;
 /**
  * A NameMap from a table of prefixes, whole segments between dots, of which the first that fits is taken; each * in the new
  * name is what the same * of the old one stood for. `{ "h.*.ln_1": "blocks.*.norm1" }` takes h.3.ln_1.weight to
- * blocks.3.norm1.weight. Names that nothing fits stay.
+ * blocks.3.norm1.weight. Names that nothing fits stay. Throws OptionError for `**`, and for a new name with more stars than
+ * the old one has.
  */
 export function nameTable(table: Readonly<Record<string, string | null>>): NameMap {
   if (!isPlainObject(table))
     throw new OptionError(`rename: expected a function or a table, got ${show(table)}`);
   const rules = Object.entries(table).map(([from, to]) => {
+    for (const name of [from, to]) {
+      if (typeof name !== "string" || !name.includes("**")) continue;
+      throw new OptionError(
+        `rename: a star stands for one segment, got ${show(name)}; write a star for each, or a function`,
+      );
+    }
     const stars = from.split("*").length;
     if (to !== null && (typeof to !== "string" || to.split("*").length > stars)) {
       throw new OptionError(

@@ -26,6 +26,10 @@ describe("nameTable", () => {
 
   it("refuses more stars than there are to fill them", () => {
     expect(() => nameTable({ "a.*": "*.*" })).toThrow('got "*.*" for "a.*"');
+    expect(() => nameTable({ "a.**": "b.**" })).toThrow(
+      'rename: a star stands for one segment, got "a.**"; write a star for each, or a function',
+    );
+    expect(() => nameTable({ "a.*.*": "b.**" })).toThrow('got "b.**"');
     expect(() => nameTable(3 as never)).toThrow("rename: expected a function or a table, got 3");
   });
 });
