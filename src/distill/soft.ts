@@ -7,7 +7,7 @@ import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
 import { logSoftmax, softmax } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { sameShape, sizeOf } from "../shape.ts";
-import { isTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 export interface KdOptions {
   /** Divides both logits before the softmax. */
@@ -90,7 +90,7 @@ export interface HiddenMseOptions {
   /** Takes the student's states to the teacher's size, such as a Linear. */
   project: ((student: Tensor) => Tensor) | { forward(student: Tensor): Tensor } | null;
   /** Positions that count, (…) true or 1: padding left out. Without it all do, padding included, as in TinyBERT's code. */
-  mask: Tensor | null;
+  mask: TensorLike | null;
 }
 
 /**
@@ -99,7 +99,7 @@ export interface HiddenMseOptions {
  * Jiao et al., 2019, arXiv:1909.10351, equation 8.
  */
 export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<HiddenMseOptions>): Tensor {
-  const { project, mask } = readOptions<HiddenMseOptions>("hiddenMse", options, {
+  const { project, ...given } = readOptions<HiddenMseOptions>("hiddenMse", options, {
     project: null,
     mask: null,
   });
@@ -109,13 +109,14 @@ export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<Hi
   checkTensors("hiddenMse", student, teacher);
   const toTeacher = typeof project === "function" ? project : (x: Tensor) => project?.forward(x) ?? x;
   const hidden = toTeacher(student);
-  checkTensors("hiddenMse", hidden, mask ?? hidden);
+  checkTensors("hiddenMse", hidden);
   if (!sameShape(hidden.shape, teacher.shape)) {
     throw new ShapeError(
       `hiddenMse: student and teacher must have one shape, got ${show(hidden.shape)} and ${show(teacher.shape)}; project the student`,
     );
   }
-  if (mask === null) return mseLoss(hidden, teacher.detach());
+  if (given.mask === null) return mseLoss(hidden, teacher.detach());
+  const mask = asTensor("hiddenMse", given.mask);
   if (!sameShape(mask.shape, hidden.shape.slice(0, -1))) {
     throw new ShapeError(
       `hiddenMse: the mask must have the shape of the positions, got ${show(mask.shape)} for ${show(hidden.shape)}`,

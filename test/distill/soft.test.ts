@@ -104,6 +104,13 @@ describe("hiddenMse", () => {
     const mask = tensor([true, false, true, false]);
     const kept = (t: typeof student) => t.indexSelect([0, 2]);
     expectClose(hiddenMse(student, teacher, { mask }), mseLoss(kept(student), kept(teacher)));
+    const list = [true, false, true, false];
+    expect(hiddenMse(student, teacher, { mask: list }).item()).toBe(
+      hiddenMse(student, teacher, { mask }).item(),
+    );
+    expect(() => hiddenMse(student, teacher, { mask: [true] })).toThrow(
+      "hiddenMse: the mask must have the shape of the positions, got (1)",
+    );
     expect(hiddenMse(student, teacher, { mask: mask.logicalAnd(false) }).item()).toBe(0);
     expect(() => hiddenMse(student, teacher, { mask: tensor([true]) })).toThrow(ShapeError);
   });
