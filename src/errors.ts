@@ -166,7 +166,8 @@ const everywhere: Readonly<Record<string, readonly [want: string, is: (value: ne
   ],
   rng: [
     "an Rng such as new Rng(1)",
-    (value: { next?: unknown } | null) => value === null || typeof value.next === "function",
+    // Iterators have `next` too.
+    (value: { fork?: unknown } | null) => value === null || typeof value.fork === "function",
   ],
 };
 

@@ -248,6 +248,7 @@ describe("creation", () => {
       () => bernoulli(2, [1]),
       () => sinusoidalPositions(1, 2, { dtype: "int8" }),
       () => tensor([1]).dropout({ rng: {} as never }),
+      () => tensor([1]).dropout({ rng: [1].values() as never }),
     ]) {
       expect(run).toThrow(/got/);
     }

@@ -47,9 +47,6 @@ export function glyphs(options: {
   if (seed !== undefined && given.rng !== undefined) {
     throw new OptionError(`glyphs: give a seed or a generator, got both`);
   }
-  if (given.rng !== undefined && typeof given.rng?.fillNormal !== "function") {
-    throw new OptionError(`glyphs: rng must be a generator, got ${show(given.rng)}; pass new Rng(seed)`);
-  }
   checkShape("glyphs", [count, PIXELS]);
   const deviations = typeof noise === "number" ? [noise] : Array.isArray(noise) ? [...noise] : [];
   if (
