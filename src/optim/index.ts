@@ -1,14 +1,8 @@
 import "../ops/all.ts";
 
 export { clipGradNorm, clipGradValue } from "./clip.ts";
-export {
-  type Group,
-  type Optimizer,
-  type OptimizerOptions,
-  type OptimizerRows,
-  type OptimizerState,
-  optimizer,
-} from "./optimizer.ts";
+export type { Group, OptimizerRows } from "./group.ts";
+export { type Optimizer, type OptimizerOptions, type OptimizerState, optimizer } from "./optimizer.ts";
 export { type Plateau, type PlateauOptions, type PlateauState, plateau } from "./plateau.ts";
 export { everything, isBias, isBinary, isNorm, matching, type Predicate } from "./predicates.ts";
 export type { RuleContext, RuleState, UpdateRule } from "./rule.ts";

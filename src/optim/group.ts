@@ -1,0 +1,72 @@
+/** The groups of an optimizer: which parameters each rule takes. */
+
+import { OptionError, show } from "../errors.ts";
+import { isParameter, type Parameter } from "../nn/parameter.ts";
+import { findParameters } from "../nn/tree.ts";
+import { everything, type Predicate } from "./predicates.ts";
+import type { UpdateRule } from "./rule.ts";
+
+/** The parameters that one rule updates, and the learning rate it does so with. */
+export interface Group {
+  readonly rule: UpdateRule;
+  readonly parameters: readonly { readonly path: string; readonly parameter: Parameter }[];
+  /** The learning rate of the rule's options; 1 for a rule without one. */
+  readonly initialLr: number;
+  lr: number;
+}
+
+export type OptimizerRows = readonly (readonly [Predicate, UpdateRule])[];
+
+/** Throws OptionError for a parameter that no row takes and for a row that takes none. */
+export function makeGroups(model: object | readonly Parameter[], rules: UpdateRule | OptimizerRows): Group[] {
+  const rows: OptimizerRows = Array.isArray(rules) ? rules : [[everything, rules as UpdateRule]];
+  for (const row of rows) checkRow(row, rules);
+  const members = rows.map((): { path: string; parameter: Parameter }[] => []);
+  const lost: string[] = [];
+  const seen = new Set<Parameter>();
+  for (const { path, item: parameter, owner } of listParameters(model)) {
+    if (seen.has(parameter)) continue;
+    seen.add(parameter);
+    const row = rows.findIndex(([takes]) => takes(path, parameter, owner));
+    if (row < 0) lost.push(path);
+    else members[row].push({ path, parameter });
+  }
+  if (lost.length > 0) {
+    throw new OptionError(
+      `optimizer: no row takes some parameters, got ${show(lost)}; end with [everything, rule]`,
+    );
+  }
+  if (seen.size === 0) {
+    throw new OptionError(`optimizer: needs a model with parameters, got none in ${show(model)}`);
+  }
+  const idle = members.findIndex((list) => list.length === 0);
+  if (idle >= 0) {
+    throw new OptionError(
+      `optimizer: a row takes no parameter, got row ${idle} (${show(rows[idle][1].name)}) of ${rows.length}; rows above it take what they match first`,
+    );
+  }
+  return rows.map(([, rule], i) => {
+    const initialLr = rule.options.lr ?? 1;
+    return { rule, parameters: members[i], initialLr, lr: initialLr };
+  });
+}
+
+function checkRow(row: unknown, given: unknown): void {
+  const [takes, rule] = Array.isArray(row) ? row : [];
+  if (typeof takes === "function" && typeof (rule as Partial<UpdateRule> | null)?.update === "function")
+    return;
+  const hint = typeof given === "function" ? `; call it: ${show(given)}({ lr: 0.01 })` : "";
+  throw new OptionError(
+    `optimizer: needs an update rule or rows of [predicate, rule], got ${show(given)}${hint}`,
+  );
+}
+
+/** Parameters with their first path and owner; those of a list are named by their place in it. */
+function listParameters(
+  model: object | readonly Parameter[],
+): { path: string; item: Parameter; owner?: object }[] {
+  if (Array.isArray(model) && model.every(isParameter)) {
+    return model.map((item, i) => ({ path: String(i), item }));
+  }
+  return findParameters(model);
+}
