@@ -2,6 +2,7 @@ import "../ops/all.ts";
 
 export { clipGradNorm, clipGradValue } from "./clip.ts";
 export type { Group, OptimizerRows } from "./group.ts";
+export type { HyperParameters } from "./hyper.ts";
 export { type Optimizer, type OptimizerOptions, type OptimizerState, optimizer } from "./optimizer.ts";
 export { type Plateau, type PlateauOptions, type PlateauState, plateau } from "./plateau.ts";
 export { everything, isBias, isBinary, isNorm, matching, type Predicate } from "./predicates.ts";

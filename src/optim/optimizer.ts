@@ -17,7 +17,8 @@ import { Rng } from "../random/rng.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
-import { type Group, makeGroups, type OptimizerRows } from "./group.ts";
+import { type Group, makeGroups, type OptimizerRows, type RuleGroup } from "./group.ts";
+import { type HyperParameters, withHyper } from "./hyper.ts";
 import { checkAtLeast, checkPositive } from "./options.ts";
 import type { RuleState, UpdateRule } from "./rule.ts";
 import { makeState, mismatch, pinState, readSlot, savedSlot } from "./slots.ts";
@@ -51,8 +52,8 @@ export interface Optimizer {
   /** Drops every gradient. */
   zeroGrad(): void;
   /**
-   * A copy of the state: `lr.<path>`, the rate of the parameter's group, and `state.<path>.<slot>`, numbers and tensors of
-   * the slots' own dtypes. A parameter of a list is named by its place.
+   * A copy of the state: `lr.<path>` and `hyper.<path>.<name>`, the rate and the hyper-parameters of the parameter's group,
+   * and `state.<path>.<slot>`, numbers and tensors of the slots' own dtypes. A parameter of a list is named by its place.
    */
   stateDict(): OptimizerState;
   /**
@@ -142,6 +143,7 @@ export function optimizer(
       for (const group of groups) {
         for (const { path, parameter } of group.parameters) {
           saved[`lr.${path}`] = group.lr;
+          for (const [key, value] of Object.entries(group.hyper)) saved[`hyper.${path}.${key}`] = value;
           for (const [slot, held] of Object.entries(stateOf(parameter) ?? {})) {
             const key = `state.${path}.${slot}`;
             saved[key] = savedSlot(key, held, parameter);
@@ -155,9 +157,10 @@ export function optimizer(
         throw new OptionError(`loadStateDict: a state is an object of values by name, got ${show(saved)}`);
       }
       const unread = new Set(Object.keys(saved));
-      const rates = groups.map((group, i) => rateOf(group, i, saved, unread));
+      const settings = groups.map((group, i) => settingsOf(group, i, saved, unread));
       const restored = new Map<Parameter, RuleState>();
-      for (const { rule, parameters } of groups) {
+      for (const [i, { parameters }] of groups.entries()) {
+        const { rule } = settings[i];
         for (const { path, parameter } of parameters) {
           // What is drawn is read over.
           const state = makeState(rule, path, parameter, new Rng(0));
@@ -177,7 +180,8 @@ export function optimizer(
         );
       }
       groups.forEach((group, i) => {
-        group.lr = rates[i];
+        group.lr = settings[i].lr;
+        group.use(settings[i].rule);
       });
       states.clear();
       for (const [parameter, state] of restored) keepState(parameter, state);
@@ -188,23 +192,45 @@ export function optimizer(
 // What a kernel of a rule works on: weight, gradient, and at most three arrays of state, each in a block of its own.
 const mostArrays = 6;
 
-/** The rate that all parameters of a group were saved with. */
-function rateOf({ parameters }: Group, i: number, saved: OptimizerState, unread: Set<string>): number {
-  const rates = parameters.map(({ path }) => {
-    const key = `lr.${path}`;
-    const rate = saved[key];
-    if (typeof rate !== "number") throw mismatch(key, "a number", rate);
-    checkAtLeast("loadStateDict", key, rate, 0);
+/** The rate of a group and its rule with the hyper-parameters that were saved. */
+function settingsOf(
+  group: RuleGroup,
+  i: number,
+  saved: OptimizerState,
+  unread: Set<string>,
+): { lr: number; rule: UpdateRule } {
+  const read = (what: string, name: (path: string) => string) =>
+    groupNumber(group, i, what, name, saved, unread);
+  const lr = read("rates", (path) => `lr.${path}`);
+  checkAtLeast("loadStateDict", `lr.${group.parameters[0].path}`, lr, 0);
+  const hyper: HyperParameters = {};
+  for (const key of Object.keys(group.hyper)) hyper[key] = read(key, (path) => `hyper.${path}.${key}`);
+  return { lr, rule: withHyper(group.rule, hyper) };
+}
+
+/** The number that all parameters of a group were saved with, by its name for each. */
+function groupNumber(
+  { parameters }: Group,
+  i: number,
+  what: string,
+  name: (path: string) => string,
+  saved: OptimizerState,
+  unread: Set<string>,
+): number {
+  const numbers = parameters.map(({ path }) => {
+    const key = name(path);
+    const value = saved[key];
+    if (typeof value !== "number") throw mismatch(key, "a number", value);
     unread.delete(key);
-    return rate;
+    return value;
   });
-  const other = rates.findIndex((rate) => rate !== rates[0]);
+  const other = numbers.findIndex((value) => !Object.is(value, numbers[0]));
   if (other >= 0) {
     throw new FormatError(
-      `loadStateDict: parameters of one group had rates of their own, got ${rates[0]} for ${parameters[0].path} and ${rates[other]} for ${parameters[other].path} in group ${i}; make the optimizer by the rows it was saved with`,
+      `loadStateDict: parameters of one group had ${what} of their own, got ${numbers[0]} for ${parameters[0].path} and ${numbers[other]} for ${parameters[other].path} in group ${i}; make the optimizer by the rows it was saved with`,
     );
   }
-  return rates[0];
+  return numbers[0];
 }
 
 function gradOf(path: string, { grad, value }: Parameter): FloatArray | null {

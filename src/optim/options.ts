@@ -37,3 +37,11 @@ export function checkCount(op: string, name: string, value: number, low: number)
     throw new OptionError(`${op}: ${name} must be an integer of at least ${low}, got ${show(value)}`);
   }
 }
+
+/** Throws OptionError where a number that decides what a rule remembers would pass from 0 to more, or back. */
+export function checkKept(op: string, name: string, made: number, value: number): void {
+  if ((made === 0) === (value === 0)) return;
+  throw new OptionError(
+    `${op}: ${name} must ${made === 0 ? "stay 0" : "stay above 0"} once the rule is made, got ${show(value)}; make the rule with ${made === 0 ? "more" : "0"}`,
+  );
+}

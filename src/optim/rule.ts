@@ -29,6 +29,11 @@ export interface UpdateRule<S extends RuleState = RuleState> {
   /** The state before the first step of a parameter of `size` elements, whose value is `weight`. */
   init(size: number, weight?: FloatArray, context?: RuleContext): S;
   update(weight: FloatArray, grad: FloatArray, state: S, lr: number): void;
+  /**
+   * The rule with other numbers in its options, checked as they were when it was made; it goes on with the states of this
+   * one: `with: (changes) => bop({ ...options, ...changes })`. Where it is there the optimizer's `hyper` can be written.
+   */
+  with?(changes: object): UpdateRule<S>;
 }
 
 /** Zeros in the precision of `weight`, float32 where there is none. */

@@ -144,7 +144,7 @@ const optimizers: Table = {
     run: (state: never) => optim.plateau().loadStateDict(state),
     says: "plateau",
   }),
-  schedule: call([given(made), fn(() => 1, "")]),
+  schedule: call([given(made), fn(() => 1, ""), given(() => "eps", "undefined")]),
   "schedule().loadStateDict": call([given(() => ({ count: 1 }))], null, {
     run: (state: never) => optim.schedule(made(), () => 1).loadStateDict(state),
     says: "schedule",

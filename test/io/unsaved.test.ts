@@ -26,11 +26,11 @@ describe("save", () => {
     update.step();
     const path = join(dir, "state.safetensors");
     await expect(save(path, update.stateDict())).rejects.toThrow(
-      'save: only tensors can be saved, got ("lr.weight", "state.weight.step"); make tensors or metadata of the rest',
+      'save: only tensors can be saved, got ("lr.weight", "hyper.weight.betas.0", "hyper.weight.betas.1", "hyper.weight.eps", "hyper.weight.weightDecay", "state.weight.step"); make tensors or metadata of the rest',
     );
     await expect(
       save(path, { model: stateDict(model), optimizer: optimizer(model, adamw()).stateDict() }),
-    ).rejects.toThrow('got ("optimizer.lr.weight")');
+    ).rejects.toThrow('got ("optimizer.lr.weight", "optimizer.hyper.weight.betas.0"');
     await expect(saveSharded(join(dir, "m.safetensors.index.json"), update.stateDict())).rejects.toThrow(
       "saveSharded: only tensors can be saved",
     );

@@ -231,7 +231,7 @@ describe("replace", () => {
     expect(weight.shape).toEqual([2, 3]);
     expect([...weight.value.data]).toEqual([...kept]);
     expect(weight.grad).toBeNull();
-    expect(opt.stateDict()).toEqual({ "lr.a.weight": 0.1 });
+    expect(Object.keys(opt.stateDict()).filter((key) => key.startsWith("state."))).toEqual([]);
     weight.grad = tensor([
       [1, 1, 1],
       [1, 1, 1],

@@ -31,6 +31,7 @@ export function adadelta(options?: Partial<AdadeltaOptions>): UpdateRule<State> 
   return {
     name: "adadelta",
     options: all,
+    with: (changes) => adadelta({ ...all, ...changes }),
     init: (size, weight) => ({ square: zeros(size, weight), moved: zeros(size, weight) }),
     update(weight, grad, { square, moved }, lr) {
       for (let i = 0; i < weight.length; i++) {

@@ -35,6 +35,7 @@ export function adagrad(options?: Partial<AdagradOptions>): UpdateRule<State> {
   return {
     name: "adagrad",
     options: all,
+    with: (changes) => adagrad({ ...all, ...changes }),
     init: (size, weight) => ({ step: 0, sum: zeros(size, weight).fill(initialAccumulator) }),
     update(weight, grad, state, lr) {
       const { sum } = state;

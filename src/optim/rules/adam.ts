@@ -45,6 +45,7 @@ export function adamRule(
   return {
     name,
     options: all,
+    with: (changes) => adamRule(name, { ...all, ...changes }, defaultDecay, decoupled),
     init(size, weight) {
       const state: AdamState = { step: 0, mean: zeros(size, weight), square: zeros(size, weight) };
       if (amsgrad) state.largest = zeros(size, weight);

@@ -32,6 +32,7 @@ export function adamax(options?: Partial<AdamaxOptions>): UpdateRule<State> {
   return {
     name: "adamax",
     options: all,
+    with: (changes) => adamax({ ...all, ...changes }),
     init: (size, weight) => ({ step: 0, mean: zeros(size, weight), largest: zeros(size, weight) }),
     update(weight, grad, state, lr) {
       const { mean, largest } = state;

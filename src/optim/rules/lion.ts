@@ -26,6 +26,7 @@ export function lion(options?: Partial<LionOptions>): UpdateRule<State> {
   return {
     name: "lion",
     options: all,
+    with: (changes) => lion({ ...all, ...changes }),
     init: (size, weight) => ({ mean: zeros(size, weight) }),
     update(weight, grad, { mean }, lr) {
       lionKernel(weight, grad, mean, { lr, decay: lr * weightDecay, beta1, beta2 });

@@ -38,6 +38,7 @@ export function nadam(options?: Partial<NadamOptions>): UpdateRule<State> {
   return {
     name: "nadam",
     options: all,
+    with: (changes) => nadam({ ...all, ...changes }),
     init: (size, weight) => ({
       step: 0,
       product: 1,

@@ -35,6 +35,7 @@ export function radam(options?: Partial<RadamOptions>): UpdateRule<State> {
   return {
     name: "radam",
     options: all,
+    with: (changes) => radam({ ...all, ...changes }),
     init: (size, weight) => ({ step: 0, mean: zeros(size, weight), square: zeros(size, weight) }),
     update(weight, grad, state, lr) {
       const { mean, square } = state;

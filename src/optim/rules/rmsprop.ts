@@ -1,6 +1,6 @@
 import type { FloatArray } from "../../dtype.ts";
 import { readOptions } from "../../errors.ts";
-import { checkAtLeast, checkDecay } from "../options.ts";
+import { checkAtLeast, checkDecay, checkKept } from "../options.ts";
 import { type UpdateRule, zeros } from "../rule.ts";
 
 export interface RmspropOptions {
@@ -37,6 +37,11 @@ export function rmsprop(options?: Partial<RmspropOptions>): UpdateRule<State> {
   return {
     name: "rmsprop",
     options: all,
+    with(changes: Partial<RmspropOptions>) {
+      const next = rmsprop({ ...all, ...changes });
+      checkKept("rmsprop", "momentum", momentum, changes.momentum ?? momentum);
+      return next;
+    },
     init(size, weight) {
       const state: State = { square: zeros(size, weight) };
       if (momentum > 0) state.momentum = zeros(size, weight);

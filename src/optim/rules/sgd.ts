@@ -1,7 +1,7 @@
 import { sgd as sgdKernel } from "../../backend.ts";
 import type { FloatArray } from "../../dtype.ts";
 import { OptionError, readOptions } from "../../errors.ts";
-import { checkAtLeast } from "../options.ts";
+import { checkAtLeast, checkKept } from "../options.ts";
 import { type UpdateRule, zeros } from "../rule.ts";
 
 export interface SgdOptions {
@@ -42,6 +42,11 @@ export function sgd(options?: Partial<SgdOptions>): UpdateRule<State> {
   return {
     name: "sgd",
     options: all,
+    with(changes: Partial<SgdOptions>) {
+      const next = sgd({ ...all, ...changes });
+      checkKept("sgd", "momentum", momentum, changes.momentum ?? momentum);
+      return next;
+    },
     init: (size, weight) => (momentum === 0 ? { step: 0 } : { step: 0, momentum: zeros(size, weight) }),
     update(weight, grad, state, lr) {
       const first = state.step === 0;

@@ -20,6 +20,7 @@ export function signSgd(options?: Partial<SignSgdOptions>): UpdateRule<Record<ne
   return {
     name: "signSgd",
     options: all,
+    with: (changes) => signSgd({ ...all, ...changes }),
     init: () => ({}),
     update(weight, grad, _state, lr) {
       signStep(weight, grad, null, { lr, decay: lr * weightDecay, momentum: 0 });

@@ -25,6 +25,7 @@ export function signum(options?: Partial<SignumOptions>): UpdateRule<State> {
   return {
     name: "signum",
     options: all,
+    with: (changes) => signum({ ...all, ...changes }),
     init: (size, weight) => ({ mean: zeros(size, weight) }),
     update(weight, grad, { mean }, lr) {
       signStep(weight, grad, mean, { lr, decay: lr * weightDecay, momentum });
