@@ -152,6 +152,12 @@ export function checkInteger(op: string, name: string, value: unknown, least = -
   throw new OptionError(`${op}: ${name} must be an integer${bound}, got ${show(value)}`);
 }
 
+/** Throws OptionError unless `value` is one of those that are known. */
+export function checkChoice(op: string, name: string, value: unknown, known: readonly string[]): void {
+  if ((known as readonly unknown[]).includes(value)) return;
+  throw new OptionError(`${op}: ${name} must be one of ${known.join(", ")}, got ${show(value)}`);
+}
+
 /** Throws OptionError unless 0 ≤ `value` ≤ 1. */
 export function checkShare(op: string, name: string, value: unknown): void {
   if (typeof value === "number" && value >= 0 && value <= 1) return;

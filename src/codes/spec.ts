@@ -1,6 +1,6 @@
 /** QuantSpec: what a uniform or codebook quantizer is, apart from the numbers it is given. */
 
-import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { checkChoice, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 
 /**
  * Which elements share a scale: all; those of one index of `axis` (an output row of a weight); those of one row of the last
@@ -78,10 +78,7 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   const read = readOptions("spec", options, specDefaults);
   const granularity = checkGranularity("spec", read.granularity);
   for (const [name, known] of Object.entries(choices)) {
-    const value = read[name as keyof typeof choices];
-    if (!(known as readonly string[]).includes(value)) {
-      throw new OptionError(`spec: ${name} must be one of ${known.join(", ")}, got ${show(value)}`);
-    }
+    checkChoice("spec", name, read[name as keyof typeof choices], known);
   }
   const { bits, scheme, axis, codebook } = read;
   if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
@@ -89,9 +86,7 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   }
   if (!Number.isInteger(axis)) throw new OptionError(`spec: axis must be an integer, got ${show(axis)}`);
   const fitting = scheme === "affine" ? (read.zeroPoint ?? "int") : (read.zeroPoint ?? "none");
-  if (!["int", "float", "none"].includes(fitting)) {
-    throw new OptionError(`spec: zeroPoint must be one of int, float, none, got ${show(fitting)}`);
-  }
+  checkChoice("spec", "zeroPoint", fitting, ["int", "float", "none"]);
   if ((scheme === "affine") !== (fitting === "int" || fitting === "float")) {
     throw new OptionError(`spec: zeroPoint does not go with ${scheme} codes, got ${show(read.zeroPoint)}`);
   }
