@@ -16,6 +16,7 @@ export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { minMax, movingAverage } from "./observers.ts";
+export type { ScaleOptions, WeightOptions } from "./options.ts";
 export {
   type Plan,
   type PlanJson,
@@ -29,16 +30,21 @@ export {
   binaryDynamic,
   binarySigns,
   binaryWeightOnly,
+  type GroupOptions,
   int4Dynamic,
   int4WeightOnly,
   int8Dynamic,
   int8Static,
   int8WeightOnly,
+  type MeanOptions,
   nf4WeightOnly,
   type PresetCall,
   type QuantConfig,
+  type SignOptions,
+  type StaticPresetOptions,
   ternaryDynamic,
   ternaryWeightOnly,
+  type UniformOptions,
 } from "./presets.ts";
-export { bitnet158, bwn, nf4, type ScaleOptions, type SteOptions, ste } from "./quantizers.ts";
+export { bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./stages.ts";

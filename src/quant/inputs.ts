@@ -2,8 +2,9 @@
 
 import { InputStage, type Observer } from "../codes/input-stage.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
-import { isFunction, OptionError, readOptions, show } from "../errors.ts";
+import { checkChoice, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { minMax } from "./observers.ts";
+import { schemes } from "./options.ts";
 
 /** Makes the input quantizer of one layer. */
 export type InputConfig = () => InputStage;
@@ -26,20 +27,26 @@ export interface StaticOptions {
 }
 
 /** Codes with one scale and zero point, which `calibrate` finds by an observer of each layer. */
-export const staticInput = (options?: StaticOptions): InputConfig => staticInputs("staticInput", options);
-
-/** The same for a preset, whose name errors give. */
-export function staticInputs(op: string, options?: StaticOptions): InputConfig {
-  const { bits, scheme, observer } = readOptions(op, options, {
+export function staticInput(options?: StaticOptions): InputConfig {
+  const { bits, scheme, observer } = readOptions("staticInput", options, {
     bits: 8,
     scheme: "affine" as "symmetric" | "affine",
     observer: minMax,
   });
+  checkChoice("staticInput", "scheme", scheme, schemes);
+  return observedInput("staticInput", spec({ bits, scheme }), observer);
+}
+
+/** The same for a preset, whose name errors give. */
+export function observedInput(
+  op: string,
+  codes: QuantSpec,
+  observer: (spec: QuantSpec) => Observer,
+): InputConfig {
   if (!isFunction(observer)) {
-    throw new OptionError(`staticInput: observer must be a function such as minMax, got ${show(observer)}`);
+    throw new OptionError(`${op}: observer must be a function such as minMax, got ${show(observer)}`);
   }
-  const whole = spec({ bits, scheme });
-  return () => new InputStage(whole, observer(whole));
+  return () => new InputStage(codes, observer(codes));
 }
 
 /** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */

@@ -1,11 +1,14 @@
 /** What to do with a layer's weight and its input, by the names torchao uses. */
 
+import type { Observer } from "../codes/input-stage.ts";
 import type { Quantizer } from "../codes/quantizer.ts";
-import type { Granularity } from "../codes/spec.ts";
-import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { type QuantSpec, spec } from "../codes/spec.ts";
+import { checkChoice, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { shared } from "../state.ts";
-import { dynamicInput, type InputConfig, type StaticOptions, signInput, staticInputs } from "./inputs.ts";
+import { dynamicInput, type InputConfig, observedInput, signInput } from "./inputs.ts";
+import { minMax } from "./observers.ts";
+import { readWeight, schemes, type WeightOptions } from "./options.ts";
 import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
 
 export interface QuantConfig {
@@ -42,73 +45,102 @@ export function presetCall(config: QuantConfig): PresetCall | null {
     : null;
 }
 
-interface Scales {
-  granularity?: Granularity;
+/** Options of weights of integers. */
+export type UniformOptions = Partial<WeightOptions>;
+/** Of weights whose scale is a mean. */
+export type MeanOptions = Omit<UniformOptions, "scheme">;
+/** Of weights that have scales by groups. */
+export type GroupOptions = Omit<MeanOptions, "granularity">;
+/** Of weights that signs are multiplied by. */
+export type SignOptions = Omit<MeanOptions, "group">;
+/** Of weights of integers and static inputs. */
+export interface StaticPresetOptions extends UniformOptions {
+  /** Of the input's codes: "affine", the default, or "symmetric". */
+  inputScheme?: "symmetric" | "affine";
+  /** What finds the range of each layer's input; default minMax. */
+  observer?: (spec: QuantSpec) => Observer;
 }
 
-const scales = (op: string, options?: Scales): Scales =>
-  readOptions<Scales>(op, options, { granularity: undefined });
-const group = (op: string, options: { group?: number } | undefined, fallback: number): Scales => ({
-  granularity: readOptions(op, options, { group: fallback }),
-});
+const uniform = ["group", "granularity", "scheme", "scaleDtype"] as const;
+const means = ["group", "granularity", "scaleDtype"] as const;
 
-const int8 = (op: string, options?: object): QuantConfig => {
-  readOptions(op, options, {});
-  return { weight: ste({ bits: 8 }) };
-};
-const int4 = (op: string, options?: { group?: number }): QuantConfig => ({
-  weight: ste({ bits: 4, ...group(op, options, 32) }),
+const int8 = (op: string, options?: UniformOptions): QuantConfig => ({
+  weight: ste({ bits: 8, ...readWeight(op, options, uniform, "channel") }),
 });
-const ternary = (op: string, options?: Scales): QuantConfig => ({ weight: bitnet158(scales(op, options)) });
-const binary = (op: string, options?: Scales): QuantConfig => ({ weight: bwn(scales(op, options)) });
-
-const nf4s = (op: string, options?: { group?: number }): QuantConfig => ({
-  weight: nf4(group(op, options, 64)),
+const int4 = (op: string, options?: UniformOptions): QuantConfig => ({
+  weight: ste({ bits: 4, ...readWeight(op, options, uniform, { group: 32 }) }),
+});
+const nf4s = (op: string, options?: GroupOptions): QuantConfig => ({
+  weight: nf4(readWeight(op, options, ["group", "scaleDtype"], { group: 64 })),
+});
+const ternary = (op: string, options?: MeanOptions): QuantConfig => ({
+  weight: bitnet158(readWeight(op, options, means, "channel")),
+});
+const binary = (op: string, options?: MeanOptions): QuantConfig => ({
+  weight: bwn(readWeight(op, options, means, "channel")),
+});
+const signs = (op: string, options?: SignOptions): QuantConfig => ({
+  weight: bwn(readWeight(op, options, ["granularity", "scaleDtype"], "channel")),
+  input: signInput(),
 });
 /** What is made of int8 inputs, a scale a position, as they come. */
 const dynamic =
   <O>(make: (op: string, options?: O) => QuantConfig) =>
   (op: string, options?: O): QuantConfig => ({ ...make(op, options), input: dynamicInput() });
-const int8s = (op: string, options?: StaticOptions): QuantConfig => ({
-  ...int8(op),
-  input: staticInputs(op, options),
-});
-const signs = (op: string, options?: Scales): QuantConfig => ({
-  ...binary(op, options),
-  input: signInput(),
-});
+const int8s = (op: string, options?: StaticPresetOptions): QuantConfig => {
+  const more = { inputScheme: "affine" as "symmetric" | "affine", observer: minMax };
+  const { inputScheme, observer, ...weight } = readWeight(op, options, uniform, "channel", more);
+  checkChoice(op, "inputScheme", inputScheme, schemes);
+  return {
+    weight: ste({ bits: 8, ...weight }),
+    input: observedInput(op, spec({ scheme: inputScheme }), observer),
+  };
+};
 
-/** int8 weights, one scale an output row. */
-export const int8WeightOnly = (options?: Record<string, never>): QuantConfig =>
+/** int8 weights, one scale an output row unless told otherwise. */
+export const int8WeightOnly = (options?: UniformOptions): QuantConfig =>
   named("int8WeightOnly", options, int8);
-/** int4 weights, one scale for every `group` inputs; default 32. */
-export const int4WeightOnly = (options?: { group?: number }): QuantConfig =>
+/**
+ * int4 weights, one scale for every 32 inputs unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int4WeightOnly, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int4WeightOnly({ group: 16, scheme: "affine" }) }));
+ * ```
+ */
+export const int4WeightOnly = (options?: UniformOptions): QuantConfig =>
   named("int4WeightOnly", options, int4);
 /** NF4 weights, one scale for every `group` inputs; default 64. */
-export const nf4WeightOnly = (options?: { group?: number }): QuantConfig =>
-  named("nf4WeightOnly", options, nf4s);
+export const nf4WeightOnly = (options?: GroupOptions): QuantConfig => named("nf4WeightOnly", options, nf4s);
 /** Ternary weights, one scale an output row unless told otherwise. */
-export const ternaryWeightOnly = (options?: Scales): QuantConfig =>
+export const ternaryWeightOnly = (options?: MeanOptions): QuantConfig =>
   named("ternaryWeightOnly", options, ternary);
 /** 1-bit weights, one scale an output row unless told otherwise. */
-export const binaryWeightOnly = (options?: Scales): QuantConfig => named("binaryWeightOnly", options, binary);
+export const binaryWeightOnly = (options?: MeanOptions): QuantConfig =>
+  named("binaryWeightOnly", options, binary);
 
-/** int8 weights and inputs, their scales found as they come. Needs no calibration. */
-export const int8Dynamic = (options?: Record<string, never>): QuantConfig =>
+/** int8 weights and inputs, the inputs' scales found as they come. Needs no calibration. */
+export const int8Dynamic = (options?: UniformOptions): QuantConfig =>
   named("int8Dynamic", options, dynamic(int8));
 /** int8 weights and uint8 inputs, one scale and zero point a layer, by `calibrate`. */
-export const int8Static = (options?: StaticOptions): QuantConfig => named("int8Static", options, int8s);
+export const int8Static = (options?: StaticPresetOptions): QuantConfig => named("int8Static", options, int8s);
 /** int4 weights in groups, int8 inputs. */
-export const int4Dynamic = (options?: { group?: number }): QuantConfig =>
+export const int4Dynamic = (options?: UniformOptions): QuantConfig =>
   named("int4Dynamic", options, dynamic(int4));
 /** Ternary weights, int8 inputs: BitNet b1.58. */
-export const ternaryDynamic = (options?: Scales): QuantConfig =>
+export const ternaryDynamic = (options?: MeanOptions): QuantConfig =>
   named("ternaryDynamic", options, dynamic(ternary));
 /** 1-bit weights, int8 inputs. */
-export const binaryDynamic = (options?: Scales): QuantConfig =>
+export const binaryDynamic = (options?: MeanOptions): QuantConfig =>
   named("binaryDynamic", options, dynamic(binary));
-/** 1-bit weights and inputs. */
-export const binarySigns = (options?: Scales): QuantConfig => named("binarySigns", options, signs);
+/**
+ * 1-bit weights and inputs. Products of bits are sums that a scale a row or a tensor follows, so there is no `group`; a
+ * `granularity` of groups is summed as integers.
+ */
+export const binarySigns = (options?: SignOptions): QuantConfig => named("binarySigns", options, signs);
 
 const presets: Readonly<Record<string, (options?: never) => QuantConfig>> = {
   int8WeightOnly,

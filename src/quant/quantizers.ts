@@ -3,9 +3,10 @@
 import { normalFloats } from "../../kernels/formats/codebook.ts";
 import { chooseParams, meanParams } from "../codes/params.ts";
 import type { Quantizer } from "../codes/quantizer.ts";
-import { checkGranularity, type Granularity, type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
+import { type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { readWeight, type ScaleOptions } from "./options.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
 export type SteOptions = SpecOptions;
@@ -31,26 +32,14 @@ export function ste(options?: Partial<SteOptions>): Quantizer {
 /** The gradient passes everywhere. */
 const through = (x: Tensor): Tensor => x;
 
-export interface ScaleOptions {
-  granularity: Granularity;
-}
-
-function readGranularity(
-  op: string,
-  options: Partial<ScaleOptions> | undefined,
-  fallback: Granularity = "channel",
-): Granularity {
-  const { granularity } = readOptions(op, options, { granularity: null as Granularity | null });
-  return checkGranularity(op, granularity ?? fallback);
-}
+const scales = ["granularity", "scaleDtype"] as const;
 
 /**
  * Ternary codes −1, 0, 1 with scale mean|x|: clamp(round(x/scale), −1, 1), the gradient straight through everywhere.
  * BitNet b1.58, Ma et al., 2024, arXiv:2402.17764, which takes one scale a tensor; here one a row unless told otherwise.
  */
 export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
-  const granularity = readGranularity("bitnet158", options);
-  const ternary = spec({ bits: 2, granularity, scaleDtype: "float16" });
+  const ternary = spec({ bits: 2, ...readWeight("bitnet158", options, scales, "channel") });
   return {
     name: "ternary",
     spec: ternary,
@@ -64,14 +53,13 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
  * through. Binary-Weight-Networks, Rastegari et al., 2016, arXiv:1603.05279.
  */
 export function bwn(options?: Partial<ScaleOptions>): Quantizer {
-  const granularity = readGranularity("bwn", options);
-  const signs = spec({ bits: 1, granularity, scaleDtype: "float16" });
+  const signs = spec({ bits: 1, ...readWeight("bwn", options, scales, "channel") });
   return { name: "binary", spec: signs, soft: through, params: (x) => chooseParams(x, signs) };
 }
 
 /** NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314. */
 export function nf4(options?: Partial<ScaleOptions>): Quantizer {
-  const granularity = readGranularity("nf4", options, { group: 64 });
+  const how = readWeight("nf4", options, scales, { group: 64 });
   const codebook = Array.from(normalFloats);
-  return { ...ste({ bits: 4, scheme: "codebook", codebook, granularity }), name: "nf4" };
+  return { ...ste({ bits: 4, scheme: "codebook", codebook, ...how }), name: "nf4" };
 }

@@ -38,7 +38,9 @@ const specOptions = {
   onNonFinite: choice("clamp"),
   codebook: given(() => null, "null"),
 };
-const scales = { granularity: given(() => "tensor", "null") };
+const scales = { granularity: given(() => "tensor", "null"), scaleDtype: choice("float32") };
+const means = { group: count(32, "huge null"), scaleDtype: choice("float32") };
+const uniform = { ...means, scheme: choice("affine") };
 const params = () => ({ scale: tensor([0.1]), zeroPoint: null });
 const rng = given(() => new Rng(1), "null");
 const source = any(matrix, "");
@@ -102,18 +104,10 @@ const observers: Table = {
 };
 
 const presets: Table = {
-  ...each("int8WeightOnly int8Dynamic", call([], {})),
-  ...each(
-    "int4WeightOnly int4Dynamic nf4WeightOnly",
-    call([], { group: count(32, "huge") }, { says: "spec nf4" }),
-  ),
-  ...each("ternaryWeightOnly ternaryDynamic", call([], scales, { says: "bitnet158" })),
-  ...each("binaryWeightOnly binaryDynamic binarySigns", call([], scales, { says: "bwn" })),
-  int8Static: call(
-    [],
-    { bits: count(8), scheme: choice("symmetric"), observer: fn(quant.minMax) },
-    { says: "staticInput spec" },
-  ),
+  ...each("int8WeightOnly int8Dynamic int4WeightOnly int4Dynamic", call([], uniform)),
+  ...each("nf4WeightOnly ternaryWeightOnly ternaryDynamic binaryWeightOnly binaryDynamic", call([], means)),
+  binarySigns: call([], scales),
+  int8Static: call([], { ...uniform, inputScheme: choice("symmetric"), observer: fn(quant.minMax) }),
   dynamicInput: call([], { bits: count(8) }, { says: "spec" }),
   staticInput: call(
     [],

@@ -43,7 +43,7 @@ import { bits, random, twins, values } from "./twins.ts";
 const configs: [name: string, config: QuantConfig][] = [
   ["int8 × int8", int8Dynamic()],
   ["int8 × uint8, static", int8Static()],
-  ["int8 × int8, static", int8Static({ scheme: "symmetric" })],
+  ["int8 × int8, static", int8Static({ inputScheme: "symmetric" })],
   ["int4 × int8", { weight: ste({ bits: 4 }), input: dynamicInput() }],
   ["int4 in groups of 32 × int8", int4Dynamic()],
   ["int4 in groups of 24 × int8", int4Dynamic({ group: 24 })],

@@ -55,9 +55,11 @@ describe("a preset refuses what it does not know, by its own name:", () => {
   });
 
   it("int8 presets have 8 bits", () => {
-    for (const [name, preset] of presets.filter(([name]) => /^int8(WeightOnly|Dynamic)$/.test(name))) {
+    for (const [name, preset] of presets.filter(([name]) => /^int8(WeightOnly|Dynamic|Static)$/.test(name))) {
       const make = preset as (options: unknown) => unknown;
-      expect(() => make({ bits: 4 }), name).toThrow(`${name}: unknown option, got "bits"; it takes none`);
+      expect(() => make({ bits: 4 }), name).toThrow(
+        `${name}: unknown option, got "bits"; known options are group, granularity, scheme, scaleDtype`,
+      );
     }
   });
 });
@@ -80,7 +82,7 @@ describe("a plan as JSON", () => {
       const options = /^(int4|nf4)/.test(name)
         ? { group: 16 }
         : name === "int8Static"
-          ? { scheme: "symmetric" }
+          ? { inputScheme: "symmetric" }
           : /^int8/.test(name)
             ? {}
             : { granularity: { group: 32 } };

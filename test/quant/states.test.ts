@@ -58,9 +58,9 @@ describe("what is made in an open scope outlives it:", () => {
 });
 
 describe("states of models with static inputs", () => {
-  it.each(["affine", "symmetric"] as const)("%s scales are saved and loaded", async (scheme) => {
-    const first = await calibrate(prepared(int8Static({ scheme })), [x]);
-    const second = prepared(int8Static({ scheme }), 7);
+  it.each(["affine", "symmetric"] as const)("%s scales are saved and loaded", async (inputScheme) => {
+    const first = await calibrate(prepared(int8Static({ inputScheme })), [x]);
+    const second = prepared(int8Static({ inputScheme }), 7);
     loadStateDict(second, stateDict(first));
     expect(list(second.forward(x))).toEqual(list(first.forward(x)));
     expect(packedResult(freeze(second))).toEqual(packedResult(freeze(first)));
