@@ -151,8 +151,9 @@ export function checkGranularity(op: string, granularity: Granularity | null): G
   if (granularity === null) return "tensor";
   if (granularity === "tensor" || granularity === "channel" || granularity === "token") return granularity;
   const { group } = granularity as { group?: unknown };
-  if (Number.isInteger(group) && (group as number) > 0) return { group: group as number };
-  throw new OptionError(
-    `${op}: granularity must be "tensor", "channel", "token" or { group }, got ${show(group ?? granularity)}`,
-  );
+  const keys = typeof granularity === "object" ? Object.keys(granularity) : [];
+  if (Number.isInteger(group) && (group as number) > 0 && keys.length === 1)
+    return { group: group as number };
+  const got = keys.length > 1 ? `{ ${keys.join(", ")} }` : show(group ?? granularity);
+  throw new OptionError(`${op}: granularity must be "tensor", "channel", "token" or { group }, got ${got}`);
 }

@@ -154,3 +154,16 @@ it("a static input has integers with one zero point, or none", () => {
     );
   }
 });
+
+it("a granularity of groups says nothing else", () => {
+  const granularity = { group: 8, axis: 1 } as never;
+  for (const [name, make] of Object.entries({
+    spec: quant.spec,
+    bwn: quant.bwn,
+    int4WeightOnly: quant.int4WeightOnly,
+  })) {
+    expect(() => make({ granularity })).toThrow(
+      `${name}: granularity must be "tensor", "channel", "token" or { group }, got { group, axis }`,
+    );
+  }
+});
