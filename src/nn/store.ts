@@ -2,7 +2,7 @@
 
 import { newArray, type TypedArray } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
-import { type CodeType, packCodes, unpackCodes } from "../packed/file/codes.ts";
+import { type CodeType, packCodes, packedBytes, unpackCodes } from "../packed/file/codes.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { Storage } from "../storage.ts";
 import { Tensor } from "../tensor.ts";
@@ -26,6 +26,9 @@ export function checkStore(op: string, store: unknown): Store | null {
 
 type FloatName = "float32" | "float64";
 
+/** Codes that are unpacked at once: they fill whole bytes. */
+const piece = 2 ** 14;
+
 /** Numbers that lie packed. `data` is a copy, made anew whenever it is asked for; only `write` changes them. */
 class PackedStorage extends Storage {
   readonly store: Store;
@@ -43,8 +46,15 @@ class PackedStorage extends Storage {
   }
 
   override get data(): TypedArray {
-    const data = newArray(this.dtype, this.length);
-    data.set(unpackCodes(this.packed, 1, this.length, this.store));
+    const { packed, store, length } = this;
+    const data = newArray(this.dtype, length);
+    // Piece by piece, so that no second array of all codes is made.
+    for (let at = 0; at < length; at += piece) {
+      const count = Math.min(piece, length - at);
+      const from = packedBytes(at, store.bits);
+      const bytes = packed.subarray(from, from + packedBytes(count, store.bits));
+      data.set(unpackCodes(bytes, 1, count, store), at);
+    }
     return data;
   }
 

@@ -74,6 +74,13 @@ describe("packing codes", () => {
     expect([...unpackSigns(packSigns(a, 1, 10), 1, 10)]).toEqual([1, -1, 1, 1, -1, -1, 1, -1, 1, 1]);
   });
 
+  it("gives signs of rows of any length back, each row from its first byte on", () => {
+    for (const n of [0, 1, 7, 8, 9, 16, 29]) {
+      const a = Float32Array.from({ length: 3 * n }, (_, i) => (Math.sin(i * 7.3 + n) < 0 ? -1 : 1));
+      expect(unpackSigns(packSigns(a, 3, n), 3, n)).toEqual(Int8Array.from(a));
+    }
+  });
+
   it("keeps ternary digits as t + 1", () => {
     expect([...packTernary([-1, 0, 1, 1, -1], 1, 5)]).toEqual([0b10_10_01_00, 0]);
     expect([...unpackTernary(packTernary([-1, 0, 1, 1, -1], 1, 5), 1, 5)]).toEqual([-1, 0, 1, 1, -1]);
@@ -87,6 +94,7 @@ describe("packing codes", () => {
     expect(() => packBits([1, 0], 1, 1, 1)).toThrow(ShapeError);
     expect(() => unpackBits(new Uint8Array(2), 1, 1, 1)).toThrow(ShapeError);
     expect(() => unpackBits(new Uint8Array(0), -1, 0, 1)).toThrow(ShapeError);
+    expect(() => unpackSigns(new Uint8Array(2), 1, 1)).toThrow(ShapeError);
     expect(() => packSigns([1, Number.NaN], 1, 2)).toThrow(DTypeError);
     expect(() => packTernary([2], 1, 1)).toThrow(OptionError);
     expect(() => unpackTernary(Uint8Array.of(3), 1, 1)).toThrow(OptionError);

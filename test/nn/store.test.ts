@@ -76,6 +76,11 @@ describe("a store of signs", () => {
     expect(weight.value.storage.bytes).toBe(2);
     expect([...weight.value.data]).toEqual([-2, 1, 0, -1, 1]);
     expect(() => weight.assign([2, 0, 0, 0, 0])).toThrow(/integers from -2 to 1, got 2 at element 0/);
+    for (const bits of [1, 3, 8]) {
+      const codes = Float32Array.from({ length: 2 ** 15 + 5 }, (_, i) => (i * 7 + (i >> 9)) % 2 ** bits);
+      const many = new Parameter(tensor(codes), { store: { bits, signed: false } });
+      expect(many.value.data).toEqual(codes);
+    }
   });
 
   it("lets gradients flow as a float parameter does", () => {
