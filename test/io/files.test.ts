@@ -2,9 +2,9 @@ import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { FormatError, tensor } from "bitgrad";
+import { FormatError, Rng, randn, tensor } from "bitgrad";
 import { load, readSafetensors, type Source, save, saveSharded, writeSafetensors } from "bitgrad/io";
-import { Linear } from "bitgrad/nn";
+import { Linear, Parameter, signs } from "bitgrad/nn";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform as browser } from "../../src/data/platform.browser.ts";
 
@@ -242,6 +242,36 @@ describe("saveSharded", () => {
     expect(asArrays({ tensors: read })).toEqual(asArrays({ tensors: record() }));
     expect(read.head).toBe(read.a);
     expect({ ...metadata }).toEqual({ format: "pt" });
+  });
+
+  it("keeps the bits of parameters that lie packed, ties of them included", async () => {
+    const draw = (shape: number[], seed: number, size = 1) =>
+      randn(shape, { rng: new Rng(seed) })
+        .less(0)
+        .where(-size, size)
+        .to("float32");
+    const make = (seed: number) => {
+      const signed = new Parameter(draw([11, 7], seed), { store: signs });
+      const layers = [new Linear(7, 11), new Linear(11, 7), new Linear(7, 11)];
+      layers[0].weight = layers[2].weight = signed;
+      layers[1].weight = new Parameter(draw([7, 11], seed + 1, 2), { store: { bits: 3, signed: true } });
+      return { layers, few: new Parameter(draw([3], seed + 2), { store: signs }) };
+    };
+    const [model, other] = [make(1), make(4)];
+    const path = join(dir, "m.safetensors.index.json");
+    await saveSharded(path, model, { shardBytes: 30, dtype: "float16" });
+    const { metadata, weight_map: map } = JSON.parse(await readFile(path, "utf8"));
+    // 10 and 29 bytes of packed weights, 1 of three signs, and three biases of float16.
+    expect(metadata).toEqual({ total_size: 10 + 29 + 1 + 2 * (11 + 7 + 11) });
+    expect(new Set(Object.values(map)).size).toBe(4);
+    const { tensors: read, metadata: notes } = await load(path, { widen: true });
+    expect({ ...notes }).toEqual({});
+    expect(read["layers.0.weight"].storage.bytes).toBe(10);
+    expect(read["layers.2.weight"]).toBe(read["layers.0.weight"]);
+    expect(await load(path, { into: other, widen: true })).toBe(other);
+    const codes = ({ layers: [a, b, c], few }: ReturnType<typeof make>) =>
+      [a.weight, b.weight, c.weight, few].map(({ store, value }) => [store, [...value.data]]);
+    expect(codes(other)).toEqual(codes(model));
   });
 
   it("refuses paths of another ending and sizes that are none", async () => {
