@@ -36,6 +36,15 @@ function quantizerOf({ weight }: QuantConfig, parameter: Parameter, path: string
   );
 }
 
+/** Throws OptionError for codes of more bits than the numbers of a parameter lie packed in: they gain nothing by it. */
+function checkStored(path: string, { name, spec: { bits } }: Quantizer, { store }: Parameter): void {
+  if (store === null || bits <= store.bits) return;
+  const own = store.bits === 1 ? "take a quantizer of signs, as that of binaryDynamic(), or " : "";
+  throw new OptionError(
+    `prepare: a quantizer must have at most the bits that ${show(path)} lies packed in, got ${bits} of ${show(name)} for ${store.bits}; ${own}leave it out by a rule [${show(path)}, null]: it is packed as it lies`,
+  );
+}
+
 /** Whether an object has tensors or parameters, such as a learned step. */
 function holdsNumbers(quantizer: object): boolean {
   let found = false;
@@ -69,8 +78,9 @@ export interface PrepareOptions {
  * place, and returns the model, in the mode it was in. What `pack` would refuse of weights and inputs is refused here. With
  * `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights, masks and the state of
  * optimizers stay, and static inputs are calibrated anew. Throws StageError for a parameter that is quantized already, or
- * frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed or cannot hold the zeros
- * of a mask, and for one quantizer with tensors of its own on several parameters. The model is then as it was.
+ * frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed, have more bits than the
+ * parameter's store, or cannot hold the zeros of a mask, and for one quantizer with tensors of its own on several
+ * parameters. The model is then as it was.
  */
 export function prepare<M extends object>(model: M, plan: Plan, options?: Partial<PrepareOptions>): M {
   if (typeof model !== "object" || model === null)
@@ -184,6 +194,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
       inputs.push([owner as Quantizable, stage]);
     }
     checkPackable(path, quantizer.spec, parameter.shape, largest);
+    checkStored(path, quantizer, parameter);
     const transform = new QuantizedTransform(quantizer, parameter, path);
     noGrad(() => scope(() => void transform.maskOf(parameter.effective())));
     made.push(transform);

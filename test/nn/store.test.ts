@@ -1,8 +1,9 @@
-import { backendInfo, memory, Rng, randn, scope, tensor } from "bitgrad";
+import { backendInfo, keep, memory, noGrad, Rng, randn, scope, tensor } from "bitgrad";
 import { summary } from "bitgrad/cost";
 import { load, readSafetensors, save, writeSafetensors } from "bitgrad/io";
 import {
   clone,
+  evaluate,
   Linear,
   loadStateDict,
   Parameter,
@@ -12,8 +13,8 @@ import {
   stateDict,
 } from "bitgrad/nn";
 import { isBinary, optimizer, sgd } from "bitgrad/optim";
-import { loadPacked } from "bitgrad/packed";
-import { pack } from "bitgrad/quant";
+import { loadPacked, type PackedWeight } from "bitgrad/packed";
+import { binaryDynamic, freeze, int8Dynamic, int8WeightOnly, pack, plan, prepare } from "bitgrad/quant";
 import { gradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 import { DTypeError, FormatError, GradError, OptionError, ShapeError } from "../../src/errors.ts";
@@ -201,6 +202,24 @@ describe("a store of signs", () => {
     const x = randn([3, 96], { rng: new Rng(5) });
     const [a, b] = [packed.forward(x) as { data: ArrayLike<number> }, model.forward(x)];
     for (let i = 0; i < b.size; i++) expect(a.data[i]).toBeCloseTo(b.data[i], 4);
+  });
+
+  it("meets a quantizer in prepare as signs do, and none of more bits", () => {
+    const make = () => new Sequential(signLayer(7, 11), new Linear(7, 2, { rng: new Rng(2) }));
+    for (const config of [int8WeightOnly(), int8Dynamic()]) {
+      expect(() => prepare(make(), plan({ default: config }))).toThrow(
+        /^prepare: .* the bits that "0.weight" lies packed in, got 8 of "int8" for 1; take a quantizer of signs, /,
+      );
+    }
+    const rules = [["0.weight", binaryDynamic()]] as const;
+    const model = prepare(make(), plan({ default: int8Dynamic(), rules }));
+    const bits = () =>
+      (pack(model).root as unknown as { steps: { weight: PackedWeight }[] }).steps.map((s) => s.weight.bits);
+    const x = randn([3, 11], { rng: new Rng(3) });
+    const want = noGrad(() => scope(() => keep(evaluate(freeze(model)).forward(x))));
+    expect(bits()).toEqual([1, 8]);
+    const packed = pack(model).forward({ data: x.data.slice() as Float32Array, shape: x.shape });
+    expect(packed.data).toEqual(want.data.slice());
   });
 
   it("steps by a rule that writes signs, and names the parameter of a rule that does not", () => {
