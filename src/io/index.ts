@@ -2,6 +2,7 @@ import "../ops/all.ts";
 
 export type { StoredFloat } from "./formats.ts";
 export { type LoadOptions, load, save } from "./load.ts";
+export type { ModelClass } from "./model.ts";
 export { composeNames, gpt2Names, type NameMap, nameTable, type Rename, type Renamed } from "./names.ts";
 export {
   type ReadOptions,

@@ -7,6 +7,7 @@ import { walk } from "../nn/tree.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
 import { type Rename, renameTensors } from "./names.ts";
+import { checkClasses, type ModelClass, modelOf, noteModel } from "./model.ts";
 import { readSource } from "./read.ts";
 import {
   checkConversions,
@@ -22,9 +23,10 @@ import { type Sink, type Source, writeSink } from "./source.ts";
 
 /**
  * Writes a model (its parameters and buffers, tied ones once), tensors by name, or a packed model, which `loadPacked` of
- * bitgrad/packed reads and which takes no options, as safetensors. A path is replaced whole or
- * not at all; with null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity, and
- * OptionError where plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid.
+ * bitgrad/packed reads and which takes no options, as safetensors. The file also tells the class of a model that has a
+ * static `kind` and its `config`, so that `load` with `models` builds it anew. A path is replaced whole or not at all; with
+ * null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity, and OptionError where
+ * plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid.
  */
 export async function save(sink: Sink, model: object, options?: WriteOptions): Promise<void>;
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;
@@ -38,7 +40,8 @@ export async function save(sink: Sink | null, model: object, options?: WriteOpti
     if (sink === null) return bytes;
     return writeSink("save", sink, [bytes]);
   }
-  const draft = layOut("save", tensorsOf("save", model), checked);
+  const tensors = tensorsOf("save", model);
+  const draft = layOut("save", tensors, noteModel("save", model, checked));
   if (sink === null) return joinDraft(draft);
   await writeSink("save", sink, draft.chunks());
 }
@@ -91,6 +94,8 @@ function unsaved(model: object): string[] {
 export interface LoadOptions<M extends object = object> extends ReadOptions {
   /** The model to load into; without it the tensors are returned. */
   into?: M;
+  /** The classes of which the file may hold a model: that which it names is built and filled. */
+  models?: readonly ModelClass[];
   /** Whether names that the file or the model lacks are errors; on unless told otherwise. */
   strict?: boolean;
   /** The model's names for the file's, such as `gpt2Names`. */
@@ -100,26 +105,47 @@ export interface LoadOptions<M extends object = object> extends ReadOptions {
 }
 
 /**
- * Reads a safetensors file, or a sharded one by its `….safetensors.index.json`, tensor by tensor, so that a large file is not
- * in memory beside its tensors. With `into` it fills the model and returns it, else it returns tensors and metadata. Throws
- * FormatError for a file that breaks its format, and what `loadStateDict` throws where file and model differ.
+ * Reads a safetensors file, or a sharded one by its `….safetensors.index.json`, tensor by tensor, so that a large file is
+ * not in memory beside its tensors. With `into` it fills the model and returns it; with `models` it builds the model that
+ * was saved, of the class among them that the file names; else it returns tensors and metadata. Throws FormatError for a
+ * file that breaks its format, and for one that names no class or another, whose config builds no model or one of other
+ * tensors; StageError where the saved model was prepared or had other transforms; and what `loadStateDict` throws where
+ * file and model differ.
+ *
+ * @example
+ * const file = await save(null, new Gpt({ vocabulary: 9, context: 4, dim: 8, layers: 1, heads: 2 }));
+ * const model = await load(file, { models: [Gpt, Bert] });
+ * model instanceof Gpt; // true
  */
 export async function load<M extends object>(
   source: Source,
   options: LoadOptions<M> & { into: M },
 ): Promise<M>;
+export async function load<C extends ModelClass>(
+  source: Source,
+  options: LoadOptions<never> & { models: readonly C[] },
+): Promise<InstanceType<C>>;
 export async function load(source: Source, options?: LoadOptions<never>): Promise<TensorFile>;
 export async function load(source: Source, options?: LoadOptions): Promise<TensorFile | object> {
-  const { into, strict, rename, shard, ...rest } = readOptions<LoadOptions>("load", options, {
+  const { into, models, strict, rename, shard, ...rest } = readOptions<LoadOptions>("load", options, {
     ...readDefaults,
     into: undefined,
+    models: undefined,
     strict: true,
     rename: undefined,
     shard: undefined,
   });
   const conversions = checkConversions("load", rest as Conversions);
+  if (models !== undefined) {
+    checkClasses(models);
+    if (into !== undefined || !strict)
+      throw new OptionError(
+        `load: models goes with neither into nor strict: false, got ${show(into ?? strict)}`,
+      );
+  }
   const file = await readSource(source, conversions, shard);
   const tensors = rename === undefined ? file.tensors : renameTensors(file.tensors, rename);
+  if (models !== undefined) return modelOf({ tensors, metadata: file.metadata }, models);
   if (into === undefined) return { tensors, metadata: file.metadata };
   loadStateDict(into, tensors, { strict });
   return into;

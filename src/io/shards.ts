@@ -6,6 +6,7 @@ import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { storedShape } from "./formats.ts";
 import { tensorsOf } from "./load.ts";
+import { noteModel } from "./model.ts";
 import { layOut, type WriteOptions, writeDefaults } from "./safetensors.ts";
 import { writeSink } from "./source.ts";
 
@@ -34,6 +35,7 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
   }
   if (!(shardBytes > 0)) throw new OptionError(`saveSharded: shardBytes must be positive, got ${shardBytes}`);
   const tensors = tensorsOf("saveSharded", model);
+  const notes = noteModel("saveSharded", model, rest);
   const parts: Record<string, Tensor>[] = [];
   const placed = new Map<unknown, Record<string, Tensor>>();
   let room = 0;
@@ -63,7 +65,7 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
   const number = (n: number) => String(n).padStart(5, "0");
   for (const [i, part] of parts.entries()) {
     const file = `${path.slice(slash + 1, -INDEX.length)}-${number(i + 1)}-of-${number(parts.length)}.safetensors`;
-    const draft = layOut("saveSharded", part, rest);
+    const draft = layOut("saveSharded", part, notes);
     for (const name of draft.stored) map.push([name, file]);
     await writeSink("saveSharded", path.slice(0, slash + 1) + file, draft.chunks());
   }

@@ -8,7 +8,7 @@ import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
-import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
@@ -92,6 +92,8 @@ export class MaskedLmHead {
  * -> what `head` says. Devlin et al., 2018, arXiv:1810.04805. Weights begin as N(0, initStd), cut at two deviations.
  */
 export class Bert {
+  /** Its name in files. */
+  static readonly kind: string = "Bert";
   /** The published sizes, without a head. */
   static readonly configs = {
     tiny: size(2, 128, 2),
@@ -162,7 +164,7 @@ export class Bert {
     const block = { norm: "post", activation: "gelu", eps, dropout } as const;
     const hidden = settings.feedForward ?? 4 * dim;
     this.config = plainConfig({ ...settings, feedForward: hidden });
-    this.blocks = Array.from({ length: layers }, () =>
+    this.blocks = times(layers, () =>
       withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );
     this.pooler = head === "maskedLm" ? null : withoutDraws(() => new Linear(dim, dim));

@@ -9,7 +9,7 @@ import { normal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -67,6 +67,8 @@ const gpt2 = (layers: number, dim: number, heads: number): GptConfig => ({
  * positions with half of it there, as in GPT-2.
  */
 export class Gpt {
+  /** Its name in files. */
+  static readonly kind: string = "Gpt";
   /** The published sizes. GPT-1's single table of tokens and positions is two tables here. */
   static readonly configs = {
     gpt1: { vocabulary: 40478, context: 512, dim: 768, layers: 12, heads: 12, norm: "post" },
@@ -118,7 +120,7 @@ export class Gpt {
     const block = { norm, activation, eps, dropout, bias };
     const hidden = settings.feedForward ?? 4 * dim;
     this.config = plainConfig({ ...settings, feedForward: hidden });
-    this.blocks = Array.from({ length: layers }, () =>
+    this.blocks = times(layers, () =>
       withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
     );
     this.norm = norm === "pre" ? new LayerNorm(dim, { eps }) : null;

@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -58,6 +58,8 @@ export interface LlamaConfig {
  * arXiv:2302.13971. Weights begin as N(0, initStd), those that end a residual branch divided by √(2·layers).
  */
 export class Llama {
+  /** Its name in files. */
+  static readonly kind: string = "Llama";
   static readonly configs = {
     stories260k: {
       vocabulary: 512,
@@ -117,7 +119,7 @@ export class Llama {
       eps,
       dropout,
     } as const;
-    this.blocks = Array.from({ length: layers }, () =>
+    this.blocks = times(layers, () =>
       withoutDraws(() => new TransformerEncoderLayer(dim, heads, feedForward, block)),
     );
     this.norm = new RMSNorm(dim, { eps });

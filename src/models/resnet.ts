@@ -8,7 +8,7 @@ import { Linear } from "../nn/linear.ts";
 import { GlobalAvgPool2d } from "../nn/pool.ts";
 import { Flatten, Residual, Subsample } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
-import { checkSizes, readConfig } from "../nn/sizes.ts";
+import { checkSizes, readConfig, times } from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
 
@@ -62,6 +62,8 @@ export class ResNetBlock extends Sequential {
  * 2015, arXiv:1512.03385, section 4.2. Names are those of the common PyTorch checkpoints.
  */
 export class ResNet extends Sequential {
+  /** Its name in files. */
+  static readonly kind: string = "ResNet";
   static readonly configs = {
     resnet20: { blocks: 3 },
     resnet32: { blocks: 5 },
@@ -95,7 +97,7 @@ export class ResNet extends Sequential {
     this.conv1 = new Conv2d(channels, width, 3, { padding: 1, bias: false, rng });
     this.bn1 = new BatchNorm2d(width);
     const stage = (inChannels: number, outChannels: number) =>
-      Array.from({ length: blocks }, (_, i) => {
+      times(blocks, (i) => {
         const stride = i === 0 && inChannels !== outChannels ? 2 : 1;
         return new ResNetBlock(i === 0 ? inChannels : outChannels, outChannels, stride, rng);
       });
@@ -151,6 +153,8 @@ class Stage extends Sequential {
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
  */
 export class ResNet8 extends Sequential {
+  /** Its name in files. */
+  static readonly kind: string = "ResNet8";
   /**
    * What the model was built from, defaults filled in, as plain JSON: `new ResNet8(model.config)` has the same parameters
    * and names.

@@ -50,6 +50,8 @@ export function mlp(sizes: readonly number[], options?: Partial<MlpOptions>): Se
  * norm, and two layers with a batch norm after the last.
  */
 export class MnistCnn extends Sequential {
+  /** Its name in files. */
+  static readonly kind: string = "MnistCnn";
   /** Nothing varies: plain JSON, as other models have it. */
   readonly config: Readonly<Record<never, never>> = {};
   conv1: Conv2d;

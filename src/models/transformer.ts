@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig } from "../nn/sizes.ts";
+import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
@@ -80,6 +80,8 @@ const decodeCall: DecodeCall = {
  * way in, for source, target and logits. Matrices begin as Xavier uniform, the table as N(0, 1/√dim).
  */
 export class Transformer {
+  /** Its name in files. */
+  static readonly kind: string = "Transformer";
   static readonly configs = {
     base: { vocabulary: 37000, dim: 512, layers: 6, heads: 8, feedForward: 2048 },
     big: { vocabulary: 37000, dim: 1024, layers: 6, heads: 16, feedForward: 4096 },
@@ -122,9 +124,8 @@ export class Transformer {
     const hidden = settings.feedForward ?? 4 * dim;
     this.config = plainConfig({ ...settings, feedForward: hidden });
     const block = { norm: "post", activation: "relu", eps, dropout, rng } as const;
-    const stack = <B>(make: () => B): B[] => Array.from({ length: layers }, make);
-    this.encoder = stack(() => new TransformerEncoderLayer(dim, heads, hidden, block));
-    this.decoder = stack(() => new TransformerDecoderLayer(dim, heads, hidden, block));
+    this.encoder = times(layers, () => new TransformerEncoderLayer(dim, heads, hidden, block));
+    this.decoder = times(layers, () => new TransformerDecoderLayer(dim, heads, hidden, block));
     this.head = tiedLinear(this.token.weight);
     for (const [, parameter] of namedParameters({ encoder: this.encoder, decoder: this.decoder })) {
       if (parameter.shape.length === 2) xavierUniform(parameter, { rng });

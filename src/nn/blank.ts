@@ -1,21 +1,23 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
 import { type DType, isDType } from "../dtype.ts";
-import { DTypeError, isFunction, OptionError, StageError, show } from "../errors.ts";
+import { DTypeError, FormatError, isFunction, OptionError, StageError, show } from "../errors.ts";
 import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { isThenable, pin } from "../storage.ts";
 import { empty, isTensor, type Tensor } from "../tensor.ts";
 
-const mode = shared("withoutData", () => ({ on: false }));
+const mode = shared("withoutData", () => ({ on: false, left: Infinity }));
 const noDraws = shared("withoutDraws", () => ({ on: false }));
 
 /** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
 export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
   const checked = checkShape("blank", shape);
   if (!isDType(dtype)) throw new DTypeError(`blank: unknown dtype, got ${show(dtype)}`);
-  return pin(mode.on ? placeholder(checked, dtype, "withoutData") : empty(checked, dtype));
+  if (!mode.on) return pin(empty(checked, dtype));
+  if (--mode.left < 0) throw new FormatError("blank: more tensors than the file holds, got one more");
+  return pin(placeholder(checked, dtype, "withoutData"));
 }
 
 /** False for what `withoutData` and `shapesOnly` made. */
@@ -29,6 +31,17 @@ export function hasData(tensor: Tensor): boolean {
  * count and to list, whatever its size. Reading its numbers throws StageError, as does an async `fn`.
  */
 export const withoutData = <T>(fn: () => T): T => inMode("withoutData", mode, fn);
+
+/** As `withoutData`, for what a file asks for: FormatError where `fn` makes more than `count` tensors. */
+export function withoutDataUpTo<T>(count: number, fn: () => T): T {
+  const before = mode.left;
+  mode.left = count;
+  try {
+    return withoutData(fn);
+  } finally {
+    mode.left = before;
+  }
+}
 
 /** False inside `withoutDraws`. */
 export const drawing = (): boolean => !noDraws.on;

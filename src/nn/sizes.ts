@@ -60,3 +60,10 @@ export function checkGroups(op: string, groups: number, channels: Readonly<Recor
     }
   }
 }
+
+/** What `make` makes `count` times, one by one: a count that is too large meets its error before a list of that length. */
+export function times<T>(count: number, make: (i: number) => T): T[] {
+  const made: T[] = [];
+  for (let i = 0; i < count; i++) made.push(make(i));
+  return made;
+}

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Rng } from "bitgrad";
 import * as data from "bitgrad/data";
 import * as io from "bitgrad/io";
+import { MnistCnn } from "bitgrad/models";
 import {
   type Call,
   call,
@@ -120,6 +121,7 @@ const folder = mkdtempSync(join(tmpdir(), "bitgrad-calls-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const tensors = () => ({ w: matrix() });
 const file = () => io.writeSafetensors(tensors());
+const whole = await io.save(null, new MnistCnn());
 const written = { metadata: given(() => ({ a: "b" }), "object"), dtype: choice("float16") };
 const read = { widen: flag(true), int64: choice("float64") };
 const renamed = fn((name: string) => name, "object");
@@ -139,6 +141,11 @@ export const ioTable: Table = {
     [given(file)],
     { ...read, strict: flag(true), rename: renamed, shard: fn(() => file(), "class") },
     { says: "rename model open" },
+  ),
+  "load(models)": call(
+    [given(() => whole)],
+    { models: list(() => [MnistCnn], "list") },
+    { run: io.load as never, says: "load open" },
   ),
   readSafetensors: call([given(file)], read),
   writeSafetensors: call([given(tensors, "object")], written),
