@@ -22,7 +22,17 @@ import type {
 } from "./layers/language.ts";
 import type { PackedBlockCall } from "./layers/transformer.ts";
 import { checkFinite } from "./products/input.ts";
-import { budgetOf, checkValues, copied, type Ids, inArena, inRoom, steady, type Values } from "./values.ts";
+import {
+  budgetOf,
+  checkValues,
+  copied,
+  type Ids,
+  inArena,
+  inRoom,
+  readCall,
+  steady,
+  type Values,
+} from "./values.ts";
 
 /** How much a run may take. */
 export interface PackedBudget {
@@ -130,18 +140,15 @@ export class PackedModel {
     const root = this.root as PackedStep & { constructor: Partial<PackedKind> };
     const arrays = root.constructor.options ?? {};
     const isArray = (name: string): boolean => arrays[name] === "ids" || arrays[name] === "values";
-    const defaults = Object.entries(arrays).map(([name, of]) => [name, isArray(name) ? null : of]);
-    const { budget, ...told } = readOptions<PackedBudget & Record<string, unknown>>(
+    const { budget, ...told } = readCall<PackedBudget & Record<string, unknown>>(
       "forward",
-      options as object,
-      {
-        ...Object.fromEntries(defaults),
-        budget: null,
-      },
+      options as Record<string, unknown> | undefined,
+      arrays,
+      { budget: null },
     );
     const values: Values[] = [];
     for (const name of Object.keys(told).filter((name) => told[name] && isArray(name))) {
-      const array = steady(checkValues(`forward: ${name}`, told[name] as Values, arrays[name] === "ids"));
+      const array = steady(told[name] as Values);
       told[name] = array;
       if (arrays[name] === "values") values.push(array);
     }

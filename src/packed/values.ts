@@ -4,7 +4,7 @@ import { addressOf, displace, memoryIsShared, place, settle, view } from "../../
 import { pin, release } from "../../kernels/wasm/pins.ts";
 import { anyNonFinite, usesSimd } from "../backend.ts";
 import { type ArrayOf, isFloat32Array, newArray } from "../dtype.ts";
-import { ShapeError, show } from "../errors.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { shared } from "../state.ts";
 
@@ -146,7 +146,7 @@ export const reshaped = ({ data }: Values, shape: readonly number[]): Values => 
 export function checkValues<V extends Values | Ids>(op: string, values: V, ids = false): V {
   const { data, shape } = values ?? {};
   const fits =
-    (ids ? typeof data?.length === "number" : isFloat32Array(data)) &&
+    (ids ? typeof data === "object" && typeof data?.length === "number" : isFloat32Array(data)) &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);
@@ -155,4 +155,24 @@ export function checkValues<V extends Values | Ids>(op: string, values: V, ids =
     throw new ShapeError(`${op}: needs { data, shape } of ${ids ? "ids" : "float32"}, got ${got}`);
   }
   return values;
+}
+
+/**
+ * What a layer is told beside x, by its `static options` (see PackedKind) and those in `more`. Throws OptionError for
+ * options that are none, ShapeError for arrays that are none.
+ */
+export function readCall<C extends object>(
+  op: string,
+  call: C | undefined,
+  options: Readonly<Record<string, unknown>>,
+  more: object = {},
+): Required<C> {
+  const arrays = Object.entries(options).filter(([, of]) => of === "ids" || of === "values");
+  const nulls = Object.fromEntries(arrays.map(([name]) => [name, null]));
+  const told = readOptions(op, call, { ...options, ...nulls, ...more } as unknown as Required<C>);
+  for (const [name, of] of arrays) {
+    const array = (told as Record<string, unknown>)[name];
+    if (array !== null) checkValues(`${op}: ${name}`, array as Values | Ids, of === "ids");
+  }
+  return told;
 }

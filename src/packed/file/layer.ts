@@ -17,7 +17,7 @@ export interface PackedLayer {
   dispose?(): void;
 }
 
-/** A layer that takes one array and gives one. It trusts what it is given: the PackedModel around it checks that once. */
+/** A layer that takes one array and gives one. */
 export interface PackedStep extends PackedLayer {
   forward(x: Values, call?: object): Values;
 }

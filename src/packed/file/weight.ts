@@ -5,7 +5,8 @@ import type { BitFilters } from "../../../kernels/conv-b1/simd.ts";
 import type { FloatWeights } from "../../../kernels/gemm-i4/reference.ts";
 import type { PairWeights } from "../../../kernels/lookup/simd.ts";
 import { kernelZeros, zeroKind } from "../../../kernels/zeros.ts";
-import { FormatError, OptionError, show } from "../../errors.ts";
+import { isFloat32Array } from "../../dtype.ts";
+import { checkInteger, FormatError, isPlainObject, OptionError, ShapeError, show } from "../../errors.ts";
 import { isInstance } from "../../state.ts";
 import { lasting, room } from "../values.ts";
 import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
@@ -89,14 +90,22 @@ export class PackedWeight {
     return true;
   }
 
+  /** Throws FormatError unless there are rows x columns numbers, OptionError for sizes that are none. */
   static ofFloats(floats: Float32Array, rows: number, columns: number): PackedWeight {
-    checkCount("floats", floats.length, rows * columns);
+    checkFloats(floats);
+    for (const [name, count] of Object.entries({ rows, columns }))
+      checkInteger("PackedWeight", name, count, 0);
+    if (floats.length !== rows * columns)
+      throw new FormatError(`PackedWeight: needs ${rows} x ${columns} floats, got ${floats.length}`);
     return new PackedWeight(rows, columns, floats, null);
   }
 
   /** Throws FormatError where sizes contradict each other or a code stands for nothing. */
   static ofCodes(coded: CodedWeight): PackedWeight {
+    if (!isPlainObject(coded)) throw new FormatError(`PackedWeight: needs codes, got ${show(coded)}`);
     const { rows, columns, bits, signed, codes, scale, group, codebook } = coded;
+    checkFloats(scale);
+    if (!ArrayBuffer.isView(codes)) throw new FormatError(`PackedWeight: needs bytes, got ${show(codes)}`);
     if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
       throw new FormatError(`PackedWeight: bits must be 1 to 8, got ${show(bits)}`);
     }
@@ -245,6 +254,11 @@ export class PackedWeight {
   /** Writes row r as float32: (code · scale) rounded once, as `dequantize` gives it. */
   readRow(out: Float32Array, r: number): void {
     const { columns, coded } = this;
+    if (!(Number.isInteger(r) && r >= 0 && r < this.rows && isFloat32Array(out) && out.length === columns)) {
+      throw new ShapeError(
+        `PackedWeight: needs ${columns} float32 numbers and a row below ${this.rows}, got ${show(out)} and ${show(r)}`,
+      );
+    }
     if (coded === null) {
       out.set(this.floats!.subarray(r * columns, (r + 1) * columns));
       return;
@@ -260,6 +274,11 @@ export class PackedWeight {
       out[i] = Math.fround(value) * scale[at] + 0;
     }
   }
+}
+
+function checkFloats(numbers: unknown): void {
+  if (isFloat32Array(numbers)) return;
+  throw new FormatError(`PackedWeight: needs float32 numbers, got ${show(numbers)}`);
 }
 
 /** Products of whole bytes read what lies behind the last code of a row: it is 0. */

@@ -3,9 +3,21 @@
 import { type AttentionMask, attention as inDouble } from "../../../kernels/attention/reference.ts";
 import { attention, permute } from "../../backend.ts";
 import { changing, undoing } from "../../changes.ts";
-import { FormatError, OptionError, ShapeError, show } from "../../errors.ts";
+import { isFloat32Array } from "../../dtype.ts";
+import { checkInteger, FormatError, OptionError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
-import { doubles, giveBack, type Ids, lasting, mended, room, type Values, work } from "../values.ts";
+import {
+  checkValues,
+  doubles,
+  giveBack,
+  type Ids,
+  lasting,
+  mended,
+  readCall,
+  room,
+  type Values,
+  work,
+} from "../values.ts";
 import type { PackedLinear } from "./linear.ts";
 
 /** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
@@ -16,7 +28,7 @@ export class PackedCache {
   private keys: Float32Array = new Float32Array(0);
   private values: Float32Array = new Float32Array(0);
 
-  /** Adds keys and values (H, T, D); returns all of them, (H, length, D). */
+  /** Adds keys and values (H, T, D); returns all of them, (H, length, D). Throws ShapeError for others. */
   append(
     keys: Float32Array,
     values: Float32Array,
@@ -24,6 +36,11 @@ export class PackedCache {
     t: number,
     d: number,
   ): readonly [keys: Float32Array, values: Float32Array] {
+    for (const [name, count] of Object.entries({ heads, t, d })) checkInteger("PackedCache", name, count, 0);
+    for (const more of [keys, values]) {
+      if (isFloat32Array(more) && more.length === heads * t * d) continue;
+      throw new ShapeError(`PackedCache: needs float32 numbers (${heads}, ${t}, ${d}), got ${show(more)}`);
+    }
     const [before, after] = [this.length * d, (this.length + t) * d];
     changing(this, () => {
       const { length } = this;
@@ -66,6 +83,14 @@ export class PackedCache {
     this.keys = new Float32Array(0);
     this.values = this.keys;
     this.context?.clear();
+  }
+}
+
+/** Throws OptionError for what is no cache. */
+export function checkCaches(op: string, caches: readonly PackedCache[]): void {
+  for (const cache of caches) {
+    if (typeof cache?.append === "function") continue;
+    throw new OptionError(`${op}: a cache must be a PackedCache, got ${show(cache)}; newCache() makes them`);
   }
 }
 
@@ -122,12 +147,13 @@ export class PackedAttention implements PackedLayer {
   }
 
   /** Throws ShapeError unless x is (B, T, C), with a cache (1, T, C), and where context or mask do not fit it. */
-  forward(
-    x: Values,
-    { causal = false, mask = null, context = null, cache = null }: PackedAttentionCall = {},
-  ): Values {
+  forward(x: Values, call?: PackedAttentionCall): Values {
+    const { shape } = checkValues("PackedAttention", x);
+    const { causal, mask, context, cache } = readCall("PackedAttention", call, PackedAttention.options, {
+      cache: null,
+    });
+    if (cache !== null) checkCaches("PackedAttention", [cache]);
     return undoing(() => {
-      const { shape } = x;
       if (shape.length !== 3 || (cache && shape[0] !== 1)) {
         throw new ShapeError(
           `PackedAttention: needs ${cache ? "(1, T, C)" : "(B, T, C)"}, got ${show(shape)}`,
@@ -201,8 +227,8 @@ function additive({ data, shape }: Ids, b: number, s: number): AttentionMask {
   }
   const out = room(b * s);
   for (let i = 0; i < out.length; i++) {
-    const flag = Number(data[i]);
-    if (flag !== 0 && flag !== 1)
+    const flag: unknown = data[i];
+    if (flag !== 0 && flag !== 1 && typeof flag !== "boolean")
       throw new OptionError(`PackedAttention: a mask must hold 0 and 1, got ${show(data[i])}`);
     out[i] = flag ? 0 : -Infinity;
   }

@@ -4,7 +4,7 @@ import { conv2dInputGrad } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { afford, mended, room, type Values, work } from "../values.ts";
+import { afford, checkValues, mended, room, type Values, work } from "../values.ts";
 import { perChannel } from "./elementwise.ts";
 
 type Pair = readonly [number, number];
@@ -49,7 +49,8 @@ export class PackedConvTranspose2d implements PackedStep {
   }
 
   /** Throws ShapeError for another rank or number of channels, and where padding leaves nothing. */
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedConvTranspose2d", x);
     const { weight, bias, kernel, stride, padding, dilation, outputPadding, groups } = this;
     const [n, c, h, w] = shape;
     if (shape.length !== 4 || c !== weight.rows) {

@@ -1,10 +1,11 @@
 import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
+import { checkShape } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
 import { convWays, Product } from "../products/product.ts";
-import { afford, reshaped, type Values, work } from "../values.ts";
+import { afford, checkValues, reshaped, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
 
@@ -62,14 +63,16 @@ export class PackedConv2d implements PackedLayer {
   }
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedConv2d", x);
     const geometry = this.geometry(shape);
     const { n, o, oh, ow } = geometry;
     return { data: this._product.run(data, geometry, n * o * oh * ow), shape: [n, o, oh, ow] };
   }
 
   /** That of images (N, C, H, W); throws as `forward`. */
-  geometry(shape: readonly number[]): ConvGeometry {
+  geometry(given: readonly number[]): ConvGeometry {
+    const shape = checkShape("PackedConv2d", given);
     const { weight, kernel, stride, padding, dilation, groups } = this;
     const channels = (weight.columns / (kernel[0] * kernel[1])) * groups;
     if (shape.length !== 4 || shape[1] !== channels) {
@@ -127,7 +130,7 @@ export class PackedConv1d extends PackedConv2d {
 
   /** Throws ShapeError as PackedConv2d does. */
   override forward(x: Values): Values {
-    const [n, c, l] = x.shape;
+    const [n, c, l] = checkValues("PackedConv1d", x).shape;
     if (x.shape.length !== 3) throw new ShapeError(`PackedConv1d: needs (N, C, L), got ${show(x.shape)}`);
     const y = super.forward(reshaped(x, [n, c, 1, l]));
     return reshaped(y, [n, y.shape[1], y.shape[3]]);

@@ -4,7 +4,7 @@ import { type Binary, minus, plus, times } from "../../../kernels/elementwise/ar
 import { strided } from "../../backend.ts";
 import { ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { room, type Values } from "../values.ts";
+import { checkValues, room, type Values } from "../values.ts";
 import { combined, perChannel } from "./elementwise.ts";
 
 export const affine = (
@@ -41,6 +41,7 @@ export class PackedBatchNorm implements PackedStep {
 
   /** Throws ShapeError for other channels. */
   forward(x: Values): Values {
+    checkValues("PackedBatchNorm", x);
     return affine(
       "PackedBatchNorm",
       perChannel("PackedBatchNorm", x, this.mean, minus),
@@ -63,6 +64,7 @@ export class PackedPReLU implements PackedStep {
   }
 
   forward(x: Values): Values {
+    checkValues("PackedPReLU", x);
     const { weight } = this;
     return weight.length === 1
       ? combined("PackedPReLU", x, { data: weight, shape: [1] }, sloped)
@@ -83,7 +85,8 @@ export class PackedSubsample implements PackedStep {
     this.channels = read.pair("channels", 0);
   }
 
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedSubsample", x);
     const { stride, channels } = this;
     const [n, c, h, w] = shape;
     if (shape.length !== 4) throw new ShapeError(`PackedSubsample: needs (N, C, H, W), got ${show(shape)}`);
@@ -114,6 +117,7 @@ export class PackedBranch implements PackedStep {
   }
 
   forward(x: Values): Values {
+    checkValues("PackedBranch", x);
     const { join, body, shortcut } = this;
     const kept = shortcut ? shortcut.forward(x) : x;
     return combined("PackedBranch", kept, body.forward(x), join === "sum" ? plus : times);

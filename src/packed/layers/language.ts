@@ -2,10 +2,10 @@
 
 import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
 import { undoing } from "../../changes.ts";
-import { OptionError, ShapeError, show } from "../../errors.ts";
+import { isPlainObject, OptionError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
-import { type Ids, room, type Values } from "../values.ts";
-import { PackedCache } from "./attention.ts";
+import { checkValues, type Ids, readCall, room, type Values } from "../values.ts";
+import { checkCaches, PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
@@ -25,6 +25,10 @@ export interface PackedLanguageCall {
   /** Give what follows the last position alone. */
   readonly last?: boolean;
 }
+
+/** What a run of a whole model cannot be told. */
+const states = { memory: "values", memoryMask: "ids" };
+const unstored = { cache: null, last: false };
 
 /** A (B, S) mask as attention takes it. */
 function keyMask(mask: Ids | null = null): Ids | null {
@@ -60,7 +64,7 @@ export class PackedLanguage implements PackedLayer {
   readonly head: PackedStep | null;
 
   constructor(fields: Fields) {
-    const read = new FieldReader("language", { ...defaults, ...fields });
+    const read = new FieldReader("language", isPlainObject(fields) ? { ...defaults, ...fields } : fields);
     this.causal = read.flag("causal");
     this.context = fields.context === null ? null : read.count("context");
     this.token = read.layer("token", "embedding");
@@ -89,32 +93,40 @@ export class PackedLanguage implements PackedLayer {
    * Throws ShapeError for another rank, for ids that are not in the table, for masks and segments of another shape, and beyond
    * the context.
    */
-  forward(ids: Ids, call: PackedLanguageCall = {}): Values {
+  forward(ids: Ids, call?: PackedLanguageCall): Values {
     return undoing(() => {
       const { head, pooler } = this;
       const x = this.encode(ids, call);
       if (!head) return x;
       if (pooler) return head.forward(this.pool(x));
-      return head.forward(call.last && x.shape[1] > 1 ? positionOf(x, x.shape[1] - 1) : x);
+      return head.forward(call?.last && x.shape[1] > 1 ? positionOf(x, x.shape[1] - 1) : x);
     });
   }
 
   /** tanh of a projection of the first position: hidden states (B, T, C) -> (B, C). */
   pool(hidden: Values): Values {
     if (!this.pooler) throw new OptionError("PackedLanguage: has no pooler, got none");
+    checkValues("PackedLanguage", hidden);
+    if (hidden.shape.length !== 3 || hidden.shape[1] === 0)
+      throw new ShapeError(`PackedLanguage: hidden states must be (B, T, C), got ${show(hidden.shape)}`);
     const { data, shape } = positionOf(hidden, 0);
     return mapped(this.pooler.forward({ data, shape: [shape[0], shape[2]] }), activations.tanh);
   }
 
   /** The last hidden states (B, T, C), whatever the head; those of all positions. */
-  encode(ids: Ids, call: PackedLanguageCall = {}): Values {
+  encode(ids: Ids, call?: PackedLanguageCall): Values {
+    checkValues("PackedLanguage", ids, true);
+    const told = readCall("PackedLanguage", call, { ...PackedLanguage.options, ...states }, unstored);
     return undoing(() => {
       const { blocks, causal, inputNorm, norm } = this;
-      const { segments = null, cache, memory } = call;
-      const mask = keyMask(call.mask);
-      const memoryMask = keyMask(call.memoryMask);
+      const { segments, cache, memory } = told;
+      const mask = keyMask(told.mask);
+      const memoryMask = keyMask(told.memoryMask);
       if (ids.shape.length !== 2)
         throw new ShapeError(`PackedLanguage: ids must be (B, T), got ${show(ids.shape)}`);
+      if (cache !== null && !Array.isArray(cache))
+        throw new OptionError(`PackedLanguage: cache must be a list of caches, got ${show(cache)}`);
+      if (cache) checkCaches("PackedLanguage", cache);
       const own = new Set(cache).size;
       if (cache && (cache.length !== blocks.length || own !== blocks.length)) {
         throw new ShapeError(`PackedLanguage: needs a cache for each of ${blocks.length} blocks, got ${own}`);
@@ -191,7 +203,9 @@ export class PackedSeq2Seq implements PackedLayer {
   }
 
   /** Logits (B, T, V) of what follows each target position, for a source (B, S). Throws OptionError without a target. */
-  forward(source: Ids, { target = null, sourceMask = null }: PackedSeq2SeqCall = {}): Values {
+  forward(source: Ids, call?: PackedSeq2SeqCall): Values {
+    checkValues("PackedSeq2Seq", source, true);
+    const { target, sourceMask } = readCall("PackedSeq2Seq", call, PackedSeq2Seq.options);
     if (!target) throw new OptionError("PackedSeq2Seq: needs target ids, got none");
     const memory = this.encoder.forward(source, { mask: sourceMask });
     return this.decoder.forward(target, { memory, memoryMask: sourceMask });

@@ -4,7 +4,7 @@ import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
 import { Product, rowWays } from "../products/product.ts";
-import { type Ids, room, type Values, work } from "../values.ts";
+import { checkValues, type Ids, room, type Values, work } from "../values.ts";
 
 export interface LinearFields {
   readonly weight: PackedWeight;
@@ -32,7 +32,8 @@ export class PackedLinear implements PackedLayer {
   }
 
   /** Throws ShapeError where x does not end in the weight's columns. */
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedLinear", x);
     const { rows, columns } = this.weight;
     if (shape[shape.length - 1] !== columns) {
       throw new ShapeError(`PackedLinear: x must end in ${columns} features, got ${show(shape)}`);
@@ -64,16 +65,14 @@ export class PackedEmbedding implements PackedLayer {
   }
 
   /** (…) ids -> (…, C). Throws ShapeError for an id that is not in the table. */
-  forward({ data: ids, shape }: Ids): Values {
+  forward(x: Ids): Values {
+    const { data: ids, shape } = checkValues("PackedEmbedding", x, true);
     const { rows, columns } = this.weight;
-    if (ids.length !== sizeOf(shape)) {
-      throw new ShapeError(`PackedEmbedding: ids must fill ${show(shape)}, got ${ids.length}`);
-    }
     const data = room(ids.length * columns);
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i];
       if (!(Number.isInteger(id) && id >= 0 && id < rows)) {
-        throw new ShapeError(`PackedEmbedding: ids lie in 0 … ${rows - 1}, got ${id}`);
+        throw new ShapeError(`PackedEmbedding: ids lie in 0 … ${rows - 1}, got ${show(id)}`);
       }
       this.weight.readRow(data.subarray(i * columns, (i + 1) * columns), id);
     }

@@ -2,7 +2,7 @@ import { layerNorm, rmsNorm } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
-import { doubles, room, type Values } from "../values.ts";
+import { checkValues, doubles, room, type Values } from "../values.ts";
 import { affine } from "./images.ts";
 
 /** Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32. */
@@ -35,7 +35,8 @@ export class PackedNorm implements PackedLayer {
   }
 
   /** Throws ShapeError for another number of features or channels, and where the groups do not divide them. */
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedNorm", x);
     const { type, size, axes, eps, weight, bias } = this;
     const grouped = type === "group";
     const last = axes ?? [size];

@@ -6,7 +6,7 @@ import { avgPool2d, maxPool2dIndices } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { codeRoom, mended, reshaped, room, type Values, work } from "../values.ts";
+import { checkValues, codeRoom, mended, reshaped, room, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
 
@@ -46,7 +46,8 @@ export class PackedPool implements PackedStep {
   }
 
   /** Throws ShapeError for another rank, and where a window is larger than the padded image or meets no pixel. */
-  forward({ data, shape }: Values): Values {
+  forward(x: Values): Values {
+    const { data, shape } = checkValues("PackedPool", x);
     if (shape.length !== 4) throw new ShapeError(`PackedPool: needs (N, C, H, W), got ${show(shape)}`);
     const windows = this.windows(shape);
     const { n, c, h, w, kh, kw, oh, ow } = windows;
@@ -97,7 +98,7 @@ export class PackedFlatten implements PackedStep {
 
   /** Throws ShapeError for axes that x has not, and where the last comes before the first. */
   forward(x: Values): Values {
-    const { shape } = x;
+    const { shape } = checkValues("PackedFlatten", x);
     const [from, to] = [this.startDim, this.endDim].map((axis) => (axis < 0 ? axis + shape.length : axis));
     if (!(from >= 0 && from <= to && to < shape.length)) {
       throw new ShapeError(

@@ -4,7 +4,7 @@ import { sum } from "../../backend.ts";
 import { ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { reshaped, room, type Values } from "../values.ts";
+import { checkValues, reshaped, room, type Values } from "../values.ts";
 import { activations, mapped } from "./elementwise.ts";
 import { type Bits, bitStages, unpacked } from "./fold.ts";
 
@@ -37,6 +37,7 @@ export class PackedFunction implements PackedStep {
   }
 
   forward(x: Values): Values {
+    checkValues("PackedFunction", x);
     const f = activations[this.name];
     return f ? mapped(x, f) : functions[this.name](x);
   }
@@ -65,6 +66,7 @@ export class PackedSequential implements PackedStep {
   }
 
   forward(x: Values): Values {
+    checkValues("PackedSequential", x, this.idWidth !== null);
     this._stages ??= bitStages(this._flat);
     let y: Values | Bits = x;
     for (let i = 0; i < this._flat.length; ) {

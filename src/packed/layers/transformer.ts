@@ -4,8 +4,8 @@ import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
 import { undoing } from "../../changes.ts";
 import { OptionError } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
-import type { Ids, Values } from "../values.ts";
-import { type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
+import { checkValues, type Ids, readCall, type Values } from "../values.ts";
+import { checkCaches, type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
 import { activations, combined, mapped } from "./elementwise.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
@@ -29,6 +29,7 @@ export class PackedFeedForward implements PackedLayer {
   }
 
   forward(x: Values): Values {
+    checkValues("PackedFeedForward", x);
     const act = activations[this.activation] ?? activations.silu;
     const up = this.up.forward(x);
     if (!this.gate) return this.down.forward(mapped(up, act));
@@ -72,10 +73,15 @@ export class PackedBlock implements PackedLayer {
   }
 
   /** Causal unless told otherwise where it is a decoder's. Throws OptionError for a decoder's block without memory. */
-  forward(x: Values, call: PackedBlockCall = {}): Values {
+  forward(x: Values, call?: PackedBlockCall): Values {
+    checkValues("PackedBlock", x);
+    const { crossAttention: cross, norm1, norm2, norm3 } = this;
+    const { causal, mask, memory, memoryMask, cache } = readCall("PackedBlock", call, PackedBlock.options, {
+      causal: cross !== null,
+      cache: null,
+    });
+    if (cache !== null) checkCaches("PackedBlock", [cache]);
     return undoing(() => {
-      const { crossAttention: cross, norm1, norm2, norm3 } = this;
-      const { causal = cross !== null, mask, memory, memoryMask, cache } = call;
       let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
       if (cross) {
         if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");
