@@ -2,8 +2,8 @@
 
 import { undoable } from "../changes.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
-import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
-import { isLayer } from "../nn/layer.ts";
+import { OptionError, readOptions, StageError, show } from "../errors.ts";
+import { batchRunner } from "../nn/batches.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
 import type { PackedKind } from "../packed/file/layer.ts";
@@ -13,11 +13,6 @@ import { floatIsFaster } from "../packed/products/choice.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { inputStages, weightsOf } from "./prepare.ts";
-
-const isIterable = (value: unknown): boolean => {
-  const { [Symbol.iterator]: each, [Symbol.asyncIterator]: eachAsync } = Object(value);
-  return typeof each === "function" || typeof eachAsync === "function";
-};
 
 /** Throws StageError unless the model was prepared and not frozen. */
 function checkLive(op: string, model: object): void {
@@ -43,17 +38,8 @@ export async function calibrate<M extends object, B>(
   options?: { forward?: ((batch: B) => unknown) | null },
 ): Promise<M> {
   const { forward } = readOptions("calibrate", options, { forward: null as ((batch: B) => unknown) | null });
-  if (forward !== null && !isFunction(forward)) {
-    throw new OptionError(`calibrate: option forward must be a function, got ${show(forward)}`);
-  }
   checkLive("calibrate", model);
-  if (!isIterable(batches)) {
-    throw new OptionError(`calibrate: batches must be iterable: put one in a list, got ${show(batches)}`);
-  }
-  if (forward === null && !isLayer(model)) {
-    throw new OptionError(`calibrate: the model must have forward, got ${show(model)}; pass { forward }`);
-  }
-  const run = forward ?? ((batch: B) => (model as { forward(x: B): unknown }).forward(batch));
+  const run = batchRunner("calibrate", model, batches, forward);
   const stages = [...inputStages(model)].filter(([{ observer }]) => observer !== null);
   for (const [stage] of stages) stage.observing = true;
   const undo: (() => void)[] = [];
