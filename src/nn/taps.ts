@@ -35,8 +35,9 @@ export interface Taps {
   collect<R>(fn: () => R): Tapped<R>;
   /**
    * The same up to the first return of the tapped layer at `until`: what `fn` has left to do does not run, and what it
-   * changed beside its result (caches, running statistics) is put back where it is a model's `forward`. Throws StageError
-   * where the layer does not run.
+   * changed beside its result (caches, running statistics) is put back where it is a model's `forward`. Something that is no
+   * Error is thrown through `fn` to stop it: one that catches everything, and returns, is a StageError. So is one in which
+   * the layer does not run.
    */
   collect(fn: () => unknown, options: { until: string }): Tapped<undefined>;
   /** Gives the layers their own `forward` back. */
@@ -115,6 +116,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   let last: string | null = null;
   /** Thrown to end a pass. */
   const reached = {};
+  let stopped = false;
   let ended = false;
   const hear: Listener = (layer, call) => {
     const run = open && repeatedRun();
@@ -128,7 +130,9 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
       }
       open?.get(path)?.push(call);
     }
-    if (open && last !== null && chosen.get(last) === layer) throw reached;
+    if (!open || last === null || chosen.get(last) !== layer) return;
+    stopped = true;
+    throw reached;
   };
   for (const layer of pathsOf.keys()) listen(layer, hear);
 
@@ -152,10 +156,16 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
       };
       open = calls;
       last = until;
+      stopped = false;
       try {
         const result = fn();
         if (isThenable(result)) {
           throw new StageError("collect: the function must be synchronous, got a promise");
+        }
+        if (stopped) {
+          throw new StageError(
+            `collect: the function caught what stops it, got until ${show(until)}; let what is no Error pass: if (!(e instanceof Error)) throw e`,
+          );
         }
         if (until !== null && calls.get(until)?.length === 0) {
           throw new StageError(`collect: the function ended before the layer ran, got until ${show(until)}`);

@@ -342,6 +342,32 @@ describe("taps", () => {
     ).toThrow("theirs");
   });
 
+  it("refuse a function that catches what stops it, and let its own errors pass", () => {
+    const model = new Sequential(new Linear(2, 3), new Linear(3, 1));
+    using tap = taps(model, "*");
+    const catching = () => {
+      try {
+        return model.forward(ones([4, 2]));
+      } catch {
+        return null;
+      }
+    };
+    expect(() => tap.collect(catching, { until: "0" })).toThrow(StageError);
+    expect(() => tap.collect(catching, { until: "0" })).toThrow(
+      'collect: the function caught what stops it, got until "0"; let what is no Error pass: if (!(e instanceof Error)) throw e',
+    );
+    const careful = () => {
+      try {
+        return model.forward(ones([4, 2]));
+      } catch (error) {
+        if (!(error instanceof Error)) throw error;
+        return null;
+      }
+    };
+    expect(tap.collect(careful, { until: "0" }).output("0").shape).toEqual([4, 3]);
+    expect(tap.collect(catching).calls.get("1")).toHaveLength(1);
+  });
+
   it("refuse patterns without a layer, nesting and promises", () => {
     const model = new Model();
     expect(() => taps(model, ["head", "tail"])).toThrow('fits no layer, got "tail"');
