@@ -1,8 +1,10 @@
-/** The public list of `bitgrad/testing`: checks of gradients, values and memory, and arbitraries for fast-check. */
+/** The public list of `bitgrad/testing`: checks of gradients, values and memory, laws, and arbitraries for fast-check. */
 
 import "../ops/all.ts";
 
 export { arb, type ShapeLimits, type TensorLimits } from "./arbitraries.ts";
 export { type CloseOptions, expectClose } from "./close.ts";
 export { type Checked, type GradcheckOptions, gradcheck, gradgradcheck } from "./gradcheck.ts";
+export { laws } from "./laws.ts";
 export { leakCheck } from "./leak.ts";
+export type { Law, OptimizerLawOptions, Says } from "./optimizer-laws.ts";

@@ -115,5 +115,10 @@ export const check: Table = {
     }),
   ),
   leakCheck: call([fn(() => 1)], { runs: times(1), warmUp: times(1) }),
+  laws: call(
+    [fn(() => sgd())],
+    { kind: choice("continuous"), left: share(0.5), says: fn(() => [], "null") },
+    { run: (make: never, options: never) => testing.laws.optimizer(make, options), says: "laws.optimizer" },
+  ),
   arb: "arbitraries, made by fast-check",
 };
