@@ -1,4 +1,5 @@
-import { readOptions } from "../errors.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
+import { unfold } from "../ops/conv.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
@@ -79,6 +80,18 @@ export class Conv1d {
     return x.conv1d(this.weight.effective(), this.bias?.effective(), options);
   }
 
+  /** The input as the matrices that the weight multiplies: (N, C, L) -> (groups, N·windows, C/groups·kernel). */
+  inputMatrix(x: TensorLike): Tensor {
+    x = asTensor("inputMatrix", x);
+    const { stride, padding, dilation, kernelSize } = this;
+    return windowMatrix(this, x.rank === 3 ? x.unsqueeze(2) : x, {
+      kernelSize: [1, kernelSize],
+      stride: [1, stride],
+      padding: [[0, 0], padding],
+      dilation: [1, dilation],
+    });
+  }
+
   toPacked(packer: Packer): PackedFields {
     const { stride, padding, dilation } = this;
     return packedConv("conv1d", this, packer, {
@@ -155,6 +168,12 @@ export class Conv2d {
     return x.conv2d(this.weight.effective(), this.bias?.effective(), options);
   }
 
+  /** The input as the matrices that the weight multiplies: (N, C, H, W) -> (groups, N·windows, C/groups·kh·kw). */
+  inputMatrix(x: TensorLike): Tensor {
+    const { stride, padding, dilation, kernelSize } = this;
+    return windowMatrix(this, asTensor("inputMatrix", x), { kernelSize, stride, padding, dilation });
+  }
+
   toPacked(packer: Packer): PackedFields {
     const { stride, padding, dilation } = this;
     return packedConv("conv2d", this, packer, {
@@ -164,6 +183,23 @@ export class Conv2d {
       dilation,
     });
   }
+}
+
+/** Every window as a row, those of each group by themselves. */
+function windowMatrix(
+  { inChannels, groups }: Conv1d | Conv2d,
+  x: Tensor,
+  windows: Parameters<typeof unfold>[1],
+): Tensor {
+  if (x.rank !== 4 || x.shape[1] !== inChannels) {
+    throw new ShapeError(`inputMatrix: needs ${inChannels} channels along axis 1, got ${show(x.shape)}`);
+  }
+  const columns = unfold(x, windows);
+  const [n, size, count] = columns.shape;
+  return columns
+    .reshape([n, groups, size / groups, count])
+    .permute([1, 0, 3, 2])
+    .reshape([groups, n * count, size / groups]);
 }
 
 const packedConv = (

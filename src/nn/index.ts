@@ -38,7 +38,7 @@ export {
   smoothL1Loss,
   softMarginLoss,
 } from "./losses.ts";
-export { evaluate, setTrainable, train, whileEvaluating } from "./modes.ts";
+export { evaluate, setTrainable, train, whileEvaluating, whileFloat } from "./modes.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export type {
   BilinearProduct,
@@ -71,6 +71,7 @@ export {
   type StateDict,
   stateDict,
 } from "./state.ts";
+export { type InputStatistics, type Statistic, type StatisticsOptions, statistics } from "./statistics.ts";
 export { type Store, signs } from "./store.ts";
 export { type Tapped, type TappedCall, type Taps, taps } from "./taps.ts";
 export {

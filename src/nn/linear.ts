@@ -1,5 +1,5 @@
 import type { DType } from "../dtype.ts";
-import { readOptions } from "../errors.ts";
+import { readOptions, ShapeError, show } from "../errors.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
@@ -61,6 +61,17 @@ export class Linear {
     x = asTensor("Linear", x);
     if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
     return x.linear(this.weight.effective(), this.bias?.effective());
+  }
+
+  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in). */
+  inputMatrix(x: TensorLike): Tensor {
+    x = asTensor("inputMatrix", x);
+    if (x.shape.at(-1) !== this.inFeatures) {
+      throw new ShapeError(
+        `inputMatrix: needs ${this.inFeatures} features along the last axis, got ${show(x.shape)}`,
+      );
+    }
+    return x.reshape([1, x.size / this.inFeatures, this.inFeatures]);
   }
 
   toPacked(packer: Packer): PackedFields {

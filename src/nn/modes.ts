@@ -4,6 +4,7 @@ import { isBuiltIn, isFunction, OptionError, StageError, show } from "../errors.
 import { shared } from "../state.ts";
 import { isThenable } from "../storage.ts";
 import { isLayer } from "./layer.ts";
+import { isParameter, type Transform } from "./parameter.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
 
@@ -87,6 +88,40 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
     for (const part of training) part.training = true;
   }
 }
+
+/**
+ * Runs `fn` with the quantizers of a model switched off: layers take their inputs as they are, and weights pass only through
+ * the transforms that do not quantize (without `bits`), such as masks. Then puts all of them back. Throws StageError for an
+ * async `fn`.
+ */
+export function whileFloat<R>(model: object, fn: () => R): R {
+  if (!isFunction(fn)) throw new OptionError(`whileFloat: expected a function, got ${show(fn)}`);
+  const weights: [transforms: Transform[], before: readonly Transform[]][] = [];
+  const layers: [layer: { inputQuantizer: unknown }, before: unknown][] = [];
+  walk(model, (item) => {
+    if (isParameter(item) && item.transforms.some(quantizes)) {
+      weights.push([item.transforms, [...item.transforms]]);
+    }
+    const { inputQuantizer } = item as { inputQuantizer?: unknown };
+    if (inputQuantizer) layers.push([item as { inputQuantizer: unknown }, inputQuantizer]);
+    return true;
+  });
+  for (const [transforms, before] of weights) {
+    transforms.splice(0, transforms.length, ...before.filter((transform) => !quantizes(transform)));
+  }
+  for (const [layer] of layers) layer.inputQuantizer = null;
+  try {
+    const result = fn();
+    if (isThenable(result))
+      throw new StageError("whileFloat: the callback must be synchronous, got a promise");
+    return result;
+  } finally {
+    for (const [transforms, before] of weights) transforms.splice(0, transforms.length, ...before);
+    for (const [layer, before] of layers) layer.inputQuantizer = before;
+  }
+}
+
+const quantizes = ({ bits }: Transform): boolean => bits !== undefined;
 
 /**
  * Sets whether the parameters whose path fits a pattern get gradients; a tied parameter fits by any of its names. Returns

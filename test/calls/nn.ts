@@ -75,6 +75,16 @@ const forward = (make: () => { forward(...args: never[]): unknown }, x: Place, s
   });
 const x = (make: () => Tensor) => exact(make, "dtype");
 
+/** A layer that is tapped. */
+const tapped = small();
+
+/** The `inputMatrix` of a layer. */
+const matrixOf = (make: () => { inputMatrix(x: Tensor): Tensor }, x: () => Tensor, also = ""): Call =>
+  call([exact(x, `dtype ${also}`)], null, {
+    run: (given: Tensor) => make().inputMatrix(given),
+    says: "inputMatrix unfold reshape",
+  });
+
 const layers: Table = {
   Linear: call([count(3), count(2)], linear),
   "Linear.forward": forward(small, exact(matrix, "dtype shape"), "linear"),
@@ -83,6 +93,15 @@ const layers: Table = {
     "BatchNorm1d.normalize BatchNorm1d.track BatchNorm2d.normalize BatchNorm2d.track MultiHeadAttention.attendOpenly \
 MultiHeadAttention.rotated".replace(/\s+/g, " "),
     "is called by forward",
+  ),
+  "Linear.inputMatrix": matrixOf(small, matrix, "shape"),
+  "Conv1d.inputMatrix": matrixOf(
+    () => new nn.Conv1d(2, 2, 2),
+    () => ones([1, 2, 4]),
+  ),
+  "Conv2d.inputMatrix": matrixOf(
+    () => new nn.Conv2d(2, 2, 2),
+    () => ones([1, 2, 4, 4]),
   ),
   "Conv1d.forward": forward(
     () => new nn.Conv1d(1, 1, 2),
@@ -336,7 +355,7 @@ const trees: Table = {
   clone: call([model()]),
   ...each("train evaluate", call([model()], null, { says: "model" })),
   setTrainable: call([model(), path, flag(true)], null, { says: "model matchPath" }),
-  whileEvaluating: call([model(), fn(() => 1)], null, { says: "model" }),
+  ...each("whileEvaluating whileFloat", call([model(), fn(() => 1)], null, { says: "model" })),
   parametrize: call([model(), path, given(identity, "function")], null, { says: "model matchPath" }),
   removeParametrization: call([model(transformed), path], { bake: flag(true) }, { says: "model matchPath" }),
   matchPath: call([text("*"), text("weight")]),
@@ -357,12 +376,26 @@ const trees: Table = {
     run: (m: object, p: string) => nn.taps(m, p === "" ? "**" : p).dispose(),
     says: "model matchPath",
   }),
-  "taps().collect": call([fn(() => 1)], null, {
-    run: (f: () => unknown) => {
-      using taps = nn.taps(small(), "**");
-      return taps.collect(f);
+  "taps().collect": call(
+    [fn(() => tapped.forward(matrix()))],
+    { until: given(() => "", "null") },
+    {
+      run: (f: () => unknown, options: never) => {
+        using taps = nn.taps(tapped, "**");
+        return taps.collect(f, options);
+      },
     },
-  }),
+  ),
+  statistics: call(
+    [model(() => tapped), given(() => [matrix()], "text list")],
+    {
+      layers: given(() => "**", "null"),
+      keep: list(() => ["mean", "hessian"]),
+      forward: fn(() => tapped.forward(matrix()), "null"),
+      float: flag(true),
+    },
+    { says: "model matchPath Linear" },
+  ),
 };
 
 export const table: Table = { ...layers, ...losses, ...inits, ...trees };
