@@ -161,12 +161,13 @@ export function integerProduct(
   const k = sizeOf(shape.slice(1));
   const { granularity } = weight.spec;
   const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
-  const scales = integerScale(weight).reshape([weight.scale.size === 1 ? 1 : shape[0], -1]);
+  const all = integerScale(weight);
+  const scales = group < k && all.size > 1 ? all.reshape([shape[0], -1]) : null;
   const sums = exactSums(x, weight);
   let f: Tensor | null = null;
   for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
     const sum = sums((a, b) => product(...columnsOf(a, b, shape, axis, from, Math.min(k, from + group))));
-    const scaled = sum.mul(alongAxis(scales.slice([null, [g, g + 1]]), sum, axis));
+    const scaled = sum.mul(alongAxis(scales?.slice([null, [g, g + 1]]) ?? all, sum, axis));
     f = f === null ? scaled : f.add(scaled);
   }
   const y = inputScaled(f!, x);
