@@ -12,6 +12,7 @@ import type { Tensor } from "../tensor.ts";
 import { quantize } from "./contract.ts";
 import { fakeQuantize } from "./fake-quantize.ts";
 import { alongAxis, integerProduct } from "./integer.ts";
+import { codesByKernel } from "./kernel-codes.ts";
 import { servesIntegers } from "./packable.ts";
 import type { QuantParams } from "./params.ts";
 import { isSigns, type QuantSpec, respec } from "./spec.ts";
@@ -40,6 +41,8 @@ export class InputStage implements InputQuantizer {
   observed = false;
   /** How a position of a linear layer is quantized; a convolution takes one scale a sample, or as it was calibrated. */
   readonly spec: QuantSpec;
+  /** The same where axis 0 counts samples, and every one has a scale of its own. */
+  private readonly _ofSamples: QuantSpec;
   readonly observer: Observer | null;
   /** Of a static input: a buffer of one number, 0 before calibration. */
   readonly scale: Tensor | null = null;
@@ -47,6 +50,7 @@ export class InputStage implements InputQuantizer {
 
   constructor(given: QuantSpec, observer: Observer | null) {
     this.spec = given;
+    this._ofSamples = respec(given, { granularity: observer ? "tensor" : "channel", axis: 0 });
     this.observer = observer;
     if (observer === null) return;
     this.scale = blank([1]);
@@ -64,10 +68,7 @@ export class InputStage implements InputQuantizer {
   run(x: Tensor, layer: WeightedLayer, product: BilinearProduct, axis: number): Tensor {
     const { weight, bias } = layer;
     const isLast = axis === -1 || axis === x.shape.length - 1;
-    // "channel" of axis 0, which counts samples.
-    const how = isLast
-      ? this.spec
-      : respec(this.spec, { granularity: this.observer ? "tensor" : "channel", axis: 0 });
+    const how = isLast ? this.spec : this._ofSamples;
     const float = (y: Tensor): Tensor => {
       const sums = product(y, weight.effective());
       return bias ? sums.add(alongAxis(bias.effective(), sums, axis)) : sums;
@@ -83,7 +84,9 @@ export class InputStage implements InputQuantizer {
     }
     const codes = frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) {
-      return integerProduct(quantize(x, how, this.params()), codes, layer, product, axis);
+      const params = this.params();
+      const given = codesByKernel(x, how, params) ?? quantize(x, how, params);
+      return integerProduct(given, codes, layer, product, axis);
     }
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
     // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
