@@ -8,7 +8,7 @@ import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
-import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
+import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
@@ -33,9 +33,12 @@ export interface BertConfig {
   /** Features a position. */
   dim: number;
   layers: number;
-  heads: number;
-  /** Features within the position-wise networks; default 4·dim. */
-  feedForward?: number | null;
+  /** Heads of a block, or a list of those of each. */
+  heads: PerLayer;
+  /** Features of a head; default: dim/heads of its block. */
+  headSize?: number | null;
+  /** Features within the position-wise networks, or a list of those of each; default 4·dim. */
+  feedForward?: PerLayer | null;
   eps?: number;
   /** Share dropped in training of embeddings, attention probabilities, sublayer outputs and pooled states. */
   dropout?: number;
@@ -130,6 +133,7 @@ export class Bert {
       {
         context: 512,
         segments: 2,
+        headSize: null,
         feedForward: null,
         eps: 1e-12,
         dropout: 0,
@@ -139,18 +143,11 @@ export class Bert {
         rng: null,
       },
     );
-    const { vocabulary, context, segments, dim, layers, heads, eps, dropout, head, classes, initStd, rng } =
-      settings;
-    checkSizes("Bert", {
-      vocabulary,
-      context,
-      segments,
-      dim,
-      layers,
-      heads,
-      classes,
-      feedForward: settings.feedForward ?? 1,
-    });
+    const { vocabulary, context, segments, dim, layers, heads, headSize, eps, dropout } = settings;
+    const { head, classes, initStd, rng } = settings;
+    const hidden = settings.feedForward ?? 4 * dim;
+    const sizes = { vocabulary, context, segments, dim, layers, classes, headSize: headSize ?? 1 };
+    checkLayerSizes("Bert", layers, sizes, { heads, feedForward: settings.feedForward ?? 1 });
     checkShare("Bert", "dropout", dropout);
     if (!["none", "maskedLm", "classifier"].includes(head)) {
       throw new OptionError(`Bert: head must be "none", "maskedLm" or "classifier", got ${show(head)}`);
@@ -161,11 +158,10 @@ export class Bert {
     this.position = withoutDraws(() => new Embedding(context, dim));
     this.segment = withoutDraws(() => new Embedding(segments, dim));
     this.norm = new LayerNorm(dim, { eps });
-    const block = { norm: "post", activation: "gelu", eps, dropout } as const;
-    const hidden = settings.feedForward ?? 4 * dim;
+    const block = { norm: "post", activation: "gelu", eps, dropout, headSize } as const;
     this.config = plainConfig({ ...settings, feedForward: hidden });
-    this.blocks = times(layers, () =>
-      withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
+    this.blocks = times(layers, (i) =>
+      withoutDraws(() => new TransformerEncoderLayer(dim, ofLayer(heads, i), ofLayer(hidden, i), block)),
     );
     this.pooler = head === "maskedLm" ? null : withoutDraws(() => new Linear(dim, dim));
     this.maskedLm =

@@ -9,7 +9,7 @@ import { normal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
+import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -34,9 +34,12 @@ export interface GptConfig {
   /** Features a position. */
   dim: number;
   layers: number;
-  heads: number;
-  /** Features within the position-wise networks; default 4·dim. */
-  feedForward?: number | null;
+  /** Heads of a block, or a list of those of each. */
+  heads: PerLayer;
+  /** Features of a head; default: dim/heads of its block. */
+  headSize?: number | null;
+  /** Features within the position-wise networks, or a list of those of each; default 4·dim. */
+  feedForward?: PerLayer | null;
   /** "pre" as in GPT-2, with a last normalisation after the blocks; "post" as in GPT-1. */
   norm?: "pre" | "post";
   activation?: Activation;
@@ -98,6 +101,7 @@ export class Gpt {
       config,
       ["vocabulary", "context", "dim", "layers", "heads"],
       {
+        headSize: null,
         feedForward: null,
         norm: "pre",
         activation: "geluTanh",
@@ -109,19 +113,24 @@ export class Gpt {
         rng: null,
       },
     );
-    const { vocabulary, context, dim, layers, heads, norm, activation, eps, dropout, bias, initStd, rng } =
-      settings;
-    checkSizes("Gpt", { vocabulary, context, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
+    const { vocabulary, context, dim, layers, heads, headSize, norm, activation } = settings;
+    const { eps, dropout, bias, initStd, rng } = settings;
+    const hidden = settings.feedForward ?? 4 * dim;
+    checkLayerSizes(
+      "Gpt",
+      layers,
+      { vocabulary, context, dim, layers, headSize: headSize ?? 1 },
+      { heads, feedForward: settings.feedForward ?? 1 },
+    );
     checkShare("Gpt", "dropout", dropout);
     this.context = context;
     this.dropout = dropout;
     this.token = withoutDraws(() => new Embedding(vocabulary, dim));
     this.position = withoutDraws(() => new Embedding(context, dim));
-    const block = { norm, activation, eps, dropout, bias };
-    const hidden = settings.feedForward ?? 4 * dim;
+    const block = { norm, activation, eps, dropout, bias, headSize };
     this.config = plainConfig({ ...settings, feedForward: hidden });
-    this.blocks = times(layers, () =>
-      withoutDraws(() => new TransformerEncoderLayer(dim, heads, hidden, block)),
+    this.blocks = times(layers, (i) =>
+      withoutDraws(() => new TransformerEncoderLayer(dim, ofLayer(heads, i), ofLayer(hidden, i), block)),
     );
     this.norm = norm === "pre" ? new LayerNorm(dim, { eps }) : null;
     this.head = settings.tied

@@ -8,6 +8,6 @@ export { gptNames } from "./gpt2-names.ts";
 export type { CausalCall, LanguageCall } from "./language.ts";
 export { Llama, type LlamaConfig } from "./llama.ts";
 export { readLlama2c } from "./llama2c.ts";
-export { ResNet, ResNet8, ResNetBlock, type ResNetConfig } from "./resnet.ts";
-export { type MlpOptions, MnistCnn, mlp } from "./small.ts";
+export { ResNet, ResNet8, type ResNet8Config, ResNetBlock, type ResNetConfig } from "./resnet.ts";
+export { type MlpOptions, MnistCnn, type MnistCnnConfig, mlp } from "./small.ts";
 export { type DecodeCall, Transformer, type TransformerCall, type TransformerConfig } from "./transformer.ts";

@@ -19,7 +19,7 @@ export interface LanguageCall {
    * among it, as in attention. A position that may read nothing takes nothing from others.
    */
   mask: TensorLike | null;
-  /** (layers, H): a factor of each head's probabilities. */
+  /** (layers, H): a factor of each head's probabilities. A layer of fewer than the most heads reads the first of its row. */
   headMask: TensorLike | null;
   /** Lists to fill with scores, probabilities and values of every layer and with hidden states. */
   capture: Capture | null;
@@ -58,14 +58,22 @@ export function keyMask(op: string, mask: TensorLike | null): Tensor | null {
   return given.rank === 2 ? given.reshape([given.shape[0], 1, 1, given.shape[1]]) : given;
 }
 
-/** The rows of a (layers, H) head mask. */
-export function headMasks(op: string, mask: TensorLike | null, layers: number): readonly Tensor[] | null {
+/** The rows of a (layers, H) head mask, each as long as its layer has heads. */
+export function headMasks(
+  op: string,
+  mask: TensorLike | null,
+  heads: readonly number[],
+): readonly Tensor[] | null {
   if (mask === null) return null;
   const given = asTensor(op, mask);
-  if (given.rank !== 2 || given.shape[0] !== layers) {
-    throw new ShapeError(`${op}: headMask must be (${layers}, H), got ${show(given.shape)}`);
+  if (given.rank !== 2 || given.shape[0] !== heads.length) {
+    throw new ShapeError(`${op}: headMask must be (${heads.length}, H), got ${show(given.shape)}`);
   }
-  return Array.from({ length: layers }, (_, i) => given.select(i));
+  const most = Math.max(...heads);
+  return heads.map((count, i) => {
+    const row = given.select(i);
+    return row.size === most && count < most ? row.slice([[0, count]]) : row;
+  });
 }
 
 /** Throws ShapeError unless there is a cache for every block, and all hold the same positions. */
@@ -96,7 +104,11 @@ export function runBlocks(
   const { capture, rng, cache = null } = call;
   checkCaches(op, cache, blocks.length);
   const mask = keyMask(op, call.mask);
-  const heads = headMasks(op, call.headMask, blocks.length);
+  const heads = headMasks(
+    op,
+    call.headMask,
+    blocks.map(({ attention }) => attention.heads),
+  );
   note(capture?.hidden, x);
   blocks.forEach((block, i) => {
     x = block.forward(x, {

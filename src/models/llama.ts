@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
+import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -33,11 +33,14 @@ export interface LlamaConfig {
   /** Features a position. */
   dim: number;
   layers: number;
-  heads: number;
-  /** Key and value heads; default: as many as query heads. */
-  kvHeads?: number | null;
-  /** Features within the position-wise networks. */
-  feedForward: number;
+  /** Heads of a block, or a list of those of each. */
+  heads: PerLayer;
+  /** Features of a head; default: dim/heads of its block. */
+  headSize?: number | null;
+  /** Key and value heads of a block, or a list of those of each; default: as many as query heads. */
+  kvHeads?: PerLayer | null;
+  /** Features within the position-wise networks, or a list of those of each. */
+  feedForward: PerLayer;
   eps?: number;
   /** Base of the rotary angles. */
   ropeBase?: number;
@@ -91,6 +94,7 @@ export class Llama {
       config,
       ["vocabulary", "context", "dim", "layers", "heads", "feedForward"],
       {
+        headSize: null,
         kvHeads: null,
         eps: 1e-5,
         ropeBase: 10000,
@@ -101,11 +105,17 @@ export class Llama {
         rng: null,
       },
     );
-    const { vocabulary, context, dim, layers, heads, kvHeads, feedForward, eps, dropout, initStd, rng } =
-      settings;
-    checkSizes("Llama", { vocabulary, context, dim, layers, heads, feedForward, kvHeads: kvHeads ?? 1 });
+    const { vocabulary, context, dim, layers, heads, headSize, feedForward, eps, dropout } = settings;
+    const { initStd, rng } = settings;
+    const kvHeads = settings.kvHeads ?? heads;
+    checkLayerSizes(
+      "Llama",
+      layers,
+      { vocabulary, context, dim, layers, headSize: headSize ?? 1 },
+      { heads, feedForward, kvHeads: settings.kvHeads ?? 1 },
+    );
     checkShare("Llama", "dropout", dropout);
-    this.config = plainConfig({ ...settings, kvHeads: kvHeads ?? heads });
+    this.config = plainConfig({ ...settings, kvHeads });
     this.context = context;
     this.dropout = dropout;
     this.token = withoutDraws(() => new Embedding(vocabulary, dim));
@@ -115,13 +125,16 @@ export class Llama {
       activation: "swiglu",
       rotary: { base: settings.ropeBase, style: settings.ropeStyle },
       bias: false,
-      kvHeads,
+      headSize,
       eps,
       dropout,
     } as const;
-    this.blocks = times(layers, () =>
-      withoutDraws(() => new TransformerEncoderLayer(dim, heads, feedForward, block)),
-    );
+    this.blocks = times(layers, (i) => {
+      const options = { ...block, kvHeads: ofLayer(kvHeads, i) };
+      return withoutDraws(
+        () => new TransformerEncoderLayer(dim, ofLayer(heads, i), ofLayer(feedForward, i), options),
+      );
+    });
     this.norm = new RMSNorm(dim, { eps });
     this.head = settings.tied
       ? tiedLinear(this.token.weight)

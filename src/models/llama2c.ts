@@ -5,7 +5,7 @@ import { FormatError, OptionError, show } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { loadStateDict } from "../nn/state.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { Llama, type LlamaConfig } from "./llama.ts";
+import { Llama } from "./llama.ts";
 
 const fields = ["dim", "feedForward", "layers", "heads", "kvHeads", "vocabulary", "context"] as const;
 /** More than any model of this format has, and products of these stay exact. */
@@ -26,19 +26,20 @@ export function readLlama2c(bytes: Uint8Array): Llama {
   const header = fields.map((_, i) => view.getInt32(4 * i, true));
   const tied = header[5] > 0;
   header[5] = Math.abs(header[5]);
-  const config = Object.fromEntries(fields.map((name, i) => [name, header[i]])) as unknown as Required<
-    Pick<LlamaConfig, (typeof fields)[number]>
+  const config = Object.fromEntries(fields.map((name, i) => [name, header[i]])) as Record<
+    (typeof fields)[number],
+    number
   >;
   const { dim, feedForward, layers, heads, kvHeads, vocabulary, context } = config;
   const groups = dim / heads;
   if (
     header.some((n) => n < 1 || n > LIMIT) ||
     !Number.isInteger(groups / 2) ||
-    !Number.isInteger(heads / (kvHeads ?? heads))
+    !Number.isInteger(heads / kvHeads)
   ) {
     throw new FormatError(`readLlama2c: the header makes no sense, got ${show(header)}`);
   }
-  const kvDim = groups * (kvHeads ?? heads);
+  const kvDim = groups * kvHeads;
   const tables = context * groups;
   const floats =
     vocabulary * dim * (tied ? 1 : 2) +

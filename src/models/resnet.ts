@@ -8,7 +8,15 @@ import { Linear } from "../nn/linear.ts";
 import { GlobalAvgPool2d } from "../nn/pool.ts";
 import { Flatten, Residual, Subsample } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
-import { checkSizes, readConfig, times } from "../nn/sizes.ts";
+import {
+  checkLayerSizes,
+  checkSizes,
+  ofLayer,
+  type PerLayer,
+  plainConfig,
+  readConfig,
+  times,
+} from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
 
@@ -20,6 +28,8 @@ export interface ResNetConfig {
   width?: number;
   /** Channels of the pictures. */
   channels?: number;
+  /** Channels between the two convolutions of a block, or a list of those of all 3·blocks; default: as many as it gives. */
+  hidden?: PerLayer | null;
   /** Draws the first weights from here. */
   rng?: Rng | null;
 }
@@ -38,13 +48,20 @@ export class ResNetBlock extends Sequential {
   conv2: Conv2d;
   bn2: BatchNorm2d;
 
-  constructor(inChannels: number, outChannels: number, stride: number, rng: Rng | null) {
+  /** `hidden` channels between the convolutions. */
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    stride: number,
+    rng: Rng | null,
+    hidden: number = outChannels,
+  ) {
     super();
-    checkSizes("ResNetBlock", { inChannels, outChannels, stride });
+    checkSizes("ResNetBlock", { inChannels, outChannels, stride, hidden });
     this.stride = stride;
-    this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding: 1, bias: false, rng });
-    this.bn1 = new BatchNorm2d(outChannels);
-    this.conv2 = new Conv2d(outChannels, outChannels, 3, { padding: 1, bias: false, rng });
+    this.conv1 = new Conv2d(inChannels, hidden, 3, { stride, padding: 1, bias: false, rng });
+    this.bn1 = new BatchNorm2d(hidden);
+    this.conv2 = new Conv2d(hidden, outChannels, 3, { padding: 1, bias: false, rng });
     this.bn2 = new BatchNorm2d(outChannels);
   }
 
@@ -86,24 +103,28 @@ export class ResNet extends Sequential {
 
   constructor(config: ResNetConfig) {
     super();
-    const { blocks, classes, width, channels, rng } = readConfig("ResNet", config, ["blocks"], {
+    const settings: Required<ResNetConfig> = readConfig("ResNet", config, ["blocks"], {
       classes: 10,
       width: 16,
       channels: 3,
+      hidden: null,
       rng: null,
     });
+    const { blocks, classes, width, channels, hidden, rng } = settings;
     checkSizes("ResNet", { blocks, classes, width, channels });
-    this.config = { blocks, classes, width, channels };
+    checkLayerSizes("ResNet", 3 * blocks, {}, { hidden: hidden ?? 1 });
+    this.config = plainConfig(settings);
     this.conv1 = new Conv2d(channels, width, 3, { padding: 1, bias: false, rng });
     this.bn1 = new BatchNorm2d(width);
-    const stage = (inChannels: number, outChannels: number) =>
+    const stage = (number: number, inChannels: number, outChannels: number) =>
       times(blocks, (i) => {
         const stride = i === 0 && inChannels !== outChannels ? 2 : 1;
-        return new ResNetBlock(i === 0 ? inChannels : outChannels, outChannels, stride, rng);
+        const inner = ofLayer(hidden ?? outChannels, number * blocks + i);
+        return new ResNetBlock(i === 0 ? inChannels : outChannels, outChannels, stride, rng, inner);
       });
-    this.layer1 = stage(width, width);
-    this.layer2 = stage(width, 2 * width);
-    this.layer3 = stage(2 * width, 4 * width);
+    this.layer1 = stage(0, width, width);
+    this.layer2 = stage(1, width, 2 * width);
+    this.layer3 = stage(2, 2 * width, 4 * width);
     this.linear = new Linear(4 * width, classes, { rng });
     const convs = [this.conv1, ...this.stack.flatMap((block) => [block.conv1, block.conv2])];
     for (const { weight } of [...convs, this.linear]) kaimingNormal(weight, { rng });
@@ -126,7 +147,7 @@ class Stage extends Sequential {
   bn2: BatchNorm2d;
   short: Conv2d | null;
 
-  constructor(inChannels: number, outChannels: number, rng: Rng | null) {
+  constructor(inChannels: number, outChannels: number, hidden: number, rng: Rng | null) {
     super();
     const grows = inChannels !== outChannels;
     const stride = grows ? 2 : 1;
@@ -136,9 +157,9 @@ class Stage extends Sequential {
           [0, 1],
         ] as const)
       : 1;
-    this.conv1 = new Conv2d(inChannels, outChannels, 3, { stride, padding, rng });
-    this.bn1 = new BatchNorm2d(outChannels, { eps: 1e-3 });
-    this.conv2 = new Conv2d(outChannels, outChannels, 3, { padding: 1, rng });
+    this.conv1 = new Conv2d(inChannels, hidden, 3, { stride, padding, rng });
+    this.bn1 = new BatchNorm2d(hidden, { eps: 1e-3 });
+    this.conv2 = new Conv2d(hidden, outChannels, 3, { padding: 1, rng });
     this.bn2 = new BatchNorm2d(outChannels, { eps: 1e-3 });
     this.short = grows ? new Conv2d(inChannels, outChannels, 1, { stride, rng }) : null;
   }
@@ -146,6 +167,14 @@ class Stage extends Sequential {
   override *[Symbol.iterator](): Generator<Step> {
     yield* residual(this, this.short);
   }
+}
+
+export interface ResNet8Config {
+  classes?: number;
+  /** Channels between the two convolutions of a stage, or a list of those of each. */
+  hidden?: PerLayer;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
 }
 
 /**
@@ -159,7 +188,7 @@ export class ResNet8 extends Sequential {
    * What the model was built from, defaults filled in, as plain JSON: `new ResNet8(model.config)` has the same parameters
    * and names.
    */
-  readonly config: Readonly<{ classes: number }>;
+  readonly config: Readonly<Omit<Required<ResNet8Config>, "rng">>;
   stem: Conv2d;
   bn: BatchNorm2d;
   s1: Stage;
@@ -167,16 +196,21 @@ export class ResNet8 extends Sequential {
   s3: Stage;
   fc: Linear;
 
-  constructor(config: { classes?: number; rng?: Rng | null } = {}) {
+  constructor(config: ResNet8Config = {}) {
     super();
-    const { classes, rng } = readOptions("ResNet8", config, { classes: 10, rng: null as Rng | null });
-    checkSizes("ResNet8", { classes });
-    this.config = { classes };
+    const settings = readOptions<Required<ResNet8Config>>("ResNet8", config, {
+      classes: 10,
+      hidden: [16, 32, 64],
+      rng: null,
+    });
+    const { classes, hidden, rng } = settings;
+    checkLayerSizes("ResNet8", 3, { classes }, { hidden });
+    this.config = plainConfig(settings);
     this.stem = new Conv2d(3, 16, 3, { padding: 1, rng });
     this.bn = new BatchNorm2d(16, { eps: 1e-3 });
-    this.s1 = new Stage(16, 16, rng);
-    this.s2 = new Stage(16, 32, rng);
-    this.s3 = new Stage(32, 64, rng);
+    this.s1 = new Stage(16, 16, ofLayer(hidden, 0), rng);
+    this.s2 = new Stage(16, 32, ofLayer(hidden, 1), rng);
+    this.s3 = new Stage(32, 64, ofLayer(hidden, 2), rng);
     this.fc = new Linear(64, classes, { rng });
   }
 

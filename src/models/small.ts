@@ -6,6 +6,7 @@ import { Conv2d } from "../nn/conv.ts";
 import { Linear } from "../nn/linear.ts";
 import { Flatten } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
+import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, times } from "../nn/sizes.ts";
 import { gelu, leakyRelu, relu } from "../ops/activation.ts";
 import { tanh } from "../ops/unary.ts";
 import type { Rng } from "../random/rng.ts";
@@ -45,6 +46,15 @@ export function mlp(sizes: readonly number[], options?: Partial<MlpOptions>): Se
   return new Sequential(...steps);
 }
 
+export interface MnistCnnConfig {
+  /** Channels that a convolution gives, or a list of those of each; default [8, 16, 24]. */
+  channels?: PerLayer;
+  /** Features between the last two layers. */
+  hidden?: number;
+  /** Draws the first weights from here. */
+  rng?: Rng | null;
+}
+
 /**
  * burn's convolutional network for MNIST, (N, 1, 28, 28) -> logits (N, 10): three 3x3 convolutions without padding, batch
  * norm, and two layers with a batch norm after the last.
@@ -52,8 +62,11 @@ export function mlp(sizes: readonly number[], options?: Partial<MlpOptions>): Se
 export class MnistCnn extends Sequential {
   /** Its name in files. */
   static readonly kind: string = "MnistCnn";
-  /** Nothing varies: plain JSON, as other models have it. */
-  readonly config: Readonly<Record<never, never>> = {};
+  /**
+   * What the model was built from, defaults filled in, as plain JSON: `new MnistCnn(model.config)` has the same parameters
+   * and names.
+   */
+  readonly config: Readonly<Omit<Required<MnistCnnConfig>, "rng">>;
   conv1: Conv2d;
   conv2: Conv2d;
   conv3: Conv2d;
@@ -62,15 +75,23 @@ export class MnistCnn extends Sequential {
   fc2: Linear;
   norm2: BatchNorm1d;
 
-  constructor(config: { rng?: Rng | null } = {}) {
+  constructor(config: MnistCnnConfig = {}) {
     super();
-    const { rng } = readOptions("MnistCnn", config, { rng: null as Rng | null });
-    this.conv1 = new Conv2d(1, 8, 3, { rng });
-    this.conv2 = new Conv2d(8, 16, 3, { rng });
-    this.conv3 = new Conv2d(16, 24, 3, { rng });
-    this.norm1 = new BatchNorm2d(24);
-    this.fc1 = new Linear(24 * 22 * 22, 32, { rng });
-    this.fc2 = new Linear(32, 10, { rng });
+    const settings = readOptions<Required<MnistCnnConfig>>("MnistCnn", config, {
+      channels: [8, 16, 24],
+      hidden: 32,
+      rng: null,
+    });
+    const { channels, hidden, rng } = settings;
+    checkLayerSizes("MnistCnn", 3, { hidden }, { channels });
+    this.config = plainConfig(settings);
+    const [first, second, third] = times(3, (i) => ofLayer(channels, i));
+    this.conv1 = new Conv2d(1, first, 3, { rng });
+    this.conv2 = new Conv2d(first, second, 3, { rng });
+    this.conv3 = new Conv2d(second, third, 3, { rng });
+    this.norm1 = new BatchNorm2d(third);
+    this.fc1 = new Linear(third * 22 * 22, hidden, { rng });
+    this.fc2 = new Linear(hidden, 10, { rng });
     this.norm2 = new BatchNorm1d(10);
   }
 

@@ -8,7 +8,7 @@ import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
-import { checkSizes, plainConfig, readConfig, times } from "../nn/sizes.ts";
+import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
@@ -32,9 +32,12 @@ export interface TransformerConfig {
   dim: number;
   /** Blocks of the encoder and of the decoder. */
   layers: number;
-  heads: number;
-  /** Features within the position-wise networks; default 4·dim. */
-  feedForward?: number | null;
+  /** Heads of a block, or a list of those of each; by stack where they differ, `memory` being attention to the source. */
+  heads: PerLayer | { readonly encoder: PerLayer; readonly decoder: PerLayer; readonly memory: PerLayer };
+  /** Features of a head; default: dim/heads of its block. */
+  headSize?: number | null;
+  /** Features within the position-wise networks, or a list of those of each, by stack where they differ; default 4·dim. */
+  feedForward?: PerLayer | { readonly encoder: PerLayer; readonly decoder: PerLayer } | null;
   eps?: number;
   /** Share dropped in training of embeddings, attention probabilities and sublayer outputs. */
   dropout?: number;
@@ -107,6 +110,7 @@ export class Transformer {
       config,
       ["vocabulary", "dim", "layers", "heads"],
       {
+        headSize: null,
         feedForward: null,
         eps: 1e-5,
         dropout: 0,
@@ -114,18 +118,31 @@ export class Transformer {
         rng: null,
       },
     );
-    const { vocabulary, dim, layers, heads, eps, dropout, sourcePositions, rng } = settings;
-    checkSizes("Transformer", { vocabulary, dim, layers, heads, feedForward: settings.feedForward ?? 1 });
+    const { vocabulary, dim, layers, headSize, eps, dropout, sourcePositions, rng } = settings;
+    const hidden = settings.feedForward ?? 4 * dim;
+    const heads = byStack("heads", settings.heads, ["encoder", "decoder", "memory"]);
+    const features = byStack("feedForward", hidden, ["encoder", "decoder"]);
+    const perLayer = {
+      ...named("heads", settings.heads, heads),
+      ...named("feedForward", settings.feedForward ?? 1, features),
+    };
+    checkLayerSizes("Transformer", layers, { vocabulary, dim, layers, headSize: headSize ?? 1 }, perLayer);
     checkShare("Transformer", "dropout", dropout);
     this.dim = dim;
     this.dropout = dropout;
     this.sourcePositions = sourcePositions;
     this.token = new Embedding(vocabulary, dim, { rng });
-    const hidden = settings.feedForward ?? 4 * dim;
     this.config = plainConfig({ ...settings, feedForward: hidden });
-    const block = { norm: "post", activation: "relu", eps, dropout, rng } as const;
-    this.encoder = times(layers, () => new TransformerEncoderLayer(dim, heads, hidden, block));
-    this.decoder = times(layers, () => new TransformerDecoderLayer(dim, heads, hidden, block));
+    const block = { norm: "post", activation: "relu", eps, dropout, headSize, rng } as const;
+    this.encoder = times(
+      layers,
+      (i) => new TransformerEncoderLayer(dim, ofLayer(heads.encoder, i), ofLayer(features.encoder, i), block),
+    );
+    this.decoder = times(layers, (i) => {
+      const memoryHeads = ofLayer(heads.memory, i);
+      const [own, inner] = [ofLayer(heads.decoder, i), ofLayer(features.decoder, i)];
+      return new TransformerDecoderLayer(dim, own, inner, { ...block, memoryHeads });
+    });
     this.head = tiedLinear(this.token.weight);
     for (const [, parameter] of namedParameters({ encoder: this.encoder, decoder: this.decoder })) {
       if (parameter.shape.length === 2) xavierUniform(parameter, { rng });
@@ -175,8 +192,9 @@ export class Transformer {
         mask: keyMask("Transformer", call.mask),
         memoryMask: keyMask("Transformer", call.memoryMask),
       };
-      const heads = headMasks("Transformer", call.headMask, layers);
-      const memoryHeads = headMasks("Transformer", call.memoryHeadMask, layers);
+      const counts = (of: "attention" | "crossAttention") => this.decoder.map((block) => block[of].heads);
+      const heads = headMasks("Transformer", call.headMask, counts("attention"));
+      const memoryHeads = headMasks("Transformer", call.memoryHeadMask, counts("crossAttention"));
       let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
       note(capture?.hidden, x);
       this.decoder.forEach((block, i) => {
@@ -231,3 +249,24 @@ export class Transformer {
     return drop(x, { p: this.dropout, training: this.training, rng });
   }
 }
+
+/** Sizes by stack: those given so, or the same for all. Throws OptionError for other names. */
+function byStack<K extends string>(name: string, given: unknown, stacks: readonly K[]): Record<K, PerLayer> {
+  const all = isPlainObject(given) ? given : Object.fromEntries(stacks.map((stack) => [stack, given]));
+  if (Object.keys(all).length !== stacks.length || !stacks.every((stack) => Object.hasOwn(all, stack))) {
+    throw new OptionError(
+      `Transformer: ${name} by stack needs ${stacks.join(", ")}, got ${show(Object.keys(all))}`,
+    );
+  }
+  return all as Record<K, PerLayer>;
+}
+
+/** Sizes as the configuration names them: `heads`, or `heads.encoder` and so on. */
+const named = (
+  name: string,
+  given: unknown,
+  sizes: Readonly<Record<string, PerLayer>>,
+): Record<string, unknown> =>
+  isPlainObject(given)
+    ? Object.fromEntries(Object.entries(sizes).map(([stack, size]) => [`${name}.${stack}`, size]))
+    : { [name]: given };

@@ -77,6 +77,7 @@ export { type Tapped, type TappedCall, type Taps, taps } from "./taps.ts";
 export {
   type Activation,
   type DecoderCall,
+  type DecoderLayerOptions,
   FeedForward,
   type FeedForwardOptions,
   TransformerDecoderLayer,

@@ -25,10 +25,35 @@ export function readConfig<T extends object, K extends keyof T & string>(
   return config;
 }
 
-/** A configuration as plain JSON, which a model keeps: all but the generator. */
+/** A configuration as plain JSON, which a model keeps: all but the generator, and lists of its own. */
 export function plainConfig<T extends { rng?: unknown }>(settings: T): Readonly<Omit<T, "rng">> {
   const { rng: _, ...config } = settings;
-  return config;
+  return structuredClone(config) as Omit<T, "rng">;
+}
+
+/** One number for every layer, or a list of one for each. */
+export type PerLayer = number | readonly number[];
+
+/** The number of layer `i`. */
+export const ofLayer = (sizes: PerLayer, i: number): number => (typeof sizes === "number" ? sizes : sizes[i]);
+
+/** As `checkSizes` of all; those `perLayer` may be lists, and OptionError tells of one that is not of `layers` numbers. */
+export function checkLayerSizes(
+  op: string,
+  layers: number,
+  sizes: Readonly<Record<string, unknown>>,
+  perLayer: Readonly<Record<string, unknown>>,
+): void {
+  const single = Object.entries(perLayer).flatMap(([name, value]): [string, unknown][] =>
+    Array.isArray(value) ? [...value].map((size, i) => [`${name}[${i}]`, size]) : [[name, value]],
+  );
+  checkSizes(op, { ...sizes, ...Object.fromEntries(single) });
+  for (const [name, value] of Object.entries(perLayer)) {
+    if (Array.isArray(value) && value.length !== layers)
+      throw new OptionError(
+        `${op}: ${name} must be one number, or one for each of ${layers} layers, got ${show(value)}`,
+      );
+  }
 }
 
 /** Throws OptionError, which names all others, unless every value is a positive integer that can be the length of an array. */

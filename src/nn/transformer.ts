@@ -111,13 +111,16 @@ const layerDefaults: TransformerLayerOptions = {
   rng: null,
 };
 
-function readLayer(
+const decoderDefaults: DecoderLayerOptions = { ...layerDefaults, memoryHeads: null };
+
+function readLayer<T extends TransformerLayerOptions>(
   op: string,
   sizes: { dim: number; heads: number; hidden: number },
-  options: Partial<TransformerLayerOptions> | undefined,
-) {
+  options: Partial<T> | undefined,
+  defaults: T,
+): T {
   checkSizes(op, sizes);
-  const settings = readOptions(op, options, layerDefaults);
+  const settings = readOptions(op, options, defaults);
   const { norm, normalization } = settings;
   if (norm !== "pre" && norm !== "post") {
     throw new OptionError(`${op}: norm must be "pre" or "post", got ${show(norm)}`);
@@ -169,7 +172,7 @@ export class TransformerEncoderLayer {
   norm2: Norm;
 
   constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
-    const settings = readLayer("TransformerEncoderLayer", { dim, heads, hidden }, options);
+    const settings = readLayer("TransformerEncoderLayer", { dim, heads, hidden }, options, layerDefaults);
     const { activation, bias, rng } = settings;
     this.norm = settings.norm;
     this.dropout = settings.dropout;
@@ -199,6 +202,11 @@ export class TransformerEncoderLayer {
       norm2: packer.layer(this.norm2),
     };
   }
+}
+
+export interface DecoderLayerOptions extends TransformerLayerOptions {
+  /** Heads of the attention to the memory; default: as many as those of the layer. */
+  memoryHeads: number | null;
 }
 
 export interface DecoderCall extends SelfAttentionCall {
@@ -232,13 +240,14 @@ export class TransformerDecoderLayer {
   norm2: Norm;
   norm3: Norm;
 
-  constructor(dim: number, heads: number, hidden: number, options?: Partial<TransformerLayerOptions>) {
-    const settings = readLayer("TransformerDecoderLayer", { dim, heads, hidden }, options);
-    const { activation, bias, rng } = settings;
+  constructor(dim: number, heads: number, hidden: number, options?: Partial<DecoderLayerOptions>) {
+    const settings = readLayer("TransformerDecoderLayer", { dim, heads, hidden }, options, decoderDefaults);
+    const { activation, bias, memoryHeads, rng } = settings;
+    checkSizes("TransformerDecoderLayer", { memoryHeads: memoryHeads ?? 1 });
     this.norm = settings.norm;
     this.dropout = settings.dropout;
     this.attention = makeAttention(dim, heads, settings);
-    this.crossAttention = makeAttention(dim, heads, { ...settings, rotary: false });
+    this.crossAttention = makeAttention(dim, memoryHeads ?? heads, { ...settings, rotary: false });
     this.mlp = new FeedForward(dim, hidden, { activation, bias, rng });
     this.norm1 = makeNorm(dim, settings);
     this.norm2 = makeNorm(dim, settings);

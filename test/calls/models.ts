@@ -24,9 +24,10 @@ import {
 
 const rng = given(() => new Rng(1), "null");
 const config = { vocabulary: 5, context: 4, dim: 4, layers: 1, heads: 2 };
-const shape = { vocabulary: count(5), dim: count(4), layers: count(1), heads: count(2) };
+const shape = { vocabulary: count(5), dim: count(4), layers: count(1), heads: count(2, "list") };
+const headSize = count(2, "null");
 const tuned = { eps: positive(1e-5), dropout: share(0.1), rng };
-const feedForward = count(8, "null");
+const feedForward = count(8, "null list");
 const needs = "vocabulary dim layers heads";
 const inner = "MultiHeadAttention TransformerEncoderLayer FeedForward init.normal init.truncNormal";
 
@@ -93,6 +94,7 @@ export const table: Table = {
     {
       ...shape,
       context: count(4),
+      headSize,
       feedForward,
       norm: choice("post"),
       activation: choice("gelu"),
@@ -109,8 +111,9 @@ export const table: Table = {
     {
       ...shape,
       context: count(4),
-      kvHeads: count(1, "null"),
-      feedForward: count(8),
+      headSize,
+      kvHeads: count(1, "null list"),
+      feedForward: count(8, "list"),
       ropeBase: positive(100),
       ropeStyle: choice("half"),
       tied: flag(false),
@@ -126,6 +129,7 @@ export const table: Table = {
       ...shape,
       context: count(4),
       segments: count(2),
+      headSize,
       feedForward,
       head: choice("classifier"),
       classes: count(3),
@@ -158,7 +162,7 @@ export const table: Table = {
   }),
   Transformer: call(
     [],
-    { ...shape, feedForward, sourcePositions: flag(false), ...tuned },
+    { ...shape, headSize, feedForward, sourcePositions: flag(false), ...tuned },
     { needs, says: inner },
   ),
   "Transformer.embed": "is called by others of its methods",
@@ -188,20 +192,29 @@ export const table: Table = {
   ),
   ResNet: call(
     [],
-    { blocks: count(1), classes: count(2), width: count(2), channels: count(1), rng },
+    {
+      blocks: count(1),
+      classes: count(2),
+      width: count(2),
+      channels: count(1),
+      hidden: count(2, "null list"),
+      rng,
+    },
     { needs: "blocks" },
   ),
   ...pictures("ResNet", () => new models.ResNet({ blocks: 1, width: 2 }), 8),
-  ResNet8: call([], { classes: count(2), rng }),
+  ResNet8: call([], { classes: count(2), hidden: count(2, "list"), rng }),
   ...pictures("ResNet8", () => new models.ResNet8(), 8),
-  ResNetBlock: call([count(2), count(4), count(2), optional(rng)], null, { says: "Conv2d" }),
+  ResNetBlock: call([count(2), count(4), count(2), optional(rng), optional(count(3))], null, {
+    says: "Conv2d",
+  }),
   ...pictures("ResNetBlock", () => new models.ResNetBlock(2, 2, 1, null), 4, 2),
   mlp: call(
     [list(() => [3, 4, 2])],
     { activation: choice("gelu"), bias: flag(true), rng },
     { says: "Linear" },
   ),
-  MnistCnn: call([], { rng }),
+  MnistCnn: call([], { channels: count(2, "list"), hidden: count(3), rng }),
   ...pictures("MnistCnn", () => new models.MnistCnn(), 28, 1),
   generate: call([given(gpt), prompt], { ...generated, onToken }, { needs: "maxTokens", says: "embedding" }),
   stream: call([given(gpt), prompt], generated, {

@@ -220,9 +220,13 @@ MultiHeadAttention.rotated".replace(/\s+/g, " "),
       new nn.TransformerEncoderLayer(4, 2, 8).forward(...(args as unknown as [Tensor])),
     says: "TransformerEncoderLayer MultiHeadAttention scaledDotProductAttention",
   }),
-  TransformerDecoderLayer: call([count(4), count(2), count(8)], block, {
-    says: "MultiHeadAttention FeedForward",
-  }),
+  TransformerDecoderLayer: call(
+    [count(4), count(2), count(8)],
+    { ...block, memoryHeads: count(1, "null") },
+    {
+      says: "MultiHeadAttention FeedForward",
+    },
+  ),
   "TransformerDecoderLayer.forward": call(
     [x(states), x(states)],
     {
