@@ -20,6 +20,7 @@ import {
   type LanguageCall,
   languageCall,
   readIds,
+  readStates,
   runBlocks,
   tiedLinear,
 } from "./language.ts";
@@ -56,6 +57,8 @@ export interface BertCall extends LanguageCall {
   /** The segment of every id, (B, T); default: all of the first. */
   segments: TensorLike | null;
 }
+
+const bertCall: BertCall = { ...languageCall, segments: null };
 
 const size = (layers: number, dim: number, heads: number): BertConfig => ({
   vocabulary: 30522,
@@ -176,21 +179,28 @@ export class Bert {
    */
   forward(ids: TensorLike, options?: Partial<BertCall>): Tensor {
     return undoing(() => {
-      const call = readOptions<BertCall>("Bert", options, { ...languageCall, segments: null });
-      const hidden = this.encode(ids, call);
-      if (this.maskedLm) return this.maskedLm.forward(hidden);
-      if (!this.classifier) return hidden;
-      const { dropout: p, training } = this;
-      return this.classifier.forward(drop(this.pool(hidden), { p, training, rng: call.rng }));
+      const call = readOptions("Bert", options, bertCall);
+      return this.finish(this.encode(ids, call), { rng: call.rng });
     });
   }
 
   /** The last hidden states (B, T, C), whatever the head. */
   encode(ids: TensorLike, options?: Partial<BertCall>): Tensor {
     return undoing(() => {
-      const { segments, ...call } = readOptions<BertCall>("Bert", options, {
-        ...languageCall,
-        segments: null,
+      const { segments, ...call } = readOptions("Bert", options, bertCall);
+      return this.runBlocks(this.embed(ids, { segments, rng: call.rng }), call);
+    });
+  }
+
+  /**
+   * What the first block reads: ids (B, T) -> states (B, T, C). `forward` is
+   * `finish(runBlocks(embed(ids)))`.
+   */
+  embed(ids: TensorLike, options?: Partial<Pick<BertCall, "segments" | "rng">>): Tensor {
+    return undoing(() => {
+      const { segments, rng } = readOptions("Bert", options, {
+        segments: bertCall.segments,
+        rng: bertCall.rng,
       });
       const given = readIds("Bert", ids);
       const length = given.shape[1];
@@ -201,8 +211,27 @@ export class Bert {
         .add(this.position.weight.effective().slice([[0, length]]))
         .add(this.segment.forward(kinds));
       const { dropout: p, training } = this;
-      const x = drop(this.norm.forward(sum), { p, training, rng: call.rng });
-      return runBlocks("Bert", this.blocks, x, call, false);
+      return drop(this.norm.forward(sum), { p, training, rng });
+    });
+  }
+
+  /** States through all blocks, (B, T, C) -> (B, T, C). */
+  runBlocks(x: TensorLike, options?: Partial<LanguageCall>): Tensor {
+    return undoing(() => {
+      const call = readOptions("Bert", options, languageCall);
+      return runBlocks("Bert", this.blocks, readStates("Bert", x), call, false);
+    });
+  }
+
+  /** What the head makes of states that left the last block: logits (B, T, V) or (B, classes), or the states themselves. */
+  finish(x: TensorLike, options?: Partial<Pick<BertCall, "rng">>): Tensor {
+    return undoing(() => {
+      const { rng } = readOptions("Bert", options, { rng: bertCall.rng });
+      const hidden = readStates("Bert", x);
+      if (this.maskedLm) return this.maskedLm.forward(hidden);
+      if (!this.classifier) return hidden;
+      const { dropout: p, training } = this;
+      return this.classifier.forward(drop(this.pool(hidden), { p, training, rng }));
     });
   }
 

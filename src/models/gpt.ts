@@ -17,11 +17,15 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 import {
   branchEnds,
+  cachedPositions,
   type CausalCall,
   causalCall,
   checkContext,
+  type EmbedCall,
+  embedCall,
   initNormal,
   readIds,
+  readStates,
   runBlocks,
   tiedLinear,
 } from "./language.ts";
@@ -145,16 +149,39 @@ export class Gpt {
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
     return undoing(() => {
       const call = readOptions("Gpt", options, causalCall);
+      const { cache, rng } = call;
+      return this.finish(this.runBlocks(this.embed(ids, { cache, rng }), call));
+    });
+  }
+
+  /**
+   * What the first block reads: ids (B, T), of the positions after those that caches hold -> states (B, T, C). `forward` is
+   * `finish(runBlocks(embed(ids)))`. Throws ShapeError for ids that are not (B, T) or that go beyond the context.
+   */
+  embed(ids: TensorLike, options?: Partial<EmbedCall>): Tensor {
+    return undoing(() => {
+      const { cache, rng } = readOptions("Gpt", options, embedCall);
       const given = readIds("Gpt", ids);
-      const start = call.cache?.[0]?.length ?? 0;
+      const start = cachedPositions("Gpt", cache, this.blocks.length);
       const length = given.shape[1];
       checkContext("Gpt", start, length, this.context);
       const places = this.position.weight.effective().slice([[start, start + length]]);
       const { dropout: p, training } = this;
-      const x = drop(this.token.forward(given).add(places), { p, training, rng: call.rng });
-      const y = runBlocks("Gpt", this.blocks, x, call);
-      return this.head.forward(this.norm ? this.norm.forward(y) : y);
+      return drop(this.token.forward(given).add(places), { p, training, rng });
     });
+  }
+
+  /** States through all blocks, (B, T, C) -> (B, T, C). Takes the options of `forward`. */
+  runBlocks(x: TensorLike, options?: Partial<CausalCall>): Tensor {
+    return undoing(() =>
+      runBlocks("Gpt", this.blocks, readStates("Gpt", x), readOptions("Gpt", options, causalCall)),
+    );
+  }
+
+  /** Logits of states that left the last block, (B, T, C) -> (B, T, V). */
+  finish(x: TensorLike): Tensor {
+    const y = readStates("Gpt", x);
+    return this.head.forward(this.norm ? this.norm.forward(y) : y);
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -32,6 +32,10 @@ export interface CausalCall extends LanguageCall {
   cache: readonly KeyValueCache[] | null;
 }
 
+/** What the embedding of ids reads of a call. */
+export type EmbedCall = Pick<CausalCall, "cache" | "rng">;
+
+export const embedCall: EmbedCall = { cache: null, rng: null };
 export const languageCall: LanguageCall = { mask: null, headMask: null, capture: null, rng: null };
 export const causalCall: CausalCall = { ...languageCall, cache: null };
 
@@ -40,6 +44,19 @@ export function readIds(op: string, ids: TensorLike): Tensor {
   const given = asTensor(op, ids, "int32");
   if (given.rank !== 2) throw new ShapeError(`${op}: ids must be (B, T), got ${show(given.shape)}`);
   return given;
+}
+
+/** States (B, T, C), as the blocks take and give them; throws ShapeError for another rank. */
+export function readStates(op: string, x: TensorLike): Tensor {
+  const given = asTensor(op, x);
+  if (given.rank !== 3) throw new ShapeError(`${op}: states must be (B, T, C), got ${show(given.shape)}`);
+  return given;
+}
+
+/** The positions that the caches of all blocks hold: 0 without. Throws what `checkCaches` does. */
+export function cachedPositions(op: string, cache: readonly KeyValueCache[] | null, blocks: number): number {
+  checkCaches(op, cache, blocks);
+  return cache?.[0]?.length ?? 0;
 }
 
 /** Throws ShapeError where positions from `start` on leave the context. */

@@ -16,11 +16,15 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 import {
   branchEnds,
+  cachedPositions,
   type CausalCall,
   causalCall,
   checkContext,
+  type EmbedCall,
+  embedCall,
   initNormal,
   readIds,
+  readStates,
   runBlocks,
   tiedLinear,
 } from "./language.ts";
@@ -146,12 +150,36 @@ export class Llama {
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
     return undoing(() => {
       const call = readOptions("Llama", options, causalCall);
-      const given = readIds("Llama", ids);
-      checkContext("Llama", call.cache?.[0]?.length ?? 0, given.shape[1], this.context);
-      const { dropout: p, training } = this;
-      const x = drop(this.token.forward(given), { p, training, rng: call.rng });
-      return this.head.forward(this.norm.forward(runBlocks("Llama", this.blocks, x, call)));
+      const { cache, rng } = call;
+      return this.finish(this.runBlocks(this.embed(ids, { cache, rng }), call));
     });
+  }
+
+  /**
+   * What the first block reads: ids (B, T), of the positions after those that caches hold -> states (B, T, C). `forward` is
+   * `finish(runBlocks(embed(ids)))`. Throws ShapeError for ids that are not (B, T) or that go beyond the context.
+   */
+  embed(ids: TensorLike, options?: Partial<EmbedCall>): Tensor {
+    return undoing(() => {
+      const { cache, rng } = readOptions("Llama", options, embedCall);
+      const given = readIds("Llama", ids);
+      const start = cachedPositions("Llama", cache, this.blocks.length);
+      checkContext("Llama", start, given.shape[1], this.context);
+      const { dropout: p, training } = this;
+      return drop(this.token.forward(given), { p, training, rng });
+    });
+  }
+
+  /** States through all blocks, (B, T, C) -> (B, T, C). Takes the options of `forward`. */
+  runBlocks(x: TensorLike, options?: Partial<CausalCall>): Tensor {
+    return undoing(() =>
+      runBlocks("Llama", this.blocks, readStates("Llama", x), readOptions("Llama", options, causalCall)),
+    );
+  }
+
+  /** Logits of states that left the last block, (B, T, C) -> (B, T, V). */
+  finish(x: TensorLike): Tensor {
+    return this.head.forward(this.norm.forward(readStates("Llama", x)));
   }
 
   toPacked(packer: Packer): PackedFields {

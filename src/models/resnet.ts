@@ -7,7 +7,7 @@ import { kaimingNormal } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import { GlobalAvgPool2d } from "../nn/pool.ts";
 import { Flatten, Residual, Subsample } from "../nn/residual.ts";
-import { Sequential, type Step } from "../nn/sequential.ts";
+import { inSequence, Sequential, type Step } from "../nn/sequential.ts";
 import {
   checkLayerSizes,
   checkSizes,
@@ -19,6 +19,7 @@ import {
 } from "../nn/sizes.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
+import type { Tensor } from "../tensor.ts";
 
 export interface ResNetConfig {
   /** Residual blocks in each of the three stages; the depth is 6·blocks + 2. */
@@ -32,6 +33,33 @@ export interface ResNetConfig {
   hidden?: PerLayer | null;
   /** Draws the first weights from here. */
   rng?: Rng | null;
+}
+
+/** A network in three parts, each a sequence: `forward` is `finish(runBlocks(embed(x)))`. */
+abstract class Parts extends Sequential {
+  /** The residual blocks, in order. */
+  abstract get blocks(): Sequential[];
+  protected abstract stemSteps(): Step[];
+  protected abstract headSteps(): Step[];
+
+  override *[Symbol.iterator](): Generator<Step> {
+    yield* [...this.stemSteps(), ...this.blocks, ...this.headSteps()];
+  }
+
+  /** What the first block reads: pictures (N, channels, H, W) -> (N, C, H, W). */
+  embed(x: Tensor): Tensor {
+    return inSequence(this.stemSteps(), x);
+  }
+
+  /** What `embed` gives through all blocks. */
+  runBlocks(x: Tensor): Tensor {
+    return inSequence(this.blocks, x);
+  }
+
+  /** Logits (N, classes) of what the last block gives. */
+  finish(x: Tensor): Tensor {
+    return inSequence(this.headSteps(), x);
+  }
 }
 
 /** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), without a shortcut + x. */
@@ -78,7 +106,7 @@ export class ResNetBlock extends Sequential {
  * The ResNet for CIFAR-10, (N, 3, 32, 32) -> logits (N, classes), with shortcuts that have no weights (option A). He et al.,
  * 2015, arXiv:1512.03385, section 4.2. Names are those of the common PyTorch checkpoints.
  */
-export class ResNet extends Sequential {
+export class ResNet extends Parts {
   /** Its name in files. */
   static readonly kind: string = "ResNet";
   static readonly configs = {
@@ -126,16 +154,20 @@ export class ResNet extends Sequential {
     this.layer2 = stage(1, width, 2 * width);
     this.layer3 = stage(2, 2 * width, 4 * width);
     this.linear = new Linear(4 * width, classes, { rng });
-    const convs = [this.conv1, ...this.stack.flatMap((block) => [block.conv1, block.conv2])];
+    const convs = [this.conv1, ...this.blocks.flatMap((block) => [block.conv1, block.conv2])];
     for (const { weight } of [...convs, this.linear]) kaimingNormal(weight, { rng });
   }
 
-  private get stack(): ResNetBlock[] {
+  get blocks(): ResNetBlock[] {
     return [...this.layer1, ...this.layer2, ...this.layer3];
   }
 
-  override *[Symbol.iterator](): Generator<Step> {
-    yield* [this.conv1, this.bn1, relu, ...this.stack, new GlobalAvgPool2d(), new Flatten(), this.linear];
+  protected stemSteps(): Step[] {
+    return [this.conv1, this.bn1, relu];
+  }
+
+  protected headSteps(): Step[] {
+    return [new GlobalAvgPool2d(), new Flatten(), this.linear];
   }
 }
 
@@ -181,7 +213,7 @@ export interface ResNet8Config {
  * MLPerf Tiny's ResNet-8 for CIFAR-10, (N, 3, 32, 32) of raw pixels 0 to 255 -> logits (N, classes). Convolutions have biases,
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
  */
-export class ResNet8 extends Sequential {
+export class ResNet8 extends Parts {
   /** Its name in files. */
   static readonly kind: string = "ResNet8";
   /**
@@ -214,17 +246,15 @@ export class ResNet8 extends Sequential {
     this.fc = new Linear(64, classes, { rng });
   }
 
-  override *[Symbol.iterator](): Generator<Step> {
-    yield* [
-      this.stem,
-      this.bn,
-      relu,
-      this.s1,
-      this.s2,
-      this.s3,
-      new GlobalAvgPool2d(),
-      new Flatten(),
-      this.fc,
-    ];
+  get blocks(): Sequential[] {
+    return [this.s1, this.s2, this.s3];
+  }
+
+  protected stemSteps(): Step[] {
+    return [this.stem, this.bn, relu];
+  }
+
+  protected headSteps(): Step[] {
+    return [new GlobalAvgPool2d(), new Flatten(), this.fc];
   }
 }

@@ -15,12 +15,14 @@ import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import {
+  cachedPositions,
   checkCaches,
   headMasks,
   keyMask,
   type LanguageCall,
   languageCall,
   readIds,
+  readStates,
   runBlocks,
   tiedLinear,
 } from "./language.ts";
@@ -56,6 +58,11 @@ export interface DecodeCall extends LanguageCall {
   memoryCapture: Capture | null;
   /** One cache a layer, from `newCache()`; the ids are then those after the cached ones. */
   cache: readonly KeyValueCache[] | null;
+}
+
+export interface StackCall extends Pick<DecodeCall, "cache" | "rng"> {
+  /** The stack that reads the states; the encoder takes no cache. Default "decoder". */
+  stack: "encoder" | "decoder";
 }
 
 export interface TransformerCall {
@@ -176,13 +183,32 @@ export class Transformer {
   encode(source: TensorLike, options?: Partial<LanguageCall>): Tensor {
     return undoing(() => {
       const call = readOptions("Transformer", options, languageCall);
-      const x = this.embed(source, 0, this.sourcePositions, call.rng);
-      return runBlocks("Transformer", this.encoder, x, call, false);
+      return this.runEncoder(this.embed(source, { rng: call.rng, stack: "encoder" }), call);
+    });
+  }
+
+  /** The source's states through the blocks of the encoder, (B, S, C) -> (B, S, C). Takes the options of `encode`. */
+  runEncoder(x: TensorLike, options?: Partial<LanguageCall>): Tensor {
+    return undoing(() => {
+      const call = readOptions("Transformer", options, languageCall);
+      return runBlocks("Transformer", this.encoder, readStates("Transformer", x), call, false);
     });
   }
 
   /** Logits (B, T, V) for target ids (B, T) and a source's states (B, S, C). */
   decode(target: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
+    return undoing(() => {
+      const call = readOptions("Transformer", options, decodeCall);
+      const { cache, rng } = call;
+      return this.finish(this.runDecoder(this.embed(target, { cache, rng, stack: "decoder" }), memory, call));
+    });
+  }
+
+  /**
+   * The target's states through the blocks of the decoder, (B, T, C) and a source's states (B, S, C) -> (B, T, C). Takes the
+   * options of `decode`.
+   */
+  runDecoder(x: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
     return undoing(() => {
       const call = readOptions("Transformer", options, decodeCall);
       const { capture, memoryCapture, cache, rng } = call;
@@ -195,10 +221,10 @@ export class Transformer {
       const counts = (of: "attention" | "crossAttention") => this.decoder.map((block) => block[of].heads);
       const heads = headMasks("Transformer", call.headMask, counts("attention"));
       const memoryHeads = headMasks("Transformer", call.memoryHeadMask, counts("crossAttention"));
-      let x = this.embed(target, cache?.[0]?.length ?? 0, true, rng);
-      note(capture?.hidden, x);
+      let y = readStates("Transformer", x);
+      note(capture?.hidden, y);
       this.decoder.forEach((block, i) => {
-        x = block.forward(x, memory, {
+        y = block.forward(y, memory, {
           ...masks,
           headMask: heads?.[i] ?? null,
           memoryHeadMask: memoryHeads?.[i] ?? null,
@@ -207,9 +233,40 @@ export class Transformer {
           memoryCapture,
           rng,
         });
-        note(capture?.hidden, x);
+        note(capture?.hidden, y);
       });
-      return this.head.forward(x);
+      return y;
+    });
+  }
+
+  /** Logits of states that left the decoder, (B, T, C) -> (B, T, V). */
+  finish(x: TensorLike): Tensor {
+    return this.head.forward(readStates("Transformer", x));
+  }
+
+  /**
+   * What the first block of a stack reads: ids (B, T) -> states (B, T, C), in the decoder of the positions after those that
+   * caches hold. `decode` is `finish` of `runDecoder` of it, `encode` `runEncoder`.
+   */
+  embed(ids: TensorLike, options?: Partial<StackCall>): Tensor {
+    return undoing(() => {
+      const { stack, cache, rng } = readOptions<StackCall>("Transformer", options, {
+        stack: "decoder",
+        cache: null,
+        rng: null,
+      });
+      if (stack !== "encoder" && stack !== "decoder") {
+        throw new OptionError(`Transformer: stack must be "encoder" or "decoder", got ${show(stack)}`);
+      }
+      if (stack === "encoder" && cache !== null)
+        throw new OptionError(`Transformer: the encoder takes no cache, got ${show(cache)}`);
+      const given = readIds("Transformer", ids);
+      const start = cachedPositions("Transformer", cache, this.decoder.length);
+      const end = start + given.shape[1];
+      let x = this.token.forward(given).mul(Math.sqrt(this.dim));
+      if (stack === "decoder" || this.sourcePositions)
+        x = x.add(sinusoidalPositions(end, this.dim).slice([[start, end]]));
+      return drop(x, { p: this.dropout, training: this.training, rng });
     });
   }
 
@@ -239,14 +296,6 @@ export class Transformer {
       encoder: stack(this.encoder, this.sourcePositions ? "sinusoidal" : null, null),
       decoder: stack(this.decoder, "sinusoidal", packer.layer(this.head)),
     };
-  }
-
-  private embed(ids: TensorLike, start: number, positions: boolean, rng: Rng | null): Tensor {
-    const given = readIds("Transformer", ids);
-    const end = start + given.shape[1];
-    let x = this.token.forward(given).mul(Math.sqrt(this.dim));
-    if (positions) x = x.add(sinusoidalPositions(end, this.dim).slice([[start, end]]));
-    return drop(x, { p: this.dropout, training: this.training, rng });
   }
 }
 

@@ -17,6 +17,14 @@ export function checkStep(op: string, step: unknown, where: string): void {
 export const applied = (step: Step, x: Tensor): Tensor =>
   (typeof step === "function" ? step(x) : step.forward(x)) as Tensor;
 
+/** x through all steps, one after another. */
+export const inSequence = (steps: Iterable<Step>, x: Tensor): Tensor =>
+  undoing(() => {
+    let y = x;
+    for (const step of steps) y = applied(step, y);
+    return y;
+  });
+
 /**
  * Layers and functions, one after another. Its children are the properties "0", "1", …, or those that are named, which may
  * be replaced. A class of models whose graph is a sequence may extend it: it has its layers as properties of its own and
@@ -55,11 +63,7 @@ export class Sequential {
   }
 
   forward(x: Tensor): Tensor {
-    return undoing(() => {
-      let y = x;
-      for (const step of this) y = applied(step, y);
-      return y;
-    });
+    return inSequence(this, x);
   }
 
   /** Functions are packed by name: the activations of `bitgrad`. Throws OptionError for any other. */

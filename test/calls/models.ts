@@ -14,6 +14,7 @@ import {
   index,
   list,
   optional,
+  type Place,
   parameter,
   positive,
   share,
@@ -57,8 +58,22 @@ const generated = { ...sampling, maxTokens: times(1), stop: given(() => 4, "null
 const onToken = fn(() => {}, "null");
 const prompt = list(() => [1, 2]);
 
+const states = exact(() => ones([1, 3, 4]), "dtype");
 const causals = (name: string, make: () => models.Gpt): Table => ({
   [`${name}.forward`]: call([ids], causal(make), { run: run(make, "forward") as never, says: told(name) }),
+  [`${name}.embed`]: call(
+    [ids],
+    { cache: causal(make).cache, rng },
+    { run: run(make, "embed") as never, says: told(name) },
+  ),
+  [`${name}.runBlocks`]: call([states], causal(make), {
+    run: run(make, "runBlocks") as never,
+    says: told(name),
+  }),
+  [`${name}.finish`]: call([states], null, {
+    run: run(make, "finish") as never,
+    says: `${told(name)} layerNorm rmsNorm linear`,
+  }),
   [`${name}.stream`]: call([prompt], generated, {
     needs: "maxTokens",
     run: run(make, "stream") as never,
@@ -76,16 +91,23 @@ const causals = (name: string, make: () => models.Gpt): Table => ({
 });
 
 const image = (size: number, channels = 3) => exact(() => ones([2, channels, size, size]), "dtype");
+const picture = (name: string, make: () => object, method: string, x: Place): Call =>
+  call([x], null, {
+    run: run(make, method) as never,
+    says: `${name} Conv2d conv2d batchNorm Residual GlobalAvgPool2d Linear linear`,
+  });
+const parts = (name: string, make: () => object, width: number, last: number): Table => ({
+  [`${name}.embed`]: picture(name, make, "embed", image(8, 3)),
+  [`${name}.runBlocks`]: picture(name, make, "runBlocks", image(8, width)),
+  [`${name}.finish`]: picture(name, make, "finish", image(2, last)),
+});
 const pictures = (
   name: string,
   make: () => { forward(x: Tensor): Tensor },
   size: number,
   channels?: number,
 ): Table => ({
-  [`${name}.forward`]: call([image(size, channels)], null, {
-    run: run(make, "forward") as never,
-    says: `${name} Conv2d conv2d batchNorm Residual`,
-  }),
+  [`${name}.forward`]: picture(name, make, "forward", image(size, channels)),
 });
 
 export const table: Table = {
@@ -151,6 +173,20 @@ export const table: Table = {
       ),
     ]),
   ),
+  "Bert.embed": call(
+    [ids],
+    { segments: exact(() => index([[0, 0, 1]]), "null"), rng },
+    { run: run(bert, "embed") as never, says: told("Bert") },
+  ),
+  "Bert.runBlocks": call([states], language, { run: run(bert, "runBlocks") as never, says: told("Bert") }),
+  "Bert.finish": call(
+    [exact(() => ones([1, 3, 4]), "dtype shape")],
+    { rng },
+    {
+      run: run(bert, "finish") as never,
+      says: told("Bert"),
+    },
+  ),
   "Bert.pool": call([exact(() => ones([1, 3, 4]), "dtype")], null, {
     run: run(bert, "pool") as never,
     says: "Bert select Linear linear",
@@ -165,7 +201,19 @@ export const table: Table = {
     { ...shape, headSize, feedForward, sourcePositions: flag(false), ...tuned },
     { needs, says: inner },
   ),
-  "Transformer.embed": "is called by others of its methods",
+  "Transformer.embed": call(
+    [ids],
+    { stack: choice("decoder"), cache: given(() => transformer().newCache(), "null"), rng },
+    { run: run(transformer, "embed") as never, says: told("Transformer") },
+  ),
+  "Transformer.runEncoder": call([states], language, {
+    run: run(transformer, "runEncoder") as never,
+    says: told("Transformer"),
+  }),
+  "Transformer.finish": call([states], null, {
+    run: run(transformer, "finish") as never,
+    says: `${told("Transformer")} linear`,
+  }),
   "Transformer.forward": call(
     [ids, ids],
     {
@@ -179,16 +227,21 @@ export const table: Table = {
     run: run(transformer, "encode") as never,
     says: told("Transformer"),
   }),
-  "Transformer.decode": call(
-    [ids, exact(() => ones([1, 3, 4]), "dtype")],
-    {
-      ...language,
-      memoryMask: mask,
-      memoryHeadMask: language.headMask,
-      memoryCapture: language.capture,
-      cache: given(() => transformer().newCache(), "null"),
-    },
-    { run: run(transformer, "decode") as never, says: `${told("Transformer")} TransformerDecoderLayer` },
+  ...Object.fromEntries(
+    ["decode", "runDecoder"].map((method) => [
+      `Transformer.${method}`,
+      call(
+        [method === "decode" ? ids : states, states],
+        {
+          ...language,
+          memoryMask: mask,
+          memoryHeadMask: language.headMask,
+          memoryCapture: language.capture,
+          cache: given(() => transformer().newCache(), "null"),
+        },
+        { run: run(transformer, method) as never, says: `${told("Transformer")} TransformerDecoderLayer` },
+      ),
+    ]),
   ),
   ResNet: call(
     [],
@@ -203,6 +256,8 @@ export const table: Table = {
     { needs: "blocks" },
   ),
   ...pictures("ResNet", () => new models.ResNet({ blocks: 1, width: 2 }), 8),
+  ...parts("ResNet", () => new models.ResNet({ blocks: 1, width: 2 }), 2, 8),
+  ...parts("ResNet8", () => new models.ResNet8(), 16, 64),
   ResNet8: call([], { classes: count(2), hidden: count(2, "list"), rng }),
   ...pictures("ResNet8", () => new models.ResNet8(), 8),
   ResNetBlock: call([count(2), count(4), count(2), optional(rng), optional(count(3))], null, {
