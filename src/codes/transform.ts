@@ -10,6 +10,7 @@ import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
 import { dequantize, givenFloats, type QTensor } from "./contract.ts";
+import { frontsOf, maskOfFronts, throughFronts } from "./fronts.ts";
 import { packedWeight } from "./packable.ts";
 import { checkQuantizer, type Quantizer, quantizeBy, shapeOfCodes, throughQuantizer } from "./quantizer.ts";
 import { isSigns, type QuantSpec, readsAs } from "./spec.ts";
@@ -56,23 +57,17 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * False where the transforms before have made a weight 0, or null where they have not. Throws OptionError where codes could not
-   * keep it 0.
+   * False where a mask in front has made a weight 0, or null where none has: by what the transforms in front say of themselves
+   * (`mask`), or by what they do. Throws OptionError where codes could not keep it 0.
    */
   maskOf(weight: Tensor): Tensor | null {
-    const latent = this._parameter?.value;
-    if (!latent || latent.storage === weight.storage) return null;
-    const [from, to] = [latent.data, weight.data];
-    const mask = new Uint8Array(to.length);
-    let kept = 0;
-    for (let i = 0; i < mask.length; i++) {
-      mask[i] = to[i] !== 0 || from[i] === 0 ? 1 : 0;
-      kept += mask[i];
-    }
-    if (kept === mask.length) return null;
+    const parameter = this._parameter;
+    const mask = parameter && maskOfFronts(parameter.value, weight, frontsOf(parameter, this));
+    if (!mask) return null;
     if (!lacksZero(this.quantizer.spec)) return wrap(mask, weight.shape, "bool");
+    const masked = mask.reduce((sum, kept) => sum + 1 - kept, 0);
     throw new OptionError(
-      `quantize: ${show(this.quantizer.name)} has no code for the zeros of a mask, got ${mask.length - kept} of ${mask.length} weights of ${show(this._path)} masked; take another quantizer, such as ternary`,
+      `quantize: ${show(this.quantizer.name)} has no code for the zeros of a mask, got ${masked} of ${mask.length} weights of ${show(this._path)} masked; take another quantizer, such as ternary`,
     );
   }
 
@@ -131,12 +126,7 @@ export class QuantizedTransform implements Transform {
 
   /** What the transforms in front make of a parameter. */
   private before(parameter: Parameter): Tensor {
-    let weight = parameter.value;
-    for (const transform of parameter.transforms) {
-      if (transform === this) break;
-      weight = transform.apply(weight);
-    }
-    return weight;
+    return throughFronts(parameter.value, frontsOf(parameter, this));
   }
 
   private find(parameter: Parameter): void {

@@ -15,6 +15,11 @@ import { checkStore, packInto, type Store, stored } from "./store.ts";
 export interface Transform {
   /** The transformed weight, of the same shape; differentiable. */
   apply(weight: Tensor): Tensor;
+  /**
+   * Of a mask: what it keeps, 0 or false where it makes a weight 0, in a shape that broadcasts to the weight's. null where it is
+   * no mask, though it may give a 0. Left out, what it makes 0 of numbers that are not 0 counts as masked.
+   */
+  readonly mask?: Tensor | null;
   /** Bits an element after it, for transforms that quantize. */
   readonly bits?: number;
   /** What a quantizer that is frozen stores. */

@@ -1,0 +1,79 @@
+/** What stands in front of a quantizer on a parameter, and the weights that it keeps at 0. */
+
+import { undoable } from "../changes.ts";
+import { newArray } from "../dtype.ts";
+import { OptionError, show } from "../errors.ts";
+import type { Parameter, Transform } from "../nn/parameter.ts";
+import { noGrad } from "../tape.ts";
+import { isTensor, type Tensor, wrap } from "../tensor.ts";
+
+/** The transforms in front of one of a parameter; all where it is not on it. */
+export function frontsOf({ transforms }: Parameter, last: Transform): Transform[] {
+  const at = transforms.indexOf(last);
+  return at < 0 ? [...transforms] : transforms.slice(0, at);
+}
+
+/** What transforms make of a value of a parameter. */
+export const throughFronts = (value: Tensor, fronts: readonly Transform[]): Tensor =>
+  fronts.reduce((weight, transform) => transform.apply(weight), value);
+
+/**
+ * 0 where the transforms have made `weight` of `latent` 0 because a mask wants it so, else 1; null where none has. A transform
+ * says by `mask` what it keeps. One that does not is tried: it masks what it makes 0 of what is not 0.
+ */
+export function maskOfFronts(
+  latent: Tensor,
+  weight: Tensor,
+  fronts: readonly Transform[],
+): Uint8Array | null {
+  if (fronts.length === 0) return null;
+  const to = weight.data;
+  const mask = new Uint8Array(to.length).fill(1);
+  for (const { mask: given } of fronts) if (given) hide(mask, given, weight);
+  if (fronts.some((transform) => transform.mask === undefined)) tryFronts(mask, latent, to, fronts);
+  // A transform behind a mask may have filled what it left.
+  for (let i = 0; i < mask.length; i++) if (to[i] !== 0) mask[i] = 1;
+  return mask.includes(0) ? mask : null;
+}
+
+function hide(mask: Uint8Array, given: Tensor, { shape }: Tensor): void {
+  if (!isTensor(given)) {
+    throw new OptionError(`quantize: the mask of a transform must be a tensor or null, got ${show(given)}`);
+  }
+  const { data } = noGrad(() => given.broadcastTo(shape));
+  for (let i = 0; i < mask.length; i++) if (data[i] === 0) mask[i] = 0;
+}
+
+function tryFronts(
+  mask: Uint8Array,
+  latent: Tensor,
+  to: ArrayLike<number>,
+  fronts: readonly Transform[],
+): void {
+  const from = latent.data;
+  const open = (i: number) => from[i] === 0 && to[i] === 0 && mask[i] === 1;
+  let unsure = false;
+  for (let i = 0; i < mask.length; i++) {
+    if (open(i)) unsure = true;
+    else if (to[i] === 0) mask[i] = 0;
+  }
+  if (!unsure) return;
+  // What is 0 by itself may be masked or not: a number in its place tells, smaller than all others, as 0 was.
+  const trial = newArray(latent.dtype, from.length);
+  const least = smallest(from);
+  for (let i = 0; i < trial.length; i++) trial[i] = open(i) ? least : from[i];
+  const value = wrap(trial, latent.shape, latent.dtype);
+  const [seen, undo] = undoable(() => noGrad(() => throughFronts(value, fronts).data));
+  undo();
+  for (let i = 0; i < mask.length; i++) if (open(i) && seen[i] === 0) mask[i] = 0;
+}
+
+/** Half of the smallest magnitude above 0; 1 where all are 0. */
+function smallest(numbers: ArrayLike<number>): number {
+  let least = Infinity;
+  for (let i = 0; i < numbers.length; i++) {
+    const size = Math.abs(numbers[i]);
+    if (size > 0 && size < least) least = size;
+  }
+  return least === Infinity ? 1 : Math.fround(least / 2) || least;
+}

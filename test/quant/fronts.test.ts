@@ -1,0 +1,82 @@
+/** What stands in front of a quantizer: masks that it is told of or finds, and what changes after its codes are fixed. */
+
+import { type Tensor, tensor } from "bitgrad";
+import { Linear, type Transform } from "bitgrad/nn";
+import { bitnet158, bwn, plan, prepare, type Quantizer } from "bitgrad/quant";
+import { describe, expect, it } from "vitest";
+
+const list = (t: Tensor) => Array.from(t.data);
+const bare = (mask: Tensor): Transform => ({ apply: (w) => w.mul(mask) });
+const told = (mask: Tensor): Transform => ({ mask, apply: (w) => w.mul(mask) });
+const layerOf = (...weight: number[]) => {
+  const layer = new Linear(weight.length, 1, { bias: false });
+  layer.weight.assign([weight]);
+  return layer;
+};
+const through = (quantizer: Quantizer, weight: number[], ...fronts: Transform[]) => {
+  const layer = layerOf(...weight);
+  layer.weight.transforms.push(...fronts);
+  prepare(layer, plan({ default: { weight: quantizer } }));
+  return list(layer.weight.effective());
+};
+
+describe.each([
+  ["that says what it keeps", told],
+  ["that is found by what it does", bare],
+])("a mask %s", (_, masking) => {
+  const mask = tensor([1, 0, 0, 0]);
+
+  it("counts where the latent weight is 0 by itself too", () => {
+    expect(through(bitnet158(), [1, 0, 0, 0], masking(mask))).toEqual([1, 0, 0, 0]);
+    expect(through(bitnet158(), [1, 5, 0, 5], masking(mask))).toEqual([1, 0, 0, 0]);
+    for (const weight of [
+      [1, 0, 0, 0],
+      [1, 1, 1, 1],
+      [0, 0, 0, 0],
+    ]) {
+      expect(() => through(bwn(), weight, masking(mask))).toThrow(
+        'quantize: "binary" has no code for the zeros of a mask, got 3 of 4 weights of "weight" masked',
+      );
+    }
+  });
+
+  it("leaves a latent 0 that it keeps a weight like others", () => {
+    expect(through(bwn(), [1, 0, 0, 1], masking(tensor([1, 1, 1, 1])))).toEqual([0.5, 0.5, 0.5, 0.5]);
+    expect(through(bitnet158(), [1, 0, 0, 2], masking(tensor([1, 1, 0, 1])))).toEqual([1, 0, 0, 1]);
+    expect(through(bwn(), [0, 0, 0, 0], masking(tensor([1, 1, 1, 1])))).toEqual([0, 0, 0, 0]);
+  });
+
+  it("counts behind a transform that is no mask", () => {
+    const tanh: Transform = { apply: (w) => w.tanh(), mask: null };
+    expect(through(bwn(), [0, 0], tanh, masking(tensor([1, 1])))).toEqual([0, 0]);
+    expect(() => through(bwn(), [0, 0], tanh, masking(tensor([1, 0])))).toThrow("got 1 of 2 weights");
+  });
+});
+
+describe("a transform in front of a quantizer", () => {
+  const centred = (w: Tensor) => w.sub(w.mean({ axis: 1, keepDims: true }));
+
+  it("that says it is no mask may give any zeros", () => {
+    expect(through(bwn(), [1, 1], { apply: centred, mask: null })).toEqual([0, 0]);
+    expect(through(bwn(), [0, 3, 6], { apply: centred, mask: null })).toEqual([-2, 2, 2]);
+    expect(() => through(bwn(), [0, 3, 6], { apply: centred })).toThrow("got 1 of 3 weights");
+  });
+
+  it("may fill what a mask left, which is then no longer masked", () => {
+    expect(through(bwn(), [1, 5], told(tensor([1, 0])), { apply: (w) => w.add(1), mask: null })).toEqual([
+      1.5, 1.5,
+    ]);
+  });
+
+  it("ranks zeros below all that is not 0 where it keeps the largest", () => {
+    const largest: Transform = { apply: (w) => w.abs().greater(1).where(w, 0) };
+    expect(through(bitnet158(), [2, 0, -4, 1], largest)).toEqual([3, 0, -3, 0]);
+  });
+
+  it("that says what no mask can be is refused", () => {
+    const wrong = (mask: unknown) => () =>
+      through(bitnet158(), [1, 2], { apply: (w) => w, mask: mask as Tensor });
+    expect(wrong("all")).toThrow('quantize: the mask of a transform must be a tensor or null, got "all"');
+    expect(wrong(tensor([1, 1, 1]))).toThrow(expect.objectContaining({ code: "SHAPE" }));
+  });
+});
