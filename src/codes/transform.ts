@@ -27,7 +27,7 @@ export class QuantizedTransform implements Transform {
   /** Private to the tree, so that a state holds latent weights alone: the codes of a frozen weight, and what they are of. */
   private _codes: QTensor | null = null;
   private _parameter: Parameter | null;
-  private readonly _path: string;
+  private _path: string;
   private _version = 0;
   private _frozen = false;
 
@@ -44,6 +44,23 @@ export class QuantizedTransform implements Transform {
 
   get [brand](): true {
     return true;
+  }
+
+  /**
+   * Puts it on a parameter, from where it may move to another, without its codes. Throws OptionError while it is on another: it
+   * holds the codes of one.
+   */
+  attach(parameter: Parameter, path = ""): void {
+    if (this._parameter === parameter) return;
+    if (this._parameter?.transforms.includes(this)) {
+      throw new OptionError(
+        `quantized: a transform serves one parameter, got another${path && ` ${show(path)}`} beside ${show(this._path)}; put on quantized(…), which makes one for each`,
+      );
+    }
+    this._parameter = parameter;
+    this._path = path;
+    this._codes = null;
+    this._frozen = false;
   }
 
   get bits(): number {
@@ -101,12 +118,19 @@ export class QuantizedTransform implements Transform {
     this.fix({ codes, scale: tensor(scale), zeroPoint: zeroPoint && tensor(zeroPoint), spec, shape });
   }
 
-  /** Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when it is written. */
+  /**
+   * Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when it is written. Throws
+   * StageError where it is not on the parameter.
+   */
   freeze(parameter: Parameter): void {
-    if (this._parameter !== parameter || !this.codes) {
-      this._parameter = parameter;
-      this.find(parameter);
+    if (!isParameter(parameter)) throw new OptionError(`freeze: needs a parameter, got ${show(parameter)}`);
+    if (!parameter.transforms.includes(this)) {
+      throw new StageError(
+        "freeze: the transform must be on the parameter, got one without it; use parametrize",
+      );
     }
+    this.attach(parameter);
+    if (!this.codes) this.find(parameter);
     this._frozen = true;
   }
 

@@ -20,6 +20,8 @@ export interface Transform {
    * no mask, though it may give a 0. Left out, what it makes 0 of numbers that are not 0 counts as masked.
    */
   readonly mask?: Tensor | null;
+  /** Told of the parameter that it is on, before it is applied; throws where it cannot serve that, such as a second one. */
+  attach?(parameter: Parameter, path?: string): void;
   /** Bits an element after it, for transforms that quantize. */
   readonly bits?: number;
   /** What a quantizer that is frozen stores. */
@@ -96,7 +98,10 @@ export class Parameter {
   /** The value as layers use it: every transform applied, in order. */
   effective(): Tensor {
     let weight = this.value;
-    for (const transform of this.transforms) weight = transform.apply(weight);
+    for (const transform of this.transforms) {
+      transform.attach?.(this);
+      weight = transform.apply(weight);
+    }
     return weight;
   }
 

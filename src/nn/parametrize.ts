@@ -15,7 +15,7 @@ export type TransformFactory = (parameter: Parameter, path: string) => Transform
  * Appends transforms to every parameter whose path fits, in the order given: what layers use is then
  * `parameter.effective()`. A transform is shared by all that fit, a factory makes one for each. A tied parameter fits by any
  * of its names and is transformed once; parameters inside transforms are left alone. Returns the parameters with their
- * paths. Throws OptionError where the pattern fits none.
+ * paths. Throws OptionError where the pattern fits none, and what a transform throws that cannot serve several.
  */
 export function parametrize(
   model: object,
@@ -39,6 +39,16 @@ export function parametrize(
   found.forEach(({ item }, i) => {
     item.transforms.push(...made[i]);
   });
+  try {
+    found.forEach(({ item, path }, i) => {
+      for (const transform of made[i]) transform.attach?.(item, path);
+    });
+  } catch (error) {
+    found.forEach(({ item }, i) => {
+      item.transforms.length -= made[i].length;
+    });
+    throw error;
+  }
   return found;
 }
 

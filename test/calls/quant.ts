@@ -155,9 +155,17 @@ const stages: Table = {
     says: "fakeQuantize quantize chooseParams observer",
   }),
   ...each(
-    "QuantizedTransform.maskOf QuantizedTransform.freeze QuantizedTransform.before QuantizedTransform.find QuantizedTransform.fix",
+    "QuantizedTransform.attach QuantizedTransform.maskOf QuantizedTransform.before QuantizedTransform.find QuantizedTransform.fix",
     "is called by others of its methods",
   ),
+  "QuantizedTransform.freeze": call([given(() => new Parameter(matrix()))], null, {
+    run: (parameter: Parameter) => {
+      const transform = new quant.QuantizedTransform(quant.bwn());
+      if (parameter instanceof Parameter) parameter.transforms.push(transform);
+      transform.freeze(parameter);
+    },
+    says: "freeze",
+  }),
   InputStage: "made by its configs",
   "InputStage.run": "called by layers",
   "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {

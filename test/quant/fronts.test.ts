@@ -1,8 +1,19 @@
 /** What stands in front of a quantizer: masks that it is told of or finds, and what changes after its codes are fixed. */
 
-import { type Tensor, tensor } from "bitgrad";
-import { Linear, type Transform } from "bitgrad/nn";
-import { bitnet158, bwn, plan, prepare, type Quantizer } from "bitgrad/quant";
+import { Rng, randn, type Tensor, tensor } from "bitgrad";
+import { Linear, Parameter, parametrize, Sequential, type Transform } from "bitgrad/nn";
+import {
+  binaryWeightOnly,
+  bitnet158,
+  bwn,
+  int8Dynamic,
+  plan,
+  prepare,
+  type Quantizer,
+  QuantizedTransform,
+  quantized,
+  quantizedTransform,
+} from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 const list = (t: Tensor) => Array.from(t.data);
@@ -78,5 +89,66 @@ describe("a transform in front of a quantizer", () => {
       through(bitnet158(), [1, 2], { apply: (w) => w, mask: mask as Tensor });
     expect(wrong("all")).toThrow('quantize: the mask of a transform must be a tensor or null, got "all"');
     expect(wrong(tensor([1, 1, 1]))).toThrow(expect.objectContaining({ code: "SHAPE" }));
+  });
+
+  it("is seen by a quantizer that parametrize, or the list itself, puts on a parameter", () => {
+    for (const put of [
+      (layer: Linear, t: Transform) => parametrize(layer, "weight", t),
+      (layer: Linear, t: Transform) => layer.weight.transforms.push(t),
+    ]) {
+      const layer = layerOf(1, 0, 5, 0);
+      layer.weight.transforms.push(told(tensor([1, 1, 0, 0])));
+      put(layer, new QuantizedTransform(bitnet158()));
+      expect(list(layer.weight.effective())).toEqual([0.5, 0, 0, 0]);
+    }
+  });
+});
+
+describe("a quantized transform", () => {
+  const two = () => new Sequential(layerOf(1, 1), layerOf(-3, -3));
+  const refusal = expect.objectContaining({
+    code: "OPTION",
+    message: expect.stringContaining("quantized: a transform serves one parameter, got another"),
+  });
+
+  it("serves one parameter: a second is refused where it is put on, and nothing changes", () => {
+    const model = two();
+    expect(() => parametrize(model, "**.weight", new QuantizedTransform(bwn()))).toThrow(refusal);
+    expect(model[0].weight.transforms).toEqual([]);
+    expect(model[1].weight.transforms).toEqual([]);
+    parametrize(model, "**.weight", quantized(bwn()));
+    expect(list(model[1].weight.effective())).toEqual([-3, -3]);
+  });
+
+  it("is refused on a second parameter when that is read, or frozen, where it came there by the list", () => {
+    const model = two();
+    const shared = new QuantizedTransform(bwn());
+    for (const { weight } of [model[0], model[1]]) weight.transforms.push(shared);
+    expect(list(model[0].weight.effective())).toEqual([1, 1]);
+    expect(() => model[1].weight.effective()).toThrow(refusal);
+    expect(() => shared.freeze(model[1].weight)).toThrow(refusal);
+    expect(list(model[0].weight.effective())).toEqual([1, 1]);
+  });
+
+  it("may move to another parameter, and begins anew there", () => {
+    const model = two();
+    const moving = new QuantizedTransform(bwn());
+    parametrize(model[0], "weight", moving);
+    moving.freeze(model[0].weight);
+    model[0].weight.transforms.length = 0;
+    parametrize(model[1], "weight", moving);
+    expect(moving.frozen).toBe(false);
+    expect(list(model[1].weight.effective())).toEqual([-3, -3]);
+  });
+
+  it("freezes a parameter that it is on, and nothing else", () => {
+    const frozen = new QuantizedTransform(bwn());
+    for (const wrong of [null, undefined, 5, {}, randn([2, 2])]) {
+      expect(() => frozen.freeze(wrong as never)).toThrow("freeze: needs a parameter, got");
+    }
+    expect(() => frozen.freeze(new Parameter(randn([2, 2], { rng: new Rng(1) })))).toThrow(
+      expect.objectContaining({ code: "STAGE" }),
+    );
+    expect(frozen.frozen).toBe(false);
   });
 });
