@@ -1,11 +1,13 @@
-/** What stands in front of a quantizer on a parameter, and the weights that it keeps at 0. */
+/** What stands in front of a quantizer on a parameter: the weights that it keeps at 0, and whether it is as it was. */
 
 import { undoable } from "../changes.ts";
 import { newArray } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
-import type { Parameter, Transform } from "../nn/parameter.ts";
+import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
+import { walk } from "../nn/tree.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, wrap } from "../tensor.ts";
+import type { Quantizer } from "./quantizer.ts";
 
 /** The transforms in front of one of a parameter; all where it is not on it. */
 export function frontsOf({ transforms }: Parameter, last: Transform): Transform[] {
@@ -18,8 +20,8 @@ export const throughFronts = (value: Tensor, fronts: readonly Transform[]): Tens
   fronts.reduce((weight, transform) => transform.apply(weight), value);
 
 /**
- * 0 where the transforms have made `weight` of `latent` 0 because a mask wants it so, else 1; null where none has. A transform
- * says by `mask` what it keeps. One that does not is tried: it masks what it makes 0 of what is not 0.
+ * 0 where the transforms have made `weight` of `latent` 0 because a mask wants it so, else 1; null where none has. A
+ * transform says by `mask` what it keeps. One that does not is tried: it masks what it makes 0 of what is not 0.
  */
 export function maskOfFronts(
   latent: Tensor,
@@ -77,3 +79,21 @@ function smallest(numbers: ArrayLike<number>): number {
   }
   return least === Infinity ? 1 : Math.fround(least / 2) || least;
 }
+
+/** What codes were made of, each with the number of writes to it. */
+export type Sources = readonly (readonly [source: object, writes: number])[];
+
+/** The value of a parameter, the transforms in front, and the tensors that these and the quantizer hold as properties. */
+export function sourcesOf({ value }: Parameter, fronts: readonly Transform[], quantizer: Quantizer): Sources {
+  const sources: [object, number][] = [[value, value.storage.version]];
+  for (const front of fronts) sources.push([front, 0]);
+  walk([fronts, quantizer], (item) => {
+    const held = isParameter(item) ? item.value : item;
+    if (isTensor(held)) sources.push([held, held.storage.version]);
+    return true;
+  });
+  return sources;
+}
+
+export const sameSources = (a: Sources, b: Sources): boolean =>
+  a.length === b.length && a.every(([source, writes], i) => source === b[i][0] && writes === b[i][1]);

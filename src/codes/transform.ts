@@ -1,5 +1,6 @@
 /** QuantizedTransform: what makes a parameter train through a quantizer, and holds its codes once they are frozen. */
 
+import { changing } from "../changes.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
@@ -10,7 +11,7 @@ import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
 import { dequantize, givenFloats, type QTensor } from "./contract.ts";
-import { frontsOf, maskOfFronts, throughFronts } from "./fronts.ts";
+import { frontsOf, maskOfFronts, type Sources, sameSources, sourcesOf, throughFronts } from "./fronts.ts";
 import { packedWeight } from "./packable.ts";
 import { checkQuantizer, type Quantizer, quantizeBy, shapeOfCodes, throughQuantizer } from "./quantizer.ts";
 import { isSigns, type QuantSpec, readsAs } from "./spec.ts";
@@ -28,7 +29,7 @@ export class QuantizedTransform implements Transform {
   private _codes: QTensor | null = null;
   private _parameter: Parameter | null;
   private _path: string;
-  private _version = 0;
+  private _sources: Sources = [];
   private _frozen = false;
 
   /** `parameter`, under `path`, is what it stands on: masks before it are seen by its latent value. */
@@ -47,8 +48,8 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * Puts it on a parameter, from where it may move to another, without its codes. Throws OptionError while it is on another: it
-   * holds the codes of one.
+   * Puts it on a parameter, from where it may move to another, without its codes. Throws OptionError while it is on another:
+   * it holds the codes of one.
    */
   attach(parameter: Parameter, path = ""): void {
     if (this._parameter === parameter) return;
@@ -59,7 +60,7 @@ export class QuantizedTransform implements Transform {
     }
     this._parameter = parameter;
     this._path = path;
-    this._codes = null;
+    this.set(null, []);
     this._frozen = false;
   }
 
@@ -74,8 +75,8 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * False where a mask in front has made a weight 0, or null where none has: by what the transforms in front say of themselves
-   * (`mask`), or by what they do. Throws OptionError where codes could not keep it 0.
+   * False where a mask in front has made a weight 0, or null where none has: by what the transforms in front say of
+   * themselves (`mask`), or by what they do. Throws OptionError where codes could not keep it 0.
    */
   maskOf(weight: Tensor): Tensor | null {
     const parameter = this._parameter;
@@ -89,11 +90,11 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * Takes codes that were found elsewhere, as by GPTQ, AdaRound or HQQ, until the parameter is written: layers compute with
-   * their values, without a gradient to the weight, `freeze` keeps them, and the latent value stays as it was. They are in
-   * the shape of the parameter, those with scales by groups a matrix (out, …). As codes of a frozen weight they are no part
-   * of a state; `pack` keeps them. Throws ShapeError and OptionError for codes of another shape or spec, and where a mask
-   * wants a 0 that they do not hold.
+   * Takes codes that were found elsewhere, as by GPTQ, AdaRound or HQQ, until the parameter, or a mask in front, is
+   * written: layers compute with their values, without a gradient to the weight, `freeze` keeps them, and the latent
+   * value stays as it was. They are in the shape of the parameter, those with scales by groups a matrix (out, …). As
+   * codes of a frozen weight they are no part of a state; `pack` keeps them. Throws ShapeError and OptionError for
+   * codes of another shape or spec, and where a mask wants a 0 that they do not hold.
    */
   hold(found: QTensor): void {
     const values = dequantize(found);
@@ -119,8 +120,8 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when it is written. Throws
-   * StageError where it is not on the parameter.
+   * Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when what they are of is
+   * written (`codes`). Throws StageError where it is not on the parameter.
    */
   freeze(parameter: Parameter): void {
     if (!isParameter(parameter)) throw new OptionError(`freeze: needs a parameter, got ${show(parameter)}`);
@@ -139,13 +140,23 @@ export class QuantizedTransform implements Transform {
     return this._frozen;
   }
 
-  /** The codes of a frozen weight, those of its present value, and codes held for it; null before. */
+  /**
+   * The codes of a frozen weight, those of its present value, and codes held for it; null before. They are of the
+   * value, the transforms in front, and the tensors that these and the quantizer have as properties: where one is
+   * written, or another stands in its place, frozen codes are found anew and held ones go. A tensor that only the
+   * closure of a transform knows is not seen to change.
+   */
   get codes(): QTensor | null {
-    if (this._codes && this._parameter!.version !== this._version) {
+    if (this._codes && !sameSources(this._sources, this.sources())) {
       if (this._frozen) this.find(this._parameter!);
-      else this._codes = null;
+      else this.set(null, []);
     }
     return this._codes;
+  }
+
+  private sources(): Sources {
+    const parameter = this._parameter!;
+    return sourcesOf(parameter, frontsOf(parameter, this), this.quantizer);
   }
 
   /** What the transforms in front make of a parameter. */
@@ -162,9 +173,15 @@ export class QuantizedTransform implements Transform {
     );
   }
 
+  private set(codes: QTensor | null, sources: Sources): void {
+    changing(this, ({ _codes, _sources }) => () => {
+      Object.assign(this, { _codes, _sources });
+    });
+    Object.assign(this, { _codes: codes, _sources: sources });
+  }
+
   private fix(codes: QTensor): void {
-    this._codes = codes;
-    this._version = this._parameter!.version;
+    this.set(codes, this.sources());
     for (const t of [codes.codes, codes.scale, codes.zeroPoint]) if (t) own(t as Tensor);
   }
 

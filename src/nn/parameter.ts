@@ -16,8 +16,8 @@ export interface Transform {
   /** The transformed weight, of the same shape; differentiable. */
   apply(weight: Tensor): Tensor;
   /**
-   * Of a mask: what it keeps, 0 or false where it makes a weight 0, in a shape that broadcasts to the weight's. null where it is
-   * no mask, though it may give a 0. Left out, what it makes 0 of numbers that are not 0 counts as masked.
+   * Of a mask: what it keeps, 0 or false where it makes a weight 0, in a shape that broadcasts to the weight's. null
+   * where it is no mask, though it may give a 0. Left out, what it makes 0 of numbers that are not 0 counts as masked.
    */
   readonly mask?: Tensor | null;
   /** Told of the parameter that it is on, before it is applied; throws where it cannot serve that, such as a second one. */
@@ -155,12 +155,13 @@ export class Parameter {
   }
 
   private checkTransforms(): void {
-    const { shape } = undoing(() => noGrad(() => scope(() => this.effective())));
-    if (!sameShape(shape, this.shape)) {
+    undoing(() => {
+      const { shape } = noGrad(() => scope(() => this.effective()));
+      if (sameShape(shape, this.shape)) return;
       throw new ShapeError(
         `replace: the transforms must keep the shape, got ${show(shape)} for ${show(this.shape)}; take them off first`,
       );
-    }
+    });
   }
 }
 

@@ -68,14 +68,15 @@ export async function calibrate<M extends object, B>(
 }
 
 /**
- * Fixes every code and scale, in place, and returns the model; what is then written to a weight, as by `loadStateDict`, has its
- * codes fixed anew. In evaluation mode a layer whose input is quantized then computes the integer way, exactly as its packed twin
- * will. A model whose codes all meet quantized inputs and its packed twin give the same bits where the model runs inside a scope;
- * outside, functions of few floats may come from other kernels and differ in their last bits. Codes that meet float32 inputs
- * (weight-only) are multiplied in another order when packed: of k products each of the two sums lies within
- * (k + 2) · 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are the same bits where `pack` keeps the weight as float32
- * (`weights: "auto"`). Throws StageError for a model that is not prepared, frozen already, or has
- * static inputs that were not calibrated.
+ * Fixes every code and scale, in place, and returns the model; what is then written to a weight, or to a tensor that a
+ * transform in front has as a property, such as a mask, as by `loadStateDict`, has the codes fixed anew. In evaluation
+ * mode a layer whose input is quantized then computes the integer way, exactly as its packed twin will. A model whose
+ * codes all meet quantized inputs and its packed twin give the same bits where the model runs inside a scope; outside,
+ * functions of few floats may come from other kernels and differ in their last bits. Codes that meet float32 inputs
+ * (weight-only) are multiplied in another order when packed: of k products each of the two sums lies within (k + 2) ·
+ * 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are the same bits where `pack` keeps the weight as float32
+ * (`weights: "auto"`). Throws StageError for a model that is not prepared, frozen already, or has static inputs that
+ * were not calibrated.
  */
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);

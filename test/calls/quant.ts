@@ -155,7 +155,7 @@ const stages: Table = {
     says: "fakeQuantize quantize chooseParams observer",
   }),
   ...each(
-    "QuantizedTransform.attach QuantizedTransform.maskOf QuantizedTransform.before QuantizedTransform.find QuantizedTransform.fix",
+    "QuantizedTransform.attach QuantizedTransform.maskOf QuantizedTransform.sources QuantizedTransform.before QuantizedTransform.find QuantizedTransform.set QuantizedTransform.fix",
     "is called by others of its methods",
   ),
   "QuantizedTransform.freeze": call([given(() => new Parameter(matrix()))], null, {

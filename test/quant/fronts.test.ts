@@ -1,18 +1,23 @@
 /** What stands in front of a quantizer: masks that it is told of or finds, and what changes after its codes are fixed. */
 
-import { Rng, randn, type Tensor, tensor } from "bitgrad";
-import { Linear, Parameter, parametrize, Sequential, type Transform } from "bitgrad/nn";
+import { ones, Rng, randn, type Tensor, tensor } from "bitgrad";
+import { Linear, loadStateDict, Parameter, parametrize, type Transform } from "bitgrad/nn";
 import {
   binaryWeightOnly,
   bitnet158,
   bwn,
+  dequantize,
+  freeze,
   int8Dynamic,
+  pack,
   plan,
   prepare,
-  type Quantizer,
   QuantizedTransform,
+  type Quantizer,
+  quantize,
   quantized,
   quantizedTransform,
+  spec,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
@@ -105,7 +110,7 @@ describe("a transform in front of a quantizer", () => {
 });
 
 describe("a quantized transform", () => {
-  const two = () => new Sequential(layerOf(1, 1), layerOf(-3, -3));
+  const two = () => [layerOf(1, 1), layerOf(-3, -3)];
   const refusal = expect.objectContaining({
     code: "OPTION",
     message: expect.stringContaining("quantized: a transform serves one parameter, got another"),
@@ -150,5 +155,109 @@ describe("a quantized transform", () => {
       expect.objectContaining({ code: "STAGE" }),
     );
     expect(frozen.frozen).toBe(false);
+  });
+});
+
+describe("codes that are fixed", () => {
+  const rowOf = (...weight: number[]) => {
+    const layer = layerOf(...weight);
+    const mask = tensor([1, 1, 1, 0]);
+    const front: Transform & { mask: Tensor } = { mask, apply: (w) => w.mul(front.mask) };
+    layer.weight.transforms.push(front);
+    return { layer: prepare(layer, plan({ default: { weight: bitnet158() } })), front };
+  };
+  const written = (mask: Tensor, values: number[]) => {
+    mask.storage.write((data) => data.set(values), "test");
+  };
+
+  it("follow a mask that is written, another in its place, and a transform that comes or goes", () => {
+    const { layer, front } = rowOf(4, 4, 4, 4);
+    freeze(layer);
+    expect(list(layer.weight.effective())).toEqual([4, 4, 4, 0]);
+    written(front.mask, [1, 1, 0, 0]);
+    expect(list(layer.weight.effective())).toEqual([4, 4, 0, 0]);
+    loadStateDict(layer, { "weight.transforms.0.mask": tensor([0, 1, 1, 1]) }, { strict: false });
+    expect(list(layer.weight.effective())).toEqual([0, 4, 4, 4]);
+    front.mask = tensor([0, 1, 0, 1]);
+    expect(list(pack(layer).forward({ data: new Float32Array(4).fill(1), shape: [1, 4] }) as never)).toEqual([
+      8,
+    ]);
+    layer.weight.transforms.shift();
+    expect(list(layer.weight.effective())).toEqual([4, 4, 4, 4]);
+    layer.weight.transforms.unshift({ apply: (w) => w.mul(2), mask: null });
+    expect(list(layer.weight.effective())).toEqual([8, 8, 8, 8]);
+  });
+
+  it("follow what the quantizer learned, loaded after", () => {
+    const layer = layerOf(1, -2, 3);
+    const step = new Parameter(tensor([1]));
+    const how = spec({ bits: 4 });
+    const learned = { name: "own", spec: how, step, params: () => ({ scale: step.value, zeroPoint: null }) };
+    freeze(prepare(layer, plan({ default: { weight: learned } })));
+    expect(list(layer.weight.effective())).toEqual([1, -2, 3]);
+    step.assign([2]);
+    expect(list(layer.weight.effective())).toEqual([0, -2, 4]);
+  });
+
+  it("go, where they were found elsewhere, with the mask that they fitted", () => {
+    const { layer, front } = rowOf(4, 4, 4, 4);
+    const transform = quantizedTransform(layer.weight)!;
+    const found = quantize([[4, 0, 0, 0]], transform.quantizer.spec);
+    transform.hold(found);
+    expect(list(layer.weight.effective())).toEqual([4, 0, 0, 0]);
+    written(front.mask, [0, 1, 1, 1]);
+    expect(list(layer.weight.effective())).toEqual([0, 4, 4, 4]);
+  });
+});
+
+describe("replace of a weight whose codes are fixed", () => {
+  const held = (freezes: boolean) => {
+    const layer = prepare(new Linear(4, 2, { rng: new Rng(1) }), plan({ default: int8Dynamic() }));
+    const transform = quantizedTransform(layer.weight)!;
+    const codes = quantize(layer.weight.value.mul(0.5), transform.quantizer.spec);
+    transform.hold({ ...codes, scale: codes.scale.mul(3) });
+    if (freezes) freeze(layer);
+    return layer;
+  };
+
+  it.each([false, true])(
+    "takes one of another shape, also where it was written as often (frozen: %s)",
+    (freezes) => {
+      for (const value of [new Linear(4, 3, { rng: new Rng(2) }).weight.value, ones([3, 4]), ones([2, 4])]) {
+        const layer = held(freezes);
+        layer.weight.replace(value);
+        const want = dequantize(quantize(value, quantizedTransform(layer.weight)!.quantizer.spec));
+        expect(layer.weight.effective().shape).toEqual(value.shape);
+        expect(list(layer.weight.effective())).toEqual(list(want));
+      }
+    },
+  );
+
+  it.each([false, true])("leaves them as they were where it fails (frozen: %s)", (freezes) => {
+    for (const spoil of [
+      (w: Tensor): Tensor => w.reshape([2, 6]),
+      () => {
+        throw new Error("no");
+      },
+    ]) {
+      const layer = held(freezes);
+      const [want, { codes }] = [list(layer.weight.effective()), quantizedTransform(layer.weight)!];
+      const spoiling: Transform = { mask: null, apply: (w) => (w.shape[0] === 3 ? spoil(w) : w) };
+      layer.weight.transforms.push(spoiling);
+      expect(() => layer.weight.replace(ones([3, 4]))).toThrow();
+      layer.weight.transforms.pop();
+      expect(quantizedTransform(layer.weight)!.codes).toBe(codes);
+      expect(list(layer.weight.effective())).toEqual(want);
+    }
+  });
+
+  it("is not the only way to fail: prepare that refuses another plan leaves them too", () => {
+    const layer = held(false);
+    const { codes } = quantizedTransform(layer.weight)!;
+    layer.weight.transforms.push(told(tensor([1, 1, 1, 0])));
+    const want = list(layer.weight.effective());
+    expect(() => prepare(layer, plan({ default: binaryWeightOnly() }), { replace: true })).toThrow("no code");
+    expect(quantizedTransform(layer.weight)!.codes).toBe(codes);
+    expect(list(layer.weight.effective())).toEqual(want);
   });
 });
