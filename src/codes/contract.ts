@@ -9,7 +9,7 @@ import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { decode, encode, encodeSigns, floatsOf, markInside, notFinite } from "./loops.ts";
-import { chooseParams, nonFinite, type QuantParams } from "./params.ts";
+import { chooseParams, nonFinite, type QuantParams, roundedZero } from "./params.ts";
 import { roundBy } from "./rounding.ts";
 import { forRuns, scaleShape } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
@@ -31,9 +31,16 @@ export interface QuantizeOptions {
 
 /**
  * Throws ShapeError unless scale and zero point have the shape that the spec gives them for a tensor of `shape`, OptionError
- * for numbers that they cannot be: a zero point is a code where it is an integer. One that is learned is rounded on its way.
+ * for numbers that they cannot be: a zero point is a code where it is an integer. One that is `learned` is rounded on its way
+ * (`roundedZero`).
  */
-export function checkParams(op: string, params: QuantParams, spec: QuantSpec, shape: Shape): void {
+export function checkParams(
+  op: string,
+  params: QuantParams,
+  spec: QuantSpec,
+  shape: Shape,
+  learned = false,
+): void {
   if (!isPlainObject(params)) {
     throw new OptionError(`${op}: params must be { scale, zeroPoint }, got ${show(params)}`);
   }
@@ -52,7 +59,8 @@ export function checkParams(op: string, params: QuantParams, spec: QuantSpec, sh
     throw new OptionError(`${op}: ${spec.scheme} codes have no zero point, got ${show(zeroPoint)}`);
   }
   const isCode = (z: number) => Number.isInteger(z) && z >= spec.qmin && z <= spec.qmax;
-  const fits = spec.zeroPoint === "int" && !zeroPoint?.requiresGrad ? isCode : Number.isFinite;
+  const rounds = spec.zeroPoint !== "int" || learned || zeroPoint?.requiresGrad;
+  const fits = rounds ? Number.isFinite : isCode;
   const odd = (zeroPoint?.data as Float32Array | undefined)?.find((z) => !fits(z));
   if (odd !== undefined) {
     const want = fits === isCode ? `an integer from ${spec.qmin} to ${spec.qmax}` : "finite";
@@ -194,15 +202,22 @@ export function quantize(
   checkSpec("quantize", spec);
   const found = params ?? chooseParams(given, spec);
   checkParams("quantize", found, spec, given.shape);
-  const { scale, zeroPoint } = found;
-  const { codes } = codesOf(given, spec, { scale, zeroPoint }, readRng("quantize", options), false);
-  return {
-    codes: codes instanceof Int8Array ? wrap(codes, given.shape, "int8") : wrap(codes, given.shape, "uint8"),
+  const rng = readRng("quantize", options);
+  const { shape } = given;
+  const { scale } = found;
+  const made = (codes: Tensor, zeroPoint: Tensor | null): QTensor => ({
+    codes: codes as QTensor["codes"],
     scale: scale.detach(),
     zeroPoint: zeroPoint?.detach() ?? null,
     spec,
-    shape: given.shape,
-  };
+    shape,
+  });
+  const zeroPoint = roundedZero(found.zeroPoint, spec);
+  const { codes } = codesOf(given, spec, { scale, zeroPoint }, rng, false);
+  return made(
+    codes instanceof Int8Array ? wrap(codes, shape, "int8") : wrap(codes, shape, "uint8"),
+    zeroPoint,
+  );
 }
 
 /** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */

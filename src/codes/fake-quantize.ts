@@ -7,7 +7,7 @@ import { isRecording } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { checkParams, codesOf, givenFloats, type QuantizeOptions, valuesOf } from "./contract.ts";
 import { floatsOf } from "./loops.ts";
-import { chooseParams, type QuantParams } from "./params.ts";
+import { chooseParams, type QuantParams, roundedZero } from "./params.ts";
 import { forRuns } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
@@ -33,7 +33,8 @@ export interface Own {
 /**
  * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et al.,
  * 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that requires a
- * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor).
+ * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor); such a
+ * zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes.
  */
 export function fakeQuantize(
   x: TensorLike,
@@ -48,7 +49,8 @@ export function fakeQuantize(
   checkSpec(op, spec);
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
-  return surrogate(given, spec, found, read, {});
+  const zeroPoint = roundedZero(found.zeroPoint, spec);
+  return surrogate(given, spec, { ...found, zeroPoint }, read, {});
 }
 
 /** Throws OptionError for what is no boundary. */

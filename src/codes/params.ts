@@ -92,6 +92,19 @@ export function storedScale(scale: Tensor, spec: QuantSpec): Tensor {
   return scale.requiresGrad ? straightThrough(scale.to("float32"), hard) : hard;
 }
 
+/** An integer zero point that is learned as the code that it stands for, rounded and clamped; its gradient passes. */
+export function roundedZero(
+  zeroPoint: Tensor | null,
+  { zeroPoint: kind, qmin, qmax }: QuantSpec,
+): Tensor | null {
+  if (!zeroPoint || kind !== "int") return zeroPoint;
+  const given = zeroPoint.data as Float32Array;
+  const codes = Float32Array.from(given, (z) => Math.min(qmax, Math.max(qmin, roundBy("half-even", z))) + 0);
+  if (zeroPoint.dtype === "float32" && codes.every((z, i) => z === given[i])) return zeroPoint;
+  const hard = wrap(codes, zeroPoint.shape, "float32");
+  return zeroPoint.requiresGrad ? straightThrough(zeroPoint.to("float32"), hard) : hard;
+}
+
 function scaleOf({ min, max, sum, count }: Range, spec: QuantSpec): number {
   const { scheme, bits, qmin, qmax } = spec;
   if (count === 0) return isSigns(spec) ? 0 : 1;

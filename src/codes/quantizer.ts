@@ -9,7 +9,7 @@ import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { checkParams, type QTensor, quantize } from "./contract.ts";
 import { type Boundary, checkBoundary, surrogate } from "./fake-quantize.ts";
-import { type QuantParams, storedScale } from "./params.ts";
+import { type QuantParams, roundedZero, storedScale } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /**
@@ -22,7 +22,7 @@ export interface Quantizer {
   readonly spec: QuantSpec;
   /**
    * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from `x.detach()`
-   * where they are constants. Scales are rounded to the type that the spec stores them in. `mask` is false where a mask
+   * where they are constants. Scales are rounded to the type that the spec stores them in, integer zero points to codes. `mask` is false where a mask
    * before the quantizer has made x 0.
    */
   params(x: Tensor, context?: QuantContext): QuantParams;
@@ -56,11 +56,12 @@ export function checkQuantizer(op: string, quantizer: Quantizer): Quantizer {
   return quantizer;
 }
 
-/** What a quantizer gives for x, its scales in the type that is stored: the one place where they are rounded to it. */
+/** What a quantizer gives for x, as it is stored: the one place where scales are rounded to their type, zero points to codes. */
 function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): QuantParams {
   const params = quantizer.params(x, context);
-  checkParams("quantize", params, quantizer.spec, x.shape);
-  return { ...params, scale: storedScale(params.scale, quantizer.spec) };
+  const { spec } = quantizer;
+  checkParams("quantize", params, spec, x.shape, true);
+  return { scale: storedScale(params.scale, spec), zeroPoint: roundedZero(params.zeroPoint ?? null, spec) };
 }
 
 /** The codes that a quantizer brings itself; undefined where they are those of the spec. */

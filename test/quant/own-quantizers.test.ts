@@ -1,12 +1,13 @@
 /** Published quantizers, written with the public interface alone, against the numbers of their public code. */
 
 import { readFileSync } from "node:fs";
-import { Rng, randn, straightThrough, type Tensor, tensor } from "bitgrad";
+import { noGrad, Rng, randn, straightThrough, type Tensor, tensor } from "bitgrad";
 import { clone, evaluate, Linear, namedParameters, Parameter, parametrize, type Transform } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
 import { loadPacked } from "bitgrad/packed";
 import {
   chooseParams,
+  dequantize,
   fakeQuantize,
   freeze,
   int8Dynamic,
@@ -15,6 +16,7 @@ import {
   prepare,
   type Quantizer,
   type QuantParams,
+  quantize,
   quantized,
   quantizedTransform,
   spec,
@@ -285,4 +287,58 @@ it("a learned scale of a codebook scales its levels, and gets a gradient", () =>
   // The level less x/s in range, the level where it is clamped.
   const want = [-1, -0.25, 0.25, 1].reduce((a, level, i) => a + level - list(x)[i] / 0.5, 0);
   expect(Math.abs(scale.grad!.item() - want)).toBeLessThan(1e-6);
+});
+
+describe("a learned zero point", () => {
+  const how = spec({ bits: 4, scheme: "affine" });
+  const x = () => {
+    const t = tensor([0, 1, 2, 3, 40]);
+    t.requiresGrad = true;
+    return t;
+  };
+  const learned = (zero: number) => {
+    const [scale, zeroPoint] = [tensor([1]), tensor([zero])];
+    scale.requiresGrad = zeroPoint.requiresGrad = true;
+    return { scale, zeroPoint };
+  };
+
+  // By hand, after _fake_quantize_learnable_per_tensor_affine of PyTorch.
+  // By hand, after _fake_quantize_learnable_per_tensor_affine of PyTorch.
+  it.each([
+    [1.3, [0, 1, 2, 3, 14], 14, -1, [1, 1, 1, 1, 0]],
+    [-2.4, [0, 1, 2, 3, 15], 15, -1, [1, 1, 1, 1, 0]],
+    [20, [0, 0, 0, 0, 0], 0, -4, [1, 0, 0, 0, 0]],
+    [2.5, [0, 1, 2, 3, 13], 13, -1, [1, 1, 1, 1, 0]],
+  ])("of %s is rounded and clamped to a code, its gradient passes", (zero, values, dScale, dZero, dX) => {
+    const [input, params] = [x(), learned(zero)];
+    const y = fakeQuantize(input, how, params);
+    expect(list(y)).toEqual(values);
+    expect(list(dequantize(quantize(input, how, params)))).toEqual(values);
+    y.sum().backward();
+    expect(params.zeroPoint.grad!.item()).toBe(dZero);
+    expect(params.scale.grad!.item() + 0).toBe(dScale);
+    expect(list(input.grad!)).toEqual(dX);
+  });
+
+  it("of a quantizer trains, freezes and packs as one number, trainable or not", () => {
+    const layer = new Linear(4, 1, { bias: false });
+    layer.weight.assign([[0, 1, 2, 3]]);
+    const zero = new Parameter(tensor([1.3]));
+    const quantizer = {
+      name: "own",
+      spec: how,
+      zero,
+      params: () => ({ scale: tensor([1]), zeroPoint: zero.value.mul(1) }),
+    };
+    prepare(layer, plan({ default: { weight: quantizer } }));
+    expect(list(layer.weight.effective())).toEqual([0, 1, 2, 3]);
+    zero.trainable = false;
+    expect(list(noGrad(() => layer.weight.effective()))).toEqual([0, 1, 2, 3]);
+    freeze(layer);
+    expect(quantizedTransform(layer.weight)!.codes!.zeroPoint!.item()).toBe(1);
+    const packed = pack(layer).forward({ data: new Float32Array([0, 1, 1, 1]), shape: [1, 4] });
+    expect(Array.from(packed.data)).toEqual([6]);
+    zero.assign([Number.NaN]);
+    expect(() => layer.weight.effective()).toThrow("a zero point must be finite, got NaN");
+  });
 });
