@@ -4,6 +4,7 @@
  */
 
 import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { defaultRng } from "../random/default.ts";
 import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
@@ -31,8 +32,8 @@ export interface QuantizeOptions {
 
 /**
  * Throws ShapeError unless scale and zero point have the shape that the spec gives them for a tensor of `shape`, OptionError
- * for numbers that they cannot be: a zero point is a code where it is an integer. One that is `learned` is rounded on its way
- * (`roundedZero`).
+ * for numbers that they cannot be: a zero point is a code where it is an integer. One that is `learned` is rounded on its
+ * way (`roundedZero`).
  */
 export function checkParams(
   op: string,
@@ -58,6 +59,7 @@ export function checkParams(
   if (zeroPoint && spec.zeroPoint === "none") {
     throw new OptionError(`${op}: ${spec.scheme} codes have no zero point, got ${show(zeroPoint)}`);
   }
+  if (visitor()) return;
   const isCode = (z: number) => Number.isInteger(z) && z >= spec.qmin && z <= spec.qmax;
   const rounds = spec.zeroPoint !== "int" || learned || zeroPoint?.requiresGrad;
   const fits = rounds ? Number.isFinite : isCode;
@@ -212,6 +214,7 @@ export function quantize(
     spec,
     shape,
   });
+  if (visitor()) return made(placeholder(shape, spec.qmin < 0 ? "int8" : "uint8"), found.zeroPoint);
   const zeroPoint = roundedZero(found.zeroPoint, spec);
   const { codes } = codesOf(given, spec, { scale, zeroPoint }, rng, false);
   return made(
@@ -237,6 +240,7 @@ export function dequantize(quantized: QTensor): Tensor {
     throw new ShapeError(`dequantize: needs ${sizeOf(shape)} codes for ${show(shape)}, got ${codes.size}`);
   }
   checkParams("dequantize", { scale, zeroPoint }, spec, shape);
+  if (visitor()) return placeholder(shape, "float32");
   const data = codes.data as Int8Array | Uint8Array;
   const odd = data.find((q) => q < spec.qmin || q > spec.qmax || (q === 0 && isSigns(spec)));
   if (odd !== undefined) {

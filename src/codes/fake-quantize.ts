@@ -2,6 +2,7 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
+import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { isRecording } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -33,8 +34,8 @@ export interface Own {
 /**
  * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et al.,
  * 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that requires a
- * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor); such a
- * zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes.
+ * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor);
+ * such a zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes.
  */
 export function fakeQuantize(
   x: TensorLike,
@@ -49,6 +50,7 @@ export function fakeQuantize(
   checkSpec(op, spec);
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
+  if (visitor()) return placeholder(given.shape, "float32");
   const zeroPoint = roundedZero(found.zeroPoint, spec);
   return surrogate(given, spec, { ...found, zeroPoint }, read, {});
 }

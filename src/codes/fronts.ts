@@ -5,6 +5,7 @@ import { newArray } from "../dtype.ts";
 import { OptionError, show } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import { walk } from "../nn/tree.ts";
+import { visitor } from "../ops/shapes-only.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, wrap } from "../tensor.ts";
 import type { Quantizer } from "./quantizer.ts";
@@ -28,7 +29,7 @@ export function maskOfFronts(
   weight: Tensor,
   fronts: readonly Transform[],
 ): Uint8Array | null {
-  if (fronts.length === 0) return null;
+  if (fronts.length === 0 || visitor()) return null;
   const to = weight.data;
   const mask = new Uint8Array(to.length).fill(1);
   for (const { mask: given } of fronts) if (given) hide(mask, given, weight);

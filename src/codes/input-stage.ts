@@ -6,6 +6,7 @@ import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
 import { straightThrough } from "../ops/binary.ts";
+import { visitor } from "../ops/shapes-only.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
 import type { Tensor } from "../tensor.ts";
@@ -73,7 +74,9 @@ export class InputStage implements InputQuantizer {
       const sums = product(y, weight.effective());
       return bias ? sums.add(alongAxis(bias.effective(), sums, axis)) : sums;
     };
-    if (this.observing) {
+    // By shapes alone there is nothing to observe, no scale, and a layer is one product.
+    if (visitor() && !isSigns(how)) return float(fakeQuantize(x, how));
+    if (this.observing && !visitor()) {
       const y = float(x);
       this.observer?.observe(x.detach());
       changing(this, ({ observed }) => () => {
@@ -82,7 +85,7 @@ export class InputStage implements InputQuantizer {
       this.observed = true;
       return y;
     }
-    const codes = frozenCodes(weight);
+    const codes = visitor() ? null : frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) {
       const params = this.params();
       const given = codesByKernel(x, how, params) ?? quantize(x, how, params);

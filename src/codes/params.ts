@@ -3,6 +3,7 @@
 import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
 import { BitgradError } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
+import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
@@ -153,6 +154,10 @@ export function paramsOf(ranges: readonly Range[], shape: readonly number[], spe
 export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
   const given = asTensor("chooseParams", x);
   checkSpec("chooseParams", spec);
+  if (visitor()) {
+    const of = (): Tensor => placeholder(scaleShape(spec, given.shape), "float32");
+    return { scale: of(), zeroPoint: spec.zeroPoint === "none" ? null : of() };
+  }
   return paramsOf(rangesOf(given, spec), given.shape, spec);
 }
 

@@ -21,9 +21,9 @@ export interface Quantizer {
   readonly name: string;
   readonly spec: QuantSpec;
   /**
-   * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from `x.detach()`
-   * where they are constants. Scales are rounded to the type that the spec stores them in, integer zero points to codes. `mask` is false where a mask
-   * before the quantizer has made x 0.
+   * The scales, and zero points, for x. They may require gradients, so those found from x by ops are found from
+   * `x.detach()` where they are constants. Scales are rounded to the type that the spec stores, integer zero points to
+   * codes. `mask` is false where a mask before the quantizer has made x 0.
    */
   params(x: Tensor, context?: QuantContext): QuantParams;
   /** The codes of x, of int8, or uint8 where none is negative; left out, the rounding of the spec. Not differentiated. */
@@ -56,7 +56,7 @@ export function checkQuantizer(op: string, quantizer: Quantizer): Quantizer {
   return quantizer;
 }
 
-/** What a quantizer gives for x, as it is stored: the one place where scales are rounded to their type, zero points to codes. */
+/** What a quantizer gives for x, as it is stored: scales are rounded to their type here, zero points to codes. */
 function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): QuantParams {
   const params = quantizer.params(x, context);
   const { spec } = quantizer;

@@ -4,6 +4,7 @@ import { changing } from "../changes.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
+import { placeholder, visitor } from "../ops/shapes-only.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
 import { sameShape } from "../shape.ts";
 import { isInstance } from "../state.ts";
@@ -69,6 +70,8 @@ export class QuantizedTransform implements Transform {
   }
 
   apply(weight: Tensor): Tensor {
+    // By shapes alone there are no numbers to find codes of.
+    if (visitor()) return placeholder(givenFloats("quantize", weight).shape, "float32");
     if (this.codes) return dequantize(this.codes).reshape(this._parameter!.shape);
     const x = givenFloats("quantize", weight);
     return throughQuantizer(x, this.quantizer, { mask: this.maskOf(x) });
@@ -181,6 +184,8 @@ export class QuantizedTransform implements Transform {
   }
 
   private fix(codes: QTensor): void {
+    if (visitor())
+      throw new StageError("freeze: codes need numbers, got none inside shapesOnly; freeze before");
     this.set(codes, this.sources());
     for (const t of [codes.codes, codes.scale, codes.zeroPoint]) if (t) own(t as Tensor);
   }

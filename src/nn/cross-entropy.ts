@@ -11,6 +11,7 @@ import {
   ShapeError,
   show,
 } from "../errors.ts";
+import { knownNumbers, visitor } from "../ops/shapes-only.ts";
 import { asTargets, crossEntropyOp, floats, logSoftmax, numbers } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
@@ -176,7 +177,7 @@ function checkedTargets(
       `${op}: targets must have the shape of the input without its class axis ${axis}, got ${show(target.shape)} for ${show(x.shape)}`,
     );
   }
-  const { data } = target;
+  const data = knownNumbers(target);
   for (let i = 0; i < data.length; i++) {
     if ((data[i] < 0 || data[i] >= x.shape[axis]) && data[i] !== ignoreIndex) {
       throw new ShapeError(`${op}: target out of range, got ${data[i]} for ${x.shape[axis]} classes`);
@@ -185,6 +186,6 @@ function checkedTargets(
   return asTargets(target);
 }
 
-/** Where nothing counts, what is divided by infinity is 0, its gradient too. */
+/** Where nothing counts, what is divided by infinity is 0, its gradient too. By shapes alone it is any number. */
 const countOf = (classes: Tensor, ignoreIndex: number, weight: Tensor | null): number =>
-  targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) }) || Infinity;
+  visitor() ? 1 : targetWeight(classes.data, { ignoreIndex, weight: weight && numbers(weight) }) || Infinity;

@@ -3,6 +3,7 @@
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defineOp } from "../ops/op.ts";
+import { knownNumbers, visitor } from "../ops/shapes-only.ts";
 import { floats, logSoftmax } from "../ops/softmax.ts";
 import { gate, holds } from "../ops/unary.ts";
 import { normalizeAxis } from "../shape.ts";
@@ -93,7 +94,7 @@ export function bceLoss(
   const op = "bceLoss";
   const { reduction, weight } = readOptions(op, options, { ...mean, weight: null as TensorLike | null });
   const [p, y] = paired(op, input, target);
-  const outside = p.data.findIndex((value: number) => !(value >= 0 && value <= 1));
+  const outside = knownNumbers(p).findIndex((value: number) => !(value >= 0 && value <= 1));
   if (outside >= 0) {
     throw new OptionError(
       `${op}: inputs must be probabilities, got ${p.data[outside]} at index ${outside}; for logits use bceWithLogits`,
@@ -133,7 +134,9 @@ export function timesLog(p: Tensor, logQ: Tensor): Tensor {
 
 /** x, but 0 where it is not finite and its weight is 0: not even its gradient sees what it was. */
 const read = (x: Tensor, w: Tensor): Tensor =>
-  holds(w, 0) && !x.isFinite().all().item() ? gate(w.notEqual(0).logicalOr(x.isFinite()), x) : x;
+  holds(w, 0) && !visitor() && !x.isFinite().all().item()
+    ? gate(w.notEqual(0).logicalOr(x.isFinite()), x)
+    : x;
 
 /** losses · weight, which must broadcast to them; a loss of weight 0 is not read where it is not finite. */
 export function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {
@@ -219,7 +222,7 @@ export function softMarginLoss(
 }
 
 function checkSigns(op: string, target: Tensor): void {
-  const { data } = target;
+  const data = knownNumbers(target);
   for (let i = 0; i < data.length; i++) {
     if (Math.abs(data[i]) !== 1) {
       throw new OptionError(`${op}: targets must be 1 or -1, got ${data[i]} at index ${i}`);

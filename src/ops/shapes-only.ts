@@ -44,6 +44,10 @@ export const placeholder = <D extends DType>(shape: Shape, dtype: D, maker = "sh
 /** Whether a tensor has a shape and no numbers. */
 export const isPlaceholder = (tensor: Tensor): boolean => "placeholder" in tensor.storage;
 
+/** The elements that a check looks at: none of a tensor that has no numbers. */
+export const knownNumbers = (tensor: Tensor): TypedArray =>
+  isPlaceholder(tensor) ? newArray(tensor.dtype, 0) : tensor.data;
+
 /**
  * Runs `fn` by shapes alone: every op checks its inputs and gives a tensor that has a shape and a dtype and no memory, and
  * `visit` is told of it, gradients of it are not. So a model of any size is counted: `shapesOnly(() => model.forward(ids),

@@ -7,6 +7,7 @@ import { ShapeError, show } from "../errors.ts";
 import { normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp } from "./op.ts";
+import { isPlaceholder, placeholder } from "./shapes-only.ts";
 import { gate, neg } from "./unary.ts";
 
 /** x as a float tensor: integers become float32. */
@@ -178,4 +179,6 @@ export const crossEntropyOp = defineMultiOp<
 export const asTargets = (target: Tensor): Tensor =>
   target.dtype === "int32"
     ? target
-    : wrap(Int32Array.from(target.data as ArrayLike<number>), target.shape, "int32");
+    : isPlaceholder(target)
+      ? placeholder(target.shape, "int32")
+      : wrap(Int32Array.from(target.data as ArrayLike<number>), target.shape, "int32");

@@ -8,6 +8,7 @@ import { convertArray, type DType, isDType, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, show } from "../errors.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
+import { knownNumbers } from "./shapes-only.ts";
 
 type Value = (x: number) => number;
 type Derivative = (grad: Tensor, x: Tensor, y: Tensor) => Tensor;
@@ -68,8 +69,8 @@ export const ratio = (a: Tensor, b: Tensor): Tensor =>
   holds(b, 0) ? gate(b.notEqual(0), a.div(b.equal(0).where(1, b))) : a.div(b);
 
 /** Whether a number is among the elements. */
-export const holds = ({ data }: Tensor, value: number): boolean =>
-  (data as { includes(value: number): boolean }).includes(value);
+export const holds = (t: Tensor, value: number): boolean =>
+  (knownNumbers(t) as { includes(value: number): boolean }).includes(value);
 
 export const zerosLike = (t: Tensor): Tensor => empty(t.shape, t.dtype);
 
