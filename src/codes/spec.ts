@@ -97,7 +97,8 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   }
   if (codebook) checkCodebook(codebook, bits);
   const [qmin, qmax] = codeRange({ ...read, granularity });
-  return Object.freeze({ ...read, granularity, zeroPoint: fitting, qmin, qmax });
+  const levels = codebook && Object.freeze([...codebook]);
+  return Object.freeze({ ...read, granularity, codebook: levels, zeroPoint: fitting, qmin, qmax });
 }
 
 function checkCodebook(codebook: readonly number[], bits: number): void {
@@ -153,7 +154,7 @@ export function checkGranularity(op: string, granularity: Granularity | null): G
   const { group } = granularity as { group?: unknown };
   const keys = typeof granularity === "object" ? Object.keys(granularity) : [];
   if (Number.isInteger(group) && (group as number) > 0 && keys.length === 1)
-    return { group: group as number };
+    return Object.freeze({ group: group as number });
   const got = keys.length > 1 ? `{ ${keys.join(", ")} }` : show(group ?? granularity);
   throw new OptionError(`${op}: granularity must be "tensor", "channel", "token" or { group }, got ${got}`);
 }

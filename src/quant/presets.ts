@@ -3,7 +3,7 @@
 import type { Observer } from "../codes/input-stage.ts";
 import type { Quantizer } from "../codes/quantizer.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
-import { checkChoice, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { checkChoice, isFunction, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { shared } from "../state.ts";
 import { dynamicInput, type InputConfig, observedInput, signInput } from "./inputs.ts";
@@ -24,8 +24,27 @@ export interface PresetCall {
   readonly options?: object;
 }
 
-/** How configs were made. A changed copy of one is not in it. */
-const calls = /* @__PURE__ */ shared("quant.presets", () => new WeakMap<QuantConfig, PresetCall>());
+interface Made {
+  readonly call: PresetCall;
+  readonly parts: readonly unknown[];
+}
+
+/** How configs were made, and of what. A changed copy of one is not in it. */
+const calls = /* @__PURE__ */ shared("quant.presets", () => new WeakMap<QuantConfig, Made>());
+
+/** What a config consists of, and its quantizer. */
+const partsOf = (config: QuantConfig): unknown[] =>
+  [config, config.weight].flatMap((part) => Object.entries(part).flat());
+
+/** A call with options of its own. */
+const copied = ({ preset, options }: PresetCall): PresetCall => {
+  if (!options) return { preset };
+  const own = Object.entries(options).map(([name, value]) => [
+    name,
+    isPlainObject(value) ? { ...value } : value,
+  ]);
+  return { preset, options: Object.fromEntries(own) };
+};
 
 function named<O extends object>(
   preset: string,
@@ -33,16 +52,21 @@ function named<O extends object>(
   make: (op: string, options?: O) => QuantConfig,
 ): QuantConfig {
   const config = make(preset, options);
-  calls.set(config, options ? { preset, options: { ...options } } : { preset });
+  calls.set(config, { call: copied({ preset, options }), parts: partsOf(config) });
   return config;
 }
 
-/** The preset that made a config, for `presetFrom`; null for other configs and options that JSON cannot hold. */
+/**
+ * The preset that made a config, for `presetFrom`; null for other configs, those that were changed since, and options that JSON
+ * cannot hold.
+ */
 export function presetCall(config: QuantConfig): PresetCall | null {
-  const call = calls.get(config);
-  return call && !Object.values(call.options ?? {}).some((value) => typeof value === "function")
-    ? call
-    : null;
+  const made = calls.get(config);
+  if (!made) return null;
+  const parts = partsOf(config);
+  const same = parts.length === made.parts.length && parts.every((part, i) => part === made.parts[i]);
+  if (!same || Object.values(made.call.options ?? {}).some(isFunction)) return null;
+  return copied(made.call);
 }
 
 /** Options of weights of integers. */

@@ -3,6 +3,7 @@ import * as quant from "bitgrad/quant";
 import {
   binaryWeightOnly,
   int4WeightOnly,
+  int8Dynamic,
   int8Static,
   int8WeightOnly,
   minMax,
@@ -10,6 +11,8 @@ import {
   plan,
   type QuantConfig,
   type Quantizer,
+  signInput,
+  spec,
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
@@ -107,6 +110,38 @@ describe("a plan as JSON", () => {
       ],
     });
     expect(shown(again(mixed))).toEqual(shown(mixed));
+  });
+
+  it("is refused for a preset that was changed since", () => {
+    const swapped = [
+      (c: QuantConfig) => Object.assign(c, { input: signInput() }),
+      (c: QuantConfig) => Object.assign(c, { weight: ste({ bits: 3 }) }),
+      (c: QuantConfig) => Object.assign(c, { more: 1 }),
+      (c: QuantConfig) => Object.assign(c.weight, { spec: ste({ bits: 3 }).spec }),
+      (c: QuantConfig) => delete (c as { input?: unknown }).input,
+    ];
+    for (const change of swapped) {
+      const config = int8Dynamic();
+      change(config);
+      expect(() => JSON.stringify(plan({ default: config }))).toThrow("plan: JSON holds presets, got Object");
+    }
+  });
+
+  it("holds the options as they were given, whatever becomes of them", () => {
+    const granularity = { group: 8 };
+    const codebook = [-1, 0, 1];
+    const config = int8WeightOnly({ granularity });
+    const levels = spec({ bits: 2, scheme: "codebook", codebook });
+    const want = { default: { preset: "int8WeightOnly", options: { granularity: { group: 8 } } }, rules: [] };
+    granularity.group = 4;
+    codebook[1] = 0.5;
+    const json = plan({ default: config }).toJSON();
+    expect(json).toEqual(want);
+    (json.default!.options as { granularity: { group: number } }).granularity.group = 2;
+    expect(plan({ default: config }).toJSON()).toEqual(want);
+    const { granularity: held } = (config.weight as Quantizer).spec;
+    expect(() => Object.assign(held as object, { group: 2 })).toThrow(TypeError);
+    expect(levels.codebook).toEqual([-1, 0, 1]);
   });
 
   it("is refused for what JSON cannot hold", () => {
