@@ -1,7 +1,7 @@
 /** InputStage: what quantizes the input of a layer. */
 
 import { changing } from "../changes.ts";
-import { OptionError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, StageError, show } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
@@ -9,14 +9,14 @@ import { straightThrough } from "../ops/binary.ts";
 import { visitor } from "../ops/shapes-only.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
-import type { Tensor } from "../tensor.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
 import { quantize } from "./contract.ts";
 import { fakeQuantize } from "./fake-quantize.ts";
 import { alongAxis, integerProduct } from "./integer.ts";
 import { codesByKernel } from "./kernel-codes.ts";
 import { servesIntegers } from "./packable.ts";
 import type { QuantParams } from "./params.ts";
-import { isSigns, type QuantSpec, respec } from "./spec.ts";
+import { checkSpec, isSigns, type QuantSpec, respec } from "./spec.ts";
 import { frozenCodes } from "./transform.ts";
 
 /** Gathers ranges over batches, for scales that are fixed before inference. */
@@ -26,6 +26,14 @@ export interface Observer {
   observe(x: Tensor): void;
   /** The scale and zero point so far. Throws StageError before the first batch. */
   params(): QuantParams;
+}
+
+/** Throws OptionError for what is no observer. */
+export function checkObserver(op: string, observer: Observer): Observer {
+  if (isFunction(observer?.observe) && isFunction(observer.params)) return observer;
+  throw new OptionError(
+    `${op}: an observer needs the functions observe and params, got ${show(observer)}; use one such as minMax`,
+  );
 }
 
 const brand: unique symbol = Symbol.for("bitgrad.inputStage") as never;
@@ -50,6 +58,8 @@ export class InputStage implements InputQuantizer {
   readonly zeroPoint: Tensor | null = null;
 
   constructor(given: QuantSpec, observer: Observer | null) {
+    checkSpec("input", given);
+    if (observer !== null) checkObserver("input", observer);
     this.spec = given;
     this._ofSamples = respec(given, { granularity: observer ? "tensor" : "channel", axis: 0 });
     this.observer = observer;
@@ -119,7 +129,13 @@ export class InputStage implements InputQuantizer {
   /** Takes the scales from what was observed: checks them, and gives what writes them. */
   settle(): () => void {
     if (this.observer === null) return () => {};
-    const { scale, zeroPoint } = this.observer.params();
+    const found = this.observer.params();
+    const { scale, zeroPoint = null } = Object(found) as Partial<QuantParams>;
+    if (!isTensor(scale) || (zeroPoint !== null && !isTensor(zeroPoint))) {
+      throw new OptionError(
+        `calibrate: an observer must give { scale, zeroPoint } of tensors, got ${show(found)}`,
+      );
+    }
     if (scale.size !== 1) {
       throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
     }

@@ -1,6 +1,6 @@
 /** Configs of a layer's input: dynamic, static and signs. */
 
-import { InputStage, type Observer } from "../codes/input-stage.ts";
+import { checkObserver, InputStage, type Observer } from "../codes/input-stage.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, OptionError, readOptions, show } from "../errors.ts";
 import { minMax } from "./observers.ts";
@@ -46,7 +46,7 @@ export function observedInput(
   if (!isFunction(observer)) {
     throw new OptionError(`${op}: observer must be a function such as minMax, got ${show(observer)}`);
   }
-  return () => new InputStage(codes, observer(codes));
+  return () => new InputStage(codes, checkObserver(op, observer(codes)));
 }
 
 /** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */

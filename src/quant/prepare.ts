@@ -45,6 +45,19 @@ function checkStored(path: string, { name, spec: { bits } }: Quantizer, { store 
   );
 }
 
+function inputOf({ input }: QuantConfig, path: string): InputStage {
+  if (!isFunction(input)) {
+    throw new OptionError(
+      `prepare: the input of a config must be a function such as dynamicInput(), got ${show(input)} for ${show(path)}`,
+    );
+  }
+  const stage: unknown = input();
+  if (stage instanceof InputStage) return stage;
+  throw new OptionError(
+    `prepare: the input of a config must give an InputStage, got ${show(stage)} for ${show(path)}; use one such as dynamicInput()`,
+  );
+}
+
 /** Whether an object has tensors or parameters, such as a learned step. */
 function holdsNumbers(quantizer: object): boolean {
   let found = false;
@@ -189,7 +202,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
         );
       }
       if (!("inputQuantizer" in owner)) continue;
-      const stage = input();
+      const stage = inputOf(config!, path);
       largest = Math.max(largest ?? 0, stage.largest);
       inputs.push([owner as Quantizable, stage]);
     }

@@ -1,4 +1,4 @@
-import { Rng, randn, type Tensor } from "bitgrad";
+import { ones, Rng, randn, type Tensor, tensor } from "bitgrad";
 import {
   clone,
   Dropout,
@@ -29,6 +29,8 @@ import {
   type QuantConfig,
   type Quantizer,
   quantized,
+  spec,
+  staticInput,
   ste,
   ternaryDynamic,
 } from "bitgrad/quant";
@@ -233,5 +235,40 @@ describe("what is not what it should be is named", () => {
         /calibrate: no batch reached the input of a layer, got "2.inputQuantizer"; run it by \{ forward \}/,
       ),
     );
+  });
+});
+
+describe("an input that is no input", () => {
+  const layer = () => new Linear(4, 2);
+  const prepared = (input: unknown) =>
+    prepare(layer(), plan({ default: { weight: ste(), input: input as never } }));
+
+  it("is refused by prepare, which leaves the model as it was", () => {
+    for (const input of [5, {}, "int8"]) {
+      expect(() => prepared(input)).toThrow(
+        "prepare: the input of a config must be a function such as dynamicInput()",
+      );
+    }
+    for (const input of [() => 5, () => null, () => ({ run: () => 1 })]) {
+      expect(() => prepared(input)).toThrow("prepare: the input of a config must give an InputStage, got");
+    }
+    for (const observer of [() => 5, () => null, () => ({}), () => ({ observe: () => 1 })]) {
+      expect(() => prepared(staticInput({ observer: observer as never }))).toThrow(
+        "staticInput: an observer needs the functions observe and params, got",
+      );
+    }
+    const again = layer();
+    expect(() => prepare(again, plan({ default: { weight: ste(), input: (() => 5) as never } }))).toThrow();
+    expect([again.weight.transforms, again.inputQuantizer]).toEqual([[], null]);
+  });
+
+  it("is refused by calibrate where its observer gives no scales", async () => {
+    for (const params of [undefined, 5, {}, { scale: 1 }, { scale: tensor([1]), zeroPoint: 3 }]) {
+      const observer = () => ({ spec: spec(), observe: () => {}, params: () => params });
+      const model = prepared(staticInput({ observer: observer as never }));
+      await expect(calibrate(model, [ones([1, 4])])).rejects.toThrow(
+        "calibrate: an observer must give { scale, zeroPoint } of tensors, got",
+      );
+    }
   });
 });
