@@ -30,11 +30,11 @@ export function maskOfFronts(
   fronts: readonly Transform[],
 ): Uint8Array | null {
   if (fronts.length === 0 || visitor()) return null;
-  const to = weight.data;
-  const mask = new Uint8Array(to.length).fill(1);
+  const mask = new Uint8Array(weight.size).fill(1);
   for (const { mask: given } of fronts) if (given) hide(mask, given, weight);
-  if (fronts.some((transform) => transform.mask === undefined)) tryFronts(mask, latent, to, fronts);
-  // A transform behind a mask may have filled what it left.
+  if (fronts.some((transform) => transform.mask === undefined)) tryFronts(mask, latent, weight, fronts);
+  // A transform behind a mask may have filled what it left. Data is read anew after ops, which may move it.
+  const to = weight.data;
   for (let i = 0; i < mask.length; i++) if (to[i] !== 0) mask[i] = 1;
   return mask.includes(0) ? mask : null;
 }
@@ -47,28 +47,24 @@ function hide(mask: Uint8Array, given: Tensor, { shape }: Tensor): void {
   for (let i = 0; i < mask.length; i++) if (data[i] === 0) mask[i] = 0;
 }
 
-function tryFronts(
-  mask: Uint8Array,
-  latent: Tensor,
-  to: ArrayLike<number>,
-  fronts: readonly Transform[],
-): void {
-  const from = latent.data;
-  const open = (i: number) => from[i] === 0 && to[i] === 0 && mask[i] === 1;
-  let unsure = false;
+function tryFronts(mask: Uint8Array, latent: Tensor, weight: Tensor, fronts: readonly Transform[]): void {
+  const [from, to] = [latent.data, weight.data];
+  const open: number[] = [];
   for (let i = 0; i < mask.length; i++) {
-    if (open(i)) unsure = true;
-    else if (to[i] === 0) mask[i] = 0;
+    if (to[i] !== 0 || mask[i] === 0) continue;
+    if (from[i] === 0) open.push(i);
+    else mask[i] = 0;
   }
-  if (!unsure) return;
+  if (open.length === 0) return;
   // What is 0 by itself may be masked or not: a number in its place tells, smaller than all others, as 0 was.
   const trial = newArray(latent.dtype, from.length);
+  trial.set(from);
   const least = smallest(from);
-  for (let i = 0; i < trial.length; i++) trial[i] = open(i) ? least : from[i];
+  for (const i of open) trial[i] = least;
   const value = wrap(trial, latent.shape, latent.dtype);
   const [seen, undo] = undoable(() => noGrad(() => throughFronts(value, fronts).data));
   undo();
-  for (let i = 0; i < mask.length; i++) if (open(i) && seen[i] === 0) mask[i] = 0;
+  for (const i of open) if (seen[i] === 0) mask[i] = 0;
 }
 
 /** Half of the smallest magnitude above 0; 1 where all are 0. */
