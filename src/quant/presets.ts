@@ -57,8 +57,8 @@ function named<O extends object>(
 }
 
 /**
- * The preset that made a config, for `presetFrom`; null for other configs, those that were changed since, and options that JSON
- * cannot hold.
+ * The preset that made a config, for `presetFrom`; null for other configs, those that were changed since, and options that
+ * JSON cannot hold.
  */
 export function presetCall(config: QuantConfig): PresetCall | null {
   const made = calls.get(config);
