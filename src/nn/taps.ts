@@ -164,7 +164,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
         }
         if (stopped) {
           throw new StageError(
-            `collect: the function caught what stops it, got until ${show(until)}; let what is no Error pass: if (!(e instanceof Error)) throw e`,
+            `collect: the function caught what stops it, got until ${show(until)}; throw again what is no Error`,
           );
         }
         if (until !== null && calls.get(until)?.length === 0) {
