@@ -174,16 +174,15 @@ class Gathered {
     }
     const [groups, rows, columns] = given.shape;
     const x = given.dtype === "float64" ? given : tensor(given, { dtype: "float64" });
-    const data = x.data as Float64Array;
-    if (anyNonFinite(data, data.length)) {
-      const bad = data.find((v) => !Number.isFinite(v));
+    if (anyNonFinite(x.data as Float64Array, x.size)) {
+      const bad = (x.data as Float64Array).find((v) => !Number.isFinite(v));
       throw new OptionError(
         `statistics: inputs must be finite, got ${bad} in ${at}; mend the batch or the layers before it`,
       );
     }
     this.size(groups, columns, at);
     this.rows += rows;
-    this.addColumns(data, rows);
+    this.addColumns(x.data as Float64Array, rows);
     if (!this.keep.has("hessian") || rows === 0) return;
     const product = x.matmul(x, { transposeA: true }).data;
     for (let i = 0; i < product.length; i++) this.hessian[i] += product[i] as number;

@@ -213,7 +213,7 @@ function flips(trials: Trials, says: Says): void {
   const rule = trials.make();
   let flipped = 0;
   for (const [name, start] of Object.entries(trials.values())) {
-    const first = start.data as FloatArray;
+    const first = start.data.slice() as FloatArray;
     const context = { shape: start.shape, rng: new Rng("first states") };
     const state = rule.init(first.length, first.slice(), context);
     const remembered = structuredClone(state);

@@ -9,7 +9,7 @@ import { type Optimizer, optimizer } from "../optim/optimizer.ts";
 import type { UpdateRule } from "../optim/rule.ts";
 import { Rng } from "../random/rng.ts";
 import { sizeOf } from "../shape.ts";
-import { empty, type Tensor, tensor } from "../tensor.ts";
+import { type Tensor, tensor } from "../tensor.ts";
 
 type Float = "float32" | "float64";
 export const dtypes = ["float32", "float64"] as const;
@@ -93,9 +93,10 @@ export class Trials {
   }
 
   normal(shape: readonly number[], seed: string): FloatArray {
-    const { data } = empty([sizeOf(shape)], this.dtype);
-    new Rng(seed).fillNormal(data as FloatArray);
-    return data as FloatArray;
+    const size = sizeOf(shape);
+    const data = this.dtype === "float64" ? new Float64Array(size) : new Float32Array(size);
+    new Rng(seed).fillNormal(data);
+    return data;
   }
 }
 

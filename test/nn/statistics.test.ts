@@ -235,11 +235,12 @@ describe("statistics", () => {
 
   it("keep nothing else: what a pass computes goes with it", async () => {
     const model = new Sequential(new Linear(64, 64, { rng: rng() }), new Linear(64, 8, { rng: rng() }));
+    const batch = zeros([8, 64]);
     const held: number[] = [];
     async function* stream() {
       for (let i = 0; i < 4; i++) {
         held.push(memory().tensors, memory().bytes);
-        yield zeros([8, 64]);
+        yield batch;
       }
     }
     const found = await statistics(model, stream());
