@@ -6,8 +6,8 @@ import { loadStateDict, stateDict } from "../nn/state.ts";
 import { walk } from "../nn/tree.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Conversions } from "./formats.ts";
-import { type Rename, renameTensors } from "./names.ts";
 import { checkClasses, type ModelClass, modelOf, noteModel } from "./model.ts";
+import { type Rename, renameTensors } from "./names.ts";
 import { readSource } from "./read.ts";
 import {
   checkConversions,
@@ -26,7 +26,9 @@ import { type Sink, type Source, writeSink } from "./source.ts";
  * bitgrad/packed reads and which takes no options, as safetensors. The file also tells the class of a model that has a
  * static `kind` and its `config`, so that `load` with `models` builds it anew. A path is replaced whole or not at all; with
  * null for the sink the bytes are returned. Throws DTypeError where narrowing would make infinity, and OptionError where
- * plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid.
+ * plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid. Values are read
+ * while the file is written: StageError is thrown where a tensor or parameter changes before the promise has settled, as by
+ * a step of training, and writes to `data` must wait for it too.
  */
 export async function save(sink: Sink, model: object, options?: WriteOptions): Promise<void>;
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;

@@ -4,7 +4,7 @@
  */
 
 import { bytesOf } from "../dtype.ts";
-import { isPlainObject, OptionError, readOptions, show } from "../errors.ts";
+import { isPlainObject, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type FormatName, widths } from "../safetensors/formats.ts";
 import { HEADER_LIMIT, headerLength, RANK_LIMIT, readHeader, TIED } from "../safetensors/header.ts";
 import { KEY_LIMIT } from "../safetensors/json.ts";
@@ -66,7 +66,10 @@ export interface WriteOptions {
 
 export const writeDefaults: WriteOptions = { metadata: undefined, dtype: undefined };
 
-/** A file about to be written: its bytes piece by piece, so that a model is never in memory twice. */
+/**
+ * A file about to be written: its bytes piece by piece, so that a model is never in memory twice. `chunks` throws StageError
+ * where a value was written to since the file was laid out.
+ */
 export interface Draft {
   readonly bytes: number;
   /** The names that have bytes of their own. */
@@ -89,7 +92,7 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
   // Each takes four keys of the header.
   if (4 * names.length + Object.keys(metadata).length + 2 > KEY_LIMIT)
     throw tooMuch(op, `${names.length} names`);
-  const stored: { name: string; value: Tensor; format: FormatName; shape: Shape }[] = [];
+  const stored: { name: string; value: Tensor; version: number; format: FormatName; shape: Shape }[] = [];
   // Names by memory, then by dtype and shape.
   const byStorage = new Map<unknown, Map<string, string>>();
   const tied: Record<string, string> = {};
@@ -112,7 +115,7 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
       tied[name] = twin;
       continue;
     }
-    stored.push({ name, value, ...storedShape(value, dtype) });
+    stored.push({ name, value, version: value.storage.version, ...storedShape(value, dtype) });
     byStorage.set(value.storage, sharers.set(kind, name));
   }
   if ([TIED, STORES, "__proto__"].some((key) => Object.hasOwn(metadata, key))) {
@@ -142,7 +145,18 @@ export function layOut(op: string, tensors: Readonly<Record<string, Tensor>>, op
     stored: stored.map(({ name }) => name),
     *chunks() {
       yield head;
-      for (const { name, value, format } of stored) yield encode(name, value, format);
+      for (const { name, value, version, format } of stored) {
+        // Before it is encoded, and once its bytes, which may be its own memory, have been written.
+        const check = () => {
+          if (value.storage.version === version) return;
+          throw new StageError(
+            `${op}: values must not change until they are written, got ${show(name)} changed; await it first`,
+          );
+        };
+        check();
+        yield encode(name, value, format);
+        check();
+      }
     },
   };
 }

@@ -19,7 +19,8 @@ const INDEX = ".safetensors.index.json";
 
 /**
  * As `save`, in parts: a `path` of "model.safetensors.index.json" is the index of model-00001-of-0000N.safetensors and so on
- * beside it, as other libraries lay them out. The index is written last. Throws OptionError for a path of another ending.
+ * beside it, as other libraries lay them out. The index is written last. Throws OptionError for a path of another ending,
+ * StageError as `save` does: parts that are new may then lie beside an old index.
  */
 export async function saveSharded(path: string, model: object, options?: ShardOptions): Promise<void> {
   const { shardBytes, ...rest } = readOptions<ShardOptions & { shardBytes: number }>(
@@ -63,9 +64,10 @@ export async function saveSharded(path: string, model: object, options?: ShardOp
   const map: [name: string, file: string][] = [];
   const slash = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
   const number = (n: number) => String(n).padStart(5, "0");
-  for (const [i, part] of parts.entries()) {
+  // All at once, so that what changes while one is written is found.
+  const drafts = parts.map((part) => layOut("saveSharded", part, notes));
+  for (const [i, draft] of drafts.entries()) {
     const file = `${path.slice(slash + 1, -INDEX.length)}-${number(i + 1)}-of-${number(parts.length)}.safetensors`;
-    const draft = layOut("saveSharded", part, notes);
     for (const name of draft.stored) map.push([name, file]);
     await writeSink("saveSharded", path.slice(0, slash + 1) + file, draft.chunks());
   }

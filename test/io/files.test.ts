@@ -51,6 +51,37 @@ describe("save", () => {
     expect(await readdir(dir)).toEqual(["model.safetensors"]);
   });
 
+  it("refuses values that change while they are written, and keeps the old file", async () => {
+    const written = new Map<string, Uint8Array>();
+    const sinks: Record<string, (model: Linear) => Promise<void>> = {
+      path: (model) => save(join(dir, "m.safetensors"), model),
+      parts: (model) => saveSharded(join(dir, "m.safetensors.index.json"), model, { shardBytes: 40 }),
+      stream: (model) => save(new WritableStream({ write: async (c) => void written.set("s", c) }), model),
+    };
+    const changes: Record<string, (model: Linear) => void> = {
+      assign: ({ weight }) => weight.assign(weight.value.mul(2)),
+      update: ({ weight }) => weight.update((data) => void data.fill(3)),
+    };
+    for (const run of Object.values(sinks)) {
+      for (const change of Object.values(changes)) {
+        const model = new Linear(3, 4);
+        await run(model);
+        const before = (await readdir(dir)).length;
+        const saving = run(model);
+        change(model);
+        await expect(saving).rejects.toThrow(
+          /^save(Sharded)?: values must not change until they are written, got "weight" changed; await it first$/,
+        );
+        expect((await readdir(dir)).length).toBe(before);
+      }
+    }
+    const model = new Linear(3, 4);
+    const want = await save(null, model);
+    await save(join(dir, "m.safetensors"), model);
+    changes.update(model);
+    expect(new Uint8Array(await readFile(join(dir, "m.safetensors")))).toEqual(want);
+  });
+
   it("gives the bytes where there is no sink", async () => {
     expect(await save(null, tensors())).toEqual(writeSafetensors(tensors()));
   });
