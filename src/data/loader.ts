@@ -45,7 +45,10 @@ export interface LoaderOptions {
   batch: number;
   /** A new random order every epoch; off unless told otherwise. */
   shuffle?: boolean;
-  /** Seeds the order: the loader forks it once and then has a generator of its own. Needed when shuffling. */
+  /**
+   * Seeds the order: the loader forks it once and then has a generator of its own. Needed when shuffling; without `shuffle`
+   * nothing is drawn from it, so that one program can turn shuffling on and off.
+   */
   rng?: Rng;
   /** Leaves out the last batch of an epoch if it is short, as batch norm needs where it would be of one example. */
   dropLast?: boolean;
@@ -66,7 +69,7 @@ export interface Loader<B> extends AsyncIterable<B> {
 /**
  * Batches of `dataset`; every `for await` loop is one epoch, in which each example comes exactly once (but for `dropLast`).
  * Numbers become float32 unless they are in typed arrays or tensors. Throws OptionError for a batch that is not a positive
- * integer or a shuffle without `rng`, ShapeError for fields or examples that do not fit one another.
+ * integer, 2^31 examples or more, or a shuffle without `rng`, ShapeError for fields or examples that do not fit one another.
  */
 export function loader<const D extends Dataset>(dataset: D, options: LoaderOptions): Loader<Batch<D>> {
   const { batch, shuffle, rng, dropLast, signal } = readOptions<LoaderOptions>("loader", options, {
@@ -89,6 +92,11 @@ export function loader<const D extends Dataset>(dataset: D, options: LoaderOptio
     throw new OptionError(`loader: a data set must be columns or { length, get }, got ${show(dataset)}`);
   }
   const source = isIndexed(dataset) ? fromExamples(dataset) : fromColumns(dataset);
+  if (source.length >= 2 ** 31) {
+    throw new OptionError(
+      `loader: a data set must hold fewer than 2^31 examples, got ${source.length}; load parts of it`,
+    );
+  }
   const own = shuffle && rng ? rng.fork() : new Rng(0);
   const counted = dropLast ? source.length - (source.length % batch) : source.length;
   let state: LoaderState = { epoch: 0, position: 0, rng: own.state };

@@ -1,4 +1,4 @@
-import { Rng, tensor } from "bitgrad";
+import { Rng, tensor, zeros } from "bitgrad";
 import { loader } from "bitgrad/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -178,6 +178,15 @@ describe("loader", () => {
     );
     expect(() => loader({}, { batch: 1 })).toThrow("at least one field");
     expect(() => loader({ x: tensor(1) }, { batch: 1 })).toThrow('got () for "x"');
+    for (const large of [{ x: zeros([2 ** 32 - 1, 0]) }, { length: 2 ** 31, get: () => ({}) }]) {
+      expect(() => loader(large as never, { batch: 1 })).toThrow(
+        /^loader: a data set must hold fewer than 2\^31 examples, got \d+; load parts of it$/,
+      );
+    }
+    const rng = new Rng(1);
+    const { counter } = rng.state;
+    loader(data, { batch: 1, rng });
+    expect(rng.state.counter).toBe(counter);
     expect(() => loader({ length: -1, get: () => ({}) }, { batch: 1 })).toThrow("got -1");
     await expect(collect(loader({ x: [[1], [1, 2]] }, { batch: 2 }))).rejects.toThrow(
       'field "x" differs between examples',
