@@ -16,7 +16,7 @@ import { asTargets, crossEntropyOp, floats, logSoftmax, numbers } from "../ops/s
 import { gate } from "../ops/unary.ts";
 import { normalizeAxis, sameShape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
-import { timesLog, weighted } from "./losses.ts";
+import { counted, timesLog, weighted } from "./losses.ts";
 import { type ReductionOption, reduced } from "./reduction.ts";
 
 export interface NllOptions extends ReductionOption {
@@ -66,7 +66,9 @@ export function crossEntropy(
     }
     const classes = x.shape[k];
     const smooth = labelSmoothing === 0 ? y : y.mul(1 - labelSmoothing).add(labelSmoothing / classes);
-    const each = timesLog(w ? smooth.mul(alongAxis(w, x, k)) : smooth, logSoftmax(x, k));
+    const shares = w ? smooth.mul(alongAxis(w, x, k)) : smooth;
+    const some = w && shares.notEqual(0).any({ axis: k, keepDims: true });
+    const each = timesLog(shares, logSoftmax(counted(op, x, some), k));
     return reduced(op, each.sum({ axis: k }).neg(), reduction);
   }
   const classes = checkedTargets(op, y, x, k, ignoreIndex);
@@ -112,11 +114,12 @@ export function multiMarginLoss(
     reduction: "mean",
   });
   if (p !== 1 && p !== 2) throw new OptionError(`${op}: p must be 1 or 2, got ${show(p)}`);
-  const x = floats(asTensor(op, input));
-  const k = classAxis(op, x, -1);
-  const w = classWeight(op, weight, x, k);
-  const classes = checkedTargets(op, asTensor(op, target, "int32"), x, k, null);
+  const given = floats(asTensor(op, input));
+  const k = classAxis(op, given, -1);
+  const w = classWeight(op, weight, given, k);
+  const classes = checkedTargets(op, asTensor(op, target, "int32"), given, k, null);
   const index = classes.unsqueeze(k);
+  const x = counted(op, given, w?.indexSelect(classes).unsqueeze(k) ?? null);
   const hinge = x
     .sub(x.gather(index, { axis: k }))
     .add(margin)

@@ -93,7 +93,7 @@ export function bceLoss(
 ): Tensor {
   const op = "bceLoss";
   const { reduction, weight } = readOptions(op, options, { ...mean, weight: null as TensorLike | null });
-  const [p, y] = paired(op, input, target);
+  const [p, y] = paired(op, input, target).map((t) => counted(op, t, weight));
   const outside = knownNumbers(p).findIndex((value: number) => !(value >= 0 && value <= 1));
   if (outside >= 0) {
     throw new OptionError(
@@ -118,8 +118,7 @@ export function bceWithLogits(
     weight: null as TensorLike | null,
     posWeight: null as TensorLike | null,
   });
-  const [given, y] = paired(op, input, target);
-  const x = weight === null ? given : read(given, floats(asTensor(op, weight, given.dtype)));
+  const [x, y] = paired(op, input, target).map((t) => counted(op, t, weight));
   const positive = weighted(op, timesLog(y, x.logSigmoid()), posWeight);
   const negative = timesLog(y.neg().add(1), x.neg().logSigmoid());
   return reduced(op, weighted(op, positive.add(negative).neg(), weight), reduction);
@@ -133,10 +132,13 @@ export function timesLog(p: Tensor, logQ: Tensor): Tensor {
 }
 
 /** x, but 0 where it is not finite and its weight is 0: not even its gradient sees what it was. */
-const read = (x: Tensor, w: Tensor): Tensor =>
-  holds(w, 0) && !visitor() && !x.isFinite().all().item()
+export function counted(op: string, x: Tensor, weight: TensorLike | null): Tensor {
+  if (weight === null) return x;
+  const w = floats(asTensor(op, weight, x.dtype));
+  return holds(w, 0) && !visitor() && !x.isFinite().all().item()
     ? gate(w.notEqual(0).logicalOr(x.isFinite()), x)
     : x;
+}
 
 /** losses · weight, which must broadcast to them; a loss of weight 0 is not read where it is not finite. */
 export function weighted(op: string, losses: Tensor, weight: TensorLike | null): Tensor {

@@ -2,7 +2,7 @@
 
 import { grad, type Tensor, tensor } from "bitgrad";
 import { hiddenMse, kdLoss } from "bitgrad/distill";
-import { bceWithLogits, crossEntropy, multiMarginLoss, nllLoss } from "bitgrad/nn";
+import { bceLoss, bceWithLogits, crossEntropy, multiMarginLoss, nllLoss } from "bitgrad/nn";
 import { expectClose } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
@@ -60,6 +60,58 @@ const cases: [name: string, first: number[], second: number[], both: Loss, one: 
     [1, 2],
     (x) => multiMarginLoss(x, [0, 1], { weight: [0, 3], reduction: "sum" }),
     (x) => multiMarginLoss(x, [1], { weight: [0, 3], reduction: "sum" }),
+  ],
+  [
+    "a class of weight 0 in multiMarginLoss of squares",
+    [low, 1],
+    [1, 2],
+    (x) => multiMarginLoss(x, [0, 1], { weight: [0, 3], reduction: "sum", p: 2 }),
+    (x) => multiMarginLoss(x, [1], { weight: [0, 3], reduction: "sum", p: 2 }),
+  ],
+  [
+    "a class of weight 0 in crossEntropy of probabilities",
+    [nan, low],
+    [1, 2],
+    (x) =>
+      crossEntropy(
+        x,
+        tensor([
+          [1, 0],
+          [0, 1],
+        ]),
+        { weight: [0, 3], reduction: "sum" },
+      ),
+    (x) => crossEntropy(x, tensor([[0, 1]]), { weight: [0, 3], reduction: "sum" }),
+  ],
+  [
+    "a target of weight 0 in bceWithLogits",
+    [0.5, low],
+    [1, 2],
+    (x) =>
+      bceWithLogits(
+        x,
+        [
+          [nan, nan],
+          [0, 1],
+        ],
+        { weight: [[0], [1]], reduction: "sum" },
+      ),
+    (x) => bceWithLogits(x, [[0, 1]], { reduction: "sum" }),
+  ],
+  [
+    "a weight of 0 in bceLoss",
+    [nan, low],
+    [0.5, 0.25],
+    (x) =>
+      bceLoss(
+        x,
+        [
+          [nan, 1],
+          [0, 1],
+        ],
+        { weight: [[0], [1]], reduction: "sum" },
+      ),
+    (x) => bceLoss(x, [[0, 1]], { reduction: "sum" }),
   ],
   [
     "a position that the mask of hiddenMse leaves out",
