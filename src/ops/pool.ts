@@ -89,8 +89,11 @@ const maxIndices = defineOp<[x: Tensor], { windows: WindowOptions; ceilMode: boo
     return [n, c, oh, ow];
   },
   dtype: () => "int32",
-  forward: (out, [x], { windows, ceilMode }) =>
-    maxPool2dIndices(out as Int32Array, x.data, windowsOver("maxPool2d", x.shape, windows, ceilMode)),
+  forward(out, [x], { windows, ceilMode }) {
+    maxPool2dIndices(out as Int32Array, x.data, windowsOver("maxPool2d", x.shape, windows, ceilMode));
+    if ((out as Int32Array).includes(-1))
+      throw new ShapeError(`maxPool2d: every window must meet a pixel, got ${show(x.shape)}; pad less`);
+  },
 });
 
 /** Maxima of windows with their places, flat within each image plane. Padding is never chosen. */
@@ -102,7 +105,8 @@ export function maxPool2dWithIndices(
   const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: [1, 1] });
   const indices = maxIndices(x, { windows, ceilMode });
   const [n, c, h, w] = x.shape;
-  const flat = x.reshape([n, c, h * w]).gather(indices.reshape([n, c, -1]), { axis: 2 });
+  const [, , oh, ow] = indices.shape;
+  const flat = x.reshape([n, c, h * w]).gather(indices.reshape([n, c, oh * ow]), { axis: 2 });
   return { values: flat.reshape(indices.shape), indices };
 }
 

@@ -16,6 +16,30 @@ import { describe, expect, it } from "vitest";
 
 const image = ones([1, 1, 6, 7]);
 
+describe("pools of images", () => {
+  it("of an empty batch give an empty batch", () => {
+    expect(maxPool2d(ones([0, 1, 5, 5]), 3).shape).toEqual([0, 1, 1, 1]);
+    expect(maxPool2d(ones([2, 0, 5, 5]), 3).shape).toEqual([2, 0, 1, 1]);
+    expect(maxPool1d(ones([0, 1, 5]), 3).shape).toEqual([0, 1, 1]);
+    expect(avgPool2d(ones([0, 1, 5, 5]), 3).shape).toEqual([0, 1, 1, 1]);
+  });
+
+  it("refuse windows of padding alone, which have no largest pixel", () => {
+    const options = {
+      kernelSize: [3, 2],
+      padding: [
+        [1, 0],
+        [1, 1],
+      ],
+      dilation: 2,
+      stride: 1,
+    } as const;
+    expect(() => maxPool2d(ones([1, 1, 5, 1]), options)).toThrow(
+      /maxPool2d: every window must meet a pixel, got/,
+    );
+  });
+});
+
 describe("windows take a pair wherever they take a number", () => {
   it.each([
     ["a stride", conv2d(image, ones([1, 1, 2, 2]), null, { stride: [2, 3] }), [1, 1, 3, 2]],
