@@ -45,6 +45,13 @@ const small = draw([64, 300], 1);
 const slopes = draw([300], 1);
 const [q, k, v] = [draw([2, 4, 40, 16], 1), draw([2, 4, 41, 16], 1), draw([2, 4, 41, 16], largest)];
 
+/** Scores of 0 whose sums pass −∞ on their way. */
+const even = tensor(new Float32Array(64 * 16).fill(1)).reshape([1, 1, 64, 16]);
+const steep = tensor(
+  Float32Array.from({ length: 128 * 16 }, (_, i) => (i < 2 ? -largest : i < 4 ? largest : 0)),
+).reshape([1, 1, 128, 16]);
+const values = draw([1, 1, 128, 16], 1);
+
 const cases: Record<string, () => Tensor> = {
   matmul: () => matmul(draw([70, 90], root), draw([90, 80], root)),
   "matmul of a batch": () => matmul(draw([3, 20, 90], root), draw([3, 90, 20], root)),
@@ -62,6 +69,9 @@ const cases: Record<string, () => Tensor> = {
     }),
   "scaledDotProductAttention, gradient of queries": () =>
     gradient((x) => scaledDotProductAttention(x, k, v), q, draw([2, 4, 40, 16], 1)),
+  "scaledDotProductAttention, scores": () => scaledDotProductAttention(even, steep, values),
+  "scaledDotProductAttention, scores, gradient of values": () =>
+    gradient((x) => scaledDotProductAttention(even, steep, x), values, draw([1, 1, 64, 16], 1)),
   "layerNorm, gradient": () => gradient((x) => layerNorm(x, slopes, slopes), small, rows),
   "rmsNorm, gradient": () => gradient((x) => rmsNorm(x, slopes), small, rows),
   "softmax, gradient": () => gradient((x) => softmax(x, 1), small, rows),
@@ -80,6 +90,10 @@ describe("where only sums on the way overflow, SIMD gives finite numbers as the 
     expect(got.map((x) => (Number.isFinite(x) ? "finite" : x))).toEqual(
       want.map((x) => (Number.isFinite(x) ? "finite" : x)),
     );
+    const size = Math.max(...want.filter(Number.isFinite).map(Math.abs));
+    got.forEach((x, i) => {
+      if (Number.isFinite(x)) expect(Math.abs(x - want[i])).toBeLessThanOrEqual(1e-5 * size);
+    });
   });
 
   it("what an infinite or missing input makes of a product stays so", () => {
