@@ -1,7 +1,7 @@
 /** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
 
 import { addRows, takeRows } from "../backend.ts";
-import { exactly, isFloat, newArray, promote } from "../dtype.ts";
+import { exactly, isFloat, newArray, promote, type TypedArray } from "../dtype.ts";
 import { checkInteger, DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShape, normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -83,12 +83,16 @@ const scatterAddOp = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis
   dtype: ([x, , source]) => counting(x.dtype, source.dtype),
   forward(out, [x, index, source], { axis }, { dtype }) {
     const { data } = source;
-    exactly("scatterAdd", out, dtype, (to) => {
-      to.set(x.data);
+    // Sums are made in double and rounded once: an index may repeat any number of times.
+    const add = (to: TypedArray) => {
+      const sums = to instanceof Float32Array ? new Float64Array(x.data) : to;
+      if (sums === to) to.set(x.data);
       eachElement(x.shape, index, axis, (i, at) => {
-        to[at] += data[i];
+        sums[at] += data[i];
       });
-    });
+      if (sums !== to) to.set(sums);
+    };
+    exactly("scatterAdd", out, dtype, add);
   },
   vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherOp(grad, index, { axis })],
 });
