@@ -3,6 +3,7 @@
 import { isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import { noGrad } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
 import { noMatch } from "./modes.ts";
 import { isParameter, type Parameter, type Transform } from "./parameter.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
@@ -54,7 +55,8 @@ export function parametrize(
 
 /**
  * Takes all transforms off the parameters whose path fits. What they computed becomes the value, unless `bake` is false:
- * then the latent value remains. Returns the paths. Throws OptionError where the pattern fits no transformed parameter.
+ * then the latent value remains. Returns the paths. Throws OptionError where the pattern fits no transformed parameter, and
+ * where a store cannot hold what would be baked in, ShapeError where transforms change a shape; the model is then as it was.
  */
 export function removeParametrization(
   model: object,
@@ -77,11 +79,7 @@ export function removeParametrization(
   const values = found.map(({ item, path }) => {
     if (!bake) return null;
     const value = noGrad(() => item.effective());
-    if (!sameShape(value.shape, item.shape)) {
-      throw new ShapeError(
-        `${op}: the transforms change the shape of ${show(path)}, got ${show(value.shape)} for ${show(item.shape)}; use { bake: false }`,
-      );
-    }
+    checkBaked(op, path, item, value);
     return value;
   });
   found.forEach(({ item }, i) => {
@@ -90,6 +88,17 @@ export function removeParametrization(
     if (value) item.assign(value);
   });
   return found.map(({ path }) => path);
+}
+
+/** Throws where a parameter cannot take over what it is read as: ShapeError for another shape, OptionError for its store. */
+export function checkBaked(op: string, path: string, { value, shape }: Parameter, baked: Tensor): void {
+  if (!sameShape(baked.shape, shape)) {
+    throw new ShapeError(
+      `${op}: the transforms change the shape of ${show(path)}, got ${show(baked.shape)} for ${show(shape)}; use { bake: false }`,
+    );
+  }
+  const wrong = value.storage.refuses(baked.data);
+  if (wrong) throw new OptionError(`${op}: ${show(path)} cannot be baked in: ${wrong}; use { bake: false }`);
 }
 
 function fitting(op: string, model: object, pattern: PathPattern): Found<Parameter>[] {

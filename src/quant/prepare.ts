@@ -6,6 +6,7 @@ import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
+import { checkBaked } from "../nn/parametrize.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
@@ -120,7 +121,8 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
 /**
  * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or,
  * with `bake`, become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws
- * StageError for a model that is not prepared, OptionError where another transform would change what is baked.
+ * StageError for a model that is not prepared; with `bake` OptionError where another transform would change what is baked or a
+ * store cannot hold it, and ShapeError where transforms change a shape. The model is then as it was.
  */
 export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
   const { bake } = readOptions("unprepare", options, { bake: false });
@@ -145,6 +147,7 @@ const others = ({ transforms }: Parameter): Transform[] =>
 function bakedValue(path: string, parameter: Parameter): Tensor {
   const read = (value: Tensor) => others(parameter).reduce((w, transform) => transform.apply(w), value);
   const value = noGrad(() => tensor(parameter.effective()));
+  checkBaked("unprepare", path, parameter, value);
   const again = noGrad(() => read(value));
   if (again.data.every((v, i) => v === value.data[i])) return value;
   throw new OptionError(

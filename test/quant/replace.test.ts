@@ -1,7 +1,15 @@
 /** Plans of a live model that are replaced or taken back. */
 
-import { Rng, randn, type Tensor, tensor } from "bitgrad";
-import { evaluate, Linear, parametrize, Sequential, stateDict, type Transform } from "bitgrad/nn";
+import { OptionError, Rng, randn, ShapeError, type Tensor, tensor } from "bitgrad";
+import {
+  evaluate,
+  Linear,
+  parametrize,
+  removeParametrization,
+  Sequential,
+  stateDict,
+  type Transform,
+} from "bitgrad/nn";
 import { adamw, optimizer } from "bitgrad/optim";
 import {
   binarySigns,
@@ -136,6 +144,37 @@ describe("unprepare", () => {
       'another transform would change the baked values, got "0.weight"',
     );
     expect(weightOf(halved).transforms).toHaveLength(2);
+  });
+
+  it("bakes nothing where a value does not fit its parameter, and all stays as it was", () => {
+    const coarse = () => {
+      const model = net();
+      const stored = tensor(new Float32Array(24).fill(1).fill(3, 5), { shape: [4, 6] });
+      weightOf(model, 1).replace(stored, { store: { bits: 3, signed: true } });
+      return prepare(model, plan({ default: ternaryWeightOnly() }));
+    };
+    const says = '"1.weight" cannot be baked in: the store holds integers from -4 to 3, got';
+    for (const frozen of [false, true])
+      for (const bake of [
+        (model: object) => unprepare(model, { bake: true }),
+        (model: object) => removeParametrization(model, "*.weight"),
+      ]) {
+        const model = coarse();
+        if (frozen) freeze(model);
+        const before = [0, 1].map((i) => list(weightOf(model, i).value));
+        expect(() => bake(model)).toThrow(says);
+        expect(() => bake(model)).toThrow(OptionError);
+        expect([0, 1].map((i) => list(weightOf(model, i).value))).toEqual(before);
+        for (const i of [0, 1]) expect(quantizedTransform(weightOf(model, i))).not.toBeNull();
+        expect(weightOf(model, 1).trainable).toBe(!frozen);
+        unprepare(model);
+        expect(list(weightOf(model, 1).value)).toEqual(before[1]);
+      }
+    const wide = net();
+    parametrize(wide, "0.weight", { apply: (w: Tensor) => w.flatten() });
+    prepare(wide, plan({ default: ternaryWeightOnly({ granularity: "tensor" }) }));
+    expect(() => unprepare(wide, { bake: true })).toThrow(ShapeError);
+    expect(weightOf(wide).transforms).toHaveLength(2);
   });
 });
 
