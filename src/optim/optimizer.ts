@@ -22,6 +22,7 @@ import { type HyperParameters, withHyper } from "./hyper.ts";
 import { checkAtLeast, checkPositive } from "./options.ts";
 import type { RuleState, UpdateRule } from "./rule.ts";
 import { makeState, mismatch, pinState, readSlot, savedSlot } from "./slots.ts";
+import { staged } from "./stored.ts";
 
 export interface OptimizerOptions {
   /** Bounds the norm of all gradients together, as `clipGradNorm`, without touching them. */
@@ -44,9 +45,8 @@ export interface Optimizer {
   lr: number;
   /**
    * Updates every parameter that has a gradient; what a rule remembers of a parameter begins anew where `replace` has given it
-   * another shape. Throws GradError for a gradient that is not finite, having changed nothing:
-   * no weight, no state. Throws OptionError where a rule writes what the store of a parameter does not hold: that parameter
-   * keeps its value, those before it are updated.
+   * another shape. Throws GradError for a gradient that is not finite, and OptionError where a rule writes what the store of a
+   * parameter does not hold, having changed nothing: no weight, no state.
    */
   step(): void;
   /** Drops every gradient. */
@@ -119,20 +119,28 @@ export function optimizer(
       });
       if (clipNorm === null) checkFinite(work);
       const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
+      const update = ({ group, grad }: Work, weight: FloatArray, state: RuleState): void =>
+        group.rule.update(weight, factor < 1 ? grad.map((g) => g * factor) : grad, state, group.lr);
       // All that may fail comes before the first write.
-      const fresh = undoing(() =>
-        work
-          .filter(({ parameter }) => !stateOf(parameter))
-          .map(({ group, path, parameter }) => {
-            return [parameter, makeState(group.rule, path, parameter, rng ?? defaultRng())] as const;
-          }),
-      );
+      const [fresh, writes] = undoing(() => {
+        const fresh = new Map<Parameter, RuleState>();
+        const writes = work.map((item) => {
+          const { group, path, parameter } = item;
+          const state = stateOf(parameter) ?? makeState(group.rule, path, parameter, rng ?? defaultRng());
+          if (!stateOf(parameter)) fresh.set(parameter, state);
+          return parameter.store
+            ? staged(`step: ${path}`, parameter, state, (weight, next) => update(item, weight, next))
+            : null;
+        });
+        return [fresh, writes] as const;
+      });
       for (const [parameter, state] of fresh) keepState(parameter, state);
-      for (const { group, parameter, path, grad } of work) {
-        const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
-        parameter.update((weight) => {
-          group.rule.update(weight, scaled, states.get(parameter)!, group.lr);
-        }, `step: ${path}`);
+      for (const [i, item] of work.entries()) {
+        const { parameter, path } = item;
+        const state = states.get(parameter)!;
+        const write = writes[i];
+        if (write) write(state);
+        else parameter.update((weight) => update(item, weight, state), `step: ${path}`);
       }
     },
     zeroGrad() {
