@@ -44,6 +44,8 @@ export class Parameter {
   readonly value: Tensor;
   /** How the numbers lie at rest; null for floats. */
   readonly store: Store | null;
+  /** Counts the values of another shape that `replace` gave it: what an optimizer remembers is of one of them. */
+  readonly generation: number = 0;
   /** Applied to the value in order by `effective()`. */
   readonly transforms: Transform[] = [];
 
@@ -149,6 +151,7 @@ export class Parameter {
       Object.assign(this, before);
       throw error;
     }
+    if (!sameShape(made.shape, before.value.shape)) Object.assign(this, { generation: this.generation + 1 });
     // Graphs of the old value refuse to run backward, and what was made of it is made anew.
     made.storage.version = Math.max(made.storage.version, before.value.storage.version) + 1;
     before.value.storage.version++;

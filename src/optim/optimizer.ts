@@ -14,7 +14,7 @@ import {
 import type { Parameter } from "../nn/parameter.ts";
 import { defaultRng } from "../random/default.ts";
 import { Rng } from "../random/rng.ts";
-import { type Shape, sameShape } from "../shape.ts";
+import { sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { clipFactor, gradNorm } from "./clip.ts";
 import { type Group, makeGroups, type OptimizerRows, type RuleGroup } from "./group.ts";
@@ -82,14 +82,14 @@ export function optimizer(
   if (clipValue !== null) checkPositive("optimizer", "clipValue", clipValue);
   const groups = makeGroups(model, rules);
   const states = new Map<Parameter, RuleState>();
-  const shapes = new WeakMap<RuleState, Shape>();
+  const generations = new WeakMap<RuleState, number>();
   /** None of a value that was replaced by one of another shape. */
   const stateOf = (parameter: Parameter): RuleState | undefined => {
     const state = states.get(parameter);
-    return state && sameShape(shapes.get(state)!, parameter.shape) ? state : undefined;
+    return state && generations.get(state) === parameter.generation ? state : undefined;
   };
   const keepState = (parameter: Parameter, state: RuleState): void => {
-    shapes.set(state, parameter.shape);
+    generations.set(state, parameter.generation);
     states.set(parameter, pinState(state));
   };
   const leader = groups.find((group) => group.rule.options.lr !== undefined) ?? groups[0];

@@ -50,7 +50,9 @@ describe("a step over parameters with stores", () => {
       // Integers that move by whole steps until lr is none.
       const whole = {
         ...sgd({ lr: 1 }),
-        update: (w: Float32Array) => void w.forEach((v, i) => (w[i] = v - lr)),
+        update(w: Float32Array) {
+          for (let i = 0; i < w.length; i++) w[i] -= lr;
+        },
       };
       const o = optimizer(
         m,
@@ -97,5 +99,41 @@ describe("a step over parameters with stores", () => {
     expect(bits.value.data).toEqual(floats.value.data);
     expect(bits.value.data).not.toEqual(values.data);
     expect(one.stateDict()).toEqual(other.stateDict());
+  });
+});
+
+describe("the state of a value that was replaced", () => {
+  it("does not come back with its shape", () => {
+    const weight = new Parameter(tensor([1]));
+    const o = optimizer([weight], sgd({ lr: 0.1, momentum: 0.9 }));
+    const step = () => {
+      weight.grad = tensor([1]);
+      o.step();
+    };
+    const remembered = () => Object.keys(o.stateDict()).filter((name) => name.startsWith("state."));
+    step();
+    const saved = o.stateDict();
+    weight.replace(tensor([1, 1]));
+    expect(remembered()).toEqual([]);
+    weight.replace(tensor([1]));
+    expect(remembered()).toEqual([]);
+    step();
+    expect(weight.value.data[0]).toBeCloseTo(0.9, 6);
+    // One that is loaded is of the value that is there.
+    weight.replace(tensor([1]));
+    o.loadStateDict(saved);
+    step();
+    expect(weight.value.data[0]).toBeCloseTo(0.81, 6);
+  });
+
+  it("stays where a transform refuses the other shape", () => {
+    const weight = new Parameter(tensor([1]));
+    weight.transforms.push({ apply: (w) => w.reshape([1]) });
+    const o = optimizer([weight], sgd({ lr: 0.1, momentum: 0.9 }));
+    weight.grad = tensor([1]);
+    o.step();
+    const before = Object.keys(o.stateDict());
+    expect(() => weight.replace(tensor([1, 1]))).toThrow();
+    expect(Object.keys(o.stateDict())).toEqual(before);
   });
 });
