@@ -48,17 +48,17 @@ abstract class Parts extends Sequential {
 
   /** What the first block reads: pictures (N, channels, H, W) -> (N, C, H, W). */
   embed(x: Tensor): Tensor {
-    return inSequence(this.stemSteps(), x);
+    return inSequence(this, this.stemSteps(), x);
   }
 
   /** What `embed` gives through all blocks. */
   runBlocks(x: Tensor): Tensor {
-    return inSequence(this.blocks, x);
+    return inSequence(this, this.blocks, x);
   }
 
   /** Logits (N, classes) of what the last block gives. */
   finish(x: Tensor): Tensor {
-    return inSequence(this.headSteps(), x);
+    return inSequence(this, this.headSteps(), x);
   }
 }
 

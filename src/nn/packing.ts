@@ -62,7 +62,7 @@ interface Forward {
   forward(x: Tensor, ...rest: never[]): unknown;
 }
 
-const isForward = (step: Forward | PackedFields): step is Forward => typeof step.forward === "function";
+const isForward = (step: Forward | PackedFields): step is Forward => typeof step?.forward === "function";
 
 /** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
 export class Packer {
@@ -117,9 +117,13 @@ export class Packer {
     return { kind: "sequential", steps: steps.map((step) => this.step(step)) };
   }
 
-  /** One of them. */
+  /** One of them. Throws OptionError for what is none. */
   step(step: Forward | ((x: Tensor) => Tensor) | PackedFields): PackedFields {
-    if (typeof step !== "function") return isForward(step) ? this.layer(step) : step;
+    if (typeof step !== "function") {
+      if (isForward(step)) return this.layer(step);
+      if (typeof step?.kind === "string") return step;
+      throw new OptionError(`pack: a step must be a layer, a function or packed fields, got ${show(step)}`);
+    }
     const name = (step as { rules?: { name: string } }).rules?.name ?? "";
     if (functionNames.includes(name)) return { kind: "function", name };
     throw new OptionError(

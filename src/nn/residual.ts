@@ -37,12 +37,13 @@ export class Residual {
     this.join = join;
   }
 
-  /** Throws ShapeError where the two do not fit. */
+  /** Throws ShapeError where the two do not fit, and OptionError for one that gives no tensor or was replaced by no step. */
   forward(x: TensorLike): Tensor {
     const given = asTensor("Residual", x);
     return undoing(() => {
-      const y = applied(this.body, given);
-      const kept = this.shortcut ? applied(this.shortcut, given) : given;
+      const y = applied("Residual", this, "body", this.body, given);
+      const kept =
+        this.shortcut === null ? given : applied("Residual", this, "shortcut", this.shortcut, given);
       if (!broadcastsTo(y.shape, kept.shape)) {
         throw new ShapeError(
           `Residual: the body must give what broadcasts to ${show(kept.shape)}, got ${show(y.shape)}; give it a shortcut`,
@@ -54,7 +55,12 @@ export class Residual {
 
   toPacked(packer: Packer): PackedFields {
     const { join, body, shortcut } = this;
-    return { kind: "branch", join, body: packer.step(body), shortcut: shortcut && packer.step(shortcut) };
+    return {
+      kind: "branch",
+      join,
+      body: packer.step(body),
+      shortcut: shortcut === null ? null : packer.step(shortcut),
+    };
   }
 }
 

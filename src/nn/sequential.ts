@@ -1,8 +1,11 @@
 import { undoing } from "../changes.ts";
 import { isFunction, isPlainObject, OptionError, show } from "../errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { shared } from "../state.ts";
+import { isThenable } from "../storage.ts";
+import { isTensor, type Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { PackedFields, Packer } from "./packing.ts";
+import { walk } from "./tree.ts";
 
 export type Step = Layer | ((x: Tensor) => Tensor);
 
@@ -14,14 +17,53 @@ export function checkStep(op: string, step: unknown, where: string): void {
   );
 }
 
-export const applied = (step: Step, x: Tensor): Tensor =>
-  (typeof step === "function" ? step(x) : step.forward(x)) as Tensor;
+/** The steps that run, each within the one before, in the containers that hold them. */
+const running = shared("steps", () => [] as { container: object; step: unknown; place: string | number }[]);
 
-/** x through all steps, one after another. */
-export const inSequence = (steps: Iterable<Step>, x: Tensor): Tensor =>
+/** The property that holds the step at a place of a container, however deep, or the place. */
+function nameOf({ container, step, place }: (typeof running)[number]): string {
+  const entries = Object.entries(container);
+  const held = entries[Number(place)]?.[1] === step ? entries[Number(place)] : undefined;
+  let name = (held ?? entries.find(([, value]) => value === step))?.[0];
+  walk(container, (item, path) => {
+    if (item === step) name ??= path;
+    return name === undefined;
+  });
+  return typeof place === "string" ? place : (name ?? String(place));
+}
+
+/**
+ * What the step of a container gives for x. Throws OptionError, naming the path of the step in the containers that run, for one
+ * that is neither a layer nor a function, and for one that gives no tensor.
+ */
+export function applied(
+  op: string,
+  container: object,
+  place: string | number,
+  step: Step,
+  x: Tensor,
+): Tensor {
+  running.push({ container, step, place });
+  try {
+    if (!isLayer(step) && !isFunction(step)) checkStep(op, step, `at ${show(running.map(nameOf).join("."))}`);
+    const y: unknown = isLayer(step) ? step.forward(x) : step(x);
+    if (isTensor(y)) return y;
+    // Nobody else hears of the rejection of a promise.
+    isThenable(y);
+    throw new OptionError(
+      `${op}: a step must give a tensor, got ${show(y)} from ${show(running.map(nameOf).join("."))}`,
+    );
+  } finally {
+    running.pop();
+  }
+}
+
+/** x through all steps of a container, one after another. */
+export const inSequence = (container: object, steps: Iterable<Step>, x: Tensor): Tensor =>
   undoing(() => {
     let y = x;
-    for (const step of steps) y = applied(step, y);
+    let place = 0;
+    for (const step of steps) y = applied("Sequential", container, place++, step, y);
     return y;
   });
 
@@ -62,8 +104,9 @@ export class Sequential {
     yield* Object.values(this) as Step[];
   }
 
+  /** Throws OptionError, naming its path, for a step that gives no tensor or was replaced by what is none. */
   forward(x: Tensor): Tensor {
-    return inSequence(this, x);
+    return inSequence(this, this, x);
   }
 
   /** Functions are packed by name: the activations of `bitgrad`. Throws OptionError for any other. */

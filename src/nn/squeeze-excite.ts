@@ -4,6 +4,7 @@ import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { Conv2d } from "./conv.ts";
 import type { RngOption } from "./init.ts";
 import type { PackedFields, Packer } from "./packing.ts";
+import { applied } from "./sequential.ts";
 import { checkSizes } from "./sizes.ts";
 
 export interface SqueezeExciteOptions extends RngOption {
@@ -40,10 +41,13 @@ export class SqueezeExcite {
     this.gate = gate;
   }
 
+  /** Throws OptionError for an activation or a gate that gives no tensor. */
   forward(x: TensorLike): Tensor {
     x = asTensor("SqueezeExcite", x);
+    const run = (name: "fc1" | "activation" | "fc2" | "gate", y: Tensor): Tensor =>
+      applied("SqueezeExcite", this, name, this[name], y);
     const average = x.adaptiveAvgPool2d(1);
-    return x.mul(this.gate(this.fc2.forward(this.activation(this.fc1.forward(average)))));
+    return x.mul(run("gate", run("fc2", run("activation", run("fc1", average)))));
   }
 
   /** Throws OptionError for an activation or a gate that is not one of `bitgrad`. */
