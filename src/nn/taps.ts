@@ -45,9 +45,11 @@ export interface Taps {
   [Symbol.dispose](): void;
 }
 
-type Listener = (layer: Layer, call: TappedCall) => void;
+/** Hears a call, and gives what is to be thrown after it, an error or the mark of a pass that ends; null for nothing. */
+type Listener = (layer: Layer, call: TappedCall) => object | null;
 
 interface Wrapped {
+  /** In the order in which their passes began. */
   readonly listeners: Set<Listener>;
   /** The layer's own `forward`, if it had one that is not its class's. */
   readonly before: PropertyDescriptor | undefined;
@@ -73,10 +75,18 @@ function listen(layer: Layer, listener: Listener): void {
     writable: true,
     value(this: Layer, ...args: Parameters<Layer["forward"]>): unknown {
       const output = forward.apply(this, args);
-      for (const hear of listeners) hear(layer, { inputs: args, output });
+      // All hear it before the outermost pass that ends here does.
+      const ends = [...listeners].map((hear) => hear(layer, { inputs: args, output }));
+      const end = ends.find((thrown) => thrown !== null);
+      if (end) throw end;
       return output;
     },
   });
+}
+
+function hearLast(layer: Layer, listener: Listener): void {
+  const listeners = wrapped.get(layer)?.listeners;
+  if (listeners?.delete(listener)) listeners.add(listener);
 }
 
 function leave(layer: Layer, listener: Listener): void {
@@ -121,18 +131,18 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   const hear: Listener = (layer, call) => {
     const run = open && repeatedRun();
     // The second run of what ran before; its tensors go with the gradient.
-    if (run === "again") return;
+    if (run === "again") return null;
     for (const path of pathsOf.get(layer) ?? []) {
       if (run === "first") {
-        throw new StageError(
+        return new StageError(
           `collect: a tapped layer ran inside checkpoint, which releases its output, got ${show(path)}; collect without checkpoint`,
         );
       }
       open?.get(path)?.push(call);
     }
-    if (!open || last === null || chosen.get(last) !== layer) return;
+    if (!open || last === null || chosen.get(last) !== layer) return null;
     stopped = true;
-    throw reached;
+    return reached;
   };
   for (const layer of pathsOf.keys()) listen(layer, hear);
 
@@ -154,6 +164,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
         inputs: (path: string) => single("inputs", path, calls).inputs,
         output: (path: string) => outputOf(path, calls),
       };
+      for (const layer of pathsOf.keys()) hearLast(layer, hear);
       open = calls;
       last = until;
       stopped = false;
