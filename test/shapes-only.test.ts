@@ -2,6 +2,7 @@
 
 import {
   isTensor,
+  manualSeed,
   memory,
   ones,
   Rng,
@@ -18,7 +19,11 @@ import {
   Dropout,
   Embedding,
   evaluate,
+  hasData,
   KVCache,
+  Linear,
+  namedBuffers,
+  parameters,
   Sequential,
   train,
   withoutData,
@@ -94,6 +99,27 @@ describe("shapesOnly", () => {
     expect(ops.length).toBeGreaterThan(5);
     expect(rng.state).toEqual(state);
     expect(norm.runningMean.data).toEqual(mean);
+  });
+
+  it("builds models that have no numbers, and draws none for them", () => {
+    const rng = new Rng("built");
+    const { state } = rng;
+    const usual = manualSeed(1);
+    const drawn = usual.state;
+    const built: object[] = [
+      shapesOnly(() => new Linear(1 << 20, 1 << 20)),
+      shapesOnly(() => new Linear(1 << 20, 1 << 20, { rng })),
+      shapesOnly(() => new Sequential(new Embedding(1 << 20, 1 << 20), new BatchNorm2d(1 << 20))),
+      ...models.map(([, make]) => shapesOnly(make)),
+    ];
+    for (const model of built) {
+      for (const { value } of parameters(model)) expect(hasData(value)).toBe(false);
+      for (const [, buffer] of namedBuffers(model)) expect(hasData(buffer)).toBe(false);
+    }
+    expect([rng.state, usual.state]).toEqual([state, drawn]);
+    expect(shapesOnly(() => new Linear(8, 1 << 30).forward(ones([2, 8]))).shape).toEqual([2, 1 << 30]);
+    expect(() => parameters(built[0])[0].value.data).toThrow("made inside shapesOnly");
+    expect(hasData(new Linear(1, 1).weight.value)).toBe(true);
   });
 
   it("fills an empty cache by shapes, takes it back, and refuses a filled one", () => {

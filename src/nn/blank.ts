@@ -2,7 +2,7 @@
 
 import { type DType, isDType } from "../dtype.ts";
 import { DTypeError, FormatError, isFunction, OptionError, StageError, show } from "../errors.ts";
-import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
+import { isPlaceholder, placeholder, visitor } from "../ops/shapes-only.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
 import { isThenable, pin } from "../storage.ts";
@@ -11,13 +11,15 @@ import { empty, isTensor, type Tensor } from "../tensor.ts";
 const mode = shared("withoutData", () => ({ on: false, left: Infinity }));
 const noDraws = shared("withoutDraws", () => ({ on: false }));
 
-/** A zeroed tensor that outlives every scope; inside `withoutData` one that has a shape and no numbers. */
+/** A zeroed tensor that outlives every scope; inside `withoutData` and `shapesOnly` one that has a shape and no numbers. */
 export function blank(shape: Shape, dtype: DType = "float32"): Tensor {
   const checked = checkShape("blank", shape);
   if (!isDType(dtype)) throw new DTypeError(`blank: unknown dtype, got ${show(dtype)}`);
-  if (!mode.on) return pin(empty(checked, dtype));
-  if (--mode.left < 0) throw new FormatError("blank: more tensors than the file holds, got one more");
-  return pin(placeholder(checked, dtype, "withoutData"));
+  const maker = mode.on ? "withoutData" : visitor() ? "shapesOnly" : null;
+  if (maker === null) return pin(empty(checked, dtype));
+  if (mode.on && --mode.left < 0)
+    throw new FormatError("blank: more tensors than the file holds, got one more");
+  return pin(placeholder(checked, dtype, maker));
 }
 
 /** False for what `withoutData` and `shapesOnly` made. */
