@@ -147,7 +147,7 @@ export class PackedModel {
       { budget: null },
     );
     const values: Values[] = [];
-    for (const name of Object.keys(told).filter((name) => told[name] && isArray(name))) {
+    for (const name of Object.keys(told).filter((name) => told[name] !== null && isArray(name))) {
       const array = steady(told[name] as Values);
       told[name] = array;
       if (arrays[name] === "values") values.push(array);
@@ -159,7 +159,7 @@ export class PackedModel {
     const inputs = [given, ...Object.values(told)].map((read) => (read as Ids | null)?.data?.length ?? 0);
     const run = (): Values => {
       for (const name of Object.keys(told))
-        if (told[name] && arrays[name] === "values") told[name] = inRoom(told[name] as Values);
+        if (told[name] !== null && arrays[name] === "values") told[name] = inRoom(told[name] as Values);
       return root.forward(ids ? (given as Values) : inRoom(given as Values), told);
     };
     return inArena(run, copied, budgetFor("forward", budget, root, ...inputs));

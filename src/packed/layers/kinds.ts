@@ -1,6 +1,6 @@
 /** The classes of packed layers by their kinds. */
 
-import { OptionError, show } from "../../errors.ts";
+import { isPlainObject, OptionError, show } from "../../errors.ts";
 import type { PackedKind } from "../file/layer.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
@@ -40,7 +40,28 @@ export type Kinds = ReadonlyMap<string, PackedKind>;
 /** The kinds of what makes codes of inputs, which stands among the fields of layers. */
 const inputs = ["dynamic", "static", "signs"];
 
-/** All classes by kind. Throws OptionError for those from outside that are no class with a kind, or whose kind is taken. */
+/** Whether a kind is one of the library's. */
+export const isOurs = (kind: string): boolean => ours.some((Kind) => Kind.kind === kind);
+
+/** Throws OptionError for static options that are no object by name, or have the name of one that every run has. */
+function checkOptions(kind: string, options: unknown): void {
+  if (options === undefined) return;
+  if (!isPlainObject(options)) {
+    throw new OptionError(
+      `PackedModel: static options must be an object by name, got ${show(options)} of ${show(kind)}`,
+    );
+  }
+  if (Object.hasOwn(options, "budget")) {
+    throw new OptionError(
+      `PackedModel: an option must not be named "budget", which every run has, got it of ${show(kind)}`,
+    );
+  }
+}
+
+/**
+ * All classes by kind. Throws OptionError for those from outside that are no class with a kind, whose kind is taken, or whose
+ * static options are none.
+ */
 export function known(own: readonly PackedKind[]): Kinds {
   if (!Array.isArray(own))
     throw new OptionError(`PackedModel: kinds must be a list of classes, got ${show(own)}`);
@@ -57,6 +78,7 @@ export function known(own: readonly PackedKind[]): Kinds {
         `PackedModel: a kind must not be taken, got ${show(kind)} of ${show(Kind)}; rename it`,
       );
     }
+    checkOptions(kind, Kind.options);
     kinds.set(kind, Kind);
   }
   return kinds;

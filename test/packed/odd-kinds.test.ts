@@ -1,0 +1,55 @@
+/** Packed kinds from outside that do what they must not: each is named, with the path of the layer. */
+
+import { OptionError } from "bitgrad";
+import { type Fields, PackedModel, type Values } from "bitgrad/packed";
+import { describe, expect, it } from "vitest";
+
+const x: Values = { data: Float32Array.of(1, 2), shape: [1, 2] };
+
+/** A kind whose layers keep their fields, and give what `give` makes of x. */
+const kindOf = (give: (x: Values, call?: object) => unknown, statics: object = {}) =>
+  Object.assign(
+    class {
+      static readonly kind = "own";
+      readonly kind = "own";
+      readonly v: unknown;
+      constructor(fields: Fields) {
+        this.v = fields.v ?? null;
+      }
+      forward(given: Values, call?: object): Values {
+        return give(given, call) as Values;
+      }
+    },
+    statics,
+  );
+type Kind = ReturnType<typeof kindOf>;
+const made = (Kind: Kind, fields: object = {}) =>
+  new PackedModel({ kind: "own", ...fields } as never, { kinds: [Kind] });
+const same = (given: Values): Values => given;
+
+describe("what a packed kind from outside can be told", () => {
+  const options = { m: "ids", v: "values", k: 3 };
+  it("is told falsy arrays too", () => {
+    const model = made(kindOf(same, { options }));
+    for (const name of ["m", "v"])
+      for (const falsy of [0, false, "", Number.NaN, 0n]) {
+        expect(() => model.forward(x, { [name]: falsy } as never)).toThrow(/^forward: /);
+      }
+    for (const name of ["m", "v"])
+      for (const none of [null, undefined])
+        expect(model.forward(x, { [name]: none } as never).shape).toEqual([1, 2]);
+  });
+
+  it("is an object of options, without a budget", () => {
+    for (const bad of [null, "abc", 5, [], ["ids"], () => 1, new Map()]) {
+      expect(() => made(kindOf(same, { options: bad }))).toThrow(OptionError);
+      expect(() => made(kindOf(same, { options: bad }))).toThrow(
+        /^PackedModel: static options must be an object by name, got .* of "own"/,
+      );
+    }
+    expect(() => made(kindOf(same, { options: { budget: 3 } }))).toThrow(
+      'PackedModel: an option must not be named "budget", which every run has, got it of "own"',
+    );
+    expect(made(kindOf(same, { options: undefined })).forward(x).shape).toEqual([1, 2]);
+  });
+});
