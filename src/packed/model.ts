@@ -10,7 +10,7 @@ import {
   streamFrom,
 } from "../generation/loop.ts";
 import { readPacked, writePacked } from "./file/file.ts";
-import type { PackedKind, PackedLayer, PackedStep } from "./file/layer.ts";
+import { endless, type PackedKind, type PackedLayer, type PackedStep } from "./file/layer.ts";
 import { PackedWeight } from "./file/weight.ts";
 import type { PackedAttentionCall } from "./layers/attention.ts";
 import { type Kinds, known } from "./layers/kinds.ts";
@@ -69,13 +69,20 @@ export interface PackedOptions {
   readonly kinds: readonly PackedKind[];
 }
 
-/** Makes layers of their fields, those below first. */
-function assemble(value: unknown, kinds: Kinds): unknown {
-  if (Array.isArray(value)) return value.map((item) => assemble(item, kinds));
-  if (!isPlainObject(value)) return value;
-  const fields = Object.fromEntries(
-    Object.entries(value).map(([name, field]) => [name, assemble(field, kinds)]),
-  );
+/** No model has as many levels of fields, and the engine's stack is short. */
+const mostLevels = 512;
+
+const below = (path: string, name: string | number): string => (path === "" ? `${name}` : `${path}.${name}`);
+
+/** Makes layers of their fields, those below first. `above` holds what the fields lie in. */
+function assemble(value: unknown, kinds: Kinds, path = "", above: readonly object[] = []): unknown {
+  if (!Array.isArray(value) && !isPlainObject(value)) return value;
+  const wrong = endless(value, above, mostLevels);
+  if (wrong) throw new FormatError(`PackedModel: ${wrong}, got ${show(path)}`);
+  const made = (field: unknown, name: string | number): unknown =>
+    assemble(field, kinds, below(path, name), [...above, value]);
+  if (Array.isArray(value)) return value.map(made);
+  const fields = Object.fromEntries(Object.entries(value).map(([name, field]) => [name, made(field, name)]));
   // The input of a product has a kind, and is no layer.
   const { kind } = fields;
   const Kind = typeof kind === "string" ? kinds.get(kind) : undefined;

@@ -3,7 +3,8 @@
 import { FormatError, isPlainObject, show } from "../errors.ts";
 import { decodeUtf8 } from "./utf8.ts";
 
-const DEPTH_LIMIT = 64;
+/** Levels of lists and objects, the outermost among them. */
+export const DEPTH_LIMIT = 64;
 /** Four of them describe a tensor. No published model has as many tensors. */
 export const KEY_LIMIT = 2 ** 19;
 

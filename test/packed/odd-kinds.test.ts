@@ -1,6 +1,6 @@
 /** Packed kinds from outside that do what they must not: each is named, with the path of the layer. */
 
-import { OptionError } from "bitgrad";
+import { FormatError, OptionError } from "bitgrad";
 import { type Fields, PackedModel, type Values } from "bitgrad/packed";
 import { describe, expect, it } from "vitest";
 
@@ -26,6 +26,31 @@ type Kind = ReturnType<typeof kindOf>;
 const made = (Kind: Kind, fields: object = {}) =>
   new PackedModel({ kind: "own", ...fields } as never, { kinds: [Kind] });
 const same = (given: Values): Values => given;
+
+describe("fields without an end", () => {
+  it("are refused by a model and by a file, with their path", () => {
+    const steps: unknown[] = [];
+    const ring = { kind: "sequential", steps };
+    steps.push({ kind: "function", name: "relu" }, ring);
+    expect(() => new PackedModel(ring)).toThrow(FormatError);
+    expect(() => new PackedModel(ring)).toThrow(
+      /^PackedModel: fields must not hold themselves, got "steps\.1"/,
+    );
+    let deep: object = { kind: "function", name: "relu" };
+    for (let i = 0; i < 20_000; i++) deep = { kind: "sequential", steps: [deep] };
+    expect(() => new PackedModel(deep as never)).toThrow(FormatError);
+    const v: Record<string, unknown> = {};
+    const model = made(kindOf(same), { v });
+    (model.root as unknown as { v: Record<string, unknown> }).v.again = (
+      model.root as unknown as { v: object }
+    ).v;
+    expect(() => model.toBytes()).toThrow(OptionError);
+    expect(() => model.toBytes()).toThrow(/^toBytes: fields must not hold themselves, got "v\.again"/);
+    // The same object twice is no ring.
+    const twice = { a: 1 };
+    expect(made(kindOf(same), { v: [twice, twice] }).toBytes().length).toBeGreaterThan(0);
+  });
+});
 
 describe("what a packed kind from outside can be told", () => {
   const options = { m: "ids", v: "values", k: 3 };

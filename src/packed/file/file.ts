@@ -8,10 +8,10 @@ import { type ZeroKind, zeroKind, zeroKinds } from "../../../kernels/zeros.ts";
 import { isFloat32Array, bytesOf as viewOf } from "../../dtype.ts";
 import { FormatError, isPlainObject, OptionError, show } from "../../errors.ts";
 import { type Entry, headerLength, readHeader } from "../../safetensors/header.ts";
-import { readJsonObject } from "../../safetensors/json.ts";
+import { DEPTH_LIMIT, readJsonObject } from "../../safetensors/json.ts";
 import { packedBytes } from "./codes.ts";
 import { crc32 } from "./crc.ts";
-import type { PackedLayer } from "./layer.ts";
+import { endless, type PackedLayer } from "./layer.ts";
 import { type CodedWeight, PackedWeight } from "./weight.ts";
 
 /** What files of weights with zero points are written in, others in version 2: its readers would pass over a field. */
@@ -63,13 +63,26 @@ class Writer {
 
   describe(value: unknown, path: string): unknown {
     if (value instanceof PackedWeight) return this.weight(value, path);
+  /** The objects that hold what is described. */
+  private readonly above: object[] = [];
     if (isFloat32Array(value)) {
       this.floats(path, value, [value.length]);
       return { tensor: path };
     }
     if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
-    if (!isPlainObject(value) && typeof (value as Partial<PackedLayer> | null)?.kind !== "string") {
+    if (!isPlainObject(value) && typeof (value as Partial<PackedLayer>).kind !== "string") {
       return checkJson(value, path);
+    if (typeof value !== "object" || value === null) return checkJson(value, path);
+    // The description lies in an object of its own.
+    const wrong = endless(value, this.above, DEPTH_LIMIT - 1);
+    if (wrong) throw new OptionError(`toBytes: ${wrong}, got ${show(path)}`);
+    this.above.push(value);
+    const described = this.fields(value, path);
+    this.above.pop();
+    return described;
+  }
+
+  private fields(value: object, path: string): unknown {
     }
     const { kind, tensor, weight } = value as Record<string, unknown>;
     if (kind === undefined && (tensor !== undefined || typeof weight === "string")) {

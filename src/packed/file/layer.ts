@@ -38,6 +38,12 @@ export interface PackedKind {
   new (fields: Fields): PackedLayer;
 }
 
+/** What is wrong with an object of fields that lies in those of `above`; null for nothing. */
+export function endless(value: object, above: readonly object[], most: number): string | null {
+  if (above.includes(value)) return "fields must not hold themselves";
+  return above.length < most ? null : `fields must lie at most ${most} deep`;
+}
+
 const fail = (kind: string, name: string, want: string, got: unknown): never => {
   throw new FormatError(`${kind}: ${name} must be ${want}, got ${show(got)}`);
 };
