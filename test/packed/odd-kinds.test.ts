@@ -1,7 +1,7 @@
 /** Packed kinds from outside that do what they must not: each is named, with the path of the layer. */
 
 import { FormatError, OptionError } from "bitgrad";
-import { type Fields, PackedModel, type Values } from "bitgrad/packed";
+import { type Fields, loadPacked, PackedModel, type Values } from "bitgrad/packed";
 import { describe, expect, it } from "vitest";
 
 const x: Values = { data: Float32Array.of(1, 2), shape: [1, 2] };
@@ -49,6 +49,24 @@ describe("fields without an end", () => {
     // The same object twice is no ring.
     const twice = { a: 1 };
     expect(made(kindOf(same), { v: [twice, twice] }).toBytes().length).toBeGreaterThan(0);
+  });
+});
+
+describe("fields that JSON changes", () => {
+  it("are refused: −0, and the name __proto__", () => {
+    for (const [v, says] of [
+      [-0, /got −0 at v; write 0/],
+      [{ a: [1, -0] }, /got −0 at v\.a\.1/],
+      [JSON.parse('{"__proto__":{"x":1}}'), /got "__proto__" at v/],
+      [{ a: JSON.parse('{"__proto__":1}') }, /got "__proto__" at v\.a/],
+    ] as const) {
+      const model = made(kindOf(same), { v });
+      expect(() => model.toBytes()).toThrow(OptionError);
+      expect(() => model.toBytes()).toThrow(says);
+    }
+    const kept = Float32Array.of(-0);
+    const { root } = loadPacked(made(kindOf(same), { v: kept }).toBytes(), { kinds: [kindOf(same)] });
+    expect((root as unknown as { v: Float32Array }).v).toEqual(kept);
   });
 });
 

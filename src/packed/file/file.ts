@@ -48,6 +48,9 @@ const bytesOf = (array: Uint8Array | Uint16Array | Float32Array): Uint8Array =>
 /** Throws OptionError for what the JSON of a file would lose. */
 function checkJson(value: unknown, path: string): unknown {
   if (value === null || Number.isFinite(value) || typeof value === "boolean" || typeof value === "string") {
+    if (Object.is(value, -0)) {
+      throw new OptionError(`toBytes: JSON has no −0, got −0 at ${path}; write 0, or float32 numbers`);
+    }
     return value;
   }
   throw new OptionError(
@@ -60,18 +63,15 @@ class Writer {
   readonly tensors = new Map<string, Stored>();
   version = 2;
   private readonly names = new Map<PackedWeight, Record<string, unknown>>();
+  /** The objects that hold what is described. */
+  private readonly above: object[] = [];
 
   describe(value: unknown, path: string): unknown {
     if (value instanceof PackedWeight) return this.weight(value, path);
-  /** The objects that hold what is described. */
-  private readonly above: object[] = [];
     if (isFloat32Array(value)) {
       this.floats(path, value, [value.length]);
       return { tensor: path };
     }
-    if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
-    if (!isPlainObject(value) && typeof (value as Partial<PackedLayer>).kind !== "string") {
-      return checkJson(value, path);
     if (typeof value !== "object" || value === null) return checkJson(value, path);
     // The description lies in an object of its own.
     const wrong = endless(value, this.above, DEPTH_LIMIT - 1);
@@ -83,12 +83,20 @@ class Writer {
   }
 
   private fields(value: object, path: string): unknown {
+    if (Array.isArray(value)) return value.map((item, i) => this.describe(item, `${path}.${i}`));
+    if (!isPlainObject(value) && typeof (value as Partial<PackedLayer>).kind !== "string") {
+      return checkJson(value, path);
     }
     const { kind, tensor, weight } = value as Record<string, unknown>;
     if (kind === undefined && (tensor !== undefined || typeof weight === "string")) {
       throw new OptionError(`toBytes: only layers may have a field tensor or weight, got one at ${path}`);
     }
-    const stored = Object.entries(value as object).filter(([name]) => !name.startsWith("_"));
+    if (Object.hasOwn(value, "__proto__")) {
+      throw new OptionError(
+        `toBytes: a field must not have a reserved name, got "__proto__" at ${path || "the root"}`,
+      );
+    }
+    const stored = Object.entries(value).filter(([name]) => !name.startsWith("_"));
     const fields = stored.map(([name, field]) => [
       name,
       this.describe(field, path === "" ? name : `${path}.${name}`),
