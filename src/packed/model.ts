@@ -12,8 +12,9 @@ import {
 import { readPacked, writePacked } from "./file/file.ts";
 import { endless, type PackedKind, type PackedLayer, type PackedStep } from "./file/layer.ts";
 import { PackedWeight } from "./file/weight.ts";
+import { checkGiven } from "./given.ts";
 import type { PackedAttentionCall } from "./layers/attention.ts";
-import { type Kinds, known } from "./layers/kinds.ts";
+import { isOurs, type Kinds, known } from "./layers/kinds.ts";
 import type {
   PackedLanguage,
   PackedLanguageCall,
@@ -100,7 +101,8 @@ export class PackedModel {
 
   /**
    * Takes a layer, or what it is made of. Throws FormatError for what is none, and OptionError for kinds that are none or
-   * whose names are taken.
+   * whose names or options are taken, and for a root without `forward`. What layers of those kinds give is checked as they run:
+   * ShapeError names the kind and the path of one that gives other than float32 values of a shape.
    */
   constructor(layer: PackedLayer, options?: Partial<PackedOptions>) {
     const { kinds: own } = readOptions<PackedOptions>("PackedModel", options, { kinds: [] });
@@ -109,7 +111,14 @@ export class PackedModel {
     if (isPlainObject(root) || !kinds.has(String(root?.kind))) {
       throw new FormatError(`PackedModel: needs a layer of a known kind, got ${show(root?.kind ?? root)}`);
     }
+    if (typeof (root as Partial<PackedStep>).forward !== "function")
+      throw new OptionError(`PackedModel: the root must have forward, got ${show(root!.kind)}`);
     this.root = root!;
+    walk(root, (item, path) => {
+      const { kind, forward } = item as Partial<PackedStep>;
+      if (typeof forward === "function" && kinds.has(kind!) && !isOurs(kind!))
+        checkGiven(item as PackedStep, path);
+    });
   }
 
   /** Bytes of all codes, scales and float32 numbers, shared ones once: the size of a file but for its header. */
@@ -253,13 +262,19 @@ function budgetFor(
   return given;
 }
 
-/** Calls `visit` once for every object that is part of a layer. */
-function walk(value: unknown, visit: (item: object) => void, seen = new Set<object>()): void {
+/** Calls `visit` once for every object that is part of a layer, with its path. */
+function walk(
+  value: unknown,
+  visit: (item: object, path: string) => void,
+  path = "",
+  seen = new Set<object>(),
+): void {
   if (typeof value !== "object" || value === null || seen.has(value)) return;
   seen.add(value);
-  visit(value);
+  visit(value, path);
   if (value instanceof PackedWeight || ArrayBuffer.isView(value)) return;
-  for (const [name, child] of Object.entries(value)) if (!name.startsWith("_")) walk(child, visit, seen);
+  for (const [name, child] of Object.entries(value))
+    if (!name.startsWith("_")) walk(child, visit, below(path, name), seen);
 }
 
 /**

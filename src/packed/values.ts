@@ -151,7 +151,9 @@ export function checkValues<V extends Values | Ids>(op: string, values: V, ids =
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);
   if (!fits) {
-    const got = Array.isArray(shape) ? `${show(shape)} with ${show(data?.length)} numbers` : show(values);
+    const type = ids || isFloat32Array(data) ? "" : ` in ${show(data)}`;
+    const got =
+      Array.isArray(shape) && data ? `${show(shape)} with ${show(data.length)} numbers${type}` : show(values);
     throw new ShapeError(`${op}: needs { data, shape } of ${ids ? "ids" : "float32"}, got ${got}`);
   }
   return values;

@@ -1,7 +1,9 @@
 /** Packed kinds from outside that do what they must not: each is named, with the path of the layer. */
 
-import { FormatError, OptionError } from "bitgrad";
-import { type Fields, loadPacked, PackedModel, type Values } from "bitgrad/packed";
+import { FormatError, OptionError, ShapeError } from "bitgrad";
+import { Linear, Sequential } from "bitgrad/nn";
+import { type Fields, loadPacked, PackedModel, type PackedStep, type Values } from "bitgrad/packed";
+import { pack } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 const x: Values = { data: Float32Array.of(1, 2), shape: [1, 2] };
@@ -26,6 +28,86 @@ type Kind = ReturnType<typeof kindOf>;
 const made = (Kind: Kind, fields: object = {}) =>
   new PackedModel({ kind: "own", ...fields } as never, { kinds: [Kind] });
 const same = (given: Values): Values => given;
+
+class Own {
+  forward(given: unknown): never {
+    return given as never;
+  }
+  toPacked() {
+    return { kind: "own" };
+  }
+}
+
+describe("what a packed kind from outside gives", () => {
+  it.each([
+    ["undefined", () => undefined],
+    ["5", () => 5],
+    ["Promise", async () => x],
+    ["Promise", () => Promise.reject(new Error("late"))],
+    ["(1, 2) with 3 numbers", () => ({ data: new Float32Array(3), shape: [1, 2] })],
+    ["(1, 2) with 2 numbers in Float64Array", () => ({ data: new Float64Array(2), shape: [1, 2] })],
+    ["(1, 2) with 2 numbers in (1, 2)", () => ({ data: [1, 2], shape: [1, 2] })],
+    ["(-1, 0) with 0 numbers", () => ({ data: new Float32Array(0), shape: [-1, 0] })],
+    ["Object", () => ({ data: new Float32Array(2) })],
+  ])("is checked: %s", (what, give) => {
+    const Kind = kindOf(give as never);
+    const deep = pack(
+      new Sequential(new Linear(2, 2), new Sequential(new Own(), new Linear(2, 1))) as never,
+      {
+        kinds: [Kind],
+      },
+    );
+    for (const [model, at] of [
+      [made(Kind), "the root"],
+      [deep, "steps.1.steps.0"],
+      [loadPacked(deep.toBytes(), { kinds: [Kind] }), "steps.1.steps.0"],
+      [new PackedModel(new Kind({}), { kinds: [Kind] }), "the root"],
+    ] as const) {
+      expect(() => model.forward(x)).toThrow(ShapeError);
+      expect(() => model.forward(x)).toThrow(
+        `forward: the layer "own" at ${at}: needs { data, shape } of float32, got ${what}`,
+      );
+    }
+  });
+
+  it("passes where it is right, with all that it was told, and leaves the class alone", () => {
+    const Kind = kindOf((_, call) => ({ data: Float32Array.of((call as { k: number }).k), shape: [1] }), {
+      options: { k: 3 },
+    });
+    const { forward } = Kind.prototype;
+    const model = made(Kind);
+    expect(model.forward<{ k: number }>(x, { k: 4 }).data[0]).toBe(4);
+    expect(new PackedModel(model.root, { kinds: [Kind] }).forward(x).data[0]).toBe(3);
+    expect(Kind.prototype.forward).toBe(forward);
+    expect(Object.keys(model.root)).not.toContain("forward");
+    expect([...made(kindOf(same)).forward(x).data]).toEqual([1, 2]);
+  });
+
+  it("needs a forward at the root, and a layer that may be extended", () => {
+    class Still implements PackedStep {
+      static readonly kind = "still";
+      readonly kind = "still";
+      constructor() {
+        Object.freeze(this);
+      }
+      forward = same;
+    }
+    class None {
+      static readonly kind = "none";
+      readonly kind = "none";
+    }
+    expect(() => new PackedModel({ kind: "none" }, { kinds: [None] })).toThrow(OptionError);
+    expect(() => new PackedModel({ kind: "none" }, { kinds: [None] })).toThrow(
+      'PackedModel: the root must have forward, got "none"',
+    );
+    expect(() =>
+      pack(new Sequential(new Own()) as never, { kinds: [Object.assign(None, { kind: "own" })] }),
+    ).toThrow();
+    expect(() => new PackedModel({ kind: "still" }, { kinds: [Still] })).toThrow(
+      /must not be frozen, got "still"/,
+    );
+  });
+});
 
 describe("fields without an end", () => {
   it("are refused by a model and by a file, with their path", () => {
