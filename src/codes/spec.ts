@@ -97,7 +97,8 @@ export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   }
   if (codebook) checkCodebook(codebook, bits);
   const [qmin, qmax] = codeRange({ ...read, granularity });
-  const levels = codebook && Object.freeze([...codebook]);
+  // Files write −0 as 0: it is 0 from the start.
+  const levels = codebook && Object.freeze(codebook.map((level) => level + 0));
   return Object.freeze({ ...read, granularity, codebook: levels, zeroPoint: fitting, qmin, qmax });
 }
 

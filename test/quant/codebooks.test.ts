@@ -13,6 +13,14 @@ function gradientOf(x: number[], how: ReturnType<typeof spec>): number[] {
   return list(given.grad!);
 }
 
+it("a codebook has 0 where it is given −0, as its file has, and is a copy", () => {
+  const levels = [-1, -0, 0.4, 1];
+  const made = spec({ bits: 2, scheme: "codebook", codebook: levels });
+  expect(made.codebook!.map((level) => Object.is(level, -0))).toEqual([false, false, false, false]);
+  levels[2] = 0.5;
+  expect(made.codebook).toEqual([-1, 0, 0.4, 1]);
+});
+
 describe("the gradient of a codebook", () => {
   const codebook = (levels: number[]) => spec({ bits: 4, scheme: "codebook", codebook: levels });
 
