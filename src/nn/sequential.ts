@@ -33,8 +33,8 @@ function nameOf({ container, step, place }: (typeof running)[number]): string {
 }
 
 /**
- * What the step of a container gives for x. Throws OptionError, naming the path of the step in the containers that run, for one
- * that is neither a layer nor a function, and for one that gives no tensor.
+ * What the step of a container gives for x. Throws OptionError, naming the path of the step in the containers that run, for
+ * one that is neither a layer nor a function, and for one that gives no tensor.
  */
 export function applied(
   op: string,

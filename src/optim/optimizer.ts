@@ -45,8 +45,8 @@ export interface Optimizer {
   lr: number;
   /**
    * Updates every parameter that has a gradient; what a rule remembers of a parameter begins anew where `replace` has given it
-   * another shape. Throws GradError for a gradient that is not finite, and OptionError where a rule writes what the store of a
-   * parameter does not hold, having changed nothing: no weight, no state.
+   * another shape. Throws GradError for a gradient that is not finite, and OptionError where a rule writes what the store of
+   * a parameter does not hold, having changed nothing: no weight, no state.
    */
   step(): void;
   /** Drops every gradient. */

@@ -7,8 +7,8 @@ import { checkValues } from "./values.ts";
 const checked = new WeakSet<object>();
 
 /**
- * Lets `forward` of a layer throw ShapeError, naming its kind and its path, for what is no float32 array of its shape. Throws
- * OptionError for a layer that is frozen.
+ * Lets `forward` of a layer throw ShapeError, naming its kind and its path, for what is no float32 array of its shape.
+ * Throws OptionError for a layer that is frozen.
  */
 export function checkGiven(layer: PackedStep, path: string): void {
   if (checked.has(layer)) return;

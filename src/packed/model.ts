@@ -101,8 +101,8 @@ export class PackedModel {
 
   /**
    * Takes a layer, or what it is made of. Throws FormatError for what is none, and OptionError for kinds that are none or
-   * whose names or options are taken, and for a root without `forward`. What layers of those kinds give is checked as they run:
-   * ShapeError names the kind and the path of one that gives other than float32 values of a shape.
+   * whose names or options are taken, and for a root without `forward`. What layers of those kinds give is checked as they
+   * run: ShapeError names the kind and the path of one that gives other than float32 values of a shape.
    */
   constructor(layer: PackedLayer, options?: Partial<PackedOptions>) {
     const { kinds: own } = readOptions<PackedOptions>("PackedModel", options, { kinds: [] });

@@ -121,8 +121,8 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
 /**
  * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or,
  * with `bake`, become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws
- * StageError for a model that is not prepared; with `bake` OptionError where another transform would change what is baked or a
- * store cannot hold it, and ShapeError where transforms change a shape. The model is then as it was.
+ * StageError for a model that is not prepared; with `bake` OptionError where another transform would change what is baked or
+ * a store cannot hold it, and ShapeError where transforms change a shape. The model is then as it was.
  */
 export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
   const { bake } = readOptions("unprepare", options, { bake: false });

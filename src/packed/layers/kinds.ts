@@ -59,8 +59,8 @@ function checkOptions(kind: string, options: unknown): void {
 }
 
 /**
- * All classes by kind. Throws OptionError for those from outside that are no class with a kind, whose kind is taken, or whose
- * static options are none.
+ * All classes by kind. Throws OptionError for those from outside that are no class with a kind, whose kind is taken, or
+ * whose static options are none.
  */
 export function known(own: readonly PackedKind[]): Kinds {
   if (!Array.isArray(own))
