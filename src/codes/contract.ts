@@ -19,6 +19,7 @@ import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 export interface QTensor {
   /** In the shape of the tensor: int8, or uint8 where no code is negative. */
   readonly codes: Tensor<"int8"> | Tensor<"uint8">;
+  /** Scale and zero point are float32; those of another dtype are read as such. */
   readonly scale: Tensor;
   readonly zeroPoint: Tensor | null;
   readonly spec: QuantSpec;
@@ -69,10 +70,27 @@ export function checkParams(
     throw new OptionError(`${op}: a zero point must be ${want}, got ${odd}`);
   }
   const bad = (scale.data as Float32Array).find(
-    (s) => !(Math.abs(s) < Infinity) || (s === 0 && !isSigns(spec)),
+    (s) => !(Math.abs(Math.fround(s)) < Infinity) || (Math.fround(s) === 0 && !isSigns(spec)),
   );
-  if (bad !== undefined) throw new OptionError(`${op}: a scale must be finite and not 0, got ${bad}`);
+  if (bad !== undefined) {
+    throw new OptionError(`${op}: a scale must be finite and not 0 in float32, got ${bad}`);
+  }
 }
+
+/** Scales and zero points in float32, as all are computed with and stored; their gradients pass. */
+export const inFloat32 = ({ scale, zeroPoint }: QuantParams): QuantParams => ({
+  scale: scale.to("float32"),
+  zeroPoint: zeroPoint?.to("float32") ?? null,
+});
+
+/** The same as copies: a write to a scale that is learned does not reach codes that were made by it. */
+export const keptParams = ({ scale, zeroPoint }: QuantParams): QuantParams => ({
+  scale: copyOf(scale),
+  zeroPoint: zeroPoint && copyOf(zeroPoint),
+});
+
+const copyOf = ({ data, shape }: Tensor): Tensor =>
+  wrap(Float32Array.from(data as ArrayLike<number>), shape, "float32");
 
 function checkTensor(op: string, name: string, value: unknown): void {
   if (!isTensor(value)) throw new OptionError(`${op}: ${name} must be a tensor, got ${show(value)}`);
@@ -206,21 +224,16 @@ export function quantize(
   checkParams("quantize", found, spec, given.shape);
   const rng = readRng("quantize", options);
   const { shape } = given;
-  const { scale } = found;
-  const made = (codes: Tensor, zeroPoint: Tensor | null): QTensor => ({
+  const made = (codes: Tensor, held: QuantParams): QTensor => ({
     codes: codes as QTensor["codes"],
-    scale: scale.detach(),
-    zeroPoint: zeroPoint?.detach() ?? null,
+    ...held,
     spec,
     shape,
   });
-  if (visitor()) return made(placeholder(shape, spec.qmin < 0 ? "int8" : "uint8"), found.zeroPoint);
-  const zeroPoint = roundedZero(found.zeroPoint, spec);
-  const { codes } = codesOf(given, spec, { scale, zeroPoint }, rng, false);
-  return made(
-    codes instanceof Int8Array ? wrap(codes, shape, "int8") : wrap(codes, shape, "uint8"),
-    zeroPoint,
-  );
+  if (visitor()) return made(placeholder(shape, spec.qmin < 0 ? "int8" : "uint8"), inFloat32(found));
+  const kept = keptParams({ ...found, zeroPoint: roundedZero(found.zeroPoint ?? null, spec) });
+  const { codes } = codesOf(given, spec, kept, rng, false);
+  return made(codes instanceof Int8Array ? wrap(codes, shape, "int8") : wrap(codes, shape, "uint8"), kept);
 }
 
 /** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */
@@ -246,5 +259,5 @@ export function dequantize(quantized: QTensor): Tensor {
   if (odd !== undefined) {
     throw new OptionError(`dequantize: codes lie in ${spec.qmin} … ${spec.qmax}, got ${odd}`);
   }
-  return wrap(valuesOf(data, shape, spec, { scale, zeroPoint }), shape, "float32");
+  return wrap(valuesOf(data, shape, spec, keptParams({ scale, zeroPoint })), shape, "float32");
 }

@@ -6,7 +6,7 @@ import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { isRecording } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { checkParams, codesOf, givenFloats, type QuantizeOptions, valuesOf } from "./contract.ts";
+import { checkParams, codesOf, givenFloats, inFloat32, type QuantizeOptions, valuesOf } from "./contract.ts";
 import { floatsOf } from "./loops.ts";
 import { chooseParams, type QuantParams, roundedZero } from "./params.ts";
 import { forRuns } from "./runs.ts";
@@ -35,7 +35,8 @@ export interface Own {
  * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et al.,
  * 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that requires a
  * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor);
- * such a zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes.
+ * such a zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes. Params of another
+ * dtype are rounded to float32.
  */
 export function fakeQuantize(
   x: TensorLike,
@@ -51,8 +52,8 @@ export function fakeQuantize(
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
   if (visitor()) return placeholder(given.shape, "float32");
-  const zeroPoint = roundedZero(found.zeroPoint, spec);
-  return surrogate(given, spec, { ...found, zeroPoint }, read, {});
+  const { scale, zeroPoint } = inFloat32(found);
+  return surrogate(given, spec, { scale, zeroPoint: roundedZero(zeroPoint, spec) }, read, {});
 }
 
 /** Throws OptionError for what is no boundary. */

@@ -7,7 +7,7 @@ import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors
 import { type Shape, sameShape, sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { checkParams, type QTensor, quantize } from "./contract.ts";
+import { checkParams, inFloat32, keptParams, type QTensor, quantize } from "./contract.ts";
 import { type Boundary, checkBoundary, surrogate } from "./fake-quantize.ts";
 import { type QuantParams, roundedZero, storedScale } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
@@ -61,7 +61,8 @@ function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): Quan
   const params = quantizer.params(x, context);
   const { spec } = quantizer;
   checkParams("quantize", params, spec, x.shape, true);
-  return { scale: storedScale(params.scale, spec), zeroPoint: roundedZero(params.zeroPoint ?? null, spec) };
+  const scale = storedScale(params.scale, spec);
+  return inFloat32({ scale, zeroPoint: roundedZero(params.zeroPoint ?? null, spec) });
 }
 
 /** The codes that a quantizer brings itself; undefined where they are those of the spec. */
@@ -103,8 +104,7 @@ export function quantizeBy(weight: Tensor, quantizer: Quantizer, context?: Quant
   if (!codes) return quantize(x as TensorLike, spec, params);
   return {
     codes: codes instanceof Int8Array ? wrap(codes, x.shape, "int8") : wrap(codes, x.shape, "uint8"),
-    scale: params.scale.detach(),
-    zeroPoint: params.zeroPoint?.detach() ?? null,
+    ...keptParams(params),
     spec,
     shape: x.shape,
   };

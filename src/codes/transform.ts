@@ -11,7 +11,7 @@ import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
-import { dequantize, givenFloats, type QTensor } from "./contract.ts";
+import { dequantize, givenFloats, keptParams, type QTensor } from "./contract.ts";
 import { frontsOf, maskOfFronts, type Sources, sameSources, sourcesOf, throughFronts } from "./fronts.ts";
 import { packedWeight } from "./packable.ts";
 import { checkQuantizer, type Quantizer, quantizeBy, shapeOfCodes, throughQuantizer } from "./quantizer.ts";
@@ -117,9 +117,8 @@ export class QuantizedTransform implements Transform {
     if (odd >= 0) {
       throw new OptionError(`hold: codes must be 0 where a mask is, got ${values.data[odd]} at index ${odd}`);
     }
-    const { scale, zeroPoint } = found;
     const codes = tensor(found.codes) as QTensor["codes"];
-    this.fix({ codes, scale: tensor(scale), zeroPoint: zeroPoint && tensor(zeroPoint), spec, shape });
+    this.fix({ codes, ...keptParams(found), spec, shape });
   }
 
   /**
