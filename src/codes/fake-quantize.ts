@@ -32,11 +32,11 @@ export interface Own {
 }
 
 /**
- * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et al.,
- * 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that requires a
- * gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its factor);
- * such a zero point is rounded, half to even, and clamped to a code on its way, and its gradient passes. Params of another
- * dtype are rounded to float32.
+ * dequantize(quantize(x)), differentiable: the gradient passes where no code is clamped (`boundary` says which are; Jacob et
+ * al., 2017, arXiv:1712.05877), everywhere with `mask: false`, and everywhere for signs. A given scale or zero point that
+ * requires a gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its
+ * factor), the scale of signs that of scale · sign(x). Such a zero point is rounded, half to even, and clamped to a code on
+ * its way, and its gradient passes. Params of another dtype are rounded to float32.
  */
 export function fakeQuantize(
   x: TensorLike,
@@ -122,6 +122,8 @@ function learnable(
   const found = codebook ? Float32Array.from(codes, (code) => codebook[code]) : Float32Array.from(codes);
   const hard = wrap(found, x.shape, "float32");
   const wide = spread(scale, x.shape, spec);
+  // Rounding makes no sign of x / scale: the gradient of the scale is the sign, and that of x passes.
+  if (isSigns(spec)) return x.add(hard.mul(wide));
   const zero = zeroPoint ? spread(zeroPoint, x.shape, spec) : 0;
   const soft = x.div(wide).add(zero);
   const steps = straightThrough(passes ? passes.where(soft, hard) : soft, hard);

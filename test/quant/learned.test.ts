@@ -15,6 +15,7 @@ import {
   type QuantParams,
   quantize,
   quantizedTransform,
+  type SpecOptions,
   spec,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
@@ -57,6 +58,42 @@ describe("codes that were made by a learned scale", () => {
     new Parameter(scale).assign(tensor([9]));
     new Parameter(zeroPoint).assign(tensor([1]));
     expect(list(dequantize(found))).toEqual(before);
+  });
+});
+
+describe("the learned scale of signs", () => {
+  it.each<[string, Partial<SpecOptions>, number[], number[]]>([
+    ["a tensor", {}, [0.5], [1 - 2 + 4 + 3 - 5 - 6]],
+    ["a row", { granularity: "channel" }, [0.5, 2], [1 - 2 + 4, 3 - 5 - 6]],
+    ["a group", { granularity: { group: 2 } }, [0.5, 1, 2, 4], [1 - 2, 4, 3 - 5, -6]],
+  ])("of %s has the gradient of scale · sign(x), and x has that of 1", (_, layout, scales, want) => {
+    const signs = spec({ bits: 1, ...layout });
+    const given = tensor([
+      [1, -2, 3],
+      [0.1, -0.2, -9],
+    ]).detach();
+    given.requiresGrad = true;
+    const shape = scales.length === 4 ? [2, 2] : [scales.length];
+    const scale = tensor(scales).reshape(shape).detach();
+    scale.requiresGrad = true;
+    const upstream = tensor([
+      [1, 2, 4],
+      [3, 5, 6],
+    ]);
+    fakeQuantize(given, signs, { scale, zeroPoint: null }).mul(upstream).sum().backward();
+    expect(list(scale.grad!)).toEqual(want);
+    expect(list(given.grad!)).toEqual(list(upstream));
+  });
+
+  it("is that of any boundary", () => {
+    for (const options of [{ boundary: "outside" }, { boundary: "inside" }, { mask: false }] as const) {
+      const scale = tensor([0.5], { requiresGrad: true });
+      const y = fakeQuantize(tensor([1, -2, 3]), spec({ bits: 1 }), { scale, zeroPoint: null }, options);
+      y.mul(tensor([1, 2, 4]))
+        .sum()
+        .backward();
+      expect(scale.grad!.item()).toBe(3);
+    }
   });
 });
 
