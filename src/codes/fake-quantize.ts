@@ -2,8 +2,10 @@
 
 import { OptionError, readOptions, show } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
+
 import { placeholder, visitor } from "../ops/shapes-only.ts";
-import { type Shape, sameShape } from "../shape.ts";
+import { type Shape, sameShape, sizeOf } from "../shape.ts";
+
 import { isRecording } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { checkParams, codesOf, givenFloats, inFloat32, type QuantizeOptions, valuesOf } from "./contract.ts";
@@ -132,6 +134,8 @@ function learnable(
 
 /** Scales repeated to the shape of what they belong to. */
 function spread(scale: Tensor, shape: Shape, { granularity, axis }: QuantSpec): Tensor {
+  // Of whatever shape the scales of no elements are.
+  if (sizeOf(shape) === 0) return scale.sum();
   if (granularity === "tensor" || granularity === "token") return scale;
   if (granularity === "channel") {
     const at = axis < 0 ? axis + shape.length : axis;

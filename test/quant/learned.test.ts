@@ -1,6 +1,6 @@
 /** Scales that are learned, or given in another precision: what is made by them is theirs at that time, in float32. */
 
-import { Rng, randn, type Tensor, tensor } from "bitgrad";
+import { Rng, randn, type Tensor, tensor, zeros } from "bitgrad";
 import { evaluate, Linear, Parameter } from "bitgrad/nn";
 import {
   dequantize,
@@ -95,6 +95,25 @@ describe("the learned scale of signs", () => {
       expect(scale.grad!.item()).toBe(3);
     }
   });
+});
+
+it.each<[string, Partial<SpecOptions>, number[]]>([
+  ["groups", { granularity: { group: 3 } }, [0]],
+  ["rows", { granularity: "channel" }, [0]],
+  ["tokens", { granularity: "token" }, [0]],
+  ["rows, one each", { granularity: "channel" }, [2]],
+  ["a tensor", {}, [1]],
+])("an empty tensor is quantized by learned scales of %s", (_, layout, shape) => {
+  const scale = zeros([...shape])
+    .add(0.5)
+    .detach();
+  scale.requiresGrad = true;
+  for (const bits of [1, 4]) {
+    const y = fakeQuantize(zeros([2, 0]), spec({ bits, ...layout }), { scale, zeroPoint: null });
+    expect(y.shape).toEqual([2, 0]);
+    y.sum().backward();
+    expect(list(scale.grad!)).toEqual(new Array(scale.size).fill(0));
+  }
 });
 
 describe("scales and zero points of float64 are those of float32", () => {
