@@ -74,10 +74,17 @@ export class Storage {
     );
   }
 
-  /** Writes elements in place and counts the write. Throws OptionError that begins with `op` for what it does not hold. */
+  /**
+   * Writes elements in place and counts the write, one that throws half-way too. Throws OptionError that begins with `op`
+   * for what it does not hold.
+   */
   write(write: (data: TypedArray) => void, _op: string): void {
-    write(this.data);
-    this.version++;
+    const { data } = this;
+    try {
+      write(data);
+    } finally {
+      this.version++;
+    }
   }
 
   /** What keeps numbers of its dtype from being written; null where nothing does. */

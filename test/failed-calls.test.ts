@@ -4,17 +4,19 @@ import { manualSeed, noGrad, Rng, randint, randn, type Tensor, tensor, zeros } f
 import { Gpt, Llama, ResNet, Transformer } from "bitgrad/models";
 import {
   BatchNorm1d,
+  evaluate,
   KVCache,
   Linear,
   MultiHeadAttention,
   Parameter,
   Sequential,
+  signs,
   stateDict,
   TransformerDecoderLayer,
   TransformerEncoderLayer,
 } from "bitgrad/nn";
 import { PackedCache } from "bitgrad/packed";
-import { int8Dynamic, minMax, plan, prepare, spec, staticInput } from "bitgrad/quant";
+import { freeze, int8Dynamic, minMax, plan, prepare, spec, staticInput } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { twins } from "./packed/twins.ts";
 
@@ -165,6 +167,28 @@ describe("a call that throws", () => {
       expect(run).toThrow();
       expect(numbers()).toEqual(before);
     }
+  });
+
+  it("counts a write that throws half-way, so that frozen codes are those of the numbers that are there", () => {
+    const linear = new Linear(3, 2, { rng: new Rng(1) });
+    evaluate(freeze(prepare(linear, plan({ default: int8Dynamic() }))));
+    const { weight } = linear;
+    const version = weight.version;
+    const half = (data: { fill(value: number): unknown }) => {
+      data.fill(50);
+      throw new RangeError("half-way");
+    };
+    expect(() => weight.update(half)).toThrow("half-way");
+    expect(weight.version).toBe(version + 1);
+    expect(Math.abs(Number(weight.effective().data[0]) - 50)).toBeLessThan(0.05);
+    // A graph of the numbers before runs no more.
+    const y = linear.bias!.effective().square().sum();
+    expect(() => linear.bias!.update(half)).toThrow("half-way");
+    expect(() => y.backward()).toThrow("changed in place");
+    // Numbers that lie packed are written when all are known.
+    const packed = new Parameter(tensor([1, -1]), { store: signs });
+    expect(() => packed.update(half)).toThrow("half-way");
+    expect([packed.version, ...packed.value.data]).toEqual([0, 1, -1]);
   });
 
   it("leaves observers as they were", () => {
