@@ -14,7 +14,7 @@ import {
   ste,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
-import { edited } from "../fuzz/parts.ts";
+import { edited, joined, taken } from "../fuzz/parts.ts";
 
 afterEach(() => useBackend("simd"));
 
@@ -31,6 +31,13 @@ describe("zero points", () => {
       version,
       model: { ...model, weight: { ...model.weight, ...changes } },
     }));
+
+  /** The file with another last zero point. */
+  const withZero = (file: Uint8Array, byte: number) => {
+    const parts = taken(file);
+    parts.body[parts.entries["weight.zero"].data_offsets[1] - 1] = byte;
+    return joined(parts);
+  };
 
   it.each<[string, QuantConfig, string, number[], string]>([
     ["integer", affine({}), "uint8", [5], "integer"],
@@ -80,6 +87,16 @@ describe("zero points", () => {
       "of another dtype",
       told(bytesOf(affine({})), { zero: "float" }),
       /lacks a tensor of F32, got "weight.zero"/,
+    ],
+    [
+      "that are no codes",
+      withZero(bytesOf(affine({})), 200),
+      /a zero point must be a code of 4 bits, got 200 for "weight"/,
+    ],
+    [
+      "between codes that are none",
+      withZero(bytesOf({ weight: ste(quarters) }), 4),
+      /a zero point must be a code of 2 bits, got 4 for "weight"/,
     ],
     [
       "of another shape",

@@ -290,6 +290,12 @@ class Reader {
     const scaleType = half ? "float16" : "float32";
     const zeros = zero && this.bytes(`${name}.zero`, zero === "float" ? "F32" : "U8", shape, use);
     const shift = zero === "half" ? 0.5 : 0;
+    const odd = zeros && zero !== "float" ? new Uint8Array(zeros).find((z) => z >= 2 ** bits) : undefined;
+    if (odd !== undefined) {
+      throw new FormatError(
+        `loadPacked: a zero point must be a code of ${bits} bits, got ${odd} for ${show(name)}`,
+      );
+    }
     const zeroPoint =
       zeros &&
       (zero === "float"
