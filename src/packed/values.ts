@@ -103,21 +103,28 @@ export function mended(
 
 /**
  * Runs `fn`, which may make `budget` numbers of four bytes; what it took from the heap is given back, and its result copied out
- * first where `takeOut` says how.
+ * first where `takeOut` says how. A run within another has blocks of its own, and takes from the budgets of both.
  */
 export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infinity): R {
-  if (arena.blocks !== null) return fn();
+  const outer = { blocks: arena.blocks, ...left };
   // A memory that is not shared grows here, where nobody holds a view.
-  if (usesSimd() && !memoryIsShared()) settle();
+  if (outer.blocks === null && usesSimd() && !memoryIsShared()) settle();
   const blocks: number[] = [];
+  const numbers = Math.min(budget, outer.numbers);
+  const products = Math.min(budget * 1024, outer.products);
   arena.blocks = blocks;
-  left.budget = left.numbers = budget;
-  left.products = budget * 1024;
+  Object.assign(left, { budget: numbers, numbers, products });
   try {
     return takeOut(fn());
   } finally {
-    arena.blocks = null;
-    left.budget = left.numbers = left.products = Infinity;
+    arena.blocks = outer.blocks;
+    // A run that no other is around takes from no budget but its own.
+    const rest = (of: number, taken: number) => (of === Infinity ? Infinity : of - taken);
+    Object.assign(left, {
+      budget: outer.budget,
+      numbers: rest(outer.numbers, numbers - left.numbers),
+      products: rest(outer.products, products - left.products),
+    });
     for (const address of blocks) displace(address);
   }
 }
