@@ -4,6 +4,7 @@
  */
 
 import type { BilinearProduct, WeightedLayer } from "../nn/packing.ts";
+import { ones } from "../ops/create.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { pin } from "../storage.ts";
 import { type Tensor, wrap } from "../tensor.ts";
@@ -124,13 +125,13 @@ function exactSums(x: QTensor, weight: QTensor): (product: (x: Tensor, w: Tensor
 /** Numbers of outputs in a shape that spreads them along an axis of `sums`. */
 export function alongAxis(numbers: Tensor, { shape: { length } }: Tensor, axis: number): Tensor {
   const shape = Array<number>(length).fill(1);
-  shape[axis < 0 ? axis + length : axis] = -1;
+  shape[axis < 0 ? axis + length : axis] = numbers.size;
   return numbers.reshape(shape);
 }
 
-/** Times the scales of the input, one a row, or one for each sample; signs have none, nor has an empty batch. */
-function inputScaled(f: Tensor, { scale, spec }: QTensor): Tensor {
-  if (isSigns(spec) || f.size === 0) return f;
+/** Times the scales of the input, one a row, or one for each sample; signs have none, nor have rows of nothing. */
+function inputScaled(f: Tensor, { scale, spec, shape }: QTensor): Tensor {
+  if (isSigns(spec) || f.size === 0 || sizeOf(shape) === 0) return f;
   return f.mul(spec.granularity === "channel" ? alongAxis(scale, f, 0) : scale);
 }
 
@@ -161,11 +162,13 @@ export function integerProduct(
   const k = sizeOf(shape.slice(1));
   const { granularity } = weight.spec;
   const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
-  const all = integerScale(weight);
-  const scales = group < k && all.size > 1 ? all.reshape([shape[0], -1]) : null;
+  const groups = Math.max(1, Math.ceil(k / group));
+  // A weight of nothing has no scale: its sums are 0 by any.
+  const all = sizeOf(shape) === 0 ? ones([1]) : integerScale(weight);
+  const scales = group < k && all.size > 1 ? all.reshape([shape[0], groups]) : null;
   const sums = exactSums(x, weight);
   let f: Tensor | null = null;
-  for (let from = 0, g = 0; g === 0 || from < k; from += group, g++) {
+  for (let from = 0, g = 0; g < groups; from += group, g++) {
     const sum = sums((a, b) => product(...columnsOf(a, b, shape, axis, from, Math.min(k, from + group))));
     const scaled = sum.mul(alongAxis(scales?.slice([null, [g, g + 1]]) ?? all, sum, axis));
     f = f === null ? scaled : f.add(scaled);
