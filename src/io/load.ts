@@ -117,7 +117,7 @@ export interface LoadOptions<M extends object = object> extends ReadOptions {
  * @example
  * const file = await save(null, new Gpt({ vocabulary: 9, context: 4, dim: 8, layers: 1, heads: 2 }));
  * const model = await load(file, { models: [Gpt, Bert] });
- * model instanceof Gpt; // true
+ * model.config.dim; // 8
  */
 export async function load<M extends object>(
   source: Source,

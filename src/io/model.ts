@@ -124,7 +124,7 @@ function refusing<T>(kind: string, build: () => T): T {
   try {
     return build();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : show(error);
+    const reason = (error as Error | null)?.message ?? show(error);
     throw new FormatError(`load: the file's config builds no ${kind}, got ${reason}`, { cause: error });
   }
 }
