@@ -13,7 +13,7 @@ import {
   tensor,
   zeros,
 } from "bitgrad";
-import { Bert, Gpt, ResNet, ResNet8 } from "bitgrad/models";
+import { Bert, Gpt, Llama, ResNet, ResNet8 } from "bitgrad/models";
 import {
   BatchNorm2d,
   Dropout,
@@ -153,6 +153,29 @@ const models: [string, () => Net, () => Tensor][] = [
   ["GPT", () => new Gpt(text), ids],
   ["BERT", () => new Bert(text), ids],
 ];
+
+const causal: [string, () => Gpt | Llama][] = [
+  ["Gpt", () => new Gpt(text)],
+  ["Llama", () => new Llama({ ...text, heads: [4, 2], kvHeads: [2, 1], headSize: 2, feedForward: 12 })],
+];
+
+it.each(causal)("a %s by shapes reads on from its caches, which are empty again after it", (_, make) => {
+  const model = withoutData(make);
+  const cache = model.newCache();
+  const steps: number[] = [];
+  shapesOnly(() => {
+    for (const length of [3, 1, 2]) {
+      const logits = model.forward(zeros([2, length], { dtype: "int32" }), { cache });
+      expect(logits.shape).toEqual([2, length, 50]);
+      steps.push(...new Set(cache.map((layer) => layer.length)));
+    }
+    expect(() => model.forward(zeros([2, 11], { dtype: "int32" }), { cache })).toThrow(
+      "holds 16 positions, got 17",
+    );
+  });
+  expect(steps).toEqual([3, 4, 6]);
+  expect(cache.map(({ length }) => length)).toEqual([0, 0]);
+});
 
 /** What a model gives, as one list. */
 const tensorsOf = (result: unknown): Tensor[] =>

@@ -7,9 +7,8 @@ import { whileEvaluating } from "../nn/modes.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { taps } from "../nn/taps.ts";
 import { findParameters } from "../nn/tree.ts";
+import { shapesOnly } from "../ops/shapes-only.ts";
 import type { Shape } from "../shape.ts";
-import { scope } from "../storage.ts";
-import { noGrad } from "../tape.ts";
 import { isTensor, type TensorLike } from "../tensor.ts";
 
 export interface SummaryRow {
@@ -42,13 +41,14 @@ export interface Summary {
 }
 
 export interface SummaryOptions {
-  /** Given to the model's forward as it is, in evaluation mode, to tell the layers' output shapes. */
+  /** Given to the model's forward as it is, in evaluation mode and by shapes alone, to tell the layers' output shapes. */
   input: TensorLike | null;
 }
 
 /**
- * One row a parameter, tied ones once, and totals; `String(summary(model))` is a table. Without an input nothing is run, so
- * that models made in `withoutData` can be listed.
+ * One row a parameter, tied ones once, and totals; `String(summary(model))` is a table. With an input the model is run by
+ * shapes alone, so that one of any size, made in `withoutData` too, can be listed; StageError where its forward reads
+ * numbers.
  */
 export function summary(model: object, options?: Partial<SummaryOptions>): Summary {
   const { input } = readOptions<SummaryOptions>("summary", options, { input: null });
@@ -92,13 +92,11 @@ function outputShapes(model: object, input: TensorLike): Map<string, Shape | nul
   try {
     const run = () => layers.collect(() => model.forward(input as never));
     const shapes = whileEvaluating(model, () =>
-      noGrad(() =>
-        scope(() =>
-          [...run().calls].map(([path, calls]): [string, Shape | null] => {
-            const [first] = calls;
-            return [path, calls.length === 1 && isTensor(first?.output) ? first.output.shape : null];
-          }),
-        ),
+      shapesOnly(() =>
+        [...run().calls].map(([path, calls]): [string, Shape | null] => {
+          const [first] = calls;
+          return [path, calls.length === 1 && isTensor(first?.output) ? first.output.shape : null];
+        }),
       ),
     );
     return new Map(shapes);

@@ -2,6 +2,7 @@ import { Rng, rand } from "bitgrad";
 import { summary } from "bitgrad/cost";
 import { Gpt, mlp, ResNet } from "bitgrad/models";
 import { evaluate, Linear, setTrainable, withoutData } from "bitgrad/nn";
+import { freeze, int8Dynamic, plan, prepare } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 const gpt = () => new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2, rng: new Rng(0) });
@@ -70,6 +71,24 @@ describe("summary", () => {
     expect(summary(evaluate(gpt()), { input: [[1, 2, 3]] }).rows[0].output).toEqual([1, 3, 16]);
     expect(summary(net).rows[0].output).toBeNull();
     expect(() => summary({ net }, { input: [1] })).toThrow("needs a model with forward");
+  });
+
+  it("with an input runs a model of any size by shapes alone", () => {
+    const { rows } = summary(
+      withoutData(() => new Gpt(Gpt.configs.gpt2Xl)),
+      { input: [[1, 2, 3]] },
+    );
+    expect(rows.find(({ path }) => path === "blocks.47.mlp.up.weight")?.output).toEqual([1, 3, 6400]);
+  });
+
+  it.each(["prepared", "frozen"])("with an input tells the shapes of a %s model", (step) => {
+    const model = prepare(gpt(), plan({ default: int8Dynamic() }));
+    if (step === "frozen") freeze(model);
+    const { rows } = summary(model, { input: [[1, 2, 3]] });
+    expect(rows.find(({ path }) => path === "blocks.0.mlp.up.weight")).toMatchObject({
+      bits: 8,
+      output: [1, 3, 64],
+    });
   });
 
   it("prints a table", () => {
