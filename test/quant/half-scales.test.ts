@@ -86,7 +86,7 @@ describe("float16 scales", () => {
     };
     const layer = layerOf(randn([2, 5], { rng: new Rng(2) }), own);
     const x = randn([1, 5], { rng: new Rng(3) });
-    const values = { data: x.data as Float32Array, shape: x.shape };
+    const values = { data: Float32Array.from(x.data), shape: x.shape };
     const want = list(pack(layer).forward(values));
     expect(list(loadPacked(pack(layer).toBytes()).forward(values))).toEqual(want);
     list(layer.forward(x)).forEach((v, i) => {

@@ -149,7 +149,7 @@ describe("learned step sizes", () => {
     evaluate(freeze(layer));
     expect(list(layer.weight.effective())).toEqual(live);
     const packed = pack(layer);
-    const values = { data: x.data as Float32Array, shape: x.shape };
+    const values = { data: Float32Array.from(x.data), shape: x.shape };
     expect(list(loadPacked(packed.toBytes()).forward(values) as never)).toEqual(
       list(packed.forward(values) as never),
     );
