@@ -139,15 +139,24 @@ export const erf = smooth("erf", erfOf, (g, x) => g.mul(x.mul(x).neg().exp()).mu
 export const erfinv = smooth("erfinv", erfinvOf, (g, _, y) =>
   g.mul(y.mul(y).exp()).mul(Math.sqrt(Math.PI) / 2),
 );
+/** The slope of sinc by its series: (−1)ⁿ · 2n · π²ⁿ/(2n + 1)! · x²ⁿ⁻¹ from n = 1 on, the last term first. */
+const sincSlopes = [8, 7, 6, 5, 4, 3, 2, 1].map((n) => {
+  let factor = (-1) ** n * 2 * n;
+  for (let i = 1; i <= 2 * n + 1; i++) factor /= i;
+  return factor * Math.PI ** (2 * n);
+});
 /** sin(πx)/(πx), 1 at 0. */
 export const sinc = smooth(
   "sinc",
   (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
   (g, x, y) => {
-    const slope = ratio(x.mul(Math.PI).cos().sub(y), x);
-    // Its own slope at 0, −π²/3, is that of the first term of the series.
-    const near = holds(x, 0) ? x.equal(0).where(x.mul(Math.PI ** 2 / -3), slope) : slope;
-    return g.mul(near);
+    // cos(πx) − y cancels near 0: there the series is taken.
+    const near = x.abs().less(0.15);
+    const small = gate(near, x);
+    const square = small.square();
+    const series = sincSlopes.reduce((sum, c) => sum.mul(square).add(c), zerosLike(x)).mul(small);
+    const far = near.where(1, x);
+    return g.mul(near.where(series, far.mul(Math.PI).cos().sub(near.where(1, y)).div(far)));
   },
 );
 

@@ -1,6 +1,6 @@
 /** Numbers near the ends of float32 give what double precision gives, on every backend. */
 
-import { grad, layerNorm, scaledDotProductAttention, type Tensor, tensor } from "bitgrad";
+import { grad, layerNorm, scaledDotProductAttention, sinc, type Tensor, tensor } from "bitgrad";
 import { expectClose } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
@@ -30,5 +30,30 @@ describe("numbers whose squares overflow float32", () => {
     expect(y.isFinite().all().item()).toBe(1);
     const slopes = grad((t: Tensor) => scaledDotProductAttention(t, x, x).sum())(x);
     expect(slopes.isFinite().all().item()).toBe(1);
+  });
+});
+
+describe("sinc near 0", () => {
+  /** The k-th derivative of Σ (−1)ⁿ(πx)²ⁿ/(2n + 1)!, term by term. */
+  function derivative(k: number, x: number): number {
+    let sum = 0;
+    for (let n = 20, term: number; n >= 0; n--) {
+      term = (-1) ** n * Math.PI ** (2 * n);
+      for (let i = 2; i <= 2 * n + 1; i++) term /= i;
+      for (let i = 0; i < k; i++) term *= 2 * n - i;
+      if (2 * n >= k) sum += term * x ** (2 * n - k);
+    }
+    return sum;
+  }
+
+  it.each([1e-30, 1e-8, 1e-3, 0.05, 0.149, 0.151, -0.3])("has its slope and curvature at %d", (at) => {
+    for (const dtype of ["float32", "float64"] as const) {
+      const x = tensor([at], { dtype });
+      const slope = grad((t: Tensor) => sinc(t).sum(), { createGraph: true });
+      const tolerance = { rtol: dtype === "float64" ? 1e-12 : 2e-5, atol: 0 };
+      expectClose(slope(x) as Tensor, tensor([derivative(1, x.item())], { dtype }), tolerance);
+      const curvature = grad((t: Tensor) => (slope(t) as Tensor).sum())(x) as Tensor;
+      expectClose(curvature, tensor([derivative(2, x.item())], { dtype }), tolerance);
+    }
   });
 });
