@@ -94,3 +94,13 @@ export function sourcesOf({ value }: Parameter, fronts: readonly Transform[], qu
 
 export const sameSources = (a: Sources, b: Sources): boolean =>
   a.length === b.length && a.every(([source, writes], i) => source === b[i][0] && writes === b[i][1]);
+
+/** The parameters of the transforms in front and of the quantizer, which are fixed with the codes. */
+export function parametersBeside(fronts: readonly Transform[], quantizer: Quantizer): Parameter[] {
+  const found: Parameter[] = [];
+  walk([fronts, quantizer], (item) => {
+    if (isParameter(item)) found.push(item);
+    return true;
+  });
+  return found;
+}

@@ -1,5 +1,6 @@
 /** prepare: the first step of a quantized model, in place. */
 
+import { frontsOf, parametersBeside } from "../codes/fronts.ts";
 import { InputStage } from "../codes/input-stage.ts";
 import { checkPackable } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
@@ -120,9 +121,10 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
 
 /**
  * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or,
- * with `bake`, become the quantized values. Weights that were frozen are trainable again. Returns the model. Throws
- * StageError for a model that is not prepared; with `bake` OptionError where another transform would change what is baked or
- * a store cannot hold it, and ShapeError where transforms change a shape. The model is then as it was.
+ * with `bake`, become the quantized values. Weights that were frozen, and what is learned in front of them, are trainable
+ * again. Returns the model. Throws StageError for a model that is not prepared; with `bake` OptionError where another
+ * transform would change what is baked or a store cannot hold it, and ShapeError where transforms change a shape. The model
+ * is then as it was.
  */
 export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
   const { bake } = readOptions("unprepare", options, { bake: false });
@@ -133,10 +135,14 @@ export function unprepare<M extends object>(model: M, options?: { bake?: boolean
     );
   }
   const baked = bake ? weights.map(([path, parameter]) => bakedValue(path, parameter)) : [];
-  const frozen = weights.filter(([, parameter]) => quantizedTransform(parameter)!.frozen);
+  const fixed = weights.flatMap(([, parameter]) => {
+    const transform = quantizedTransform(parameter)!;
+    const beside = () => parametersBeside(frontsOf(parameter, transform), transform.quantizer);
+    return transform.frozen ? [parameter, ...beside()] : [];
+  });
   strip(model);
   for (const [i, value] of baked.entries()) weights[i][1].assign(value);
-  for (const [, parameter] of frozen) parameter.trainable = true;
+  for (const parameter of fixed) parameter.trainable = true;
   return model;
 }
 

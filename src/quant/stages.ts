@@ -1,6 +1,7 @@
 /** calibrate, (train,) freeze, pack: the steps of a quantized model after prepare, in this order. */
 
 import { undoable } from "../changes.ts";
+import { frontsOf, parametersBeside } from "../codes/fronts.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { batchRunner } from "../nn/batches.ts";
@@ -69,8 +70,9 @@ export async function calibrate<M extends object, B>(
 
 /**
  * Fixes every code and scale, in place, and returns the model; what is then written to a weight, or to a tensor that a
- * transform in front has as a property, such as a mask, as by `loadStateDict`, has the codes fixed anew. In evaluation
- * mode a layer whose input is quantized then computes the integer way, exactly as its packed twin will. A model whose
+ * transform in front has as a property, such as a mask, as by `loadStateDict`, has the codes fixed anew. Weights, learned
+ * scales and what is learned in front are not trainable from then on. In evaluation mode a layer whose input is quantized
+ * then computes the integer way, exactly as its packed twin will. A model whose
  * codes all meet quantized inputs and its packed twin give the same bits where the model runs inside a scope; outside,
  * functions of few floats may come from other kernels and differ in their last bits. Codes that meet float32 inputs
  * (weight-only) are multiplied in another order when packed: of k products each of the two sums lies within (k + 2) ·
@@ -87,11 +89,16 @@ export function freeze<M extends object>(model: M): M {
     );
   }
   for (const [, parameter] of weightsOf(model)) {
+    const fixed = [parameter];
     for (const transform of parameter.transforms) {
-      if (transform instanceof QuantizedTransform) transform.freeze(parameter);
+      if (!(transform instanceof QuantizedTransform)) continue;
+      transform.freeze(parameter);
+      fixed.push(...parametersBeside(frontsOf(parameter, transform), transform.quantizer));
     }
-    parameter.trainable = false;
-    parameter.grad = null;
+    for (const part of fixed) {
+      part.trainable = false;
+      part.grad = null;
+    }
   }
   for (const stage of stages) stage.frozen = true;
   return model;
