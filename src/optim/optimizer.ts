@@ -58,7 +58,8 @@ export interface Optimizer {
   stateDict(): OptimizerState;
   /**
    * Restores a state by the names of the parameters, whatever the order of the rows; the steps that follow equal the
-   * uninterrupted ones bit for bit. Throws FormatError and changes nothing if it does not fit.
+   * uninterrupted ones bit for bit. A state without hyper-parameters, as older ones are, leaves them as they are. Throws
+   * FormatError and changes nothing if it does not fit.
    */
   loadStateDict(state: OptimizerState): void;
 }
@@ -212,6 +213,8 @@ function settingsOf(
   const lr = read("rates", (path) => `lr.${path}`);
   checkAtLeast("loadStateDict", `lr.${group.parameters[0].path}`, lr, 0);
   const hyper: HyperParameters = {};
+  // States written before hyper-parameters were saved hold none: theirs stay as they are.
+  if (!Object.keys(saved).some((key) => key.startsWith("hyper."))) return { lr, rule: group.rule };
   for (const key of Object.keys(group.hyper)) hyper[key] = read(key, (path) => `hyper.${path}.${key}`);
   return { lr, rule: withHyper(group.rule, hyper) };
 }

@@ -221,4 +221,16 @@ describe("a state with hyper-parameters", () => {
     expect(() => opt.loadStateDict({ ...saved, ...change })).toThrow(text);
     expect({ ...opt.groups[0].hyper }).toEqual(before);
   });
+
+  it("is not needed: a state written before there were any leaves them as they are", () => {
+    const opt = optimizer([leaf(), leaf()], adamw());
+    opt.groups[0].hyper.eps = 0.5;
+    const older = Object.fromEntries(
+      Object.entries(opt.stateDict()).filter(([key]) => !key.startsWith("hyper.")),
+    );
+    opt.groups[0].lr = 7;
+    opt.loadStateDict(older);
+    expect(opt.groups[0].hyper.eps).toBe(0.5);
+    expect(opt.groups[0].lr).not.toBe(7);
+  });
 });
