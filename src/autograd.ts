@@ -1,11 +1,11 @@
 /** Gradients of functions: grad, valueAndGrad, vjp, hvp and checkpoint, over the tape. */
 
 import { changing, repeatable } from "./changes.ts";
-import { GradError, isFunction, isPlainObject, readOptions, ShapeError, show } from "./errors.ts";
+import { GradError, isFunction, isPlainObject, isThenable, readOptions, ShapeError, show } from "./errors.ts";
 import { defaultRng, saveDefault } from "./random/default.ts";
 import { defaultStream } from "./random/threefry.ts";
 import { sameShape } from "./shape.ts";
-import { isThenable, scope } from "./storage.ts";
+import { scope } from "./storage.ts";
 import {
   gradients,
   isDifferentiable,

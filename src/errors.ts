@@ -145,6 +145,21 @@ export const isFunction = (value: unknown): value is (...args: never[]) => unkno
   (Object.getOwnPropertyDescriptor(value, "prototype")?.writable !== false ||
     !/^class\b/.test(Function.prototype.toString.call(value)));
 
+/** Whether a value is what an async callback gives, which the caller refuses: nobody else hears of a promise's rejection. */
+export function isThenable(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { then } = value as { then?: unknown };
+  if (typeof then !== "function") return false;
+  if (isBuiltIn("Promise", value)) then.call(value, undefined, () => {});
+  return true;
+}
+
+/** `value`, unless an async callback gave it: then StageError. */
+export function synchronous<T>(op: string, value: T, what = "the callback"): T {
+  if (!isThenable(value)) return value;
+  throw new StageError(`${op}: ${what} must be synchronous, got a promise`);
+}
+
 /** Throws OptionError unless `value` is an integer of at least `least`. */
 export function checkInteger(op: string, name: string, value: unknown, least = -Infinity): void {
   if (Number.isInteger(value) && (value as number) >= least) return;

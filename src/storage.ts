@@ -10,7 +10,16 @@ import { pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/
 import { clear, usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, dtypeOfArray, newArray, type TypedArray } from "./dtype.ts";
-import { BitgradError, isBuiltIn, isFunction, OptionError, readOptions, StageError, show } from "./errors.ts";
+import {
+  BitgradError,
+  isBuiltIn,
+  isFunction,
+  isThenable,
+  OptionError,
+  readOptions,
+  StageError,
+  show,
+} from "./errors.ts";
 import { shared } from "./state.ts";
 
 interface Frame {
@@ -278,15 +287,6 @@ function abandon(frame: Frame): void {
   close(frame, null);
 }
 
-/** Whether a value is what an async callback gives, which the caller refuses: nobody else hears of a promise's rejection. */
-function isThenable(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { then } = value as { then?: unknown };
-  if (typeof then !== "function") return false;
-  if (isBuiltIn("Promise", value)) then.call(value, undefined, () => {});
-  return true;
-}
-
 /** An open scope from `scope()`, for `using`; `dispose()` ends it where `using` is not available. */
 export interface Scope {
   keep<T extends Holder>(tensor: T): T;
@@ -339,5 +339,3 @@ export function memory(): { tensors: number; bytes: number; peak: number; pinned
   const { tensors, bytes, peak } = memoryState;
   return { tensors, bytes, peak, pinned: pinnedBytes() };
 }
-
-export { isThenable };

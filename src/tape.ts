@@ -4,10 +4,10 @@
  */
 
 import { isFloat } from "./dtype.ts";
-import { GradError, isFunction, isPlainObject, readOptions, show } from "./errors.ts";
+import { GradError, isFunction, isPlainObject, isThenable, readOptions, show } from "./errors.ts";
 import { broadcastsTo, sameShape } from "./shape.ts";
 import { shared } from "./state.ts";
-import { isThenable, mark, own, type Storage } from "./storage.ts";
+import { mark, own, type Storage } from "./storage.ts";
 import { asTensor, empty, isTensor, type Tensor } from "./tensor.ts";
 
 type Inputs = readonly (Tensor | null)[];

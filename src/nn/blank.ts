@@ -1,11 +1,11 @@
 /** Where the numbers of a new parameter or buffer come from, and the mode in which models are built without any. */
 
 import { type DType, isDType } from "../dtype.ts";
-import { DTypeError, FormatError, isFunction, OptionError, StageError, show } from "../errors.ts";
+import { DTypeError, FormatError, isFunction, OptionError, show, synchronous } from "../errors.ts";
 import { isPlaceholder, placeholder, visitor } from "../ops/shapes-only.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { shared } from "../state.ts";
-import { isThenable, pin } from "../storage.ts";
+import { pin } from "../storage.ts";
 import { empty, isTensor, type Tensor } from "../tensor.ts";
 
 const mode = shared("withoutData", () => ({ on: false, left: Infinity }));
@@ -59,11 +59,7 @@ function inMode<T>(op: string, state: { on: boolean }, fn: () => T): T {
   const before = state.on;
   state.on = true;
   try {
-    const result = fn();
-    if (isThenable(result)) {
-      throw new StageError(`${op}: the callback must be synchronous, got a promise`);
-    }
-    return result;
+    return synchronous(op, fn());
   } finally {
     state.on = before;
   }

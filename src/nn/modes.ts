@@ -1,8 +1,7 @@
 /** Switches over whole models: training or evaluation, trainable or not. */
 
-import { isBuiltIn, isFunction, OptionError, StageError, show } from "../errors.ts";
+import { isBuiltIn, isFunction, OptionError, show, synchronous } from "../errors.ts";
 import { shared } from "../state.ts";
-import { isThenable } from "../storage.ts";
 import { isLayer } from "./layer.ts";
 import { isParameter, type Transform } from "./parameter.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
@@ -79,11 +78,7 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
   });
   for (const part of training) part.training = false;
   try {
-    const result = fn();
-    if (isThenable(result)) {
-      throw new StageError("whileEvaluating: the callback must be synchronous, got a promise");
-    }
-    return result;
+    return synchronous("whileEvaluating", fn());
   } finally {
     for (const part of training) part.training = true;
   }
@@ -111,10 +106,7 @@ export function whileFloat<R>(model: object, fn: () => R): R {
   }
   for (const [layer] of layers) layer.inputQuantizer = null;
   try {
-    const result = fn();
-    if (isThenable(result))
-      throw new StageError("whileFloat: the callback must be synchronous, got a promise");
-    return result;
+    return synchronous("whileFloat", fn());
   } finally {
     for (const [transforms, before] of weights) transforms.splice(0, transforms.length, ...before);
     for (const [layer, before] of layers) layer.inputQuantizer = before;

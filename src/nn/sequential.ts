@@ -1,7 +1,6 @@
 import { undoing } from "../changes.ts";
-import { isFunction, isPlainObject, OptionError, show } from "../errors.ts";
+import { isFunction, isPlainObject, isThenable, OptionError, show } from "../errors.ts";
 import { shared } from "../state.ts";
-import { isThenable } from "../storage.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { PackedFields, Packer } from "./packing.ts";

@@ -1,6 +1,13 @@
 import { repeatedRun } from "../changes.ts";
-import { isFunction, OptionError, readOptions, ShapeError, StageError, show } from "../errors.ts";
-import { isThenable } from "../storage.ts";
+import {
+  isFunction,
+  OptionError,
+  readOptions,
+  ShapeError,
+  StageError,
+  show,
+  synchronous,
+} from "../errors.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import type { Layer } from "./layer.ts";
 import { noMatch } from "./modes.ts";
@@ -169,10 +176,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
       last = until;
       stopped = false;
       try {
-        const result = fn();
-        if (isThenable(result)) {
-          throw new StageError("collect: the function must be synchronous, got a promise");
-        }
+        const result = synchronous("collect", fn(), "the function");
         if (stopped) {
           throw new StageError(
             `collect: the function caught what stops it, got until ${show(until)}; throw again what is no Error`,

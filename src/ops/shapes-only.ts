@@ -2,10 +2,10 @@
 
 import { undoable } from "../changes.ts";
 import { type DType, newArray, type TypedArray } from "../dtype.ts";
-import { isFunction, OptionError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, StageError, show, synchronous } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { shared } from "../state.ts";
-import { isThenable, Storage } from "../storage.ts";
+import { Storage } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -68,10 +68,7 @@ export function shapesOnly<T>(fn: () => T, visit: OpVisitor = () => {}): T {
   try {
     const [result, undo] = undoable(() =>
       noGrad(() => {
-        const given = fn();
-        if (isThenable(given))
-          throw new StageError("shapesOnly: the callback must be synchronous, got a promise");
-        return given;
+        return synchronous("shapesOnly", fn());
       }),
     );
     undo();

@@ -2,10 +2,9 @@
 
 import { vjp } from "../autograd.ts";
 import { isFloat } from "../dtype.ts";
-import { BitgradError, isFunction, OptionError, readOptions, show } from "../errors.ts";
+import { BitgradError, isFunction, isThenable, OptionError, readOptions, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { Rng } from "../random/rng.ts";
-import { isThenable } from "../storage.ts";
 import { isDifferentiable, noGrad } from "../tape.ts";
 import { asTensor, empty, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 

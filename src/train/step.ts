@@ -5,6 +5,7 @@ import {
   GradError,
   isFunction,
   isPlainObject,
+  isThenable,
   OptionError,
   readOptions,
   ShapeError,
@@ -12,7 +13,7 @@ import {
 } from "../errors.ts";
 import { namedParameters, parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { isThenable, pin, scope } from "../storage.ts";
+import { pin, scope } from "../storage.ts";
 import { backwardTo } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 
