@@ -1,9 +1,9 @@
 /** The groups of an optimizer: which parameters each rule takes. */
 
-import { OptionError, show } from "../errors.ts";
+import { OptionError, show, synchronous } from "../errors.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
-import { type HyperParameters, hyperOf, withHyper, writable } from "./hyper.ts";
+import { checkRule, type HyperParameters, hyperOf, withHyper, writable } from "./hyper.ts";
 import { everything, type Predicate } from "./predicates.ts";
 import type { UpdateRule } from "./rule.ts";
 
@@ -66,7 +66,9 @@ export function makeGroups(
   for (const { path, item: parameter, owner } of listParameters(model)) {
     if (seen.has(parameter)) continue;
     seen.add(parameter);
-    const row = rows.findIndex(([takes]) => takes(path, parameter, owner));
+    const row = rows.findIndex(([takes]) =>
+      synchronous("optimizer", takes(path, parameter, owner), "a predicate"),
+    );
     if (row < 0) lost.push(path);
     else members[row].push({ path, parameter });
   }
@@ -89,8 +91,10 @@ export function makeGroups(
 
 function checkRow(row: unknown, given: unknown): void {
   const [takes, rule] = Array.isArray(row) ? row : [];
-  if (typeof takes === "function" && typeof (rule as Partial<UpdateRule> | null)?.update === "function")
+  if (typeof takes === "function" && typeof (rule as Partial<UpdateRule> | null)?.update === "function") {
+    checkRule(rule);
     return;
+  }
   const hint = typeof given === "function" ? `; call it: ${show(given)}({ lr: 0.01 })` : "";
   throw new OptionError(
     `optimizer: needs an update rule or rows of [predicate, rule], got ${show(given)}${hint}`,

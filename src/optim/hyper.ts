@@ -1,6 +1,6 @@
 /** Hyper-parameters: the numbers of a rule's options, by name, and the rule made anew with others. */
 
-import { OptionError, show } from "../errors.ts";
+import { isFunction, isPlainObject, OptionError, show, synchronous } from "../errors.ts";
 import type { UpdateRule } from "./rule.ts";
 
 export type HyperParameters = Record<string, number>;
@@ -37,7 +37,28 @@ export function withHyper(rule: UpdateRule, numbers: Readonly<HyperParameters>):
     const list = (changes[name] ?? options[name]) as readonly number[];
     changes[name] = dot < 0 ? value : list.with(Number(key.slice(dot + 1)), value);
   }
-  return rule.with ? rule.with(changes) : rule;
+  return rule.with ? checkRule(synchronous("hyper", rule.with(changes), "with of a rule")) : rule;
+}
+
+/** Throws OptionError for what has an `update`, and lacks another part of a rule. */
+export function checkRule(given: unknown): UpdateRule {
+  const { init, update, options } = Object(given) as Partial<UpdateRule>;
+  const lr = isPlainObject(options) ? (options as { lr?: unknown }).lr : null;
+  if (
+    isFunction(init) &&
+    isFunction(update) &&
+    (lr === undefined || (isNumber(lr) && lr >= 0 && lr < Infinity))
+  )
+    return given as UpdateRule;
+  const { name } = Object(given) as { name?: unknown };
+  const wrong = !isFunction(init)
+    ? `init, a function, got ${show(init)}`
+    : !isFunction(update)
+      ? `update, a function, got ${show(update)}`
+      : !isPlainObject(options)
+        ? `options, { lr, … }, got ${show(options)}`
+        : `a rate in its options that is finite and not negative, got ${show(lr)}`;
+  throw new OptionError(`optimizer: a rule must have ${wrong} of ${show(name ?? given)}`);
 }
 
 /** `values` to be written one by one: `write` is told first, and other names are refused. */

@@ -1,7 +1,7 @@
 /** What rules remember: checked when it is made, copied out under names, read back in. */
 
 import { dtypeOfArray, type FloatArray, type TypedArray } from "../dtype.ts";
-import { FormatError, OptionError, show } from "../errors.ts";
+import { FormatError, isPlainObject, OptionError, show, synchronous } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import type { Rng } from "../random/rng.ts";
 import { type Shape, sameShape } from "../shape.ts";
@@ -13,7 +13,13 @@ type Slot = TypedArray | number;
 
 /** The state of a parameter before its first step. Throws OptionError for a slot that could not be saved. */
 export function makeState(rule: UpdateRule, path: string, { value }: Parameter, rng: Rng): RuleState {
-  const state = rule.init(value.size, value.data as FloatArray, { shape: value.shape, rng });
+  const made = rule.init(value.size, value.data as FloatArray, { shape: value.shape, rng });
+  const state = synchronous("step", made, "init of a rule");
+  if (!isPlainObject(state)) {
+    throw new OptionError(
+      `step: init of a rule must give its slots by name, { … }, got ${show(state)} of ${show(rule.name)} for ${path}`,
+    );
+  }
   for (const [slot, held] of Object.entries(state)) checkSlot(`${path}.${slot}`, held);
   return state;
 }
