@@ -126,7 +126,7 @@ function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, z
 }
 
 /** Throws for NaN, and for infinity unless it is to be clamped. */
-function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: QuantSpec): void {
+export function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: QuantSpec): void {
   const odd = notFinite(data, 0, data.length);
   if (odd < 0) return;
   if (onNonFinite === "throw") throw nonFinite(data, odd);

@@ -1,7 +1,7 @@
 /** InputStage: what quantizes the input of a layer. */
 
 import { changing } from "../changes.ts";
-import { isFunction, OptionError, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, StageError, show, synchronous } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
@@ -10,10 +10,11 @@ import { visitor } from "../ops/shapes-only.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import { quantize } from "./contract.ts";
+import { checkFinite, quantize } from "./contract.ts";
 import { fakeQuantize } from "./fake-quantize.ts";
 import { alongAxis, integerProduct } from "./integer.ts";
 import { codesByKernel } from "./kernel-codes.ts";
+import { floatsOf } from "./loops.ts";
 import { servesIntegers } from "./packable.ts";
 import type { QuantParams } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec, respec } from "./spec.ts";
@@ -57,6 +58,9 @@ export class InputStage implements InputQuantizer {
   readonly scale: Tensor | null = null;
   readonly zeroPoint: Tensor | null = null;
 
+  /**
+   * Throws OptionError for a spec or an observer that is none. Without an observer scales follow the input; signs have none.
+   */
   constructor(given: QuantSpec, observer: Observer | null) {
     checkSpec("input", given);
     if (observer !== null) checkObserver("input", observer);
@@ -88,7 +92,7 @@ export class InputStage implements InputQuantizer {
     if (visitor() && !isSigns(how)) return float(fakeQuantize(x, how));
     if (this.observing && !visitor()) {
       const y = float(x);
-      this.observer?.observe(x.detach());
+      synchronous("calibrate", this.observer?.observe(x.detach()) as unknown, "an observer");
       changing(this, ({ observed }) => () => {
         this.observed = observed;
       });
@@ -102,6 +106,7 @@ export class InputStage implements InputQuantizer {
       return integerProduct(given, codes, layer, product, axis);
     }
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
+    if (!visitor()) checkFinite(floatsOf(x), how);
     // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
     return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));
   }
@@ -112,7 +117,26 @@ export class InputStage implements InputQuantizer {
     if (!this.calibrated) {
       throw new StageError("input: static scales must be calibrated, got none; call calibrate first");
     }
+    this.check("input", "");
     return { scale: this.scale!, zeroPoint: this.zeroPoint };
+  }
+
+  /** Throws OptionError where numbers that were written to it are no static scale, or no zero point, of the layer `path`. */
+  check(op: string, path: string): void {
+    if (this.scale === null) return;
+    const wrong = this.refuses(this.scale.item(), this.zeroPoint?.item() ?? 0);
+    if (wrong === null) return;
+    const of = path && ` of ${show(path)}`;
+    throw new OptionError(`${op}: a static input${of} must have ${wrong}; call calibrate, or load its state`);
+  }
+
+  /** What numbers should be that are no scale and zero point of this input; null where they are. */
+  private refuses(scale: number, zero: number): string | null {
+    if (!(scale > 0 && scale < Infinity)) return `a positive scale, got ${scale}`;
+    const { qmin, qmax } = this.spec;
+    const least = Math.min(qmin, 0);
+    const isCode = Number.isInteger(zero) && zero >= least && zero <= qmax && (zero === 0 || this.zeroPoint);
+    return isCode ? null : `a zero point that is a code, got ${zero}`;
   }
 
   /** The largest magnitude of an integer that stands for a number. */
@@ -129,7 +153,7 @@ export class InputStage implements InputQuantizer {
   /** Takes the scales from what was observed: checks them, and gives what writes them. */
   settle(): () => void {
     if (this.observer === null) return () => {};
-    const found = this.observer.params();
+    const found = synchronous("calibrate", this.observer.params(), "an observer");
     const { scale, zeroPoint = null } = Object(found) as Partial<QuantParams>;
     if (!isTensor(scale) || (zeroPoint !== null && !isTensor(zeroPoint))) {
       throw new OptionError(
@@ -139,20 +163,9 @@ export class InputStage implements InputQuantizer {
     if (scale.size !== 1) {
       throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
     }
-    const s = scale.item() as number;
-    if (!(s > 0 && s < Infinity)) {
-      throw new OptionError(`calibrate: an observer must give a positive scale, got ${s}`);
-    }
-    const zero = zeroPoint?.data[0] ?? 0;
-    const { qmin, qmax } = this.spec;
-    if (
-      !Number.isInteger(zero) ||
-      zero < Math.min(qmin, 0) ||
-      zero > qmax ||
-      (zero !== 0 && !this.zeroPoint)
-    ) {
-      throw new OptionError(`calibrate: an observer must give a zero point that is a code, got ${zero}`);
-    }
+    // As the buffer holds it.
+    const wrong = this.refuses(Math.fround(scale.item()), Number(zeroPoint?.data[0] ?? 0));
+    if (wrong !== null) throw new OptionError(`calibrate: an observer must give ${wrong}`);
     return () => {
       writeBuffer(this.scale!, (data) => data.set(scale.data));
       if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));

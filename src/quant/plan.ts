@@ -1,7 +1,7 @@
 /** Which parameters of a model are quantized, and how. */
 
 import type { Quantizer } from "../codes/quantizer.ts";
-import { OptionError, readOptions, show } from "../errors.ts";
+import { OptionError, readOptions, show, synchronous } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
@@ -49,12 +49,20 @@ export const servesInput = (owner: object): boolean =>
 type Rule = readonly [PlanRule[0], QuantConfig | null];
 
 const matches = ([match]: Rule, path: string, parameter: Parameter, owner: object): boolean =>
-  typeof match === "function" ? match(path, parameter, owner) : matchPath(match, path);
+  typeof match === "function"
+    ? synchronous("plan", match(path, parameter, owner), "the test of a rule")
+    : matchPath(match, path);
+
+const fields = { weight: undefined, input: undefined };
 
 function checked(what: string, given: QuantConfig | PresetCall | null): QuantConfig | null {
   const config = presetFrom<QuantConfig | null>(given);
-  const { weight } = config ?? {};
-  if (config === null || typeof weight === "function" || typeof weight?.params === "function") return config;
+  if (config === null) return null;
+  const { weight } = Object(config) as Partial<QuantConfig>;
+  if (typeof weight === "function" || typeof weight?.params === "function") {
+    readOptions<{ weight?: unknown; input?: unknown }>(`plan: ${what} a config`, { ...config }, fields);
+    return config;
+  }
   if (typeof (config as Partial<Quantizer> | null)?.params === "function") {
     throw new OptionError(`plan: ${what} a config, got a quantizer; put it in one: { weight: … }`);
   }

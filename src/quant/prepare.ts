@@ -5,7 +5,7 @@ import { InputStage } from "../codes/input-stage.ts";
 import { checkPackable } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
-import { isFunction, OptionError, readOptions, StageError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, StageError, show, synchronous } from "../errors.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import { checkBaked } from "../nn/parametrize.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
@@ -30,7 +30,10 @@ export function inputStages(model: object): Map<InputStage, string> {
 }
 
 function quantizerOf({ weight }: QuantConfig, parameter: Parameter, path: string): Quantizer {
-  const quantizer = typeof weight === "function" ? weight(parameter, path) : weight;
+  const quantizer =
+    typeof weight === "function"
+      ? synchronous("prepare", weight(parameter, path), "the weight of a config")
+      : weight;
   if (isFunction((quantizer as Partial<Quantizer> | null)?.params))
     return checkQuantizer("prepare", quantizer);
   throw new OptionError(
@@ -53,7 +56,7 @@ function inputOf({ input }: QuantConfig, path: string): InputStage {
       `prepare: the input of a config must be a function such as dynamicInput(), got ${show(input)} for ${show(path)}`,
     );
   }
-  const stage: unknown = input();
+  const stage: unknown = synchronous("prepare", input(), "the input of a config");
   if (stage instanceof InputStage) return stage;
   throw new OptionError(
     `prepare: the input of a config must give an InputStage, got ${show(stage)} for ${show(path)}; use one such as dynamicInput()`,
@@ -187,6 +190,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
   const inputs: [layer: Quantizable, stage: InputStage][] = [];
   const made: QuantizedTransform[] = [];
   const served = new Map<Quantizer, string>();
+  const stages = inputStages(model);
   for (const { path, parameter, config } of planned) {
     if (quantizedTransform(parameter)) {
       throw new StageError(
@@ -212,6 +216,13 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
       }
       if (!("inputQuantizer" in owner)) continue;
       const stage = inputOf(config!, path);
+      const other = stages.get(stage);
+      if (other !== undefined) {
+        throw new OptionError(
+          `prepare: an InputStage serves one layer, got that of ${show(other)} for ${show(path)} too; make a new one at each call`,
+        );
+      }
+      stages.set(stage, path);
       largest = Math.max(largest ?? 0, stage.largest);
       inputs.push([owner as Quantizable, stage]);
     }

@@ -15,7 +15,7 @@ import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { inputStages, weightsOf } from "./prepare.ts";
 
-/** Throws StageError unless the model was prepared and not frozen. */
+/** Throws StageError unless the model was prepared, and is neither frozen nor at calibration. */
 function checkLive(op: string, model: object): void {
   const weights = weightsOf(model);
   if (weights.length === 0) {
@@ -26,12 +26,19 @@ function checkLive(op: string, model: object): void {
       `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
     );
   }
+  const busy = [...inputStages(model)].find(([{ observing }]) => observing);
+  if (busy) {
+    throw new StageError(
+      `${op}: the model must not be at calibration, got ${show(busy[1])} observing; await the calibrate before`,
+    );
+  }
 }
 
 /**
  * Runs batches through a prepared model and fixes the scales of its static inputs. A batch is what `forward` takes, unless
- * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, or frozen, without batches, and
- * where they do not reach a static input; nothing of the batches is kept then, nor after an error of the batches or of the model.
+ * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, frozen, or at calibration
+ * already, without batches, for an async `forward`, and where batches do not reach a static input; nothing of the batches is
+ * kept then, nor after an error of the batches or of the model.
  */
 export async function calibrate<M extends object, B>(
   model: M,
@@ -78,16 +85,17 @@ export async function calibrate<M extends object, B>(
  * (weight-only) are multiplied in another order when packed: of k products each of the two sums lies within (k + 2) ·
  * 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are the same bits where `pack` keeps the weight as float32
  * (`weights: "auto"`). Throws StageError for a model that is not prepared, frozen already, or has static inputs that
- * were not calibrated.
+ * were not calibrated, or at calibration, and OptionError for a static input whose scale is none, as a state may bring it.
  */
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);
-  const stages = [...inputStages(model).keys()];
-  if (stages.some(({ calibrated }) => !calibrated)) {
+  const stages = inputStages(model);
+  if ([...stages.keys()].some(({ calibrated }) => !calibrated)) {
     throw new StageError(
       "freeze: static inputs must be calibrated, got some without scales; call calibrate first",
     );
   }
+  for (const [stage, path] of stages) stage.check("freeze", path);
   for (const [, parameter] of weightsOf(model)) {
     const fixed = [parameter];
     for (const transform of parameter.transforms) {
@@ -100,7 +108,7 @@ export function freeze<M extends object>(model: M): M {
       part.grad = null;
     }
   }
-  for (const stage of stages) stage.frozen = true;
+  for (const stage of stages.keys()) stage.frozen = true;
   return model;
 }
 

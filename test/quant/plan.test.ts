@@ -116,7 +116,6 @@ describe("a plan as JSON", () => {
     const swapped = [
       (c: QuantConfig) => Object.assign(c, { input: signInput() }),
       (c: QuantConfig) => Object.assign(c, { weight: ste({ bits: 3 }) }),
-      (c: QuantConfig) => Object.assign(c, { more: 1 }),
       (c: QuantConfig) => Object.assign(c.weight, { spec: ste({ bits: 3 }).spec }),
       (c: QuantConfig) => delete (c as { input?: unknown }).input,
     ];
@@ -125,6 +124,8 @@ describe("a plan as JSON", () => {
       change(config);
       expect(() => JSON.stringify(plan({ default: config }))).toThrow("plan: JSON holds presets, got Object");
     }
+    const config = Object.assign(int8Dynamic(), { more: 1 });
+    expect(() => plan({ default: config })).toThrow('unknown option, got "more"');
   });
 
   it("holds the options as they were given, whatever becomes of them", () => {
