@@ -1,6 +1,6 @@
 /** fakeQuantize: the numbers that codes stand for, differentiable. */
 
-import { OptionError, readOptions, show } from "../errors.ts";
+import { OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
 
 import { placeholder, visitor } from "../ops/shapes-only.ts";
@@ -88,7 +88,7 @@ export function surrogate(
 }
 
 function softOf(soft: NonNullable<Own["soft"]>, x: Tensor, params: QuantParams): Tensor {
-  const twin = soft(x, params);
+  const twin = synchronous("quantize", soft(x, params), "soft of a quantizer");
   if (isTensor(twin) && sameShape(twin.shape, x.shape)) return twin;
   throw new OptionError(
     `quantize: soft must give a tensor of ${show(x.shape)}, got ${show(isTensor(twin) ? twin.shape : twin)}`,

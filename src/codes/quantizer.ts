@@ -3,7 +3,7 @@
  * What is trained, what is stored and what packed inference computes with are the same numbers.
  */
 
-import { DTypeError, isFunction, OptionError, ShapeError, show } from "../errors.ts";
+import { DTypeError, isFunction, OptionError, ShapeError, show, synchronous } from "../errors.ts";
 import { type Shape, sameShape, sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -58,7 +58,7 @@ export function checkQuantizer(op: string, quantizer: Quantizer): Quantizer {
 
 /** What a quantizer gives for x, as it is stored: scales are rounded to their type here, zero points to codes. */
 function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): QuantParams {
-  const params = quantizer.params(x, context);
+  const params = synchronous("quantize", quantizer.params(x, context), "params of a quantizer");
   const { spec } = quantizer;
   checkParams("quantize", params, spec, x.shape, true);
   const scale = storedScale(params.scale, spec);
@@ -69,7 +69,9 @@ function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): Quan
 function ownCodes(quantizer: Quantizer, x: Tensor, params: QuantParams): Int8Array | Uint8Array | undefined {
   const { name, spec } = quantizer;
   if (!quantizer.codes) return undefined;
-  const codes = noGrad(() => quantizer.codes!(x.detach(), params));
+  const codes = noGrad(() =>
+    synchronous("quantize", quantizer.codes!(x.detach(), params), "codes of a quantizer"),
+  );
   const op = `quantize: the codes of ${show(name)}`;
   if (!isTensor(codes) || (codes.dtype !== "int8" && codes.dtype !== "uint8")) {
     const got = isTensor(codes) ? codes.dtype : show(codes);

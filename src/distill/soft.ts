@@ -1,6 +1,14 @@
 /** Learning from a teacher's logits and hidden states. Every loss is a pure function; no gradient reaches the teacher. */
 
-import { checkShare, isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import {
+  checkShare,
+  isFunction,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+  synchronous,
+} from "../errors.ts";
 import { crossEntropy } from "../nn/cross-entropy.ts";
 import { isLayer } from "../nn/layer.ts";
 import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
@@ -109,7 +117,7 @@ export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<Hi
   }
   checkTensors("hiddenMse", student, teacher);
   const toTeacher = typeof project === "function" ? project : (x: Tensor) => project?.forward(x) ?? x;
-  const hidden = toTeacher(student);
+  const hidden = synchronous("hiddenMse", toTeacher(student), "project");
   checkTensors("hiddenMse", hidden);
   if (!sameShape(hidden.shape, teacher.shape)) {
     throw new ShapeError(

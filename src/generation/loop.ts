@@ -1,6 +1,6 @@
 /** The loop of text generation, over anything that reads tokens and gives logits. */
 
-import { isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, ShapeError, show, synchronous } from "../errors.ts";
 import { checkSampling, type SampleOptions, sampleDefaults, sampleToken } from "./sample.ts";
 
 export interface StreamOptions extends SampleOptions {
@@ -113,7 +113,7 @@ export function generateFrom(
   const made: number[] = [];
   for (const id of streamFrom(reader, prompt, rest)) {
     made.push(id);
-    onToken?.(id);
+    if (onToken) synchronous("generate", onToken(id) as unknown, "onToken");
   }
   return made;
 }

@@ -1,7 +1,7 @@
 /** Other libraries' names for weights, and how their layouts become ours. */
 
 import { newArray } from "../dtype.ts";
-import { FormatError, isFunction, isPlainObject, OptionError, show } from "../errors.ts";
+import { FormatError, isFunction, isPlainObject, OptionError, show, synchronous } from "../errors.ts";
 import type { Shape } from "../shape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 
@@ -113,7 +113,7 @@ export function renameTensors(
   const map = asNameMap(rename);
   const out: Record<string, Tensor> = Object.create(null);
   for (const [name, value] of Object.entries(tensors)) {
-    const renamed = asRenamed(map(name, value.shape));
+    const renamed = asRenamed(synchronous("rename", map(name, value.shape), "a map of names"));
     if (renamed === null) continue;
     const whole = renamed.transpose ? transposed(name, value) : value;
     const parts =

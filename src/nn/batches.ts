@@ -1,6 +1,6 @@
 /** What runs batches through a model: calibration, statistics. */
 
-import { isFunction, OptionError, show } from "../errors.ts";
+import { isFunction, OptionError, show, synchronous } from "../errors.ts";
 import { isLayer } from "./layer.ts";
 
 const isIterable = (value: unknown): boolean => {
@@ -8,7 +8,10 @@ const isIterable = (value: unknown): boolean => {
   return typeof each === "function" || typeof eachAsync === "function";
 };
 
-/** How a batch is run: by `forward`, or by the model's own where it is null. Throws OptionError where neither can be. */
+/**
+ * How a batch is run: by `forward`, or by the model's own where it is null. Throws OptionError where neither can be; a run
+ * throws StageError for an async one.
+ */
 export function batchRunner<B>(
   op: string,
   model: object,
@@ -21,9 +24,10 @@ export function batchRunner<B>(
   if (!isIterable(batches)) {
     throw new OptionError(`${op}: batches must be iterable: put one in a list, got ${show(batches)}`);
   }
-  if (forward !== null) return forward;
+  const checked = (given: unknown) => synchronous(op, given, "forward");
+  if (forward !== null) return (batch) => checked(forward(batch));
   if (!isLayer(model)) {
     throw new OptionError(`${op}: the model must have forward, got ${show(model)}; pass { forward }`);
   }
-  return (batch) => (model as { forward(x: B): unknown }).forward(batch);
+  return (batch) => checked((model as { forward(x: B): unknown }).forward(batch));
 }

@@ -1,8 +1,16 @@
 /** Parameter: a trainable tensor, the transforms it is read through, and the only ways to write it. */
 
 import { undoing } from "../changes.ts";
-import { type FloatArray, isFloat, type TypedArray } from "../dtype.ts";
-import { DTypeError, isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { type FloatArray, isFloat } from "../dtype.ts";
+import {
+  DTypeError,
+  isFunction,
+  OptionError,
+  readOptions,
+  ShapeError,
+  show,
+  synchronous,
+} from "../errors.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
 import { sameShape } from "../shape.ts";
 import { own, pin, scope } from "../storage.ts";
@@ -102,7 +110,7 @@ export class Parameter {
     let weight = this.value;
     for (const transform of this.transforms) {
       transform.attach?.(this);
-      weight = transform.apply(weight);
+      weight = synchronous("effective", transform.apply(weight), "a transform");
     }
     return weight;
   }
@@ -121,11 +129,13 @@ export class Parameter {
   /**
    * Writes the value's elements in place and counts the write: the way optimizers step. With a store `write` is given the
    * numbers unpacked, and they are packed again; where it leaves what the store does not hold, nothing is written and
-   * OptionError says so, beginning with `op`.
+   * OptionError says so, beginning with `op`. Throws StageError for an async `write`.
    */
   update(write: (data: FloatArray) => void, op = "update"): void {
     if (!isFunction(write)) throw new OptionError(`update: expected a function, got ${show(write)}`);
-    this.value.storage.write(write as (data: TypedArray) => void, op);
+    this.value.storage.write((data) => {
+      synchronous("update", write(data as FloatArray) as unknown, "the function");
+    }, op);
   }
 
   /**

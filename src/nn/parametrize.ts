@@ -1,6 +1,6 @@
 /** Transforms put on parameters by path, and taken off again. */
 
-import { isFunction, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isFunction, OptionError, readOptions, ShapeError, show, synchronous } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -28,7 +28,9 @@ export function parametrize(
   // All are made before the first is put in place, so that a factory that throws leaves the model as it was.
   const made = found.map(({ item, path }) =>
     transforms.map((given) => {
-      const transform = isFunction(given) ? given(item, path) : given;
+      const transform = isFunction(given)
+        ? synchronous("parametrize", given(item, path), "a factory")
+        : given;
       if (typeof transform !== "object" || typeof transform?.apply !== "function") {
         throw new OptionError(
           `parametrize: a transform needs an apply function, got ${show(transform)} for ${show(path)}`,

@@ -9,6 +9,7 @@ import {
   OptionError,
   readOptions,
   show,
+  synchronous,
 } from "../errors.ts";
 import { sameShape } from "../shape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
@@ -133,7 +134,7 @@ function renamed(
     if (!isTensor(value)) {
       throw new OptionError(`loadStateDict: a state holds tensors, got ${show(value)} for ${show(old)}`);
     }
-    const chosen = rename ? rename(old) : old;
+    const chosen = rename ? synchronous("loadStateDict", rename(old), "rename") : old;
     if (chosen === null) continue;
     if (typeof chosen !== "string") {
       throw new OptionError(

@@ -64,7 +64,7 @@ export function shapesOnly<T>(fn: () => T, visit: OpVisitor = () => {}): T {
     if (!isFunction(item)) throw new OptionError(`shapesOnly: expected a function, got ${show(item)}`);
   }
   const before = mode.visit;
-  mode.visit = visit;
+  mode.visit = (...told) => void synchronous("shapesOnly", visit(...told) as unknown, "visit");
   try {
     const [result, undo] = undoable(() =>
       noGrad(() => {

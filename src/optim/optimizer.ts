@@ -10,6 +10,7 @@ import {
   readOptions,
   ShapeError,
   show,
+  synchronous,
 } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { defaultRng } from "../random/default.ts";
@@ -120,8 +121,14 @@ export function optimizer(
       });
       if (clipNorm === null) checkFinite(work);
       const factor = clipNorm === null ? 1 : clippingFactor(work, clipNorm);
-      const update = ({ group, grad }: Work, weight: FloatArray, state: RuleState): void =>
-        group.rule.update(weight, factor < 1 ? grad.map((g) => g * factor) : grad, state, group.lr);
+      const update = ({ group, grad }: Work, weight: FloatArray, state: RuleState): void => {
+        const scaled = factor < 1 ? grad.map((g) => g * factor) : grad;
+        synchronous(
+          "step",
+          group.rule.update(weight, scaled, state, group.lr) as unknown,
+          "update of a rule",
+        );
+      };
       // All that may fail comes before the first write.
       const [fresh, writes] = undoing(() => {
         const fresh = new Map<Parameter, RuleState>();

@@ -1,4 +1,4 @@
-import { isFunction, isPlainObject, OptionError, show } from "../errors.ts";
+import { isFunction, isPlainObject, OptionError, show, synchronous } from "../errors.ts";
 import type { Group } from "./group.ts";
 import { unknownHyper } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -53,7 +53,7 @@ export function schedule(
   if (typeof fn === "function") {
     let count = 0;
     const moveTo = (next: number) => {
-      const multiplier = fn(next);
+      const multiplier = synchronous("schedule", fn(next), "a schedule");
       if (!(multiplier >= 0 && multiplier < Infinity)) {
         throw new OptionError(
           `schedule: a multiplier must be finite and not negative, got ${show(multiplier)} at step ${next}`,

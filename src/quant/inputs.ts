@@ -2,7 +2,7 @@
 
 import { checkObserver, InputStage, type Observer } from "../codes/input-stage.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
-import { checkChoice, isFunction, OptionError, readOptions, show } from "../errors.ts";
+import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { minMax } from "./observers.ts";
 import { schemes } from "./options.ts";
 
@@ -46,7 +46,7 @@ export function observedInput(
   if (!isFunction(observer)) {
     throw new OptionError(`${op}: observer must be a function such as minMax, got ${show(observer)}`);
   }
-  return () => new InputStage(codes, checkObserver(op, observer(codes)));
+  return () => new InputStage(codes, checkObserver(op, synchronous(op, observer(codes), "observer")));
 }
 
 /** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */

@@ -1,6 +1,14 @@
 /** Finds tensors that outlive the code that made them. */
 
-import { BitgradError, checkInteger, isFunction, OptionError, readOptions, show } from "../errors.ts";
+import {
+  BitgradError,
+  checkInteger,
+  isFunction,
+  OptionError,
+  readOptions,
+  show,
+  synchronous,
+} from "../errors.ts";
 import { memory, scope } from "../storage.ts";
 
 /**
@@ -12,11 +20,12 @@ export function leakCheck(fn: () => unknown, options?: { runs?: number; warmUp?:
   checkInteger("leakCheck", "runs", runs, 0);
   checkInteger("leakCheck", "warmUp", warmUp, 0);
   if (!isFunction(fn)) throw new OptionError(`leakCheck: expected a function, got ${show(fn)}`);
+  const run = () => synchronous("leakCheck", fn());
   scope(
     () => {
-      for (let i = 0; i < warmUp; i++) fn();
+      for (let i = 0; i < warmUp; i++) run();
       const before = memory();
-      for (let i = 0; i < runs; i++) fn();
+      for (let i = 0; i < runs; i++) run();
       const after = memory();
       if (after.tensors <= before.tensors && after.bytes <= before.bytes) return;
       throw new BitgradError(
