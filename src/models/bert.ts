@@ -10,12 +10,14 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
+import { pairsOfAll, type ScalePair } from "../nn/units.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
   checkContext,
+  headPair,
   initNormal,
   type LanguageCall,
   languageCall,
@@ -242,6 +244,15 @@ export class Bert {
     }
     hidden = asTensor("Bert", hidden);
     return this.pooler.forward(hidden.select(0, { axis: 1 })).tanh();
+  }
+
+  /** What may be scaled against one another; states between blocks stay as they are. */
+  scalePairs(): ScalePair[] {
+    const { maskedLm, token } = this;
+    const last = maskedLm
+      ? headPair(token.weight, ["maskedLm.norm", maskedLm.norm], ["maskedLm.decoder", maskedLm.decoder])
+      : [];
+    return [...pairsOfAll("blocks", this.blocks), ...last];
   }
 
   toPacked(packer: Packer): PackedFields {

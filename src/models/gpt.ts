@@ -11,6 +11,7 @@ import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { type Activation, TransformerEncoderLayer } from "../nn/transformer.ts";
+import { pairsOfAll, type ScalePair } from "../nn/units.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -23,6 +24,7 @@ import {
   checkContext,
   type EmbedCall,
   embedCall,
+  headPair,
   initNormal,
   readIds,
   readStates,
@@ -182,6 +184,13 @@ export class Gpt {
   finish(x: TensorLike): Tensor {
     const y = readStates("Gpt", x);
     return this.head.forward(this.norm ? this.norm.forward(y) : y);
+  }
+
+  /** What may be scaled against one another; states between blocks stay as they are. */
+  scalePairs(): ScalePair[] {
+    const { norm, head, token } = this;
+    const last = norm ? headPair(token.weight, ["norm", norm], ["head", head]) : [];
+    return [...pairsOfAll("blocks", this.blocks), ...last];
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -6,11 +6,14 @@ import { blank, withoutData } from "../nn/blank.ts";
 import type { KeyValueCache } from "../nn/cache.ts";
 import { normal, truncNormal, zeros } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
+import type { LayerNorm, RMSNorm } from "../nn/norm.ts";
 import { Parameter } from "../nn/parameter.ts";
 import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
+import { inputs, outputs, type ScalePair, scalePair } from "../nn/units.ts";
 import { readMask } from "../ops/attention.ts";
 import type { Rng } from "../random/rng.ts";
+import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 export interface LanguageCall {
@@ -148,6 +151,16 @@ export function tiedLinear(table: Parameter, options: { bias: boolean } = { bias
   head.weight = table;
   head.bias = options.bias ? zeros(new Parameter(blank([vocabulary], table.value.dtype))) : null;
   return head;
+}
+
+/** The last normalisation to the head that reads it; none to a head that shares the token table, which is read elsewhere. */
+export function headPair(
+  table: Parameter,
+  [name, norm]: readonly [string, LayerNorm | RMSNorm],
+  [head, { weight }]: readonly [string, Linear],
+): ScalePair[] {
+  if (weight === table) return [];
+  return scalePair(sizeOf(norm.normalizedShape), outputs(name, norm), "nothing", [inputs(head)]);
 }
 
 /**

@@ -10,6 +10,7 @@ import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
+import { pairsOfAll, type ScalePair } from "../nn/units.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -22,6 +23,7 @@ import {
   checkContext,
   type EmbedCall,
   embedCall,
+  headPair,
   initNormal,
   readIds,
   readStates,
@@ -180,6 +182,12 @@ export class Llama {
   /** Logits of states that left the last block, (B, T, C) -> (B, T, V). */
   finish(x: TensorLike): Tensor {
     return this.head.forward(this.norm.forward(readStates("Llama", x)));
+  }
+
+  /** What may be scaled against one another; states between blocks stay as they are. */
+  scalePairs(): ScalePair[] {
+    const last = headPair(this.token.weight, ["norm", this.norm], ["head", this.head]);
+    return [...pairsOfAll("blocks", this.blocks), ...last];
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -17,6 +17,7 @@ import {
   readConfig,
   times,
 } from "../nn/sizes.ts";
+import { inputs, outputs, pairsOf, pairsOfAll, type ScalePair, scalePair } from "../nn/units.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor } from "../tensor.ts";
@@ -68,6 +69,10 @@ function* residual({ conv1, bn1, conv2, bn2 }: ResNetBlock | Stage, shortcut: St
   yield relu;
 }
 
+/** Gains of the inner normalisation to the second convolution. */
+const innerPairs = ({ bn1 }: ResNetBlock | Stage): ScalePair[] =>
+  scalePair(bn1.channels, outputs("bn1", bn1), "relu", [inputs("conv2")]);
+
 /** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride). */
 export class ResNetBlock extends Sequential {
   readonly stride: number;
@@ -99,6 +104,11 @@ export class ResNetBlock extends Sequential {
     const before = Math.floor(fresh / 2);
     const same = stride === 1 && fresh === 0;
     yield* residual(this, same ? null : new Subsample({ stride, channels: [before, fresh - before] }));
+  }
+
+  /** The inner normalisation to the second convolution. */
+  scalePairs(): ScalePair[] {
+    return innerPairs(this);
   }
 }
 
@@ -162,6 +172,11 @@ export class ResNet extends Parts {
     return [...this.layer1, ...this.layer2, ...this.layer3];
   }
 
+  /** What may be scaled against one another, within blocks. */
+  scalePairs(): ScalePair[] {
+    return ["layer1", "layer2", "layer3"].flatMap((name) => pairsOfAll(name, this[name as "layer1"]));
+  }
+
   protected stemSteps(): Step[] {
     return [this.conv1, this.bn1, relu];
   }
@@ -198,6 +213,10 @@ class Stage extends Sequential {
 
   override *[Symbol.iterator](): Generator<Step> {
     yield* residual(this, this.short);
+  }
+
+  scalePairs(): ScalePair[] {
+    return innerPairs(this);
   }
 }
 
@@ -248,6 +267,11 @@ export class ResNet8 extends Parts {
 
   get blocks(): Sequential[] {
     return [this.s1, this.s2, this.s3];
+  }
+
+  /** What may be scaled against one another, within stages. */
+  scalePairs(): ScalePair[] {
+    return ["s1", "s2", "s3"].flatMap((name) => pairsOf(name, this[name as "s1"]));
   }
 
   protected stemSteps(): Step[] {

@@ -7,6 +7,7 @@ import { Linear } from "../nn/linear.ts";
 import { Flatten } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, times } from "../nn/sizes.ts";
+import { inputs, outputs, type ScalePair, scalePair } from "../nn/units.ts";
 import { gelu, leakyRelu, relu } from "../ops/activation.ts";
 import { tanh } from "../ops/unary.ts";
 import type { Rng } from "../random/rng.ts";
@@ -98,5 +99,17 @@ export class MnistCnn extends Sequential {
   override *[Symbol.iterator](): Generator<Step> {
     for (const conv of [this.conv1, this.conv2, this.conv3]) yield* [conv, relu];
     yield* [this.norm1, new Flatten(), this.fc1, relu, this.fc2, this.norm2];
+  }
+
+  /** What may be scaled against one another; the third convolution's channels not, since a normalisation reads them. */
+  scalePairs(): ScalePair[] {
+    const { conv1, conv2, norm1, fc1 } = this;
+    const pixels = { repeat: fc1.inFeatures / norm1.channels };
+    return [
+      ...scalePair(conv1.outChannels, outputs("conv1", conv1), "relu", [inputs("conv2")]),
+      ...scalePair(conv2.outChannels, outputs("conv2", conv2), "relu", [inputs("conv3")]),
+      ...scalePair(norm1.channels, outputs("norm1", norm1), "nothing", [inputs("fc1", pixels)]),
+      ...scalePair(fc1.outFeatures, outputs("fc1", fc1), "relu", [inputs("fc2")]),
+    ];
   }
 }

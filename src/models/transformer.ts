@@ -11,6 +11,7 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
+import { pairsOfAll, type ScalePair } from "../nn/units.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -273,6 +274,11 @@ export class Transformer {
   /** An empty cache for every block of the decoder. */
   newCache(): KVCache[] {
     return this.decoder.map(() => new KVCache());
+  }
+
+  /** What may be scaled against one another; states between blocks stay as they are. */
+  scalePairs(): ScalePair[] {
+    return [...pairsOfAll("encoder", this.encoder), ...pairsOfAll("decoder", this.decoder)];
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -29,6 +29,7 @@ import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
+import { inputs, outputs, type ScalePair, scalePair } from "./units.ts";
 
 const op = "MultiHeadAttention";
 
@@ -208,6 +209,13 @@ export class MultiHeadAttention {
       const [b, h, t, d] = heads.shape;
       return this.out.forward(heads.transpose(1, 2).reshape([b, t, h * d]));
     });
+  }
+
+  /** Values to out: every value feature is read by the query heads that share its key head. */
+  scalePairs(): ScalePair[] {
+    const { heads, kvHeads, headSize, value } = this;
+    const shared = { repeat: heads / kvHeads, size: headSize };
+    return scalePair(value.outFeatures, outputs("value", value), "attention", [inputs("out", shared)]);
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -92,3 +92,4 @@ export {
   namedParameters,
   parameters,
 } from "./tree.ts";
+export { type Place, placeIndices, type ScalePair } from "./units.ts";

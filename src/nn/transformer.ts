@@ -4,6 +4,7 @@ import { undoing } from "../changes.ts";
 import { checkShare, OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
+import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import {
   type AttentionOptions,
@@ -16,6 +17,7 @@ import { Linear } from "./linear.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
+import { inputs, outputs, pairsOf, type ScalePair, scalePair } from "./units.ts";
 
 const activations = {
   relu: (x: Tensor) => x.relu(),
@@ -24,6 +26,9 @@ const activations = {
   silu: (x: Tensor) => x.silu(),
   swiglu: (x: Tensor) => x.silu(),
 };
+
+/** What up meets on its way to down, where scaling passes it. */
+const passes: Partial<Record<Activation, ScalePair["between"]>> = { relu: "relu", swiglu: "gate" };
 
 /** "geluTanh" is GPT's approximation; "swiglu" multiplies silu(gate(x)) and up(x). */
 export type Activation = keyof typeof activations;
@@ -72,6 +77,12 @@ export class FeedForward {
     const act = activations[this.activation];
     const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
     return this.down.forward(inner);
+  }
+
+  /** Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass. */
+  scalePairs(): ScalePair[] {
+    const between = passes[this.activation];
+    return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -158,6 +169,23 @@ function residual(
   return norm.forward(x.add(drop(sublayer(x), { p, training, rng })));
 }
 
+/** What reads the input of a position-wise network. */
+const readers = ({ gate }: FeedForward): string[] => (gate ? ["mlp.gate", "mlp.up"] : ["mlp.up"]);
+
+/** A normalisation to the layers that read it: in the pre form only, since the post form passes it on beside them too. */
+const normPair = (
+  layer: { norm: "pre" | "post" },
+  name: string,
+  norm: Norm,
+  consumers: readonly string[],
+): ScalePair[] => {
+  if (layer.norm === "post") return [];
+  const places = consumers.map((consumer) => inputs(consumer));
+  return scalePair(sizeOf(norm.normalizedShape), outputs(name, norm), "nothing", places);
+};
+
+const attentionInputs = ["attention.query", "attention.key", "attention.value"];
+
 /**
  * Self-attention and a position-wise network, each with a residual sum and a normalisation, (B, T, C) -> (B, T, C). With
  * `causal` in the call it is the block of a decoder-only model.
@@ -190,6 +218,16 @@ export class TransformerEncoderLayer {
       const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
       return residual(this, y, this.norm2, (z) => this.mlp.forward(z), call.rng);
     });
+  }
+
+  /** Those of its parts, and in the pre form each normalisation to what reads it. */
+  scalePairs(): ScalePair[] {
+    return [
+      ...normPair(this, "norm1", this.norm1, attentionInputs),
+      ...pairsOf("attention", this.attention),
+      ...normPair(this, "norm2", this.norm2, readers(this.mlp)),
+      ...pairsOf("mlp", this.mlp),
+    ];
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -276,6 +314,19 @@ export class TransformerDecoderLayer {
       return residual(this, z, this.norm3, (w) => this.mlp.forward(w), rng);
     });
   }
+
+  /** Those of its parts, and in the pre form each normalisation to what reads it; keys and values of the memory are not. */
+  scalePairs(): ScalePair[] {
+    return [
+      ...normPair(this, "norm1", this.norm1, attentionInputs),
+      ...pairsOf("attention", this.attention),
+      ...normPair(this, "norm2", this.norm2, ["crossAttention.query"]),
+      ...pairsOf("crossAttention", this.crossAttention),
+      ...normPair(this, "norm3", this.norm3, readers(this.mlp)),
+      ...pairsOf("mlp", this.mlp),
+    ];
+  }
+
   toPacked(packer: Packer): PackedFields {
     return {
       kind: "block",

@@ -376,6 +376,7 @@ const trees: Table = {
     "parameters namedParameters namedBuffers namedLayers findParameters stateDict",
     call([model()], null, { says: "model" }),
   ),
+  placeIndices: call([given(() => ({ name: "out.weight", axis: 1, repeat: 2, size: 4 })), count(5, "huge")]),
   taps: call([model(), text("")], null, {
     run: (m: object, p: string) => nn.taps(m, p === "" ? "**" : p).dispose(),
     says: "model matchPath",
