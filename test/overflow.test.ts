@@ -72,6 +72,11 @@ const cases: Record<string, () => Tensor> = {
   "scaledDotProductAttention, scores": () => scaledDotProductAttention(even, steep, values),
   "scaledDotProductAttention, scores, gradient of values": () =>
     gradient((x) => scaledDotProductAttention(even, steep, x), values, draw([1, 1, 64, 16], 1)),
+  "scaledDotProductAttention, scores with a mask": () =>
+    scaledDotProductAttention(tensor([[[[1e17, 0]]]]), tensor([[[[-1e17, 0]]]]), tensor([[[[1, 0]]]]), {
+      mask: tensor([[-3.4028234663852886e38]]),
+      scale: 1,
+    }),
   "layerNorm, gradient": () => gradient((x) => layerNorm(x, slopes, slopes), small, rows),
   "rmsNorm, gradient": () => gradient((x) => rmsNorm(x, slopes), small, rows),
   "softmax, gradient": () => gradient((x) => softmax(x, 1), small, rows),

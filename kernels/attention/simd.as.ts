@@ -16,33 +16,32 @@ function lanesSum(v: v128): f32 {
 }
 
 /**
- * row = scale · row + mask over `seen` keys, −Infinity from there to `end`. A product of −Infinity, which softmax would
- * hide, may have left float32 on its way alone: it becomes NaN.
+ * row = scale · row + mask over `seen` keys, −Infinity from there to `end`. A sum of −Infinity, which softmax would hide,
+ * may have left float32 on its way alone: it becomes NaN, but where the mask itself is −Infinity.
  */
 function finish(row: usize, seen: i32, end: i32, scale: f32, mask: usize, maskStep: i32): void {
   const factor = f32x4.splat(scale);
+  const lowest = f32x4.splat(-Infinity);
+  const odd = f32x4.splat(NaN);
   const whole = seen & ~3;
-  let lowest = f32x4.splat(0);
   let j = 0;
   if (mask === 0)
     for (; j < whole; j += 4) {
       const scaled = f32x4.mul(factor, v128.load(row + j * 4));
-      lowest = f32x4.pmin(lowest, scaled);
-      v128.store(row + j * 4, scaled);
+      v128.store(row + j * 4, v128.bitselect(odd, scaled, f32x4.eq(scaled, lowest)));
     }
   else if (maskStep === 4)
     for (; j < whole; j += 4) {
-      const scaled = f32x4.mul(factor, v128.load(row + j * 4));
-      lowest = f32x4.pmin(lowest, scaled);
-      v128.store(row + j * 4, f32x4.add(scaled, v128.load(mask + j * 4)));
+      const added = v128.load(mask + j * 4);
+      const sum = f32x4.add(f32x4.mul(factor, v128.load(row + j * 4)), added);
+      const left = v128.andnot(f32x4.eq(sum, lowest), f32x4.eq(added, lowest));
+      v128.store(row + j * 4, v128.bitselect(odd, sum, left));
     }
   for (; j < seen; j++) {
     const added: f32 = mask ? load<f32>(mask + j * maskStep) : 0;
-    const scaled = scale * load<f32>(row + j * 4);
-    store<f32>(row + j * 4, scaled === -Infinity ? NaN : scaled + added);
+    const sum = scale * load<f32>(row + j * 4) + added;
+    store<f32>(row + j * 4, sum === -Infinity && added !== -Infinity ? NaN : sum);
   }
-  if (v128.any_true(f32x4.eq(lowest, f32x4.splat(-Infinity))))
-    for (let i = 0; i < whole; i++) if (load<f32>(row + i * 4) === -Infinity) store<f32>(row + i * 4, NaN);
   for (; j < end; j++) store<f32>(row + j * 4, -Infinity);
 }
 
