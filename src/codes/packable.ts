@@ -72,7 +72,8 @@ export function packedWeight(given: QTensor): PackedWeight {
   }
   const signed = qmin < 0 && !zeroPoint;
   const least = zeroPoint ? qmin : 0;
-  const scales = Float32Array.from(scale.data as ArrayLike<number>);
+  // A weight of nothing has no scale of its own: products are made of it by any.
+  const scales = scale.size === 0 ? Float32Array.of(1) : Float32Array.from(scale.data as ArrayLike<number>);
   return PackedWeight.ofCodes({
     rows,
     columns,
@@ -88,6 +89,8 @@ export function packedWeight(given: QTensor): PackedWeight {
     group: grouped ? granularity.group : null,
     scaleType: noHalf(scales) < 0 ? scaleDtype : "float32",
     codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
-    zeroPoint: zeroPoint && Float32Array.from(zeroPoint.data, (z) => z - least),
+    zeroPoint:
+      zeroPoint &&
+      (scale.size === 0 ? Float32Array.of(0) : Float32Array.from(zeroPoint.data, (z) => z - least)),
   });
 }

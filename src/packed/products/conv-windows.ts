@@ -36,12 +36,14 @@ function filtersOf({ op, weight, input, bias }: Operands, first: number, count: 
   const part = <A extends Uint8Array | Float32Array>(x: A, step: number): A =>
     x.subarray(first * step, (first + count) * step) as A;
   const scales = scalesPerRow(weight.coded!);
+  // One that all rows share stays as it is.
+  const own = (x: Float32Array): Float32Array => (scales === 0 ? x : part(x, scales));
   const some = PackedWeight.ofCodes({
     ...weight.coded!,
     rows: count,
     codes: part(codes, codes.length / weight.rows),
-    scale: part(scale, scales),
-    zeroPoint: zeroPoint && part(zeroPoint, scales),
+    scale: own(scale),
+    zeroPoint: zeroPoint && own(zeroPoint),
   });
   return new Operands(op, some, input, bias && part(bias, 1));
 }
