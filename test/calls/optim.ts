@@ -45,7 +45,7 @@ const rules: Table = {
   sgd: call([], {
     lr,
     momentum: positive(0.9),
-    dampening: real(0),
+    dampening: positive(0),
     nesterov: flag(false),
     weightDecay,
     maximize: flag(false),

@@ -110,6 +110,7 @@ describe("rule options", () => {
     ["adadelta", { rho: -0.1 }],
     ["signum", { momentum: 1 }],
     ["adagrad", { initialAccumulator: -1 }],
+    ["sgd", { momentum: 0.9, dampening: Number.POSITIVE_INFINITY }],
     ["sgd", { nesterov: true }],
     ["sgd", { momentum: 0.9, dampening: 0.1, nesterov: true }],
   ])("%s refuses %o", (name, options) => {

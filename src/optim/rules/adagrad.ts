@@ -8,6 +8,7 @@ export interface AdagradOptions {
   readonly lrDecay: number;
   readonly eps: number;
   readonly weightDecay: number;
+  /** What `s` begins with; written later, it counts for parameters whose state has not begun. */
   readonly initialAccumulator: number;
 }
 

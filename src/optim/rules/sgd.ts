@@ -32,6 +32,7 @@ export function sgd(options?: Partial<SgdOptions>): UpdateRule<State> {
   const { lr, momentum, dampening, nesterov, weightDecay, maximize } = all;
   checkAtLeast("sgd", "lr", lr, 0);
   checkAtLeast("sgd", "momentum", momentum, 0);
+  checkAtLeast("sgd", "dampening", dampening, 0);
   checkAtLeast("sgd", "weightDecay", weightDecay, 0);
   if (nesterov && (momentum === 0 || dampening !== 0)) {
     throw new OptionError(
