@@ -47,7 +47,7 @@ export function checkLayerSizes(
   const single = Object.entries(perLayer).flatMap(([name, value]): [string, unknown][] =>
     Array.isArray(value) ? [...value].map((size, i) => [`${name}[${i}]`, size]) : [[name, value]],
   );
-  checkSizes(op, { ...sizes, ...Object.fromEntries(single) });
+  checkEach(op, [...Object.entries(sizes), ...single]);
   for (const [name, value] of Object.entries(perLayer)) {
     if (Array.isArray(value) && value.length !== layers)
       throw new OptionError(
@@ -56,17 +56,19 @@ export function checkLayerSizes(
   }
 }
 
-/** Throws OptionError, which names all others, unless every value is a positive integer that can be the length of an array. */
-export function checkSizes(op: string, sizes: Readonly<Record<string, unknown>>): void {
-  const entries = Object.entries(sizes);
-  const odd = entries.filter(([, value]) => !Number.isInteger(value) || (value as number) < 1);
+/** Throws OptionError, which names those that are not, unless every value is a positive integer that can be a length. */
+export const checkSizes = (op: string, sizes: Readonly<Record<string, unknown>>): void =>
+  checkEach(op, Object.entries(sizes));
+
+function checkEach(op: string, sizes: readonly [name: string, value: unknown][]): void {
+  const odd = sizes.filter(([, value]) => !Number.isInteger(value) || (value as number) < 1).slice(0, 8);
   if (odd.length > 0) {
     const want = odd.length > 1 ? "positive integers" : "a positive integer";
     throw new OptionError(
       `${op}: ${listed(odd.map(([name]) => name))} must be ${want}, got ${listed(odd.map(([, value]) => show(value)))}`,
     );
   }
-  for (const [name, value] of entries)
+  for (const [name, value] of sizes)
     if ((value as number) >= 2 ** 31)
       throw new OptionError(`${op}: ${name} must be below 2^31, got ${show(value)}`);
 }
