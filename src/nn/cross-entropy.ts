@@ -65,8 +65,10 @@ export function crossEntropy(
       );
     }
     const classes = x.shape[k];
-    const smooth = labelSmoothing === 0 ? y : y.mul(1 - labelSmoothing).add(labelSmoothing / classes);
-    const shares = w ? smooth.mul(alongAxis(w, x, k)) : smooth;
+    const weights = w && alongAxis(w, x, k);
+    const read = counted(op, y, weights);
+    const smooth = labelSmoothing === 0 ? read : read.mul(1 - labelSmoothing).add(labelSmoothing / classes);
+    const shares = weights ? smooth.mul(weights) : smooth;
     const some = w && shares.notEqual(0).any({ axis: k, keepDims: true });
     const each = timesLog(shares, logSoftmax(counted(op, x, some), k));
     return reduced(op, each.sum({ axis: k }).neg(), reduction);
