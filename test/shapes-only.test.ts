@@ -1,12 +1,14 @@
 /** Models run by shapes alone: the same shapes as with numbers, every op visited, no memory. */
 
 import {
+  bitwiseNot,
   isTensor,
   manualSeed,
   memory,
   ones,
   Rng,
   StageError,
+  scaledDotProductAttention,
   scope,
   shapesOnly,
   type Tensor,
@@ -192,4 +194,16 @@ describe.each(models)("%s by shapes", (_, make, input) => {
       expect(ops.length).toBeGreaterThan(5);
     }
   });
+});
+
+it("masks of attention are made by shapes alone, and ops refuse the dtypes that they refuse with numbers", () => {
+  const of = (dtype: "bool" | "float32" | "int32") =>
+    shapesOnly(() => {
+      const q = zeros([2, 3]);
+      return scaledDotProductAttention(q, q, q, { mask: ones([2, 2], { dtype }) });
+    });
+  for (const dtype of ["bool", "float32", "int32"] as const) expect(of(dtype).shape).toEqual([2, 3]);
+  expect(() => shapesOnly(() => bitwiseNot(ones([2])))).toThrow(
+    /bitwiseNot: needs integers or bool, got float32/,
+  );
 });

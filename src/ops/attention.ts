@@ -7,7 +7,7 @@ import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show }
 import { broadcastStrides, broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { defineMultiOp, defineOp, type Grads } from "./op.ts";
-import { isPlaceholder, placeholder, visitor } from "./shapes-only.ts";
+import { isPlaceholder, knownNumbers, placeholder, visitor } from "./shapes-only.ts";
 import { floats, numbers, softmax } from "./softmax.ts";
 
 export interface AttentionSettings {
@@ -129,7 +129,8 @@ export interface AttentionOptions {
  */
 export function readMask(op: string, mask: TensorLike): Tensor {
   const given = asTensor(op, mask);
-  const { data, dtype } = given;
+  const { dtype } = given;
+  const data = knownNumbers(given);
   const other = () => data.find((x: number) => x !== 0 && x !== 1);
   if (isFloat(dtype)) {
     if (!isTensor(mask) && !ArrayBuffer.isView(mask) && data.includes(1) && other() === undefined) {

@@ -251,8 +251,11 @@ export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
   arity: 1,
   options: {},
   shape: ([x]) => x,
-  forward(out, [x]) {
+  dtype([x]) {
     if (isFloat(x.dtype)) throw new DTypeError(`bitwiseNot: needs integers or bool, got ${x.dtype}`);
+    return x.dtype;
+  },
+  forward(out, [x]) {
     loop(out, x.data, x.dtype === "bool" ? (v) => 1 - v : (v) => ~v);
   },
 });
