@@ -23,6 +23,7 @@ export {
 } from "./cross-entropy.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
+export { type Activation, FeedForward, type FeedForwardOptions } from "./feed-forward.ts";
 export * as init from "./init.ts";
 export { isLayer, type Layer } from "./layer.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
@@ -75,11 +76,8 @@ export { type InputStatistics, type Statistic, type StatisticsOptions, statistic
 export { type Store, signs } from "./store.ts";
 export { type Tapped, type TappedCall, type Taps, taps } from "./taps.ts";
 export {
-  type Activation,
   type DecoderCall,
   type DecoderLayerOptions,
-  FeedForward,
-  type FeedForwardOptions,
   TransformerDecoderLayer,
   TransformerEncoderLayer,
   type TransformerLayerOptions,

@@ -1,4 +1,4 @@
-/** The blocks of Transformers: the position-wise network, and encoder and decoder layers around attention. */
+/** The blocks of Transformers: encoder and decoder layers around attention and the position-wise network. */
 
 import { undoing } from "../changes.ts";
 import { checkShare, OptionError, readOptions, show } from "../errors.ts";
@@ -12,89 +12,11 @@ import {
   type SelfAttentionCall,
   selfAttentionCall,
 } from "./attention.ts";
-import type { RngOption } from "./init.ts";
-import { Linear } from "./linear.ts";
+import { type Activation, FeedForward } from "./feed-forward.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
 import { inputs, outputs, pairsOf, type ScalePair, scalePair } from "./units.ts";
-
-const activations = {
-  relu: (x: Tensor) => x.relu(),
-  gelu: (x: Tensor) => x.gelu(),
-  geluTanh: (x: Tensor) => x.gelu({ approximate: "tanh" }),
-  silu: (x: Tensor) => x.silu(),
-  swiglu: (x: Tensor) => x.silu(),
-};
-
-/** What up meets on its way to down, where scaling passes it. */
-const passes: Partial<Record<Activation, ScalePair["between"]>> = { relu: "relu", swiglu: "gate" };
-
-/** "geluTanh" is GPT's approximation; "swiglu" multiplies silu(gate(x)) and up(x). */
-export type Activation = keyof typeof activations;
-
-export interface FeedForwardOptions extends RngOption {
-  activation: Activation;
-  bias: boolean;
-}
-
-/**
- * down(activation(up(x))), (…, C) -> (…, C), with `hidden` features between; for "swiglu" down(silu(gate(x)) · up(x)),
- * Shazeer, 2020, arXiv:2002.05202.
- */
-export class FeedForward {
-  readonly activation: Activation;
-  gate: Linear | null;
-  up: Linear;
-  down: Linear;
-
-  constructor(dim: number, hidden: number, options?: Partial<FeedForwardOptions>) {
-    const { activation, bias, rng } = readOptions<FeedForwardOptions>("FeedForward", options, {
-      activation: "relu",
-      bias: true,
-      rng: null,
-    });
-    checkSizes("FeedForward", { dim, hidden });
-    if (!Object.hasOwn(activations, activation)) {
-      throw new OptionError(
-        `FeedForward: unknown activation, got ${show(activation)}; known are ${Object.keys(activations).join(", ")}`,
-      );
-    }
-    checkSizes("FeedForward", { dim, hidden });
-    this.activation = activation;
-    this.gate = activation === "swiglu" ? new Linear(dim, hidden, { bias, rng }) : null;
-    this.up = new Linear(dim, hidden, { bias, rng });
-    this.down = new Linear(hidden, dim, { bias, rng });
-  }
-
-  /** Features between the two products. */
-  get hidden(): number {
-    return this.up.outFeatures;
-  }
-
-  forward(x: TensorLike): Tensor {
-    x = asTensor("FeedForward", x);
-    const act = activations[this.activation];
-    const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
-    return this.down.forward(inner);
-  }
-
-  /** Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass. */
-  scalePairs(): ScalePair[] {
-    const between = passes[this.activation];
-    return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
-  }
-
-  toPacked(packer: Packer): PackedFields {
-    return {
-      kind: "feedForward",
-      activation: this.activation,
-      gate: this.gate && packer.layer(this.gate),
-      up: packer.layer(this.up),
-      down: packer.layer(this.down),
-    };
-  }
-}
 
 export interface TransformerLayerOptions extends AttentionOptions {
   /** Where the normalisation sits: before each sublayer (pre), or after its residual sum (post). */
