@@ -10,7 +10,7 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
-import { pairsOfAll, type ScalePair } from "../nn/units.ts";
+import { pairsOfAll, type ScalePair, type Units, unitsOfAll } from "../nn/units.ts";
 import { gelu } from "../ops/activation.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -253,6 +253,11 @@ export class Bert {
       ? headPair(token.weight, ["maskedLm.norm", maskedLm.norm], ["maskedLm.decoder", maskedLm.decoder])
       : [];
     return [...pairsOfAll("blocks", this.blocks), ...last];
+  }
+
+  /** What may be taken out: heads of attention, and neurons of the position-wise networks. */
+  units(): Units[] {
+    return unitsOfAll("blocks", this.blocks, { kvHeads: null });
   }
 
   toPacked(packer: Packer): PackedFields {

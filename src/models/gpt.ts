@@ -12,7 +12,7 @@ import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
-import { pairsOfAll, type ScalePair } from "../nn/units.ts";
+import { pairsOfAll, type ScalePair, type Units, unitsOfAll } from "../nn/units.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -192,6 +192,11 @@ export class Gpt {
     const { norm, head, token } = this;
     const last = norm ? headPair(token.weight, ["norm", norm], ["head", head]) : [];
     return [...pairsOfAll("blocks", this.blocks), ...last];
+  }
+
+  /** What may be taken out: heads of attention, and neurons of the position-wise networks. */
+  units(): Units[] {
+    return unitsOfAll("blocks", this.blocks, { kvHeads: null });
   }
 
   toPacked(packer: Packer): PackedFields {

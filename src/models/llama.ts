@@ -10,7 +10,7 @@ import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
-import { pairsOfAll, type ScalePair } from "../nn/units.ts";
+import { pairsOfAll, type ScalePair, type Units, unitsOfAll } from "../nn/units.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -188,6 +188,11 @@ export class Llama {
   scalePairs(): ScalePair[] {
     const last = headPair(this.token.weight, ["norm", this.norm], ["head", this.head]);
     return [...pairsOfAll("blocks", this.blocks), ...last];
+  }
+
+  /** What may be taken out: key heads with their query heads, and neurons of the position-wise networks. */
+  units(): Units[] {
+    return unitsOfAll("blocks", this.blocks);
   }
 
   toPacked(packer: Packer): PackedFields {

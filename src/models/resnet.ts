@@ -17,7 +17,17 @@ import {
   readConfig,
   times,
 } from "../nn/sizes.ts";
-import { inputs, outputs, pairsOf, pairsOfAll, type ScalePair, scalePair } from "../nn/units.ts";
+import {
+  inputs,
+  normPlaces,
+  outputs,
+  pairsOf,
+  pairsOfAll,
+  type ScalePair,
+  scalePair,
+  type Units,
+  unitsOf,
+} from "../nn/units.ts";
 import { relu } from "../ops/activation.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor } from "../tensor.ts";
@@ -73,6 +83,13 @@ function* residual({ conv1, bn1, conv2, bn2 }: ResNetBlock | Stage, shortcut: St
 const innerPairs = ({ bn1 }: ResNetBlock | Stage): ScalePair[] =>
   scalePair(bn1.channels, outputs("bn1", bn1), "relu", [inputs("conv2")]);
 
+/** Channels between the convolutions. */
+function innerUnits({ conv1, bn1 }: ResNetBlock | Stage): Units[] {
+  const places = [...outputs("conv1", conv1), ...normPlaces("bn1", bn1), inputs("conv2")];
+  const { channels: count } = bn1;
+  return [{ name: "", kind: "channels", count, places, sizes: { hidden: 1 }, layer: null, keeps: {} }];
+}
+
 /** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride). */
 export class ResNetBlock extends Sequential {
   readonly stride: number;
@@ -110,7 +127,14 @@ export class ResNetBlock extends Sequential {
   scalePairs(): ScalePair[] {
     return innerPairs(this);
   }
+
+  /** Its inner channels. */
+  units(): Units[] {
+    return innerUnits(this);
+  }
 }
+
+const stages = ["layer1", "layer2", "layer3"] as const;
 
 /**
  * The ResNet for CIFAR-10, (N, 3, 32, 32) -> logits (N, classes), with shortcuts that have no weights (option A). He et al.,
@@ -174,7 +198,13 @@ export class ResNet extends Parts {
 
   /** What may be scaled against one another, within blocks. */
   scalePairs(): ScalePair[] {
-    return ["layer1", "layer2", "layer3"].flatMap((name) => pairsOfAll(name, this[name as "layer1"]));
+    return stages.flatMap((name) => pairsOfAll(name, this[name]));
+  }
+
+  /** What may be taken out: channels between the two convolutions of a block. */
+  units(): Units[] {
+    const names = stages.flatMap((name) => this[name].map((_, i) => `${name}.${i}`));
+    return this.blocks.flatMap((block, i) => unitsOf(names[i], block, i));
   }
 
   protected stemSteps(): Step[] {
@@ -217,6 +247,10 @@ class Stage extends Sequential {
 
   scalePairs(): ScalePair[] {
     return innerPairs(this);
+  }
+
+  units(): Units[] {
+    return innerUnits(this);
   }
 }
 
@@ -271,7 +305,12 @@ export class ResNet8 extends Parts {
 
   /** What may be scaled against one another, within stages. */
   scalePairs(): ScalePair[] {
-    return ["s1", "s2", "s3"].flatMap((name) => pairsOf(name, this[name as "s1"]));
+    return (["s1", "s2", "s3"] as const).flatMap((name) => pairsOf(name, this[name]));
+  }
+
+  /** What may be taken out: channels between the two convolutions of a stage. */
+  units(): Units[] {
+    return (["s1", "s2", "s3"] as const).flatMap((name, i) => unitsOf(name, this[name], i));
   }
 
   protected stemSteps(): Step[] {

@@ -7,7 +7,7 @@ import { Linear } from "../nn/linear.ts";
 import { Flatten } from "../nn/residual.ts";
 import { Sequential, type Step } from "../nn/sequential.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, times } from "../nn/sizes.ts";
-import { inputs, outputs, type ScalePair, scalePair } from "../nn/units.ts";
+import { inputs, normPlaces, outputs, type ScalePair, scalePair, type Units } from "../nn/units.ts";
 import { gelu, leakyRelu, relu } from "../ops/activation.ts";
 import { tanh } from "../ops/unary.ts";
 import type { Rng } from "../random/rng.ts";
@@ -104,12 +104,42 @@ export class MnistCnn extends Sequential {
   /** What may be scaled against one another; the third convolution's channels not, since a normalisation reads them. */
   scalePairs(): ScalePair[] {
     const { conv1, conv2, norm1, fc1 } = this;
-    const pixels = { repeat: fc1.inFeatures / norm1.channels };
     return [
       ...scalePair(conv1.outChannels, outputs("conv1", conv1), "relu", [inputs("conv2")]),
       ...scalePair(conv2.outChannels, outputs("conv2", conv2), "relu", [inputs("conv3")]),
-      ...scalePair(norm1.channels, outputs("norm1", norm1), "nothing", [inputs("fc1", pixels)]),
+      ...scalePair(norm1.channels, outputs("norm1", norm1), "nothing", [inputs("fc1", this.pixels())]),
       ...scalePair(fc1.outFeatures, outputs("fc1", fc1), "relu", [inputs("fc2")]),
     ];
+  }
+
+  /** What may be taken out: channels that a convolution gives, and features between the last two layers. */
+  units(): Units[] {
+    const { conv1, conv2, conv3, norm1, fc1 } = this;
+    const third = [...outputs("conv3", conv3), ...normPlaces("norm1", norm1), inputs("fc1", this.pixels())];
+    const channels = [
+      [...outputs("conv1", conv1), inputs("conv2")],
+      [...outputs("conv2", conv2), inputs("conv3")],
+      third,
+    ].map((places, layer): Units => {
+      const count = [conv1, conv2, conv3][layer].outChannels;
+      return {
+        name: `conv${layer + 1}`,
+        kind: "channels",
+        count,
+        places,
+        sizes: { channels: 1 },
+        layer,
+        keeps: {},
+      };
+    });
+    const places = [...outputs("fc1", fc1), inputs("fc2")];
+    const count = fc1.outFeatures;
+    const sizes = { hidden: 1 };
+    return [...channels, { name: "fc1", kind: "neurons", count, places, sizes, layer: null, keeps: {} }];
+  }
+
+  /** The features of the first layer that a channel of the last convolution becomes. */
+  private pixels(): { repeat: number } {
+    return { repeat: this.fc1.inFeatures / this.norm1.channels };
   }
 }

@@ -11,7 +11,7 @@ import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
 import { TransformerDecoderLayer, TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
-import { pairsOfAll, type ScalePair } from "../nn/units.ts";
+import { pairsOfAll, type ScalePair, type Units, unitsOfAll } from "../nn/units.ts";
 import { dropout as drop, sinusoidalPositions } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
@@ -279,6 +279,20 @@ export class Transformer {
   /** What may be scaled against one another; states between blocks stay as they are. */
   scalePairs(): ScalePair[] {
     return [...pairsOfAll("encoder", this.encoder), ...pairsOfAll("decoder", this.decoder)];
+  }
+
+  /** What may be taken out: heads of attention, and neurons of the position-wise networks. */
+  units(): Units[] {
+    const sizes = (stack: string) => ({
+      heads: `heads.${stack}`,
+      kvHeads: null,
+      memoryHeads: "heads.memory",
+      feedForward: `feedForward.${stack}`,
+    });
+    return [
+      ...unitsOfAll("encoder", this.encoder, sizes("encoder")),
+      ...unitsOfAll("decoder", this.decoder, sizes("decoder")),
+    ];
   }
 
   toPacked(packer: Packer): PackedFields {

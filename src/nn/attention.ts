@@ -29,7 +29,7 @@ import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
-import { inputs, outputs, type ScalePair, scalePair } from "./units.ts";
+import { inputs, outputs, type ScalePair, scalePair, type Units } from "./units.ts";
 
 const op = "MultiHeadAttention";
 
@@ -216,6 +216,21 @@ export class MultiHeadAttention {
     const { heads, kvHeads, headSize, value } = this;
     const shared = { repeat: heads / kvHeads, size: headSize };
     return scalePair(value.outFeatures, outputs("value", value), "attention", [inputs("out", shared)]);
+  }
+
+  /** Its heads: rows of query, key and value, and columns of out. */
+  units(): Units[] {
+    const { heads, kvHeads, headSize, query, key, value } = this;
+    const shared = heads / kvHeads;
+    const [wide, narrow] = [{ repeat: shared * headSize }, { repeat: headSize }];
+    const places = [
+      ...outputs("query", query, wide),
+      ...outputs("key", key, narrow),
+      ...outputs("value", value, narrow),
+      inputs("out", wide),
+    ];
+    const sizes = { heads: shared, kvHeads: 1 };
+    return [{ name: "", kind: "heads", count: kvHeads, places, sizes, layer: null, keeps: { headSize } }];
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -6,7 +6,7 @@ import type { RngOption } from "./init.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
-import { inputs, outputs, type ScalePair, scalePair } from "./units.ts";
+import { inputs, outputs, type ScalePair, scalePair, type Units } from "./units.ts";
 
 const activations = {
   relu: (x: Tensor) => x.relu(),
@@ -72,6 +72,13 @@ export class FeedForward {
   scalePairs(): ScalePair[] {
     const between = passes[this.activation];
     return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
+  }
+
+  /** Its neurons: rows of up and of the gate, and columns of down. */
+  units(): Units[] {
+    const { gate, up, hidden: count } = this;
+    const places = [...(gate ? outputs("gate", gate) : []), ...outputs("up", up), inputs("down")];
+    return [{ name: "", kind: "neurons", count, places, sizes: { feedForward: 1 }, layer: null, keeps: {} }];
   }
 
   toPacked(packer: Packer): PackedFields {

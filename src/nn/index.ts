@@ -90,4 +90,4 @@ export {
   namedParameters,
   parameters,
 } from "./tree.ts";
-export { type Place, placeIndices, type ScalePair } from "./units.ts";
+export { type Place, placeIndices, type ScalePair, type Units } from "./units.ts";

@@ -16,7 +16,7 @@ import { type Activation, FeedForward } from "./feed-forward.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
-import { inputs, outputs, pairsOf, type ScalePair, scalePair } from "./units.ts";
+import { inputs, outputs, pairsOf, type ScalePair, scalePair, type Units, unitsOf } from "./units.ts";
 
 export interface TransformerLayerOptions extends AttentionOptions {
   /** Where the normalisation sits: before each sublayer (pre), or after its residual sum (post). */
@@ -152,6 +152,11 @@ export class TransformerEncoderLayer {
     ];
   }
 
+  /** Heads and neurons of its parts. */
+  units(): Units[] {
+    return [...unitsOf("attention", this.attention), ...unitsOf("mlp", this.mlp)];
+  }
+
   toPacked(packer: Packer): PackedFields {
     return {
       kind: "block",
@@ -247,6 +252,15 @@ export class TransformerDecoderLayer {
       ...normPair(this, "norm3", this.norm3, readers(this.mlp)),
       ...pairsOf("mlp", this.mlp),
     ];
+  }
+
+  /** Heads and neurons of its parts; heads of the attention to the memory count as `memoryHeads`. */
+  units(): Units[] {
+    const cross = unitsOf("crossAttention", this.crossAttention, null, {
+      heads: "memoryHeads",
+      kvHeads: null,
+    });
+    return [...unitsOf("attention", this.attention), ...cross, ...unitsOf("mlp", this.mlp)];
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -1,15 +1,15 @@
-/** What a model says of its parameters: which channels may be scaled against one another, by path and axis. */
+/** What a model says of its parameters by path and axis: channels that may be scaled, and units that may be taken out. */
 
 import { isPlainObject, OptionError, show } from "../errors.ts";
 import type { Parameter } from "./parameter.ts";
 import { checkSizes } from "./sizes.ts";
 
 /**
- * Where the channels of a pair lie along an axis of one parameter: `repeat` indices for each, taken by turns within every
- * `size` channels. Channel c has the indices (⌊c/size⌋·repeat + j)·size + c mod size for every j below `repeat`.
+ * Where channels or units lie along an axis of one parameter: `repeat` indices for each, taken by turns within every `size`
+ * of them. Channel c has the indices (⌊c/size⌋·repeat + j)·size + c mod size for every j below `repeat`.
  */
 export interface Place {
-  /** Path of the parameter in the model. */
+  /** Path in the model of the parameter or, among places of units, of the buffer. */
   readonly name: string;
   readonly axis: number;
   readonly repeat: number;
@@ -36,8 +36,30 @@ export interface ScalePair {
 }
 
 /**
- * The indices along `place.axis` that belong to channel `index`. Throws OptionError for what is no place, and for an index
- * that is no integer from 0 on.
+ * Parts of one kind in one layer, each of which may be taken out with its rows and columns while one stays: the model
+ * without it is that of a smaller `config` and computes what this one does with those rows and columns 0. What more than one
+ * part of the model shares, as states between blocks, is of no unit. Heads of attention: Michel et al., 2019,
+ * arXiv:1905.10650; neurons: Hou et al., 2020, arXiv:2004.04037; channels: Li et al., 2017, arXiv:1608.08710.
+ */
+export interface Units {
+  /** Path of the layer or block that has them; "" for the model itself. */
+  readonly name: string;
+  /** "heads" are key heads, each with all the query heads that share it. */
+  readonly kind: "heads" | "neurons" | "channels";
+  readonly count: number;
+  /** All that goes with a unit: rows, biases, gains, running statistics, and columns of what reads it. */
+  readonly places: readonly Place[];
+  /** Sizes of `config` that follow from their count: as many per unit, by key, with dots where one lies within another. */
+  readonly sizes: Readonly<Record<string, number>>;
+  /** Which of the sizes per layer in `config` are theirs; null where it has one number. */
+  readonly layer: number | null;
+  /** Values that a smaller `config` must name, since their defaults follow from the count: the size of a head. */
+  readonly keeps: Readonly<Record<string, number>>;
+}
+
+/**
+ * The indices along `place.axis` that belong to channel or unit `index`. Throws OptionError for what is no place, and for
+ * an index that is no integer from 0 on.
  *
  * @example
  * // Two key heads of 4 features, each read by 2 query heads: feature 5 is the second of head 1.
@@ -45,7 +67,7 @@ export interface ScalePair {
  */
 export function placeIndices(place: Place, index: number): number[] {
   if (!isPlainObject(place)) {
-    throw new OptionError(`placeIndices: place must be one of scalePairs(), got ${show(place)}`);
+    throw new OptionError(`placeIndices: place must be one of scalePairs() or units(), got ${show(place)}`);
   }
   const { repeat, size } = place;
   checkSizes("placeIndices", { repeat, size });
@@ -70,6 +92,20 @@ export function outputs(
   const places = [{ name: `${name}.weight`, ...rows }];
   return bias ? [...places, { name: `${name}.bias`, ...rows }] : places;
 }
+
+/** What a batch norm keeps of every channel. */
+export const normPlaces = (
+  name: string,
+  norm: { readonly weight: Parameter | null; readonly bias: Parameter | null },
+): Place[] => [
+  ...outputs(name, norm),
+  ...["runningMean", "runningVar"].map((buffer) => ({
+    name: `${name}.${buffer}`,
+    axis: 0,
+    repeat: 1,
+    size: 1,
+  })),
+];
 
 /** The inputs of a layer: columns of its weight. */
 export const inputs = (name: string, { repeat = 1, size = 1 }: Layout = {}): Place => ({
@@ -101,3 +137,30 @@ export const pairsOf = (path: string, part: { scalePairs(): ScalePair[] }): Scal
 /** The pairs of every part of a list. */
 export const pairsOfAll = (path: string, parts: readonly { scalePairs(): ScalePair[] }[]): ScalePair[] =>
   parts.flatMap((part, i) => pairsOf(`${path}.${i}`, part));
+
+/** The units of a part, by their names in the whole; `sizes` gives the names of its sizes there, null for none. */
+export const unitsOf = (
+  path: string,
+  part: { units(): Units[] },
+  layer: number | null = null,
+  sizes: Readonly<Record<string, string | null>> = {},
+): Units[] =>
+  part.units().map((units) => ({
+    ...units,
+    name: units.name === "" ? path : `${path}.${units.name}`,
+    places: within(path, units.places),
+    sizes: Object.fromEntries(
+      Object.entries(units.sizes).flatMap(([key, each]) => {
+        const name = sizes[key] === undefined ? key : sizes[key];
+        return name === null ? [] : [[name, each]];
+      }),
+    ),
+    layer: layer ?? units.layer,
+  }));
+
+/** The units of every part of a list, whose sizes are those of its layers. */
+export const unitsOfAll = (
+  path: string,
+  parts: readonly { units(): Units[] }[],
+  sizes: Readonly<Record<string, string | null>> = {},
+): Units[] => parts.flatMap((part, i) => unitsOf(`${path}.${i}`, part, i, sizes));

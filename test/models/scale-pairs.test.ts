@@ -166,5 +166,5 @@ it("indices of a place are those of its channel, and odd ones are refused", () =
   expect(() => placeIndices({ ...place, repeat: 0 }, 1)).toThrow(
     "placeIndices: repeat must be a positive integer, got 0",
   );
-  expect(() => placeIndices(5 as never, 1)).toThrow("place must be one of scalePairs(), got 5");
+  expect(() => placeIndices(5 as never, 1)).toThrow("place must be one of scalePairs() or units(), got 5");
 });
