@@ -25,10 +25,12 @@ export function readConfig<T extends object, K extends keyof T & string>(
   return config;
 }
 
-/** A configuration as plain JSON, which a model keeps: all but the generator, and lists of its own. */
+/** A configuration as plain JSON, which a model keeps, frozen: all but the generator, and lists of its own. */
 export function plainConfig<T extends { rng?: unknown }>(settings: T): Readonly<Omit<T, "rng">> {
-  const { rng: _, ...config } = settings;
-  return structuredClone(config) as Omit<T, "rng">;
+  const { rng: _, ...given } = settings;
+  const config = structuredClone(given);
+  for (const value of Object.values(config)) Object.freeze(value);
+  return Object.freeze(config) as Omit<T, "rng">;
 }
 
 /** One number for every layer, or a list of one for each. */

@@ -34,6 +34,8 @@ it.each(cases)("%s is built anew from its config", (_, Class, given, filled) => 
   expect(written).toEqual(model.config);
   const again = new Class(written as never);
   expect(again.config).toEqual(model.config);
+  expect(Object.isFrozen(model.config)).toBe(true);
+  expect(Object.values(model.config).every(Object.isFrozen)).toBe(true);
   expect(named(again)).toEqual(named(model));
   expect(clone(model).config).toEqual(model.config);
 });
