@@ -177,6 +177,7 @@ function falls(trials: Trials, left: number): void {
   const height = () =>
     Object.values(weightsOf(trial)).reduce((sum, w) => Array.from(w).reduce((s, v) => s + v * v, sum), 0);
   const start = height();
+  const before = weightsOf(trial);
   for (let step = 0; step < steps; step++) {
     for (const parameter of Object.values(trial.parameters)) parameter.grad = tensor(parameter.value);
     // Rules that move by signs come to rest so.
@@ -185,6 +186,10 @@ function falls(trials: Trials, left: number): void {
   }
   const share = height() / start;
   if (!(share < left)) trials.fail(`${share} of it left after ${steps} steps, where ${left} may be`);
+  for (const [name, weight] of Object.entries(weightsOf(trial))) {
+    const still = Array.from(weight).findIndex((value, i) => value === before[name][i]);
+    if (still >= 0) trials.fail(`element ${still} of ${name}, which never moved`);
+  }
 }
 
 function passesNaN(trials: Trials): void {

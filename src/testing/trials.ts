@@ -13,7 +13,8 @@ import { type Tensor, tensor } from "../tensor.ts";
 
 type Float = "float32" | "float64";
 export const dtypes = ["float32", "float64"] as const;
-const shapes: Readonly<Record<string, readonly number[]>> = { a: [3], b: [2, 4] };
+// c ends beside whole vectors.
+const shapes: Readonly<Record<string, readonly number[]>> = { a: [3], b: [2, 4], c: [37] };
 
 export interface Trial {
   readonly parameters: Readonly<Record<string, Parameter>>;
