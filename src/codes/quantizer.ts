@@ -7,8 +7,9 @@ import { DTypeError, isFunction, OptionError, ShapeError, show, synchronous } fr
 import { type Shape, sameShape, sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { checkParams, inFloat32, keptParams, type QTensor, quantize } from "./contract.ts";
+import { checkFinite, checkParams, inFloat32, keptParams, type QTensor, quantize } from "./contract.ts";
 import { type Boundary, checkBoundary, surrogate } from "./fake-quantize.ts";
+import { floatsOf } from "./loops.ts";
 import { type QuantParams, roundedZero, storedScale } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
@@ -69,6 +70,7 @@ function paramsBy(quantizer: Quantizer, x: Tensor, context?: QuantContext): Quan
 function ownCodes(quantizer: Quantizer, x: Tensor, params: QuantParams): Int8Array | Uint8Array | undefined {
   const { name, spec } = quantizer;
   if (!quantizer.codes) return undefined;
+  checkFinite(floatsOf(x), spec);
   const codes = noGrad(() =>
     synchronous("quantize", quantizer.codes!(x.detach(), params), "codes of a quantizer"),
   );

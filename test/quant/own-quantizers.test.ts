@@ -275,6 +275,30 @@ describe("a quantizer of one's own", () => {
     const config = { weight: own(more) };
     expect(() => prepare(new Linear(2, 2), plan({ default: config }))).toThrow(message);
   });
+
+  it.each([Number.NaN, Infinity, -Infinity])("refuses %s, whatever codes it brings for it", (odd) => {
+    const how = (onNonFinite: "throw" | "clamp") => ({
+      name: "steps",
+      spec: spec({ bits: 2, onNonFinite }),
+      params: () => ({ scale: tensor([1]), zeroPoint: null }),
+      codes: (x: Tensor) => x.greater(1).where(x.sign(), 0).to("int8"),
+      soft: (x: Tensor) => x,
+    });
+    const weight = parameterOf([1, odd, 3, 4], [2, 2], through(how("throw")));
+    const says = `every element must be finite, got ${odd} at index 1`;
+    expect(() => weight.effective()).toThrow(says);
+    expect(() => noGrad(() => weight.effective())).toThrow(says);
+    const layer = new Linear(2, 2);
+    prepare(layer, plan({ default: { weight: how("throw") } }));
+    layer.weight.assign([
+      [1, odd],
+      [3, 4],
+    ]);
+    expect(() => freeze(layer)).toThrow(says);
+    const clamped = () => parameterOf([1, odd, 3, 4], [2, 2], through(how("clamp"))).effective();
+    if (Number.isNaN(odd)) expect(clamped).toThrow(says);
+    else expect(list(clamped())).toEqual([0, odd > 0 ? 1 : 0, 1, 1]);
+  });
 });
 
 it("a learned scale of a codebook scales its levels, and gets a gradient", () => {
