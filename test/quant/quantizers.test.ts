@@ -4,20 +4,31 @@ import { Embedding, parametrize } from "bitgrad/nn";
 import {
   bitnet158,
   bwn,
+  chooseParams,
   dequantize,
+  fakeQuantize,
   freeze,
   nf4,
   pack,
   QuantizedTransform,
   type Quantizer,
-  quantize,
   quantized,
+  spec,
   ste,
 } from "bitgrad/quant";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { packBits, packedBytes, unpackBits } from "../../kernels/bits.ts";
+import { quantizeBy } from "../../src/codes/quantizer.ts";
 import { Parameter } from "../../src/nn/parameter.ts";
+
+/** Codes of its own: 0 up to 0.7, signs beyond. */
+const steps: Quantizer = {
+  name: "steps",
+  spec: spec({ bits: 2, granularity: "channel" }),
+  params: (x) => chooseParams(x, steps.spec),
+  codes: (x) => x.abs().greater(0.7).where(x.sign(), 0).to("int8"),
+};
 
 const all: readonly Quantizer[] = [
   ste({ bits: 8 }),
@@ -29,6 +40,7 @@ const all: readonly Quantizer[] = [
   bitnet158({ granularity: "tensor" }),
   bwn(),
   bwn({ granularity: { group: 7 } }),
+  steps,
   ste({ bits: 8, scheme: "affine" }),
   ste({ bits: 4, scheme: "affine", signed: true, granularity: "tensor" }),
   ste({ bits: 4, scheme: "affine", granularity: { group: 5 } }),
@@ -39,10 +51,9 @@ const label = ({ name, spec: { granularity, scheme } }: Quantizer) =>
 const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const trained = (x: Tensor, q: Quantizer) => new QuantizedTransform(q).apply(x);
 /** Groups run along the rows of a matrix (out, …). */
-const stored = (given: Tensor, q: Quantizer) => {
-  const x = typeof q.spec.granularity === "object" ? given.reshape([given.shape[0], -1]) : given;
-  return quantize(x, q.spec, q.params(x));
-};
+const rowsOf = (x: Tensor, q: Quantizer) =>
+  typeof q.spec.granularity === "object" ? x.reshape([x.shape[0], -1]) : x;
+const stored = (x: Tensor, q: Quantizer) => quantizeBy(rowsOf(x, q), q);
 const layerOf = (x: Tensor, q: Quantizer) => {
   const layer = new Embedding(x.shape[0], x.size / x.shape[0]);
   layer.weight = new Parameter(x);
@@ -72,11 +83,21 @@ describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
     expect(tensors["weight.codes"].shape).toEqual([3, Math.ceil((37 * q.spec.bits) / 8)]);
   });
 
-  it("passes the gradient straight through inside its range", () => {
-    const x = randn([4, 32], { rng: new Rng(2) });
-    x.requiresGrad = true;
-    trained(x, q).sum().backward();
-    expect(list(x.grad!)).toEqual(Array(128).fill(1));
+  it("passes the gradient of its surrogate, or straight through inside its range", () => {
+    const gradient = (f: (x: Tensor) => Tensor) => {
+      const x = randn([4, 32], { rng: new Rng(2) });
+      x.requiresGrad = true;
+      f(x).sum().backward();
+      return list(x.grad!);
+    };
+    const got = gradient((x) => trained(x, q));
+    const params = (x: Tensor) => q.params(x.detach());
+    const { boundary } = q;
+    const stated = (x: Tensor) =>
+      q.soft ? q.soft(x, params(x)) : fakeQuantize(x, q.spec, params(x), boundary && { boundary });
+    expect(got).toEqual(gradient((x) => stated(rowsOf(x, q))));
+    // Scales of the largest number leave none out of the range.
+    if (!q.soft && !q.codes) expect(got).toEqual(Array(128).fill(1));
   });
 
   it("maps zeros to zeros and refuses NaN and infinity", () => {
@@ -86,6 +107,13 @@ describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
     );
     expect(() => stored(tensor([[1, Number.POSITIVE_INFINITY]]), q)).toThrow(/must be finite/);
   });
+});
+
+it.each([bwn(), bitnet158()])("$name passes the gradient everywhere", (q) => {
+  const x = randn([4, 32], { rng: new Rng(2) });
+  x.requiresGrad = true;
+  trained(x, q).sum().backward();
+  expect(list(x.grad!)).toEqual(Array(128).fill(1));
 });
 
 it("bwn maps zero and minus zero to plus one", () => {
