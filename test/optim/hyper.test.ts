@@ -26,6 +26,14 @@ const filled = (...parameters: Parameter[]) => {
 
 const numbers = (p: Parameter) => [...p.value.data];
 
+/** Every rule that has a number to write beside its rate: its weight decay where it has one. */
+const written = Object.keys(rules).flatMap((name) => {
+  const options = Object.entries(rules[name]({}).options);
+  const numbers = options.filter(([key, value]) => key !== "lr" && typeof value === "number");
+  const keys = numbers.map(([key]) => key).sort((a, b) => +(b === "weightDecay") - +(a === "weightDecay"));
+  return keys.slice(0, 1).map((key): [name: string, key: string] => [name, key]);
+});
+
 describe("hyper-parameters of a group", () => {
   it("are the numbers of the rule's options by name, but for the rate", () => {
     const { hyper, initialHyper, lr } = optimizer([leaf()], adamw({ lr: 0.5, betas: [0.8, 0.9] })).groups[0];
@@ -34,16 +42,16 @@ describe("hyper-parameters of a group", () => {
     expect(lr).toBe(0.5);
   });
 
-  it.each(Object.keys(rules))("of %s make the rule anew: the next step is that of a rule made so", (name) => {
-    const [written, made] = [leaf(), leaf()];
-    const opt = optimizer([written], rules[name]({ lr: 0.1 }));
-    opt.groups[0].hyper.weightDecay = 0.25;
-    filled(written);
+  it.each(written)("of %s make the rule anew: the next step is that of a rule made so, %s", (name, key) => {
+    const [rewritten, made] = [leaf(), leaf()];
+    const opt = optimizer([rewritten], rules[name]({ lr: 0.1 }));
+    opt.groups[0].hyper[key] = 0.25;
+    filled(rewritten);
     filled(made);
     opt.step();
-    optimizer([made], rules[name]({ lr: 0.1, weightDecay: 0.25 })).step();
-    expect(numbers(written)).toEqual(numbers(made));
-    expect(opt.groups[0].rule.options).toMatchObject({ lr: 0.1, weightDecay: 0.25 });
+    optimizer([made], rules[name]({ lr: 0.1, [key]: 0.25 })).step();
+    expect(numbers(rewritten)).toEqual(numbers(made));
+    expect(opt.groups[0].rule.options).toMatchObject({ lr: 0.1, [key]: 0.25 });
   });
 
   it("write one item of a list", () => {
