@@ -9,7 +9,7 @@ export { Q1_0, Q4_0, Q4_1, Q8_0 } from "../../kernels/formats/legacy.ts";
 export { TQ1_0, TQ2_0 } from "../../kernels/formats/ternary.ts";
 export { dequantize, type QTensor, type QuantizeOptions, quantize } from "../codes/contract.ts";
 export { type Boundary, type FakeQuantizeOptions, fakeQuantize } from "../codes/fake-quantize.ts";
-export { InputStage, type Observer } from "../codes/input-stage.ts";
+export { type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
 export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
@@ -47,4 +47,4 @@ export {
   type UniformOptions,
 } from "./presets.ts";
 export { bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
-export { calibrate, freeze, type PackOptions, pack } from "./stages.ts";
+export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";

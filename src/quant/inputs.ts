@@ -1,13 +1,13 @@
 /** Configs of a layer's input: dynamic, static and signs. */
 
-import { checkObserver, InputStage, type Observer } from "../codes/input-stage.ts";
+import { checkObserver, type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { minMax } from "./observers.ts";
 import { schemes } from "./options.ts";
 
 /** Makes the input quantizer of one layer. */
-export type InputConfig = () => InputStage;
+export type InputConfig = () => SpecInputQuantizer;
 
 /** Symmetric codes with a scale for every position, found anew each time; for a convolution one a sample. */
 export function dynamicInput(options?: { bits?: number }): InputConfig {
@@ -17,7 +17,7 @@ export function dynamicInput(options?: { bits?: number }): InputConfig {
       `dynamicInput: bits must be an integer from 2 to 8, got ${show(bits)}; use signInput()`,
     );
   const each = spec({ bits, granularity: "token" });
-  return () => new InputStage(each, null);
+  return () => new SpecInputQuantizer(each, null);
 }
 
 export interface StaticOptions {
@@ -46,12 +46,12 @@ export function observedInput(
   if (!isFunction(observer)) {
     throw new OptionError(`${op}: observer must be a function such as minMax, got ${show(observer)}`);
   }
-  return () => new InputStage(codes, checkObserver(op, synchronous(op, observer(codes), "observer")));
+  return () => new SpecInputQuantizer(codes, checkObserver(op, synchronous(op, observer(codes), "observer")));
 }
 
 /** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */
 export const signInput = (options?: Record<string, never>): InputConfig => {
   readOptions("signInput", options, {});
   const signs = spec({ bits: 1, granularity: "token" });
-  return () => new InputStage(signs, null);
+  return () => new SpecInputQuantizer(signs, null);
 };

@@ -1,7 +1,7 @@
 /** Observers: ranges gathered over batches, for scales that are fixed before inference. */
 
 import { changing } from "../changes.ts";
-import type { Observer } from "../codes/input-stage.ts";
+import type { Observer } from "../codes/input-quantizer.ts";
 import type { Range } from "../codes/loops.ts";
 import { paramsOf, type QuantParams, rangesOf } from "../codes/params.ts";
 import { scaleShape } from "../codes/runs.ts";

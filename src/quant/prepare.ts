@@ -1,7 +1,7 @@
 /** prepare: the first step of a quantized model, in place. */
 
 import { frontsOf, parametersBeside } from "../codes/fronts.ts";
-import { InputStage } from "../codes/input-stage.ts";
+import { SpecInputQuantizer } from "../codes/input-quantizer.ts";
 import { checkPackable } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
@@ -17,13 +17,13 @@ import type { QuantConfig } from "./presets.ts";
 
 /** A layer that can quantize its input. */
 interface Quantizable {
-  inputQuantizer: InputStage | null;
+  inputQuantizer: SpecInputQuantizer | null;
 }
 
-export function inputStages(model: object): Map<InputStage, string> {
-  const found = new Map<InputStage, string>();
+export function inputQuantizers(model: object): Map<SpecInputQuantizer, string> {
+  const found = new Map<SpecInputQuantizer, string>();
   walk(model, (item, path) => {
-    if (item instanceof InputStage && !found.has(item)) found.set(item, path);
+    if (item instanceof SpecInputQuantizer && !found.has(item)) found.set(item, path);
     return true;
   });
   return found;
@@ -50,16 +50,16 @@ function checkStored(path: string, { name, spec: { bits } }: Quantizer, { store 
   );
 }
 
-function inputOf({ input }: QuantConfig, path: string): InputStage {
+function inputOf({ input }: QuantConfig, path: string): SpecInputQuantizer {
   if (!isFunction(input)) {
     throw new OptionError(
       `prepare: the input of a config must be a function such as dynamicInput(), got ${show(input)} for ${show(path)}`,
     );
   }
-  const stage: unknown = synchronous("prepare", input(), "the input of a config");
-  if (stage instanceof InputStage) return stage;
+  const quantizer: unknown = synchronous("prepare", input(), "the input of a config");
+  if (quantizer instanceof SpecInputQuantizer) return quantizer;
   throw new OptionError(
-    `prepare: the input of a config must give an InputStage, got ${show(stage)} for ${show(path)}; use one such as dynamicInput()`,
+    `prepare: the input of a config must give a SpecInputQuantizer, got ${show(quantizer)} for ${show(path)}; use one such as dynamicInput()`,
   );
 }
 
@@ -167,10 +167,10 @@ function bakedValue(path: string, parameter: Parameter): Tensor {
 /** Takes off what `prepare` put on. Returns what puts it back. */
 function strip(model: object): () => void {
   const weights = weightsOf(model).map(([, parameter]) => [parameter, [...parameter.transforms]] as const);
-  const layers: [layer: Quantizable, stage: InputStage][] = [];
+  const layers: [layer: Quantizable, quantizer: SpecInputQuantizer][] = [];
   walk(model, (item) => {
     const { inputQuantizer } = item as Partial<Quantizable>;
-    if (inputQuantizer instanceof InputStage) layers.push([item as Quantizable, inputQuantizer]);
+    if (inputQuantizer instanceof SpecInputQuantizer) layers.push([item as Quantizable, inputQuantizer]);
     return true;
   });
   for (const [parameter] of weights) {
@@ -179,7 +179,7 @@ function strip(model: object): () => void {
   for (const [layer] of layers) layer.inputQuantizer = null;
   return () => {
     for (const [{ transforms }, before] of weights) transforms.splice(0, transforms.length, ...before);
-    for (const [layer, stage] of layers) layer.inputQuantizer = stage;
+    for (const [layer, quantizer] of layers) layer.inputQuantizer = quantizer;
   };
 }
 
@@ -187,10 +187,10 @@ function strip(model: object): () => void {
 function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M {
   const planned = plan.explain(model).filter(({ config }) => config !== null);
   const owners = findParameters(model);
-  const inputs: [layer: Quantizable, stage: InputStage][] = [];
+  const inputs: [layer: Quantizable, quantizer: SpecInputQuantizer][] = [];
   const made: QuantizedTransform[] = [];
   const served = new Map<Quantizer, string>();
-  const stages = inputStages(model);
+  const held = inputQuantizers(model);
   for (const { path, parameter, config } of planned) {
     if (quantizedTransform(parameter)) {
       throw new StageError(
@@ -215,16 +215,16 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
         );
       }
       if (!("inputQuantizer" in owner)) continue;
-      const stage = inputOf(config!, path);
-      const other = stages.get(stage);
+      const quantizer = inputOf(config!, path);
+      const other = held.get(quantizer);
       if (other !== undefined) {
         throw new OptionError(
-          `prepare: an InputStage serves one layer, got that of ${show(other)} for ${show(path)} too; make a new one at each call`,
+          `prepare: a SpecInputQuantizer serves one layer, got that of ${show(other)} for ${show(path)} too; make a new one at each call`,
         );
       }
-      stages.set(stage, path);
-      largest = Math.max(largest ?? 0, stage.largest);
-      inputs.push([owner as Quantizable, stage]);
+      held.set(quantizer, path);
+      largest = Math.max(largest ?? 0, quantizer.largest);
+      inputs.push([owner as Quantizable, quantizer]);
     }
     checkPackable(path, quantizer.spec, parameter.shape, largest);
     checkStored(path, quantizer, parameter);
@@ -233,9 +233,9 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
     made.push(transform);
   }
   for (const [i, { parameter }] of planned.entries()) parameter.transforms.push(made[i]);
-  for (const [layer, stage] of inputs) {
-    layer.inputQuantizer = stage;
-    stage.training = !evaluating;
+  for (const [layer, quantizer] of inputs) {
+    layer.inputQuantizer = quantizer;
+    quantizer.training = !evaluating;
   }
   return model;
 }

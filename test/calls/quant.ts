@@ -166,8 +166,10 @@ const stages: Table = {
     },
     says: "freeze",
   }),
-  InputStage: "made by its configs",
-  "InputStage.run": "called by layers",
+  SpecInputQuantizer: "made by its configs",
+  "SpecInputQuantizer.run": "called by layers",
+  "SpecInputQuantizer.check": "called by freeze",
+  "SpecInputQuantizer.refuses": "private",
   "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {
     run: (codes: quant.QTensor) => {
       const weight = new Parameter(matrix());

@@ -8,7 +8,6 @@ import {
   calibrate,
   dynamicInput,
   freeze,
-  InputStage,
   int8Dynamic,
   int8Static,
   minMax,
@@ -16,6 +15,7 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  SpecInputQuantizer,
   spec,
   staticInput,
 } from "bitgrad/quant";
@@ -134,17 +134,17 @@ describe("a config", () => {
     make({ input: dynamicInput() })();
   });
 
-  it("whose input gives no InputStage is refused by prepare, and so is one stage for two layers", () => {
+  it("whose input gives no SpecInputQuantizer is refused by prepare, and so is one stage for two layers", () => {
     for (const input of [() => 5, () => null, () => undefined, () => dynamicInput()])
       expect(() => net({ weight: bwn(), input: input as never })).toThrow(
-        code("OPTION", "prepare: the input of a config must give an InputStage, got"),
+        code("OPTION", "prepare: the input of a config must give a SpecInputQuantizer, got"),
       );
     const stage = dynamicInput()();
     const shared = { weight: bwn(), input: () => stage };
     expect(() => net(shared)).toThrow(
       code(
         "OPTION",
-        'an InputStage serves one layer, got that of "0.weight" for "1.weight" too; make a new one',
+        'a SpecInputQuantizer serves one layer, got that of "0.weight" for "1.weight" too; make a new one',
       ),
     );
     const model = new Sequential(new Linear(4, 3), new Linear(3, 2));
@@ -157,15 +157,15 @@ describe("a config", () => {
   });
 });
 
-it("an InputStage is made of a spec, and of an observer or null", () => {
+it("a SpecInputQuantizer is made of a spec, and of an observer or null", () => {
   for (const junk of [5, null, undefined, {}])
-    expect(() => new InputStage(junk as never, null)).toThrow(code("OPTION", "input: needs a spec"));
+    expect(() => new SpecInputQuantizer(junk as never, null)).toThrow(code("OPTION", "input: needs a spec"));
   for (const junk of [5, undefined, {}, { observe: () => {} }, { params: () => {} }])
-    expect(() => new InputStage(spec(), junk as never)).toThrow(
+    expect(() => new SpecInputQuantizer(spec(), junk as never)).toThrow(
       code("OPTION", "input: an observer needs the functions observe and params"),
     );
   expect(() => net({ weight: bwn(), input: staticInput({ observer: (() => 5) as never }) })).toThrow(
     code("OPTION", "staticInput: an observer needs the functions observe and params, got 5"),
   );
-  expect(new InputStage(spec(), minMax(spec())).calibrated).toBe(false);
+  expect(new SpecInputQuantizer(spec(), minMax(spec())).calibrated).toBe(false);
 });

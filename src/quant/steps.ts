@@ -13,7 +13,7 @@ import { PackedModel } from "../packed/model.ts";
 import { floatIsFaster } from "../packed/products/choice.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
-import { inputStages, weightsOf } from "./prepare.ts";
+import { inputQuantizers, weightsOf } from "./prepare.ts";
 
 /** Throws StageError unless the model was prepared, and is neither frozen nor at calibration. */
 function checkLive(op: string, model: object): void {
@@ -26,7 +26,7 @@ function checkLive(op: string, model: object): void {
       `${op}: the model must not be frozen, got ${weights[0][0]} frozen; prepare a clone made before`,
     );
   }
-  const busy = [...inputStages(model)].find(([{ observing }]) => observing);
+  const busy = [...inputQuantizers(model)].find(([{ observing }]) => observing);
   if (busy) {
     throw new StageError(
       `${op}: the model must not be at calibration, got ${show(busy[1])} observing; await the calibrate before`,
@@ -48,8 +48,8 @@ export async function calibrate<M extends object, B>(
   const { forward } = readOptions("calibrate", options, { forward: null as ((batch: B) => unknown) | null });
   checkLive("calibrate", model);
   const run = batchRunner("calibrate", model, batches, forward);
-  const stages = [...inputStages(model)].filter(([{ observer }]) => observer !== null);
-  for (const [stage] of stages) stage.observing = true;
+  const inputs = [...inputQuantizers(model)].filter(([{ observer }]) => observer !== null);
+  for (const [input] of inputs) input.observing = true;
   const undo: (() => void)[] = [];
   try {
     for await (const batch of batches) {
@@ -58,19 +58,19 @@ export async function calibrate<M extends object, B>(
       );
     }
     if (undo.length === 0) throw new StageError("calibrate: needs at least one batch, got none");
-    const idle = stages.find(([{ observed }]) => !observed);
+    const idle = inputs.find(([{ observed }]) => !observed);
     if (idle) {
       throw new StageError(
         `calibrate: no batch reached the input of a layer, got ${show(idle[1])}; run it by { forward }, or leave it out by a rule`,
       );
     }
-    const settled = stages.map(([stage]) => stage.settle());
+    const settled = inputs.map(([input]) => input.settle());
     for (const write of settled) write();
   } catch (error) {
     for (const back of undo) back();
     throw error;
   } finally {
-    for (const [stage] of stages) stage.observing = false;
+    for (const [input] of inputs) input.observing = false;
   }
   return model;
 }
@@ -79,23 +79,23 @@ export async function calibrate<M extends object, B>(
  * Fixes every code and scale, in place, and returns the model; what is then written to a weight, or to a tensor that a
  * transform in front has as a property, such as a mask, as by `loadStateDict`, has the codes fixed anew. Weights, learned
  * scales and what is learned in front are not trainable from then on. In evaluation mode a layer whose input is quantized
- * then computes the integer way, exactly as its packed twin will. A model whose
- * codes all meet quantized inputs and its packed twin give the same bits where the model runs inside a scope; outside,
- * functions of few floats may come from other kernels and differ in their last bits. Codes that meet float32 inputs
- * (weight-only) are multiplied in another order when packed: of k products each of the two sums lies within (k + 2) ·
- * 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are the same bits where `pack` keeps the weight as float32
- * (`weights: "auto"`). Throws StageError for a model that is not prepared, frozen already, or has static inputs that
- * were not calibrated, or at calibration, and OptionError for a static input whose scale is none, as a state may bring it.
+ * then computes the integer way, exactly as its packed twin will. A model whose codes all meet quantized inputs and its
+ * packed twin give the same bits where the model runs inside a scope; outside, functions of few floats may come from other
+ * kernels and differ in their last bits. Codes that meet float32 inputs (weight-only) are multiplied in another order when
+ * packed: of k products each of the two sums lies within (k + 2) · 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are
+ * the same bits where `pack` keeps the weight as float32 (`weights: "auto"`). Throws StageError for a model that is not
+ * prepared, frozen already, or has static inputs that were not calibrated, or at calibration, and OptionError for a static
+ * input whose scale is none, as a state may bring it.
  */
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);
-  const stages = inputStages(model);
-  if ([...stages.keys()].some(({ calibrated }) => !calibrated)) {
+  const inputs = inputQuantizers(model);
+  if ([...inputs.keys()].some(({ calibrated }) => !calibrated)) {
     throw new StageError(
       "freeze: static inputs must be calibrated, got some without scales; call calibrate first",
     );
   }
-  for (const [stage, path] of stages) stage.check("freeze", path);
+  for (const [input, path] of inputs) input.check("freeze", path);
   for (const [, parameter] of weightsOf(model)) {
     const fixed = [parameter];
     for (const transform of parameter.transforms) {
@@ -108,7 +108,7 @@ export function freeze<M extends object>(model: M): M {
       part.grad = null;
     }
   }
-  for (const stage of stages.keys()) stage.frozen = true;
+  for (const input of inputs.keys()) input.frozen = true;
   return model;
 }
 

@@ -1,4 +1,4 @@
-/** InputStage: what quantizes the input of a layer. */
+/** SpecInputQuantizer: what quantizes the input of a layer. */
 
 import { changing } from "../changes.ts";
 import { isFunction, OptionError, StageError, show, synchronous } from "../errors.ts";
@@ -37,13 +37,13 @@ export function checkObserver(op: string, observer: Observer): Observer {
   );
 }
 
-const brand: unique symbol = Symbol.for("bitgrad.inputStage") as never;
+const brand: unique symbol = Symbol.for("bitgrad.inputQuantizer") as never;
 
 /**
  * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
  * the integer way.
  */
-export class InputStage implements InputQuantizer {
+export class SpecInputQuantizer implements InputQuantizer {
   training = true;
   frozen = false;
   observing = false;
@@ -73,7 +73,7 @@ export class InputStage implements InputQuantizer {
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(this, InputStage, brand, value);
+    return isInstance(this, SpecInputQuantizer, brand, value);
   }
 
   get [brand](): true {

@@ -36,7 +36,7 @@ import {
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
-import { InputStage } from "../../src/codes/input-stage.ts";
+import { SpecInputQuantizer } from "../../src/codes/input-quantizer.ts";
 import { walk } from "../../src/nn/tree.ts";
 
 const net = () =>
@@ -170,7 +170,7 @@ describe("prepare leaves a model in its mode", () => {
       prepare(model, plan({ default: int8Dynamic() }));
       const modes: boolean[] = [];
       walk(model, (item) => {
-        if (item instanceof InputStage) modes.push(item.training);
+        if (item instanceof SpecInputQuantizer) modes.push(item.training);
         return true;
       });
       expect(new Set(modes)).toEqual(new Set([true]));
@@ -250,7 +250,9 @@ describe("an input that is no input", () => {
       );
     }
     for (const input of [() => 5, () => null, () => ({ run: () => 1 })]) {
-      expect(() => prepared(input)).toThrow("prepare: the input of a config must give an InputStage, got");
+      expect(() => prepared(input)).toThrow(
+        "prepare: the input of a config must give a SpecInputQuantizer, got",
+      );
     }
     for (const observer of [() => 5, () => null, () => ({}), () => ({ observe: () => 1 })]) {
       expect(() => prepared(staticInput({ observer: observer as never }))).toThrow(
