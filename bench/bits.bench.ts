@@ -7,17 +7,17 @@ import { packedBytes, packSigns, packTernary } from "../kernels/bits.ts";
 import { convGeometry } from "../kernels/conv/cases.ts";
 import { conv2d } from "../kernels/conv/simd.ts";
 import { bitConvHeap, prepareBitConv } from "../kernels/conv-b1/simd.ts";
+import { encodeExports } from "../kernels/encode/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
 import { packedBytes as floatBytes, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
 import { type PairKind, pairHeap, preparePairs } from "../kernels/lookup/simd.ts";
-import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pair, showRatio, writeResults } from "./pair.ts";
 import { type Bounds, besideFloat, free as none, writePage } from "./table.ts";
 
 const { build } = wasmSupport();
-const pack = packExports();
+const pack = encodeExports();
 if (build === null || pack === null) throw new Error("bench: the SIMD kernels do not run here");
 
 /** A product's operands as numbers, and how it packs its activations. */

@@ -9,8 +9,8 @@ import type { ConvGeometry } from "../kernels/conv/reference.ts";
 import { conv2d } from "../kernels/conv/simd.ts";
 import { bitConvHeap, prepareBitConv } from "../kernels/conv-b1/simd.ts";
 import { convIntHeap, prepareConvInt } from "../kernels/conv-i8/simd.ts";
+import { encodeExports } from "../kernels/encode/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
-import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pool } from "../kernels/wasm/threads.ts";
@@ -19,7 +19,7 @@ import { convolutions, operations, showConvolution, sizesOf } from "./conv-shape
 import { type PairResult, pair, type Side, showRatio, writeResults } from "./pair.ts";
 
 const { build } = wasmSupport();
-const pack = packExports();
+const pack = encodeExports();
 if (build === null || pack === null) throw new Error("bench: the SIMD kernels do not run here");
 
 const results: (PairResult & { name: string; build: string })[] = [];

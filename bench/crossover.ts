@@ -9,12 +9,12 @@ import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { packSigns, packTernary } from "../kernels/bits.ts";
+import { encodeExports } from "../kernels/encode/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
 import { gemmHeap } from "../kernels/gemm-f32/simd.ts";
 import { gemmFloatHeap, prepareFloat } from "../kernels/gemm-i4/simd.ts";
 import { gemmIntHeap, prepareInt } from "../kernels/gemm-i8/simd.ts";
 import { digitHeap, prepareDigits } from "../kernels/lookup/digits.ts";
-import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { crossovers } from "../src/packed/products/crossover.ts";
@@ -31,7 +31,7 @@ const group = 32;
 const margin = 1.05;
 
 const { build } = wasmSupport();
-const pack = packExports();
+const pack = encodeExports();
 if (build === null || pack === null) throw new Error("bench: the SIMD kernels do not run here");
 
 const bar = new cliProgress.SingleBar({ noTTYOutput: false }, cliProgress.Presets.shades_classic);

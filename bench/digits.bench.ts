@@ -5,18 +5,18 @@
  */
 
 import { packBits } from "../kernels/bits.ts";
+import { encodeExports } from "../kernels/encode/simd.ts";
 import { codes } from "../kernels/gemm-b1/cases.ts";
 import { packedBytes as floatBytes, gemmHeap, packB } from "../kernels/gemm-f32/simd.ts";
 import { gemmIntHeap, prepareInt } from "../kernels/gemm-i8/simd.ts";
 import { type DigitKind, digitHeap, digitWeights, prepareDigits } from "../kernels/lookup/digits.ts";
-import { packExports } from "../kernels/pack/simd.ts";
 import { alloc, free, view } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import { pair, showRatio, writeResults } from "./pair.ts";
 import { type Bounds, besideFloat, free as none, writePage } from "./table.ts";
 
 const { build } = wasmSupport();
-const pack = packExports();
+const pack = encodeExports();
 if (build === null || pack === null) throw new Error("bench: the SIMD kernels do not run here");
 
 const int8 = { lowest: -128, highest: 127 };

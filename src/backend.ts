@@ -6,6 +6,8 @@ import * as convReference from "../kernels/conv/reference.ts";
 import * as convSimd from "../kernels/conv/simd.ts";
 import * as elementwiseReference from "../kernels/elementwise/reference.ts";
 import * as elementwiseSimd from "../kernels/elementwise/simd.ts";
+import * as encodeReference from "../kernels/encode/reference.ts";
+import * as encodeSimd from "../kernels/encode/simd.ts";
 import * as gemmReference from "../kernels/gemm-f32/reference.ts";
 import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
 import * as lossReference from "../kernels/loss/reference.ts";
@@ -16,8 +18,6 @@ import * as normReference from "../kernels/norm/reference.ts";
 import * as normSimd from "../kernels/norm/simd.ts";
 import * as optimizerReference from "../kernels/optimizer/reference.ts";
 import * as optimizerSimd from "../kernels/optimizer/simd.ts";
-import * as packReference from "../kernels/pack/reference.ts";
-import * as packSimd from "../kernels/pack/simd.ts";
 import * as poolReference from "../kernels/pool/reference.ts";
 import * as poolSimd from "../kernels/pool/simd.ts";
 import * as reduceReference from "../kernels/reduce/reference.ts";
@@ -226,11 +226,12 @@ export const avgPool2dGrad = /* @__PURE__ */ summing(
   poolReference.avgPool2dGrad,
   poolSimd.avgPool2dGrad,
 );
-export const packSigns = /* @__PURE__ */ fastest(packReference.packSigns, packSimd.packSigns);
-export const quantizeRows = /* @__PURE__ */ fastest(packReference.quantizeRows, packSimd.quantizeRows);
-export const quantizeBy = /* @__PURE__ */ fastest(packReference.quantizeBy, packSimd.quantizeBy);
+export const encodeSigns = /* @__PURE__ */ fastest(encodeReference.encodeSigns, encodeSimd.encodeSigns);
+export const quantizeRows = /* @__PURE__ */ fastest(encodeReference.quantizeRows, encodeSimd.quantizeRows);
+export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, encodeSimd.quantizeBy);
 export const anyNonFinite = (x: FloatArray, length: number): boolean =>
-  (active() === "simd" ? packSimd.anyNonFinite(x, length) : null) ?? packReference.anyNonFinite(x, length);
+  (active() === "simd" ? encodeSimd.anyNonFinite(x, length) : null) ??
+  encodeReference.anyNonFinite(x, length);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam, 0);
 export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd, 0);
 export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion, 0);

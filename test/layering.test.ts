@@ -247,13 +247,13 @@ describe("the layer check refuses", () => {
     ],
     [
       "a tensor in a kernel",
-      "kernels/pack/a.ts",
+      "kernels/encode/a.ts",
       'import { Tensor } from "../../src/tensor.ts";',
       "kernels (layer 1) may not import tensor",
     ],
     [
       "randomness in a kernel",
-      "kernels/pack/a.ts",
+      "kernels/encode/a.ts",
       'import { Rng } from "../../src/random/rng.ts";',
       "kernels (layer 1) may not import random",
     ],

@@ -15,7 +15,7 @@ const cases: readonly [name: string, path: string, text: string, complaint: stri
   ["Math.random of globalThis", "bench/d.ts", "export const x = globalThis.Math.random();", seeded],
   ["random taken out of Math", "kernels/e.ts", "export const { random: x } = Math;", seeded],
   ["Math.round in src", "src/nn/f.ts", "export const x = Math.round(2.5);", halfEven],
-  ["Math.round in kernels", "kernels/pack/g.ts", "export const x = [2.5].map(Math.round);", halfEven],
+  ["Math.round in kernels", "kernels/encode/g.ts", "export const x = [2.5].map(Math.round);", halfEven],
   [
     "another object's random",
     "src/h.ts",

@@ -10,6 +10,7 @@ import {
   elementwiseSelect,
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
+import { encodeSigns, encodeAbove, quantizeBy, quantizeRows } from "../../kernels/encode/index.ts";
 import { gemmOnes, gemmSigns } from "../../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import { gemmI4 } from "../../kernels/gemm-i4/index.ts";
@@ -28,7 +29,6 @@ import {
 } from "../../kernels/movement/index.ts";
 import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
-import { packAbove, packSigns, quantizeBy, quantizeRows } from "../../kernels/pack/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
 import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
@@ -92,8 +92,8 @@ conform(movementMove);
 conform(movementClear);
 conform(movementTakeRows);
 conform(movementAddRows);
-conform(packSigns);
-conform(packAbove);
+conform(encodeSigns);
+conform(encodeAbove);
 conform(quantizeRows);
 conform(quantizeBy);
 conform(maxPool);

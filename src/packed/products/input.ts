@@ -1,6 +1,6 @@
 /** How a packed layer makes codes of its float32 input. */
 
-import { anyNonFinite, packSigns, quantizeBy, quantizeRows } from "../../backend.ts";
+import { anyNonFinite, encodeSigns, quantizeBy, quantizeRows } from "../../backend.ts";
 import { BitgradError, FormatError, show } from "../../errors.ts";
 import { bitRoom, codeRoom, scaleRoom } from "../values.ts";
 
@@ -60,7 +60,7 @@ export function checkFinite(op: string, x: Float32Array, length: number): void {
 /** The signs of `rows` rows of k numbers as bits, each row beginning on a byte. */
 export function signBits(x: Float32Array, rows: number, k: number): Uint8Array {
   const bits = bitRoom(rows * Math.ceil(k / 8));
-  packSigns(bits, x.length === rows * k ? x : x.subarray(0, rows * k), rows, k);
+  encodeSigns(bits, x.length === rows * k ? x : x.subarray(0, rows * k), rows, k);
   return bits;
 }
 

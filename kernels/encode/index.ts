@@ -1,4 +1,4 @@
-/** pack: the contracts are those of reference.ts. */
+/** encode: the contracts are those of reference.ts. */
 
 import type { Kernel } from "../kernel.ts";
 import { simdBuilds } from "../wasm/held.ts";
@@ -8,18 +8,18 @@ import * as simd from "./simd.ts";
 
 const exact = { tolerance: () => null };
 
-export const packSigns: Kernel<cases.SignArgs> = {
+export const encodeSigns: Kernel<cases.SignArgs> = {
   name: "pack.signs",
-  reference: reference.packSigns,
-  implementations: simdBuilds(simd.packExports, (code, ...args) => simd.packSigns(...args, code)),
+  reference: reference.encodeSigns,
+  implementations: simdBuilds(simd.encodeExports, (code, ...args) => simd.encodeSigns(...args, code)),
   cases: cases.signCases,
   ...exact,
 };
 
-export const packAbove: Kernel<cases.AboveArgs> = {
+export const encodeAbove: Kernel<cases.AboveArgs> = {
   name: "pack.above",
-  reference: reference.packAbove,
-  implementations: simdBuilds(simd.packExports, (code, ...args) => simd.packAbove(...args, code)),
+  reference: reference.encodeAbove,
+  implementations: simdBuilds(simd.encodeExports, (code, ...args) => simd.encodeAbove(...args, code)),
   cases: cases.aboveCases,
   ...exact,
 };
@@ -27,7 +27,7 @@ export const packAbove: Kernel<cases.AboveArgs> = {
 export const quantizeRows: Kernel<cases.RowArgs> = {
   name: "pack.rows",
   reference: reference.quantizeRows,
-  implementations: simdBuilds(simd.packExports, (code, ...args) => simd.quantizeRows(...args, code)),
+  implementations: simdBuilds(simd.encodeExports, (code, ...args) => simd.quantizeRows(...args, code)),
   cases: cases.rowCases,
   ...exact,
 };
@@ -35,7 +35,7 @@ export const quantizeRows: Kernel<cases.RowArgs> = {
 export const quantizeBy: Kernel<cases.ByArgs> = {
   name: "pack.by",
   reference: reference.quantizeBy,
-  implementations: simdBuilds(simd.packExports, (code, ...args) => simd.quantizeBy(...args, code)),
+  implementations: simdBuilds(simd.encodeExports, (code, ...args) => simd.quantizeBy(...args, code)),
   cases: cases.byCases,
   ...exact,
 };

@@ -9,9 +9,14 @@ import {
   unpackSigns,
   unpackTernary,
 } from "../../kernels/bits.ts";
-import { rowCases } from "../../kernels/pack/cases.ts";
-import * as reference from "../../kernels/pack/reference.ts";
-import { anyNonFinite, packExports, quantizeRows, packSigns as simdSigns } from "../../kernels/pack/simd.ts";
+import { rowCases } from "../../kernels/encode/cases.ts";
+import * as reference from "../../kernels/encode/reference.ts";
+import {
+  anyNonFinite,
+  encodeExports,
+  quantizeRows,
+  encodeSigns as simdSigns,
+} from "../../kernels/encode/simd.ts";
 import { alloc, free, view } from "../../kernels/wasm/heap.ts";
 import { DTypeError, OptionError, ShapeError } from "../../src/errors.ts";
 
@@ -131,7 +136,7 @@ describe("packing activations by SIMD", () => {
     const n = 37;
     const at = alloc(n * 4);
     const x = view("float32", at, n);
-    for (const build of [packExports("plain"), packExports("relaxed")].filter((code) => code !== null))
+    for (const build of [encodeExports("plain"), encodeExports("relaxed")].filter((code) => code !== null))
       for (const value of [Number.NaN, Infinity, -Infinity]) {
         x.fill(-3e38);
         expect(anyNonFinite(x, n, build)).toBe(false);

@@ -1,6 +1,6 @@
 /**
- * Packing and quantizing of float32 rows on the heap, in AssemblyScript. kernels/pack/reference.ts states the contract.
- * `stride` is the distance of the rows of the result in bytes.
+ * Encoding of float32 rows, as signs and as integers, on the heap, in AssemblyScript. kernels/encode/reference.ts states the
+ * contract. `stride` is the distance of the rows of the result in bytes.
  */
 
 import { loadPart } from "../wasm/lanes.as";

@@ -1,6 +1,6 @@
 /**
- * SIMD packing of float32 rows. Each function has the contract of reference.ts and returns false, nothing written, where it
- * does not apply; `packExports` gives the same on heap addresses.
+ * SIMD encoding of float32 rows. Each function has the contract of reference.ts and returns false, nothing written, where it
+ * does not apply; `encodeExports` gives the same on heap addresses.
  */
 
 import type { FloatArray } from "../../src/dtype.ts";
@@ -11,7 +11,7 @@ import type { Steps } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
-export interface PackExports {
+export interface EncodeExports {
   packBits(
     to: number,
     x: number,
@@ -44,7 +44,7 @@ export interface PackExports {
   anyNonFinite(x: number, n: number): number;
 }
 
-export const packExports = /* @__PURE__ */ wasmKernel<PackExports>(bytes);
+export const encodeExports = /* @__PURE__ */ wasmKernel<EncodeExports>(bytes);
 
 type Codes = Int8Array | Uint8Array;
 
@@ -66,13 +66,13 @@ function run(
 
 type Addressed = (to: number, from: number, staging: Parameters<Parameters<typeof staged>[0]>[0]) => boolean;
 
-export function packSigns(
+export function encodeSigns(
   out: Uint8Array,
   x: Float32Array,
   rows: number,
   n: number,
   stride = Math.ceil(n / 8),
-  code = packExports(),
+  code = encodeExports(),
 ): boolean {
   if (code === null) return false;
   return run(out, x, stride, rows, n, (to, from) => {
@@ -81,14 +81,14 @@ export function packSigns(
   });
 }
 
-export function packAbove(
+export function encodeAbove(
   out: Uint8Array,
   x: Float32Array,
   threshold: number,
   rows: number,
   n: number,
   stride = Math.ceil(n / 8),
-  code = packExports(),
+  code = encodeExports(),
 ): boolean {
   if (code === null) return false;
   return run(out, x, stride, rows, n, (to, from) => {
@@ -105,7 +105,7 @@ export function quantizeRows(
   rows: number,
   n: number,
   stride = n,
-  code = packExports(),
+  code = encodeExports(),
 ): boolean {
   if (code === null) return false;
   return run(out, x, stride, rows, n, (to, from, staging) => {
@@ -123,7 +123,7 @@ export function quantizeBy(
   rows: number,
   n: number,
   stride = n,
-  code = packExports(),
+  code = encodeExports(),
 ): boolean {
   if (code === null) return false;
   return run(out, x, stride, rows, n, (to, from) => {
@@ -133,7 +133,7 @@ export function quantizeBy(
 }
 
 /** Null for float64, and for numbers that do not lie on the heap: copying them takes longer than to look. */
-export function anyNonFinite(x: FloatArray, length: number, code = packExports()): boolean | null {
+export function anyNonFinite(x: FloatArray, length: number, code = encodeExports()): boolean | null {
   const at = addressOf(x);
   return code === null || at === 0 || x.BYTES_PER_ELEMENT === 8 ? null : code.anyNonFinite(at, length) !== 0;
 }

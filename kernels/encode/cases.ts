@@ -1,4 +1,4 @@
-/** What packing is tried on: every tail around 16 numbers, strides, −0, NaN, infinities, ties of rounding. */
+/** What encoding is tried on: every tail around 16 numbers, strides, −0, NaN, infinities, ties of rounding. */
 
 import type { Steps } from "./reference.ts";
 

@@ -1,9 +1,9 @@
 /**
- * pack: activations to what the integer products take. x (rows, n) is contiguous float32; a row of the result begins every
+ * encode: activations to what the integer products take. x (rows, n) is contiguous float32; a row of the result begins every
  * `stride` elements, and what it has beyond the n codes is 0.
  *
- * packSigns writes one bit a number as kernels/bits.ts lays them out: 1 where x < 0, so 0 and −0 are positive.
- * packAbove writes 1 where x ≥ threshold: rows of {0, 1}.
+ * encodeSigns writes one bit a number as kernels/bits.ts lays them out: 1 where x < 0, so 0 and −0 are positive.
+ * encodeAbove writes 1 where x ≥ threshold: rows of {0, 1}.
  * quantizeRows writes round(x / scale), half to even, with scale = max|x| / top of the row in float32 but at least 2⁻¹²⁶, and 1
  * for a row of zeros.
  * quantizeBy writes clamp(round(x / scale) + zero), the quotient rounded to float32, to least … most.
@@ -13,7 +13,7 @@
 import type { FloatArray } from "../../src/dtype.ts";
 import { roundEven } from "../elementwise/special.ts";
 
-export function packSigns(
+export function encodeSigns(
   out: Uint8Array,
   x: Float32Array,
   rows: number,
@@ -23,7 +23,7 @@ export function packSigns(
   packWhere(out, x, rows, n, stride, (value) => value < 0);
 }
 
-export function packAbove(
+export function encodeAbove(
   out: Uint8Array,
   x: Float32Array,
   threshold: number,
