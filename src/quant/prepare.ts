@@ -93,12 +93,13 @@ export interface PrepareOptions {
 
 /**
  * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in
- * place, and returns the model, in the mode it was in. What `pack` would refuse of weights and inputs is refused here. With
- * `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights, masks and the state of
- * optimizers stay, and static inputs are calibrated anew. Throws StageError for a parameter that is quantized already, or
- * frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed, have more bits than the
- * parameter's store, or cannot hold the zeros of a mask, and for one quantizer with tensors of its own on several
- * parameters. The model is then as it was.
+ * place, and returns the model, in the mode it was in: new input quantizers are in evaluation where all is that has a mode,
+ * else in training; `evaluate(part)` afterwards holds a part in evaluation. What `pack` would refuse of weights and inputs
+ * is refused here. With `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights,
+ * masks and the state of optimizers stay, and static inputs are calibrated anew. Throws StageError for a parameter that is
+ * quantized already, or frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed,
+ * have more bits than the parameter's store, or cannot hold the zeros of a mask, and for one quantizer with tensors of its
+ * own on several parameters. The model is then as it was.
  */
 export function prepare<M extends object>(model: M, plan: Plan, options?: Partial<PrepareOptions>): M {
   if (typeof model !== "object" || model === null)
