@@ -96,6 +96,7 @@ function table(results: Results<ComparedRow> | null, command: string): string {
 export const sections = [
   ...(["peers", "peers-relaxed", "peers-threads"] as const),
   ...(["packed", "bits", "digits", "ints"] as const),
+  ...(["qat", "cnn", "ops", "long", "heap"] as const),
 ];
 
 export type Section = (typeof sections)[number];
@@ -109,6 +110,11 @@ const commands: Record<Section, string> = {
   bits: "npm run bench -- bits",
   digits: "npm run bench -- digits",
   ints: "npm run bench -- ints",
+  qat: "npm run bench -- qat",
+  cnn: "npm run bench -- cnn",
+  ops: "npm run bench -- ops",
+  long: "npm run bench -- long",
+  heap: "npm run bench -- heap",
 };
 
 export const renderSection = (section: Section, results: Results<ComparedRow> | null): string =>
