@@ -49,10 +49,15 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
-   * Puts it on a parameter, from where it may move to another, without its codes. Throws OptionError while it is on another:
-   * it holds the codes of one.
+   * Puts it on a parameter, from where it may move to another, without its codes. Throws OptionError while it is on another,
+   * or there already: it holds the codes of one value.
    */
   attach(parameter: Parameter, path = ""): void {
+    const times = parameter.transforms.filter((each) => each === this).length;
+    if (times > 1)
+      throw new OptionError(
+        `quantized: a transform stands once on a parameter, got ${times} times ${show(path)}`,
+      );
     if (this._parameter === parameter) return;
     if (this._parameter?.transforms.includes(this)) {
       throw new OptionError(

@@ -111,8 +111,8 @@ export interface LoadOptions<M extends object = object> extends ReadOptions {
  * not in memory beside its tensors. With `into` it fills the model and returns it; with `models` it builds the model that
  * was saved, of the class among them that the file names; else it returns tensors and metadata. Throws FormatError for a
  * file that breaks its format, and for one that names no class or another, whose config builds no model or one of other
- * tensors; StageError where the saved model was prepared or had other transforms; and what `loadStateDict` throws where
- * file and model differ.
+ * tensors; StageError where the saved model was prepared, had other transforms, or shared other parameters than its config
+ * does; and what `loadStateDict` throws where file and model differ.
  *
  * @example
  * const file = await save(null, new Gpt({ vocabulary: 9, context: 4, dim: 8, layers: 1, heads: 2 }));

@@ -9,7 +9,10 @@ import { readJsonObject } from "../safetensors/json.ts";
 import { sameShape } from "../shape.ts";
 import type { TensorFile, WriteOptions } from "./safetensors.ts";
 
-/** Metadata key of the JSON {"class", "config"}, with {"prepared": true} where parameters were read through transforms. */
+/**
+ * Metadata key of the JSON {"class", "config"}, with {"prepared": true} where parameters were read through transforms, and with
+ * {"tied": [["a", "b"], …]}: the names of parameters that have several.
+ */
 export const MODEL = "bitgrad.model";
 
 /**
@@ -37,22 +40,38 @@ export function noteModel(op: string, model: object, options: WriteOptions): Wri
     throw new OptionError(`${op}: a reserved name in the metadata, got ${show(MODEL)}`);
   }
   checkJson(op, config, "config", 0);
-  const note = { class: kind, config, ...(isPrepared(model) ? { prepared: true } : {}) };
+  const note = {
+    ...{ class: kind, config },
+    ...(isPrepared(model) ? { prepared: true } : {}),
+    tied: tiesOf(model),
+  };
   return { ...options, metadata: { ...metadata, [MODEL]: JSON.stringify(note) } };
 }
 
 function checkJson(op: string, value: unknown, path: string, depth: number): void {
   const isPlain = value === null || typeof value === "string" || typeof value === "boolean";
-  if (isPlain || Number.isFinite(value)) return;
+  if (isPlain || (Number.isFinite(value) && !Object.is(value, -0))) return;
   if (depth > 32 || !(Array.isArray(value) || isPlainObject(value))) {
     throw new OptionError(`${op}: a config must be plain JSON, got ${show(value)} for ${path}`);
   }
-  for (const [key, item] of Object.entries(value)) checkJson(op, item, `${path}.${key}`, depth + 1);
+  // A list with holes has undefined in them.
+  const items = Array.isArray(value) ? Array.from(value as unknown[]) : value;
+  for (const [key, item] of Object.entries(items)) checkJson(op, item, `${path}.${key}`, depth + 1);
 }
 
 const isPrepared = (model: object): boolean =>
   findParameters(model).some(({ item }) => item.transforms.length > 0) ||
   namedLayers(model).some(([, layer]) => (layer as { inputQuantizer?: unknown }).inputQuantizer);
+
+const sorted = (ties: readonly (readonly string[])[]): string =>
+  JSON.stringify(ties.map((names) => names.toSorted()).toSorted());
+
+/** The names of each parameter that has several. */
+function tiesOf(model: object): string[][] {
+  const names = new Map<object, string[]>();
+  for (const { path, item } of findParameters(model)) names.set(item, [...(names.get(item) ?? []), path]);
+  return [...names.values()].filter(({ length }) => length > 1);
+}
 
 /** Throws OptionError unless `models` is a list of classes, each of another name. */
 export function checkClasses(models: unknown): asserts models is readonly ModelClass[] {
@@ -70,7 +89,7 @@ export function checkClasses(models: unknown): asserts models is readonly ModelC
 
 /** A new model of the class that the file names, with its tensors. Nothing that they lack is asked memory for. */
 export function modelOf({ tensors, metadata }: TensorFile, models: readonly ModelClass[]): object {
-  const { Class, config } = readNote(metadata[MODEL], models);
+  const { Class, config, tied } = readNote(metadata[MODEL], models);
   const build = () => new Class(structuredClone(config) as never);
   // Besides what the file holds, such as the weight of a head before it is tied.
   const limit = 2 * Object.keys(tensors).length + 16;
@@ -83,6 +102,13 @@ export function modelOf({ tensors, metadata }: TensorFile, models: readonly Mode
     );
   }
   const model = refusing(Class.kind, () => withoutDraws(build));
+  const ties = tiesOf(model);
+  if (tied && sorted(tied) !== sorted(ties)) {
+    throw new StageError(
+      `load: the model in the file shares other parameters than its config does, got ${show(tied)} for ${show(ties)}; ` +
+        "build it, share them, and pass { into: model }",
+    );
+  }
   for (const { path, item } of findParameters(model)) {
     const store = stored(tensors[path])?.store;
     if (store && !item.store) item.replace(tensors[path], { store });
@@ -98,10 +124,10 @@ function readNote(text: string | undefined, models: readonly ModelClass[]) {
     );
   }
   const note = readJsonObject("load", new TextEncoder().encode(text));
-  const { class: kind, config, prepared = false } = note;
-  if (typeof kind !== "string" || !isPlainObject(config) || typeof prepared !== "boolean") {
+  const { class: kind, config, prepared = false, tied = null } = note;
+  if (typeof kind !== "string" || !isPlainObject(config) || typeof prepared !== "boolean" || !areTies(tied)) {
     throw new FormatError(
-      `load: a model's note must be { class, config, prepared }, got ${show(kind)}, ${show(config)} and ${show(prepared)}`,
+      `load: a model's note must be { class, config, prepared, tied }, got ${[kind, config, prepared, tied].map(show).join(", ")}`,
     );
   }
   const Class = models.find((known) => known.kind === kind);
@@ -117,8 +143,14 @@ function readNote(text: string | undefined, models: readonly ModelClass[]) {
         "build one from the config in its metadata, prepare it as before, and pass { into: model }",
     );
   }
-  return { Class, config };
+  return { Class, config, tied };
 }
+
+/** Lists of names, or null in a file that tells of none. */
+const areTies = (tied: unknown): tied is string[][] | null =>
+  tied === null ||
+  (Array.isArray(tied) &&
+    tied.every((names) => Array.isArray(names) && names.every((name) => typeof name === "string")));
 
 function refusing<T>(kind: string, build: () => T): T {
   try {

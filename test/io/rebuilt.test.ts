@@ -84,11 +84,17 @@ describe("a saved model is built anew", () => {
     await expect(save(null, model)).rejects.toThrow(
       "save: a config must be plain JSON, got NaN for config.odd.0",
     );
+    // JSON would make null of a hole, and 0 of −0.
+    for (const odd of [Array(2), -0]) {
+      Object.assign(model, { config: { size: 3, odd } });
+      await expect(save(null, model)).rejects.toThrow("save: a config must be plain JSON, got");
+    }
   });
 
   it("by its note alone, which is text in the metadata and stays there", async () => {
     const { tensors, metadata } = await load(await save(null, gpt()));
-    expect(JSON.parse(metadata["bitgrad.model"])).toEqual({ class: "Gpt", config: gpt().config });
+    const tied = [["token.weight", "head.weight"]];
+    expect(JSON.parse(metadata["bitgrad.model"])).toEqual({ class: "Gpt", config: gpt().config, tied });
     const again = await load(writeSafetensors(tensors, { metadata }), { models: [Gpt] });
     expect(bits(again)).toEqual(bits(gpt()));
     await expect(save(null, gpt(), { metadata })).rejects.toThrow("save: a reserved name in the metadata");
@@ -149,6 +155,26 @@ describe("load refuses", () => {
     }
   });
 
+  it("a model that shares what its config does not, or no longer what it does", async () => {
+    const shared = gpt();
+    shared.blocks[1] = shared.blocks[0];
+    const apart = gpt();
+    apart.head = new Gpt({ ...gpt().config, tied: false }).head;
+    for (const model of [shared, apart]) {
+      const attempt = load(await save(null, model), { models: [Gpt] });
+      await expect(attempt).rejects.toThrow(StageError);
+      await expect(attempt).rejects.toThrow("shares other parameters than its config does");
+    }
+    const again = gpt();
+    again.blocks[1] = again.blocks[0];
+    expect(bits(await load(await save(null, shared), { into: again }))).toEqual(bits(shared));
+    // Files of before tell of none.
+    const { tensors, metadata } = readSafetensors(await save(null, gpt()));
+    const { tied: _, ...note } = JSON.parse(metadata["bitgrad.model"]);
+    const old = writeSafetensors(tensors, { metadata: { "bitgrad.model": JSON.stringify(note) } });
+    expect(bits(await load(old, { models: [Gpt] }))).toEqual(bits(gpt()));
+  });
+
   it("tensors that the config does not lead to", async () => {
     const model = gpt();
     model.head = new Gpt({ ...gpt().config, vocabulary: 12, tied: false }).head;
@@ -183,6 +209,8 @@ describe("a hostile note", () => {
     ["whose class is no text", { class: 7, config }],
     ["whose class is of all objects", { class: "constructor", config }],
     ["with odd preparedness", { class: "Gpt", config, prepared: 1 }],
+    ["with odd ties", { class: "Gpt", config, tied: [1] }],
+    ["with ties of no names", { class: "Gpt", config, tied: [["head.weight", 1]] }],
     ["with a prototype", `{"class":"Gpt","config":{"__proto__":{"dim":8}}}`],
     ["with a key twice", `{"class":"Gpt","config":{"dim":8,"dim":9}}`],
     ["with an unknown option", { class: "Gpt", config: { ...config, constructor: 1 } }],

@@ -135,6 +135,14 @@ describe("a quantized transform", () => {
     expect(list(model[0].weight.effective())).toEqual([1, 1]);
   });
 
+  it("stands once on a parameter", () => {
+    const layer = layerOf(1, 2);
+    const moving = new QuantizedTransform(bwn());
+    parametrize(layer, "weight", moving);
+    expect(() => parametrize(layer, "weight", moving)).toThrow("stands once on a parameter, got 2 times");
+    expect(layer.weight.transforms).toEqual([moving]);
+  });
+
   it("may move to another parameter, and begins anew there", () => {
     const model = two();
     const moving = new QuantizedTransform(bwn());
