@@ -10,6 +10,7 @@ import { formatMessage } from "publint/utils";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { compiled, measureSizes, sizeOf } from "../bench/sizes.ts";
+import { decodeText } from "../kernels/wasm/text.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const fixtures = join(root, "test/package");
@@ -291,6 +292,11 @@ describe("bundled", () => {
     expect(sizes["`bitgrad`: tensors and gradients, every name"].code).toBeLessThanOrEqual(budget);
     expect(sizeOf(await packedAlone()).code).toBeLessThanOrEqual(packedBudget.alone);
     expect(packed.code).toBeLessThanOrEqual(packedBudget.withKernels);
+    // A page that runs a packed model loads less than one that trains.
+    const training = sizes["a training: every name of `bitgrad`, `nn`, `optim`, `train`"];
+    expect(packed.whole).toBeLessThan(training.whole);
+    // The texts of compiled kernels compress as the bytes do.
+    expect(packed.whole - packed.code).toBeLessThan(1.1 * (await compiledSize("bitgrad/packed")));
   });
 
   it("the compiled kernels of all entries together stay within 120 KB, gzipped, and load nothing before their use", async () => {
@@ -298,14 +304,21 @@ describe("bundled", () => {
       (entry, i) => `import * as all${i} from "${entry}"; globalThis.all${i} = all${i};`,
     );
     const kernels = [...(await byEsbuild(all.join("\n"))).matchAll(compiled)].map(([text]) =>
-      Buffer.from(text.slice(1, -1), "base64"),
+      decodeText(text.slice(1, -1)),
     );
     expect(kernels.length).toBeGreaterThan(20);
-    for (const bytes of kernels) expect(bytes.subarray(0, 4).toString("latin1")).toBe("\0asm");
+    for (const bytes of kernels) expect(Array.from(bytes.subarray(0, 4))).toEqual([0, 97, 115, 109]);
     expect(gzipSync(Buffer.concat(kernels), { level: 9 }).length).toBeLessThanOrEqual(120 * 1024);
     await node("lazy.mjs", ...entries);
   });
 });
+
+/** The bytes of the compiled kernels of an entry, gzipped. */
+async function compiledSize(entry: string): Promise<number> {
+  const bundle = await byEsbuild(`import * as all from "${entry}"; globalThis.all = all;`);
+  const kernels = Array.from(bundle.matchAll(compiled), ([text]) => decodeText(text.slice(1, -1)));
+  return gzipSync(Buffer.concat(kernels), { level: 9 }).length;
+}
 
 /** The entry from its sources, its imports from `kernels` and the threads left outside. */
 async function packedAlone(): Promise<string> {

@@ -1,6 +1,6 @@
 /**
  * Compiles kernels/<product>/simd.as.ts to kernels/<product>/simd.wasm.ts: the bytes of the plain and of the relaxed build,
- * in base64. A product whose sources have not changed is left alone. `npm run build:kernels`.
+ * as text. A product whose sources have not changed is left alone. `npm run build:kernels`.
  */
 
 import { createHash } from "node:crypto";
@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
+import { encodeText } from "./text.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 // Paths are given to the compiler relative to the root, so that the bytes do not depend on where it lies.
@@ -37,8 +38,6 @@ async function compile(source: string, extra: readonly string[]): Promise<Uint8A
   return bytes;
 }
 
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
-
 /** The texts of a source and of all that it imports, each once. */
 function sources(path: string, seen = new Map<string, string>()): Map<string, string> {
   if (seen.has(path)) return seen;
@@ -52,7 +51,7 @@ function sources(path: string, seen = new Map<string, string>()): Map<string, st
 /** Builds what is stale and returns its sources. */
 export async function buildKernels(): Promise<string[]> {
   const built: string[] = [];
-  const builder = read(`${folder}/wasm/build.ts`);
+  const builder = ["build.ts", "text.ts"].map((name) => read(`${folder}/wasm/${name}`)).join("\0");
   for (const product of readdirSync(join(root, folder)).sort()) {
     const source = `${folder}/${product}/simd.as.ts`;
     if (!existsSync(join(root, source))) continue;
@@ -63,8 +62,8 @@ export async function buildKernels(): Promise<string[]> {
     const target = join(root, folder, product, "simd.wasm.ts");
     const head = `// Built by \`npm run build:kernels\` from simd.as.ts (${hash}); not to be edited.\n`;
     if (existsSync(target) && readFileSync(target, "utf8").startsWith(head)) continue;
-    const plain = base64(await compile(source, []));
-    const relaxed = base64(await compile(source, ["--enable", "relaxed-simd"]));
+    const plain = encodeText(await compile(source, []));
+    const relaxed = encodeText(await compile(source, ["--enable", "relaxed-simd"]));
     const text = `${head}export const bytes = {\n  plain: "${plain}",\n  relaxed: "${relaxed}",\n};\n`;
     // Two runs at once must never let a reader see half a file.
     writeFileSync(`${target}.${process.pid}`, text);

@@ -6,8 +6,9 @@
 
 import { shared } from "../../src/state.ts";
 import { heapMemory, memoryIsShared } from "./heap.ts";
+import { decodeText } from "./text.ts";
 
-/** The two builds of one source, in base64, as build.ts writes them. */
+/** The two builds of one source, as the texts that build.ts writes. */
 export interface WasmBytes {
   readonly plain: string;
   readonly relaxed: string;
@@ -85,19 +86,19 @@ const texts = /* @__PURE__ */ new WeakMap<object, string>();
 /** The bytes that exports of `wasmKernel` were compiled from, for a thread to compile again; null for others. */
 export function compiledBytes(exports: object): Uint8Array | null {
   const text = texts.get(exports);
-  return text === undefined ? null : decodeBase64(text);
+  return text === undefined ? null : decodeText(text);
 }
 
 const canRun = (build: keyof WasmBytes): boolean =>
   wasmSupport().build !== null && (build === "plain" || hasRelaxed());
 
 /** Compiles and links one build; the memory is the heap's. */
-function instantiate(base64: string): WebAssembly.Exports {
-  const bytes = decodeBase64(base64);
+function instantiate(text: string): WebAssembly.Exports {
+  const bytes = decodeText(text);
   if (!memoryIsShared()) clearSharedFlag(bytes);
   const imports = { env: { memory: heapMemory() } };
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
-  texts.set(exports, base64);
+  texts.set(exports, text);
   return exports;
 }
 
@@ -110,23 +111,4 @@ function clearSharedFlag(bytes: Uint8Array): void {
       bytes[at + memoryImport.length] &= ~2;
       return;
     }
-}
-
-const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  const values = new Uint8Array(128);
-  for (let i = 0; i < digits.length; i++) values[digits.charCodeAt(i)] = i;
-  const length = text.replace(/=+$/, "").length;
-  const bytes = new Uint8Array(Math.floor((length * 3) / 4));
-  for (let i = 0, bits = 0, held = 0, at = 0; i < length; i++) {
-    bits = (bits << 6) | values[text.charCodeAt(i)];
-    held += 6;
-    if (held >= 8) {
-      held -= 8;
-      bytes[at++] = bits >>> held;
-      bits &= (1 << held) - 1;
-    }
-  }
-  return bytes;
 }
