@@ -1,6 +1,6 @@
 /**
- * Bytes of a compiled kernel as text in a script: one printable character for most bytes, two for the rest, so that gzip finds
- * in the text what it finds in the bytes. In base64 a repeated run of bytes is three different texts.
+ * Bytes of a compiled kernel as text in a script: one printable character for most bytes, two for the rest, so that gzip
+ * finds in the text what it finds in the bytes. In base64 a repeated run of bytes is three different texts.
  */
 
 /** None that a string literal, a template or a page would have to escape. */

@@ -10,7 +10,7 @@ import { sameShape } from "../shape.ts";
 import type { TensorFile, WriteOptions } from "./safetensors.ts";
 
 /**
- * Metadata key of the JSON {"class", "config"}, with {"prepared": true} where parameters were read through transforms, and with
+ * Metadata key of the JSON {"class", "config"}, with {"prepared": true} where parameters were read through transforms, and
  * {"tied": [["a", "b"], …]}: the names of parameters that have several.
  */
 export const MODEL = "bitgrad.model";
