@@ -18,6 +18,7 @@ import {
 import { PackedCache } from "bitgrad/packed";
 import { freeze, int8Dynamic, minMax, plan, prepare, spec, staticInput } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { undoing } from "../src/changes.ts";
 import { twins } from "./packed/twins.ts";
 
 const sizes = { vocabulary: 11, dim: 8, layers: 2, heads: 2, feedForward: 12 };
@@ -219,5 +220,22 @@ describe("a call that throws", () => {
       expect(tried.map((cache) => cache.length)).toEqual([length, length]);
       expect([...step(row, tried)]).toEqual([...step(row, plain)]);
     }
+  });
+
+  it("leaves a packed cache as if it had read no NaN", () => {
+    const [clean, tried] = [new PackedCache(), new PackedCache()];
+    const of = (value: number, t = 1) => new Float32Array(8 * t).fill(value);
+    for (const cache of [clean, tried]) cache.append(of(1), of(2), 2, 1, 4);
+    const failing = () => {
+      tried.append(of(Number.NaN, 2), of(Number.NaN, 2), 2, 2, 4);
+      throw new Error("later");
+    };
+    expect(() => undoing(failing)).toThrow("later");
+    const [keys, values, rows] = tried.append(of(3), of(4), 2, 1, 4);
+    expect([keys, values, rows]).toEqual(clean.append(of(3), of(4), 2, 1, 4));
+    // In place: the same arrays until they are full.
+    expect(tried.append(of(5), of(6), 2, 1, 4)[0]).toBe(keys);
+    expect(() => tried.append(of(5), of(6), 2, 2, 2)).toThrow("PackedCache");
+    expect(tried.length).toBe(3);
   });
 });

@@ -62,9 +62,9 @@ export function attentionArgs(
   maskForm: number,
   hides = false,
 ): ForwardArgs {
-  const { b, h, hkv, tq, tk, d, dv } = sizes;
+  const { b, h, hkv, tq, tk, d, dv, rows = tk } = sizes;
   const options = { scale: d === 0 ? 1 : 1 / Math.sqrt(d), causal, mask: maskOf(sizes, maskForm, hides) };
-  const inputs: Inputs = [wave(b * h * tq * d, 1), wave(b * hkv * tk * d, 2), wave(b * hkv * tk * dv, 3)];
+  const inputs: Inputs = [wave(b * h * tq * d, 1), wave(b * hkv * rows * d, 2), wave(b * hkv * rows * dv, 3)];
   return [wave(b * h * tq * (dv + 1), 4), ...inputs, sizes, options];
 }
 
@@ -90,6 +90,23 @@ export function* attentionCases(): Generator<ForwardArgs> {
       yield attentionArgs({ b: 1, h: 2, hkv: 1, tq: 65, tk: 70, d: 16, dv: 12 }, causal, form, true);
   yield attentionArgs({ b: 1, h: 1, hkv: 1, tq: 20, tk: 600, d: 260, dv: 5 }, true, 0);
   yield attentionArgs({ b: 1, h: 1, hkv: 1, tq: 70, tk: 7, d: 4, dv: 5 }, true, 0);
+}
+
+/** Keys and values with room behind those of each head. */
+function* roomyCases(): Generator<ForwardArgs> {
+  for (const [tq, tk, rows] of [
+    [1, 0, 4],
+    [1, 1, 2],
+    [1, 70, 96],
+    [3, 5, 9],
+    [40, 41, 64],
+  ])
+    yield attentionArgs({ b: 2, h: 4, hkv: 2, tq, tk, d: 9, dv: 6, rows }, tq > 1, tq % 2);
+}
+
+export function* forwardCases(): Generator<ForwardArgs> {
+  yield* attentionCases();
+  yield* roomyCases();
 }
 
 export function backwardArgs(...[results, q, k, v, sizes, options]: ForwardArgs): BackwardArgs {
@@ -128,11 +145,11 @@ interface Entry {
 
 /** The finite scores of every row, each with the dot-product bound d · 2⁻²⁴ · Σ|q||k|. */
 function* scoresOf(q: Float32Array, k: Float32Array, ...[sizes, options]: Settings): Generator<Entry[]> {
-  const { b, h, hkv, tq, tk, d } = sizes;
+  const { b, h, hkv, tq, tk, d, rows = tk } = sizes;
   const { scale, causal, mask } = options;
   for (let query = 0; query < b * h * tq; query++) {
     const [i, head, batch] = [query % tq, Math.floor(query / tq) % h, Math.floor(query / tq / h)];
-    const first = (batch * hkv + Math.floor((head * hkv) / h)) * tk;
+    const first = (batch * hkv + Math.floor((head * hkv) / h)) * rows;
     const row: Entry[] = [];
     for (let j = 0; j < (causal ? Math.min(tk, i + 1 + tk - tq) : tk); j++) {
       let [sum, size] = [0, 0];

@@ -3,7 +3,6 @@
 import type { Kernel } from "../kernel.ts";
 import { wasmSupport } from "../wasm/load.ts";
 import {
-  attentionCases,
   attentionTolerance,
   type BackwardArgs,
   backward,
@@ -11,6 +10,7 @@ import {
   backwardTolerance,
   type ForwardArgs,
   forward,
+  forwardCases,
 } from "./cases.ts";
 import { attention as reference, attentionGrad as referenceGrad } from "./reference.ts";
 import { attentionCode, attention as simd, attentionGrad as simdGrad } from "./simd.ts";
@@ -39,7 +39,7 @@ export const attentionForward: Kernel<ForwardArgs> = {
   name: "attention.forward",
   reference: forward(reference),
   implementations: { "simd, plain": simdForward("plain"), "simd, relaxed": simdForward("relaxed") },
-  cases: attentionCases,
+  cases: forwardCases,
   tolerance: attentionTolerance,
 };
 

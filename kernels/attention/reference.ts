@@ -22,6 +22,8 @@ export interface AttentionSizes {
   tk: number;
   d: number;
   dv: number;
+  /** Rows of k and v from head to head, of which the first tk are read; default: tk. Of `attention` alone. */
+  rows?: number;
 }
 
 export interface AttentionMask {
@@ -69,7 +71,7 @@ function scoreBlock(
   { scale, causal, mask }: AttentionOptions,
   { batch, head, firstRow, rows, keys }: Block,
 ): void {
-  const { h, hkv, tq, tk, d } = sizes;
+  const { h, hkv, tq, tk, d, rows: held = tk } = sizes;
   const keyHead = batch * hkv + Math.floor((head * hkv) / h);
   gemm(scores, q, k, {
     m: rows,
@@ -77,7 +79,7 @@ function scoreBlock(
     k: d,
     transposeB: true,
     aOffset: ((batch * h + head) * tq + firstRow) * d,
-    bOffset: keyHead * tk * d,
+    bOffset: keyHead * held * d,
   });
   for (let r = 0; r < rows; r++) {
     const row = firstRow + r;
@@ -104,7 +106,7 @@ export function attention(
   sizes: AttentionSizes,
   options: AttentionOptions,
 ): void {
-  const { b, h, hkv, tq, tk, dv } = sizes;
+  const { b, h, hkv, tq, tk, dv, rows: held = tk } = sizes;
   const scores = new Float64Array(Math.min(blockRows, tq) * tk);
   for (let batch = 0; batch < b; batch++)
     for (let head = 0; head < h; head++)
@@ -123,7 +125,7 @@ export function attention(
           m: rows,
           n: dv,
           k: keys,
-          bOffset: (batch * hkv + Math.floor((head * hkv) / h)) * tk * dv,
+          bOffset: (batch * hkv + Math.floor((head * hkv) / h)) * held * dv,
           outOffset: queryRow * dv,
         });
         // Not 0 · v, which is NaN for a v that is not finite.

@@ -195,13 +195,14 @@ export function attention(
 ): boolean {
   const arrays = [out, q, k, v];
   if (code === null || !isFloat32(arrays)) return false;
-  const { b, h, hkv, tq, tk, d, dv } = sizes;
+  const { b, h, hkv, tq, tk, d, dv, rows: held = tk } = sizes;
+  const read = Math.max(0, (b * hkv - 1) * held + tk);
   const spaces = [blockBytes(sizes), packs(d, sizes) ? packedBytes(tk, d) : 0];
   const addAll = (staging: Staging): number[] => [
     staging.output(arrays[0], 0, b * h * tq * dv, false),
     staging.input(arrays[1], 0, b * h * tq * d),
-    staging.input(arrays[2], 0, b * hkv * tk * d),
-    staging.input(arrays[3], 0, b * hkv * tk * dv),
+    staging.input(arrays[2], 0, read * d),
+    staging.input(arrays[3], 0, read * dv),
   ];
   return onHeap(
     code,
@@ -213,7 +214,7 @@ export function attention(
     (job, [to, qAt, kAt, vAt], statistics, [scores, panels]) => {
       const share = h / hkv;
       for (let keyHead = 0; keyHead < b * hkv; keyHead++) {
-        const keys = { address: kAt + keyHead * tk * d * 4, panels, depth: d };
+        const keys = { address: kAt + keyHead * held * d * 4, panels, depth: d };
         packKeys(job, keys);
         for (let part = 0; part < share; part++)
           for (let firstRow = 0; firstRow < tq; firstRow += blockRows) {
@@ -229,7 +230,7 @@ export function attention(
             }
             timesKeys(job, scores, qAt + queryRow * d * 4, keys, block);
             finishScores(job, job.attention.expRows, scores, block, stats);
-            const values = vAt + keyHead * tk * dv * 4;
+            const values = vAt + keyHead * held * dv * 4;
             const shape = { m: rows, n: dv, k: block.keys, lda: job.ld };
             gemmHeap(outAt, scores, values, shape, job.gemm, job.products);
             job.attention.divideRows(outAt, rows, dv, stats);

@@ -12,13 +12,13 @@ import {
 } from "../errors.ts";
 import {
   additiveMask,
+  attend,
   attendValues,
   attentionProbabilities,
   attentionScores,
   type RotaryOptions,
   readRotary,
   rotary as rotate,
-  scaledDotProductAttention,
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -199,13 +199,14 @@ export class MultiHeadAttention {
       const q = this.rotated(split(this.query.forward(x), this.headSize), offset);
       let k = this.rotated(split(this.key.forward(keySource), this.headSize), offset);
       let v = split(this.value.forward(valueSource), this.headSize);
-      if (call.cache) [k, v] = call.cache.append(k, v);
-      note(call.capture?.values, v);
-      const { scores, probabilities } = call.capture ?? {};
+      const { scores, probabilities, values } = call.capture ?? {};
       const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
+      const roomy = !open && !values && !q.requiresGrad ? cache?.extend?.(k, v) : null;
+      if (cache) [k, v] = roomy ?? cache.append(k, v);
+      note(values, v);
       const heads = open
         ? this.attendOpenly(q, k, v, call)
-        : scaledDotProductAttention(q, k, v, { causal: call.causal, mask: call.mask });
+        : attend(q, k, v, { causal: call.causal, mask: call.mask }, roomy ? cache!.length : null);
       const [b, h, t, d] = heads.shape;
       return this.out.forward(heads.transpose(1, 2).reshape([b, t, h * d]));
     });

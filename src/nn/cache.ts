@@ -1,12 +1,12 @@
 /** KVCache: the keys and values of one attention layer for the positions read so far. */
 
-import { moveWithin } from "../backend.ts";
 import { changing, repeatedRun } from "../changes.ts";
-import { newArray, type TypedArray } from "../dtype.ts";
+import { newArray } from "../dtype.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
-import { own, pinArray, Storage, unpinArray } from "../storage.ts";
+import { sizeOf } from "../shape.ts";
+import { own, pin, Storage } from "../storage.ts";
 import { isTensor, Tensor } from "../tensor.ts";
 
 /** What attention needs of a cache, so that others, such as a quantized one, can stand in. */
@@ -15,22 +15,39 @@ export interface KeyValueCache {
   readonly length: number;
   /** Adds (B, H, T, D) keys and values; returns all of them, (B, H, length, D). */
   append(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor];
+  /**
+   * The same without a copy of what is held: all of them with room behind, (B, H, R, D), whose first `length` positions are
+   * held and whose others are zeros. Null, with nothing added, where it cannot, as with gradients.
+   */
+  extend?(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] | null;
 }
 
 /**
- * Plain keys and values. What `append` returned last belongs to the cache: the next `append`, `truncate` or `clear` releases
- * it, unless a gradient may still need it.
+ * Plain keys and values, which grow in place without gradients. What `append` and `extend` returned belongs to the cache:
+ * the next of them, `truncate` or `clear` changes or releases it, unless a gradient may still need it.
  */
 export class KVCache implements KeyValueCache {
   private readonly keys = new Held();
   private readonly values = new Held();
 
   get length(): number {
-    return this.keys.tensor?.shape[2] ?? 0;
+    return this.keys.length;
   }
 
   /** Throws ShapeError where batch, heads or head size differ from what is held. */
   append(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] {
+    this.check(keys, values);
+    return this.add(keys, values, (held, t) => held.append(t));
+  }
+
+  /** Throws what `append` does. */
+  extend(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] | null {
+    this.check(keys, values);
+    if (!this.keys.roomy(keys) || !this.values.roomy(values)) return null;
+    return this.add(keys, values, (held, t) => held.extend(t));
+  }
+
+  private check(keys: Tensor, values: Tensor): void {
     if (repeatedRun()) {
       throw new StageError(
         "KVCache: checkpoint runs its function twice, got keys to append; run the model without checkpoint",
@@ -40,17 +57,24 @@ export class KVCache implements KeyValueCache {
       if (!isTensor(t)) throw new OptionError(`KVCache: expected a tensor, got ${show(t)}`);
     }
     if (!this.keys.takes(keys) || !this.values.takes(values) || keys.shape[2] !== values.shape[2]) {
-      const held = this.keys.tensor;
+      const { tensor, length } = this.keys;
       throw new ShapeError(
         `KVCache: keys and values must be (B, H, T, D) like those held, got ${show(keys.shape)} and ${show(values.shape)}` +
-          (held ? ` after ${show(held.shape)}` : ""),
+          (tensor ? ` after ${show(sized(tensor, length))}` : ""),
       );
     }
+  }
+
+  private add(
+    keys: Tensor,
+    values: Tensor,
+    put: (held: Held, t: Tensor) => Tensor,
+  ): readonly [keys: Tensor, values: Tensor] {
     changing(this, saveLength);
     const before = this.length;
-    const all = this.keys.append(keys);
+    const all = put(this.keys, keys);
     try {
-      return [all, this.values.append(values)];
+      return [all, put(this.values, values)];
     } catch (error) {
       this.keys.truncate(before);
       throw error;
@@ -68,8 +92,8 @@ export class KVCache implements KeyValueCache {
   }
 
   clear(): void {
-    this.keys.replace(null);
-    this.values.replace(null);
+    this.keys.replace(null, 0);
+    this.values.replace(null, 0);
   }
 }
 
@@ -79,10 +103,12 @@ const saveLength = (cache: KVCache) => {
   return () => cache.truncate(Math.min(length, cache.length));
 };
 
-/** One of the two. Without gradients it grows in place, in a block with room to spare. */
+/** One of the two, (B, H, R, D), of which the first `length` positions are held; the others are room, zeros. */
 class Held {
   tensor: Tensor | null = null;
-  private block: TypedArray | null = null;
+  length = 0;
+  /** What `append` returned last. */
+  private given: Tensor | null = null;
 
   takes(t: Tensor): boolean {
     const { tensor } = this;
@@ -91,69 +117,96 @@ class Held {
     );
   }
 
-  append(t: Tensor): Tensor {
+  /** Whether it grows in place by t: there are numbers, and nothing is differentiated, nor promoted. */
+  roomy(t: Tensor): boolean {
     const { tensor } = this;
+    return (
+      !isPlaceholder(t) &&
+      !t.requiresGrad &&
+      (tensor === null || (!tensor.requiresGrad && tensor.dtype === t.dtype))
+    );
+  }
+
+  append(t: Tensor): Tensor {
+    const { tensor, length } = this;
+    const total = length + t.shape[2];
     if (isPlaceholder(t)) return this.lengthen(t);
-    const isRecorded = t.requiresGrad || tensor?.requiresGrad || (tensor && tensor.dtype !== t.dtype);
-    if (isRecorded) return this.replace(own(concat(tensor ? [tensor, t] : [t], { axis: 2 })));
-    const [b, h, count, d] = t.shape;
-    const before = tensor === null ? 0 : tensor.shape[2] * d;
-    const row = before + count * d;
-    const block = this.roomFor(b * h * row, t);
-    const { data } = t;
-    for (let i = b * h - 1; i >= 0; i--) {
-      moveWithin(block, i * row, i * before, before);
-      const to = i * row + before;
-      for (let j = 0, from = i * count * d; j < count * d; j++) block[to + j] = data[from + j];
-    }
-    return this.replace(over(block, [b, h, before / d + count, d], t), block);
+    if (!this.roomy(t))
+      return this.replace(own(concat(tensor ? [first(tensor, length), t] : [t], { axis: 2 })), total);
+    this.given = own(first(this.extend(t), total));
+    return this.given;
+  }
+
+  extend(t: Tensor): Tensor {
+    const { length } = this;
+    const total = length + t.shape[2];
+    const all = this.roomFor(total, t);
+    put(all, length, t, t.shape[2]);
+    this.length = total;
+    return all;
   }
 
   /** By shapes alone: keys that are held would be lost. */
   private lengthen(t: Tensor): Tensor {
-    const { tensor } = this;
+    const { tensor, length } = this;
     if (tensor && !isPlaceholder(tensor)) {
       throw new StageError(
-        `KVCache: shapesOnly has no numbers to add, got a cache of ${tensor.shape[2]} positions; begin with an empty one`,
+        `KVCache: shapesOnly has no numbers to add, got a cache of ${length} positions; begin with an empty one`,
       );
     }
-    const [b, h, count, d] = t.shape;
-    return this.replace(own(placeholder([b, h, (tensor?.shape[2] ?? 0) + count, d], t.dtype)));
+    const total = length + t.shape[2];
+    return this.replace(own(placeholder(sized(t, total), t.dtype)), total);
   }
 
   truncate(length: number): void {
-    const { tensor, block } = this;
-    if (tensor === null || tensor.shape[2] <= length) return;
-    if (length === 0) this.replace(null);
-    else if (block === null) this.replace(own(tensor.slice([null, null, [0, length]])));
+    const { tensor } = this;
+    if (tensor === null || this.length <= length) return;
+    if (length === 0) this.replace(null, 0);
+    // One without room may be what `append` returned.
+    else if (this.length === tensor.shape[2]) this.replace(own(first(tensor, length)), length);
     else {
-      const [b, h, count, d] = tensor.shape;
-      for (let i = 1; i < b * h; i++) moveWithin(block, i * length * d, i * count * d, length * d);
-      this.replace(over(block, [b, h, length, d], tensor), block);
+      const [b, h, rows, d] = tensor.shape;
+      tensor.storage.write((data) => {
+        for (let i = 0; i < b * h; i++) data.fill(0, (i * rows + length) * d, (i * rows + this.length) * d);
+      }, "KVCache");
+      this.given?.dispose();
+      this.length = length;
     }
   }
 
-  replace<T extends Tensor | null>(tensor: T, block: TypedArray | null = null): T {
+  replace<T extends Tensor | null>(tensor: T, length: number): T {
+    this.given?.dispose();
     const before = this.tensor;
     if (before && !before.requiresGrad) before.dispose();
-    if (this.block !== null && this.block !== block) unpinArray(this.block);
     this.tensor = tensor;
-    this.block = block;
+    this.length = length;
     return tensor;
   }
 
-  /** The block with what it holds, or a larger one. */
-  private roomFor(size: number, { dtype }: Tensor): TypedArray {
-    const { block, tensor } = this;
-    if (block !== null && block.length >= size) return block;
-    const larger = pinArray(newArray(dtype, Math.max(2 * size, 1024)), dtype);
-    if (tensor !== null) larger.set(tensor.data);
-    return larger;
+  /** The tensor with room for `total` positions: a larger one with what is held, where that is full. */
+  private roomFor(total: number, { dtype, shape: [b, h, , d] }: Tensor): Tensor {
+    this.given?.dispose();
+    const { tensor, length } = this;
+    if (tensor !== null && tensor.shape[2] >= total) return tensor;
+    const shape = [b, h, Math.max(2 * total, 16), d];
+    const larger = pin(new Tensor(new Storage(newArray(dtype, sizeOf(shape)), dtype), shape, dtype));
+    if (tensor !== null) put(larger, 0, tensor, length);
+    return this.replace(larger, length);
   }
 }
 
-/** The first elements of `block` as a tensor of `shape`, outside of every scope. */
-const over = (block: TypedArray, shape: readonly number[], { dtype }: Tensor): Tensor => {
-  const size = shape.reduce((product, n) => product * n, 1);
-  return own(new Tensor(new Storage(block.subarray(0, size), dtype), shape, dtype));
-};
+const sized = ({ shape: [b, h, , d] }: Tensor, length: number): number[] => [b, h, length, d];
+
+/** The first positions of (B, H, R, D), in a tensor of their own. */
+const first = (t: Tensor, length: number): Tensor => t.slice([null, null, [0, length]]);
+
+/** Writes the first `count` positions of `from` to those of `to` from `at` on. */
+function put(to: Tensor, at: number, from: Tensor, count: number): void {
+  const [b, h, rows, d] = to.shape;
+  const { data: source } = from;
+  const step = from.shape[2] * d;
+  to.storage.write((data) => {
+    for (let i = 0; i < b * h; i++)
+      data.set(source.subarray(i * step, i * step + count * d), (i * rows + at) * d);
+  }, "KVCache");
+}

@@ -13,23 +13,26 @@ import { floats, numbers, softmax } from "./softmax.ts";
 export interface AttentionSettings {
   causal: boolean;
   scale: number;
+  /** Read so many of the first keys and values alone, without gradients; null for all. */
+  keys: number | null;
 }
 
 type QKV = [q: Tensor, k: Tensor, v: Tensor, mask?: Tensor | null];
 
-const sizesOf = (q: Tensor, k: Tensor, v: Tensor) => ({
+const sizesOf = (q: Tensor, k: Tensor, v: Tensor, keys: number | null = null) => ({
   b: q.shape[0],
   h: q.shape[1],
   hkv: k.shape[1],
   tq: q.shape[2],
-  tk: k.shape[2],
+  tk: keys ?? k.shape[2],
   d: q.shape[3],
   dv: v.shape[3],
+  rows: k.shape[2],
 });
 
-function kernelMask(mask: Tensor | null | undefined, q: Tensor, k: Tensor): AttentionMask | null {
+function kernelMask(mask: Tensor | null | undefined, q: Tensor, tk: number): AttentionMask | null {
   if (!mask) return null;
-  const strides = broadcastStrides(mask.shape, [q.shape[0], q.shape[1], q.shape[2], k.shape[2]]);
+  const strides = broadcastStrides(mask.shape, [q.shape[0], q.shape[1], q.shape[2], tk]);
   return { data: numbers(mask), strides: strides as [number, number, number, number] };
 }
 
@@ -53,7 +56,7 @@ const gradOp = defineMultiOp<
       numbers(out),
       numbers(lse),
       sizesOf(q, k, v),
-      { ...options, mask: kernelMask(mask, q, k) },
+      { ...options, mask: kernelMask(mask, q, k.shape[2]) },
     );
   },
 });
@@ -63,7 +66,7 @@ export function attentionScores(
   q: Tensor,
   k: Tensor,
   mask: Tensor | null | undefined,
-  { causal, scale }: AttentionSettings,
+  { causal, scale }: Omit<AttentionSettings, "keys">,
 ): Tensor {
   const heads = q.shape[1] / k.shape[1];
   const keys = heads === 1 ? k : k.repeatInterleave(heads, { axis: 1 });
@@ -96,14 +99,15 @@ export function attendValues(probabilities: Tensor, v: Tensor): Tensor {
 
 const attentionOp = defineMultiOp<QKV, AttentionSettings>("scaledDotProductAttention", {
   writesAll: true,
-  options: { causal: false, scale: 1 },
+  options: { causal: false, scale: 1, keys: null },
   arity: [3, 4],
   shape: ([q, , v]) => [[...q.shape.slice(0, 3), v.shape[3]], q.shape.slice(0, 3)],
   dtype: ([q]) => [q.dtype, "float64"],
   forward([out, lse], [q, k, v, mask], options) {
-    attention(out as FloatArray, lse as FloatArray, numbers(q), numbers(k), numbers(v), sizesOf(q, k, v), {
+    const sizes = sizesOf(q, k, v, options.keys);
+    attention(out as FloatArray, lse as FloatArray, numbers(q), numbers(k), numbers(v), sizes, {
       ...options,
-      mask: kernelMask(mask, q, k),
+      mask: kernelMask(mask, q, sizes.tk),
     });
   },
   composed: ([q, k, v, mask], options) =>
@@ -170,11 +174,20 @@ export function additiveMask(op: string, mask: TensorLike, dtype: DType, full: S
  * batch or one head. A query with every key hidden gives 0 and takes part in no gradient. Vaswani et al., 2017, arXiv:1706.03762;
  * grouped queries: Ainslie et al., 2023, arXiv:2305.13245.
  */
-export function scaledDotProductAttention(
+export const scaledDotProductAttention = (
   q: TensorLike,
   k: TensorLike,
   v: TensorLike,
   options?: Partial<AttentionOptions>,
+): Tensor => attend(q, k, v, options);
+
+/** The same, by the first `keys` positions of k and v alone where that is a number: then nothing is differentiated. */
+export function attend(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options?: Partial<AttentionOptions>,
+  keys: number | null = null,
 ): Tensor {
   const op = "scaledDotProductAttention";
   q = asTensor(op, q);
@@ -210,16 +223,17 @@ export function scaledDotProductAttention(
   if (scale !== null && !Number.isFinite(scale)) {
     throw new OptionError(`${op}: scale must be a finite number or null, got ${show(scale)}`);
   }
-  const settings = { causal, scale: scale ?? 1 / Math.sqrt(a.shape[3]) };
+  const settings = { causal, scale: scale ?? 1 / Math.sqrt(a.shape[3]), keys };
   const own = mask === null ? null : readMask(op, mask);
   const extra =
     own &&
     additiveMask(op, own.rank === 3 && q.rank === 3 ? own.unsqueeze(1) : own, a.dtype, [
       ...a.shape.slice(0, 3),
-      b.shape[2],
+      keys ?? b.shape[2],
     ]);
+  const read = (t: Tensor): Tensor => (keys === null ? t : t.slice([null, null, [0, keys]]));
   const out = extra?.requiresGrad
-    ? attendValues(attentionProbabilities(attentionScores(a, b, extra, settings)), c)
+    ? attendValues(attentionProbabilities(attentionScores(a, read(b), extra, settings)), read(c))
     : attentionOp(a, b, c, extra, settings)[0];
   return out.reshape([...q.shape.slice(0, -1), v.shape[v.rank - 1]]);
 }

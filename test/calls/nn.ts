@@ -246,7 +246,12 @@ MultiHeadAttention.rotated".replace(/\s+/g, " "),
     run: (k: Tensor, v: Tensor) => cache().append(k, v),
     says: "KVCache",
   }),
+  "KVCache.extend": call([exact(head, "dtype"), exact(head, "dtype")], null, {
+    run: (k: never, v: never) => cache().extend(k, v),
+    says: "KVCache",
+  }),
   "KVCache.truncate": call([count(0)], null, { run: (n: number) => cache().truncate(n), says: "KVCache" }),
+  ...each("KVCache.check KVCache.add", "is private: called by methods that check"),
 };
 
 const reduction = choice("sum");

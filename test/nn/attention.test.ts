@@ -1,7 +1,8 @@
-import { bernoulli, memory, noGrad, Rng, randn, scope, type Tensor, tensor } from "bitgrad";
-import { KVCache, MultiHeadAttention, namedParameters } from "bitgrad/nn";
+import { bernoulli, full as fullOf, memory, noGrad, Rng, randn, scope, type Tensor, tensor } from "bitgrad";
+import { KVCache, MultiHeadAttention, namedParameters, parameters } from "bitgrad/nn";
 import { expectClose, gradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
+import { attend } from "../../src/ops/attention.ts";
 
 const make = (options: object = {}) => new MultiHeadAttention(8, 4, { rng: new Rng("heads"), ...options });
 const input = (t: number, seed = "x") => randn([2, t, 8], { rng: new Rng(seed) });
@@ -159,6 +160,72 @@ describe("KVCache", () => {
         ],
       ],
     ]);
+  });
+
+  it("grows in place without gradients: a step gives what a cache that joins copies gives, bit for bit", () => {
+    const layer = make({ kvHeads: 2, rotary: true });
+    const [grown, joined] = [new KVCache(), new KVCache()];
+    const blocks = new Set<unknown>();
+    const extend: KVCache["extend"] = (keys, values) => {
+      const all = KVCache.prototype.extend.call(grown, keys, values);
+      for (const t of all!) blocks.add(t.storage);
+      return all;
+    };
+    const roomy = {
+      get length() {
+        return grown.length;
+      },
+      append: () => expect.unreachable() as never,
+      extend,
+    };
+    const plain = {
+      get length() {
+        return joined.length;
+      },
+      append: (k: Tensor, v: Tensor) => joined.append(k, v),
+    };
+    for (let i = 0; i < 40; i++) {
+      const step = (cache: typeof plain) =>
+        noGrad(() => scope(() => layer.forward(input(1, `${i}`), { cache, causal: true }).toArray()));
+      expect(step(roomy)).toEqual(step(plain));
+    }
+    // 16 positions, then 34, then 70, of keys and of values.
+    expect(blocks.size).toBe(6);
+  });
+
+  it("takes masks with gradients, and captures, over room for more", () => {
+    const layer = make();
+    for (const p of parameters(layer)) p.trainable = false;
+    const x = input(3);
+    const mask = randn([2, 1, 3, 5], { rng: new Rng("mask"), requiresGrad: true });
+    const run = (shows: boolean) => {
+      const cache = new KVCache();
+      noGrad(() => layer.forward(input(2, "before"), { cache }));
+      const out = layer.forward(x, { cache, mask, capture: shows ? inside() : null });
+      out.square().sum().backward();
+      const { grad } = mask;
+      mask.grad = null;
+      return [out, grad!] as const;
+    };
+    const [shown, plain] = [run(true), run(false)];
+    shown.forEach((t, i) => {
+      expectClose(plain[i], t, { atol: 1e-5 });
+    });
+  });
+
+  it("holds nothing of positions that were cut, also where sums leave float32", () => {
+    const full = (value: number) => fullOf([1, 2, 1, 4], value);
+    const step = (before: number | null) => {
+      const cache = new KVCache();
+      cache.extend(full(1), full(3e38));
+      // Two, of which the next overwrites one.
+      if (before !== null) for (let i = 0; i < 2; i++) cache.extend(full(before), full(before));
+      cache.truncate(1);
+      const [keys, values] = cache.extend(full(1), full(3e38))!;
+      return attend(full(1), keys, values, undefined, cache.length).toArray();
+    };
+    expect(step(Number.NaN)).toEqual(step(null));
+    expect(step(null)).toEqual(full(3e38).toArray());
   });
 
   it("refuses what does not go with what it holds", () => {

@@ -20,59 +20,69 @@ import {
 } from "../values.ts";
 import type { PackedLinear } from "./linear.ts";
 
-/** The keys and values of one layer for the positions read so far, in memory that grows by doubling. */
+/**
+ * The keys and values of one layer for the positions read so far, (H, R, D): memory with room for R positions of each head,
+ * zeros behind those that are held, which doubles where it is full.
+ */
 export class PackedCache {
   length = 0;
   /** Those of an encoder's states, which are the same at every position. */
   context: PackedCache | null = null;
   private keys: Float32Array = new Float32Array(0);
   private values: Float32Array = new Float32Array(0);
+  private rows = 0;
 
-  /** Adds keys and values (H, T, D); returns all of them, (H, length, D). Throws ShapeError for others. */
+  /**
+   * Adds keys and values (H, T, D) in place; returns all of them, (H, R, D), and R, of which the first `length` are held.
+   * Throws ShapeError for others, also than those held.
+   */
   append(
     keys: Float32Array,
     values: Float32Array,
     heads: number,
     t: number,
     d: number,
-  ): readonly [keys: Float32Array, values: Float32Array] {
+  ): readonly [keys: Float32Array, values: Float32Array, rows: number] {
     for (const [name, count] of Object.entries({ heads, t, d })) checkInteger("PackedCache", name, count, 0);
     for (const more of [keys, values]) {
       if (isFloat32Array(more) && more.length === heads * t * d) continue;
       throw new ShapeError(`PackedCache: needs float32 numbers (${heads}, ${t}, ${d}), got ${show(more)}`);
     }
-    const [before, after] = [this.length * d, (this.length + t) * d];
-    changing(this, () => {
-      const { length } = this;
-      return () => this.truncate(length, heads, d);
-    });
-    const roomy = (held: Float32Array): Float32Array =>
-      held.length >= heads * after ? held : lasting(Math.max(2 * heads * after, 16 * heads * d));
-    // Both before either is written, so that what throws leaves them as they were.
-    const rooms = [roomy(this.keys), roomy(this.values)];
-    const extended = (held: Float32Array, to: Float32Array, more: Float32Array): Float32Array => {
-      // From the last head on, as each moves up.
-      for (let h = heads - 1; h >= 0; h--) {
-        if (to !== held) to.set(held.subarray(h * before, (h + 1) * before), h * after);
-        else if (h > 0) to.copyWithin(h * after, h * before, (h + 1) * before);
-        to.set(more.subarray(h * t * d, (h + 1) * t * d), h * after + before);
-      }
-      if (to !== held) giveBack(held);
-      return to;
+    const { length, rows: before } = this;
+    if (this.keys.length !== heads * before * d) {
+      throw new ShapeError(
+        `PackedCache: holds ${show(this.keys.length / before)} numbers a position, got (${heads}, ${t}, ${d})`,
+      );
+    }
+    changing(this, () => () => this.truncate(length, heads, d));
+    const rows = before >= length + t ? before : Math.max(2 * (length + t), 16);
+    const roomy = (held: Float32Array): Float32Array => {
+      if (rows === before) return held;
+      const larger = lasting(heads * rows * d).fill(0);
+      for (let h = 0; h < heads; h++)
+        larger.set(held.subarray(h * before * d, (h * before + length) * d), h * rows * d);
+      return larger;
     };
-    this.keys = extended(this.keys, rooms[0], keys);
-    this.values = extended(this.values, rooms[1], values);
+    // Both before either goes, so that what throws leaves them as they were.
+    const rooms = [roomy(this.keys), roomy(this.values)];
+    if (rows !== before) for (const held of [this.keys, this.values]) giveBack(held);
+    [this.keys, this.values] = rooms;
+    this.rows = rows;
+    for (const [to, more] of [
+      [this.keys, keys],
+      [this.values, values],
+    ])
+      for (let h = 0; h < heads; h++)
+        to.set(more.subarray(h * t * d, (h + 1) * t * d), (h * rows + length) * d);
     this.length += t;
-    return [this.keys.subarray(0, heads * after), this.values.subarray(0, heads * after)];
+    return [this.keys, this.values, rows];
   }
 
-  /** Keeps the first `length` positions, of (H, T, D). */
+  /** Keeps the first `length` positions, of (H, R, D). */
   private truncate(length: number, heads: number, d: number): void {
     for (const held of [this.keys, this.values])
-      for (let h = 1; h < heads; h++) {
-        const from = h * this.length * d;
-        held.copyWithin(h * length * d, from, from + length * d);
-      }
+      for (let h = 0; h < heads; h++)
+        held.fill(0, (h * this.rows + length) * d, (h * this.rows + this.length) * d);
     this.length = length;
   }
 
@@ -82,6 +92,7 @@ export class PackedCache {
     giveBack(this.values);
     this.keys = new Float32Array(0);
     this.values = this.keys;
+    this.rows = 0;
     this.context?.clear();
   }
 }
@@ -173,13 +184,13 @@ export class PackedAttention implements PackedLayer {
       }
       const k = held ? none : this.rotated(split(this.key.forward(from), hkv), t, d, offset);
       const v = held ? none : split(this.value.forward(from), hkv);
-      const [keys, values] = cache === null ? [k, v] : cache.append(k, v, hkv, t, d);
+      const [keys, values, rows] = cache === null ? [k, v, t] : cache.append(k, v, hkv, t, d);
       const tk = cache === null ? t : cache.length;
       work(2 * b * h * tq * tk * d);
       const mixed = room(b * h * tq * d);
       const lse = doubles(b * h * tq);
       const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
-      const sizes = { b, h, hkv, tq, tk, d, dv: d };
+      const sizes = { b, h, hkv, tq, tk, d, dv: d, rows };
       attention(mixed, lse, q, keys, values, sizes, options);
       // Scores that overflow leave a sum of none, which is right only for a query that may read nothing.
       const reads = (at: number): boolean => {
