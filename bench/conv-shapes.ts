@@ -4,7 +4,7 @@ import { convGeometry } from "../kernels/conv/cases.ts";
 import type { ConvGeometry } from "../kernels/conv/reference.ts";
 
 /** n images (c, size, size) and o filters of kernel · kernel taps, padded so that at stride 1 sizes stay. */
-const square = (
+export const square = (
   n: number,
   c: number,
   size: number,
