@@ -179,6 +179,15 @@ export const rmsNormGrad = /* @__PURE__ */ summing(
   3,
   512,
 );
+export const batchNorm = /* @__PURE__ */ fastest(normReference.batchNorm, normSimd.batchNorm, 0, 512);
+export const batchNormGrad = /* @__PURE__ */ summing(
+  [0, 3],
+  [3, 8],
+  normReference.batchNormGrad,
+  normSimd.batchNormGrad,
+  4,
+  512,
+);
 export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
 export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,

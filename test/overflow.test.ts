@@ -2,6 +2,7 @@
 
 import {
   avgPool2d,
+  batchNorm,
   conv2d,
   conv2dTranspose,
   grad,
@@ -78,6 +79,8 @@ const cases: Record<string, () => Tensor> = {
       scale: 1,
     }),
   "layerNorm, gradient": () => gradient((x) => layerNorm(x, slopes, slopes), small, rows),
+  "batchNorm, huge weights": () => batchNorm(small, null, null, slopes.mul(1e36), slopes.mul(1e36)),
+  "batchNorm, gradient": () => gradient((x) => batchNorm(x, null, null, slopes, slopes), small, rows),
   "rmsNorm, gradient": () => gradient((x) => rmsNorm(x, slopes), small, rows),
   "softmax, gradient": () => gradient((x) => softmax(x, 1), small, rows),
   "logSoftmax, gradient": () => gradient((x) => logSoftmax(x, 1), small, rows),

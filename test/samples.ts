@@ -456,6 +456,12 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [any(3, 4), null, any(4)] },
     { inputs: [any(0, 4), positive(4), any(4)] },
   ],
+  batchNormOp: [
+    { inputs: [any(4, 2), null, null] },
+    { inputs: [any(3, 2, 2), positive(2), any(2)] },
+    { inputs: [any(2, 2, 1, 3), null, any(2)], options: { eps: 0.1 } },
+    { inputs: [any(2, 1, 5), positive(1), null] },
+  ],
   rmsNormOp: [
     { inputs: [any(2, 4), null] },
     { inputs: [any(3, 2, 4), positive(2, 4)], options: { axes: 2, eps: 0.1 } },

@@ -1,4 +1,4 @@
-/** layerNorm and rmsNorm: the contracts are those of reference.ts, for float32 with statistics in double. */
+/** layerNorm, rmsNorm and batchNorm: the contracts are those of reference.ts, for float32 with statistics in double. */
 
 import type { Kernel } from "../kernel.ts";
 import { simdBuilds } from "../wasm/held.ts";
@@ -44,4 +44,24 @@ export const rmsNormGrad: Kernel<cases.BackwardArgs> = {
   ),
   cases: () => cases.backwardCases(true),
   tolerance: cases.backwardTolerance,
+};
+
+export const batchNorm: Kernel<cases.BatchArgs> = {
+  name: "norm.batchNorm",
+  reference: cases.batchNorm(reference.batchNorm),
+  implementations: simdBuilds(simd.normExports, (code, ...args) =>
+    cases.batchNorm((...all) => simd.batchNorm(...all, code))(...args),
+  ),
+  cases: cases.batchCases,
+  tolerance: cases.batchTolerance,
+};
+
+export const batchNormGrad: Kernel<cases.BatchGradArgs> = {
+  name: "norm.batchNormGrad",
+  reference: cases.batchNormGrad(reference.batchNormGrad),
+  implementations: simdBuilds(simd.normExports, (code, ...args) =>
+    cases.batchNormGrad((...all) => simd.batchNormGrad(...all, code))(...args),
+  ),
+  cases: cases.batchGradCases,
+  tolerance: cases.batchGradTolerance,
 };

@@ -1,7 +1,8 @@
 /**
- * layerNorm and rmsNorm over rows, and their gradients.
+ * layerNorm and rmsNorm over rows, batchNorm over channels, and their gradients.
  *
- * Layout: x, out, dx and dOut are (rows, n); weight, bias, dw and db are (n); mean and rstd are (rows); all contiguous.
+ * Layout: x, out, dx and dOut are (rows, n); weight, bias, dw and db are (n); mean and rstd are (rows); all contiguous. For
+ * batchNorm they are (n, c, pixels), and all others (c).
  * Exactness: statistics and sums run in double (the variance in two passes, divided by n), each result is rounded once.
  * The gradients read mean and rstd as stored, so pass doubles to lose nothing.
  * Memory: the caller allocates everything; results are overwritten. dw and db sum over the rows in double scratch.
@@ -12,6 +13,12 @@ import type { FloatArray } from "../../src/dtype.ts";
 export interface RowSizes {
   rows: number;
   n: number;
+}
+
+export interface ChannelSizes {
+  n: number;
+  c: number;
+  pixels: number;
 }
 
 /** out = (x − mean) · rstd · weight + bias with rstd = 1/√(variance + eps); also writes mean and rstd. */
@@ -138,4 +145,68 @@ export function rmsNormGrad(
     }
   }
   dw?.set(weightSums);
+}
+
+/** out = (x − mean) · rstd · weight + bias, rstd = 1/√(variance + eps), by channels; also writes mean and variance. */
+export function batchNorm(
+  out: FloatArray,
+  mean: Float64Array,
+  variance: Float64Array,
+  x: FloatArray,
+  weight: FloatArray | null,
+  bias: FloatArray | null,
+  { n, c, pixels }: ChannelSizes,
+  eps: number,
+): void {
+  mean.fill(0);
+  variance.fill(0);
+  for (let image = 0, i = 0; image < n; image++)
+    for (let k = 0; k < c; k++) for (const end = i + pixels; i < end; i++) mean[k] += x[i];
+  for (let k = 0; k < c; k++) mean[k] /= n * pixels;
+  for (let image = 0, i = 0; image < n; image++)
+    for (let k = 0; k < c; k++)
+      for (const end = i + pixels; i < end; i++) variance[k] += (x[i] - mean[k]) ** 2;
+  for (let k = 0; k < c; k++) variance[k] /= n * pixels;
+  const scales = variance.map((spread) => 1 / Math.sqrt(spread + eps));
+  for (let image = 0, i = 0; image < n; image++)
+    for (let k = 0; k < c; k++)
+      for (const end = i + pixels; i < end; i++) {
+        const normal = (x[i] - mean[k]) * scales[k];
+        out[i] = (weight === null ? normal : normal * weight[k]) + (bias === null ? 0 : bias[k]);
+      }
+}
+
+/** The gradients of `batchNorm`, through its statistics too. */
+export function batchNormGrad(
+  dx: FloatArray,
+  dw: FloatArray,
+  db: FloatArray,
+  dOut: FloatArray,
+  x: FloatArray,
+  weight: FloatArray | null,
+  mean: Float64Array,
+  variance: Float64Array,
+  { n, c, pixels }: ChannelSizes,
+  eps: number,
+): void {
+  const sums = new Float64Array(c);
+  const aligned = new Float64Array(c);
+  const scales = variance.map((spread) => 1 / Math.sqrt(spread + eps));
+  for (let image = 0, i = 0; image < n; image++)
+    for (let k = 0; k < c; k++)
+      for (const end = i + pixels; i < end; i++) {
+        sums[k] += dOut[i];
+        aligned[k] += dOut[i] * (x[i] - mean[k]) * scales[k];
+      }
+  dw.set(aligned);
+  db.set(sums);
+  const count = n * pixels;
+  for (let image = 0, i = 0; image < n; image++)
+    for (let k = 0; k < c; k++) {
+      const factor = weight === null ? scales[k] : scales[k] * weight[k];
+      for (const end = i + pixels; i < end; i++) {
+        const normal = (x[i] - mean[k]) * scales[k];
+        dx[i] = factor * (dOut[i] - sums[k] / count - (normal * aligned[k]) / count);
+      }
+    }
 }

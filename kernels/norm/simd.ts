@@ -1,13 +1,13 @@
 /**
- * SIMD layerNorm and rmsNorm. Each function has the contract of reference.ts and returns false, nothing written, where it
- * does not apply.
+ * SIMD layerNorm, rmsNorm and batchNorm. Each function has the contract of reference.ts and returns false, nothing written,
+ * where it does not apply.
  */
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, inTasks } from "../wasm/parallel.ts";
 import { type Staging, staged } from "../wasm/staging.ts";
-import type { RowSizes } from "./reference.ts";
+import type { ChannelSizes, RowSizes } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports; an address of 0 is an array that is not there. */
@@ -37,6 +37,8 @@ export interface NormExports {
     n: number,
     scratch: number,
   ): void;
+  batchNorm(...numbers: number[]): void;
+  batchNormGrad(...numbers: number[]): void;
 }
 
 export const normExports = /* @__PURE__ */ wasmKernel<NormExports>(bytes);
@@ -176,5 +178,64 @@ function grad(
         normGrad(part > 0 ? 0 : dxAt, dwAt, dbAt, dOutAt, xAt, weightAt, meanAt, rstdAt, rows, n, local);
       next();
     });
+  });
+}
+
+// Rows of fewer pixels fill no vectors.
+const leastPixels = 4;
+
+/** By channels; mean and variance hold doubles. */
+export function batchNorm(
+  out: FloatArray,
+  mean: Float64Array,
+  variance: Float64Array,
+  x: FloatArray,
+  weight: Optional,
+  bias: Optional,
+  { n, c, pixels }: ChannelSizes,
+  eps: number,
+  exports = normExports(),
+): boolean {
+  if (exports === null || pixels < leastPixels || !applies([out, x, weight, bias], [])) return false;
+  return staged((staging) => {
+    const { space, input, output } = optionalStaging(staging);
+    const [from, scale, shift] = [x, weight, bias].map(input);
+    const [to, means, spreads] = [out, mean, variance].map(output);
+    if (!space.enough) return false;
+    inRows(exports, "batchNorm", c, 1, n * c * pixels, (channel, count) => {
+      const [at, one, two] = [channel * pixels * 4, channel * 4, channel * 8];
+      const given = [from + at, scale && scale + one, shift && shift + one];
+      return [to + at, means + two, spreads + two, ...given, count, n, pixels, c * pixels * 4, eps];
+    });
+    return true;
+  });
+}
+
+/** The gradients of `batchNorm`. */
+export function batchNormGrad(
+  dx: FloatArray,
+  dw: FloatArray,
+  db: FloatArray,
+  dOut: FloatArray,
+  x: FloatArray,
+  weight: Optional,
+  mean: Float64Array,
+  variance: Float64Array,
+  { n, c, pixels }: ChannelSizes,
+  eps: number,
+  exports = normExports(),
+): boolean {
+  if (exports === null || pixels < leastPixels || !applies([dx, dw, db, dOut, x, weight], [])) return false;
+  return staged((staging) => {
+    const { space, input, output } = optionalStaging(staging);
+    const [grads, from, scale, means, spreads] = [dOut, x, weight, mean, variance].map(input);
+    const [to, weights, biases] = [dx, dw, db].map(output);
+    if (!space.enough) return false;
+    inRows(exports, "batchNormGrad", c, 1, n * c * pixels, (channel, count) => {
+      const [at, one, two] = [channel * pixels * 4, channel * 4, channel * 8];
+      const given = [grads + at, from + at, scale && scale + one, means + two, spreads + two];
+      return [to + at, weights + one, biases + one, ...given, count, n, pixels, c * pixels * 4, eps];
+    });
+    return true;
   });
 }

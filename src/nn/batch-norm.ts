@@ -1,7 +1,7 @@
 import { changing } from "../changes.ts";
 import type { FloatArray } from "../dtype.ts";
 import { checkShare, readOptions, ShapeError, show } from "../errors.ts";
-import { batchStatistics } from "../ops/norm.ts";
+import { ownBatchNorm } from "../ops/norm.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -76,8 +76,7 @@ class BatchNorm {
         `${op}: training needs more than one value a channel, got ${show(x.shape)}; use larger batches (a loader's dropLast leaves a short last one out) or evaluate()`,
       );
     }
-    const { mean, variance } = batchStatistics(x);
-    const y = x.batchNorm(mean, variance, weight, bias, { eps });
+    const [y, mean, variance] = ownBatchNorm(x, weight, bias, eps);
     if (hasData(mean)) this.track(mean.data as FloatArray, variance.data as FloatArray, count / (count - 1));
     return y;
   }

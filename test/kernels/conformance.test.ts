@@ -27,7 +27,14 @@ import {
   movementStrided,
   movementTakeRows,
 } from "../../kernels/movement/index.ts";
-import { layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from "../../kernels/norm/index.ts";
+import {
+  batchNorm,
+  batchNormGrad,
+  layerNorm,
+  layerNormGrad,
+  rmsNorm,
+  rmsNormGrad,
+} from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
@@ -110,6 +117,8 @@ conform(layerNorm);
 conform(layerNormGrad);
 conform(rmsNorm);
 conform(rmsNormGrad);
+conform(batchNorm);
+conform(batchNormGrad);
 conform(adam);
 conform(sgd);
 conform(lion);

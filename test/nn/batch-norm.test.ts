@@ -1,4 +1,4 @@
-import { Rng, randn, ShapeError, scope, tensor } from "bitgrad";
+import { grad, Rng, randn, ShapeError, scope, type Tensor, tensor } from "bitgrad";
 import { BatchNorm1d, BatchNorm2d, evaluate, stateDict } from "bitgrad/nn";
 import { expectClose, gradcheck, leakCheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
@@ -67,6 +67,29 @@ describe("batch normalisation", () => {
     const norm = new BatchNorm1d(2, { dtype: "float64" });
     norm.weight?.assign([2, 3]);
     gradcheck((x) => norm.forward(x).square().mul(x), [batch]);
+  });
+
+  it("computes in float32 what it does in float64, for pictures of every size", () => {
+    for (const shape of [
+      [200, 3, 1, 1],
+      [9, 7, 2, 5],
+      [5, 1, 11, 13],
+      [64, 5],
+    ]) {
+      const rng = new Rng(`sizes ${shape}`);
+      const [x, g] = [randn(shape, { rng }).add(3), randn(shape, { rng })];
+      const run = (dtype: "float32" | "float64") => {
+        const inputs = [x, ...[2, -1].map((seed) => randn([shape[1]], { rng: new Rng(seed + 1) }))];
+        const norm = (t: Tensor, w: Tensor, c: Tensor): Tensor => t.batchNorm(null, null, w, c);
+        const sum = (t: Tensor, w: Tensor, c: Tensor): Tensor => norm(t, w, c).mul(g.to(dtype)).sum();
+        const [t, w, c] = inputs.map((each) => each.to(dtype));
+        return [norm(t, w, c), ...(grad(sum)(t, w, c) as Tensor[])];
+      };
+      const want = run("float64");
+      run("float32").forEach((got, i) => {
+        expectClose(got, want[i].to("float32"), { rtol: 1e-4, atol: 1e-4 });
+      });
+    }
   });
 
   it("owns its statistics: scopes neither release nor leak them", () => {

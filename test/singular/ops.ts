@@ -786,6 +786,7 @@ export const ops: { readonly [K in OpName]: Points } = {
     at([[2]], [1], [[0]], [[0]], { options: { axis: 0 } }),
   ],
   layerNormOp: [at([[[2, 2, 2]], null, null], [0, 0, 0], [[-316.227766, 0, 316.227766]], [[0, 0, 0]])],
+  batchNormOp: [at([[[2], [2]], null, null], [0, 0], [[-158.113883, 158.113883]], [[0, 0]])],
   rmsNormOp: [at([[[0, 0, 0]], null], [0, 0, 0], [[1000, 2000, 3000]], [[0, 0, 0]])],
   attentionOp: [
     at(

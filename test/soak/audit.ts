@@ -15,6 +15,7 @@ import { gemm } from "../../kernels/gemm-f32/reference.ts";
 import * as loss from "../../kernels/loss/cases.ts";
 import * as lossReference from "../../kernels/loss/reference.ts";
 import * as movementReference from "../../kernels/movement/reference.ts";
+import * as norm from "../../kernels/norm/cases.ts";
 import * as normReference from "../../kernels/norm/reference.ts";
 import * as optimizerReference from "../../kernels/optimizer/reference.ts";
 import * as pool from "../../kernels/pool/cases.ts";
@@ -220,6 +221,36 @@ const pairs = [
       outputs: 2,
       bounds: ([dx, dw, dOut, x, weight, rstd, sizes]) =>
         normGradBounds([dx, dw, null], dOut, x, weight, rstd, sizes),
+    },
+  ],
+  [
+    "batchNorm",
+    {
+      reference: normReference.batchNorm,
+      outputs: 3,
+      bounds: ([out, mean, variance, ...rest]) => {
+        const args = [joined(out, mean, variance), out.slice(), ...rest] as unknown as norm.BatchArgs;
+        const all = norm.batchTolerance(...args).map((b) => (Number.isNaN(b) ? free : b));
+        const cut = out.length + mean.length;
+        return [all.subarray(0, out.length), all.subarray(out.length, cut), all.subarray(cut)];
+      },
+    },
+  ],
+  [
+    "batchNormGrad",
+    {
+      reference: normReference.batchNormGrad,
+      outputs: 3,
+      bounds: ([dx, , , dOut, x, weight, , variance, { n, c, pixels }, eps]) => {
+        const rstd = variance.map((v: number) => 1 / Math.sqrt(v + eps));
+        const [grad, gain, rows] = [sizeOf(dOut), sizeOf(weight), n * pixels];
+        const far = 1 + sizeOf(x) * sizeOf(rstd);
+        return [
+          Float64Array.from(dx, (_, i) => 4e-6 * grad * gain * rstd[Math.floor(i / pixels) % c] * far ** 2),
+          flat(c, 1e-6 * rows * grad * far),
+          flat(c, 1e-6 * rows * grad),
+        ];
+      },
     },
   ],
   ["strided", exact(movementReference.strided)],

@@ -122,6 +122,10 @@ export const smooth: Readonly<Record<string, Step>> = {
   logSoftmax: rows((x) => x.logSoftmax(-1)),
   layerNorm: rows((x, y) => x.layerNorm(y.select(0).tanh(), x.select(0).tanh()), 2),
   rmsNorm: rows((x, y) => x.rmsNorm(y.select(0).tanh()), 2),
+  batchNorm: rows((x) => {
+    const means = x.mean({ axis: 1 }).tanh();
+    return x.unsqueeze(0).batchNorm(null, null, means, means).squeeze(0);
+  }, 2),
   attention: rows((x, y) =>
     first(x, 9).scaledDotProductAttention(first(y, 12), first(y, 12), { causal: true }),
   ),
