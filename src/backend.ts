@@ -10,6 +10,7 @@ import * as encodeReference from "../kernels/encode/reference.ts";
 import * as encodeSimd from "../kernels/encode/simd.ts";
 import * as gemmReference from "../kernels/gemm-f32/reference.ts";
 import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
+import * as gemm64Simd from "../kernels/gemm-f64/simd.ts";
 import * as lossReference from "../kernels/loss/reference.ts";
 import * as lossSimd from "../kernels/loss/simd.ts";
 import * as movementReference from "../kernels/movement/reference.ts";
@@ -124,7 +125,7 @@ export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: gemmR
     const { m, n, k, bias = null, accumulate = false } = shape;
     if (accumulate || allFinite([part(out, shape.outOffset, m * n)], [0, 1])) return;
     if (!allFinite([part(a, shape.aOffset, m * k), part(b, shape.bOffset, k * n), bias], [0, 3])) return;
-  }
+  } else if (active() === "simd" && gemm64Simd.gemm(out, a, b, shape)) return;
   gemmReference.gemm(out, a, b, shape);
 }
 

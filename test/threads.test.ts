@@ -136,6 +136,21 @@ describe("on any number of threads", () => {
     }
   });
 
+  it("products in double precision and of integers give the same bits", async () => {
+    const pairs = (["float64", "int8", "int32"] as const).map((dtype) =>
+      [1, 2].map((seed) => {
+        manualSeed(seed);
+        return randint(-99, 99, [301, 257]).to(dtype);
+      }),
+    );
+    const products = () => scope(() => pairs.map(([a, b]) => a.matmul(b, { transposeB: true }).data.slice()));
+    const alone = products();
+    await setThreads(2);
+    const before = jobs();
+    expect(products()).toEqual(alone);
+    expect(jobs()).toBe(before + alone.length);
+  });
+
   it("products of many matrices, of panels, with a bias or on top of what is there give the same bits", async () => {
     const exports = gemmExports()!;
     const shapes = [

@@ -13,6 +13,7 @@ import {
 import { encodeSigns, encodeAbove, quantizeBy, quantizeRows } from "../../kernels/encode/index.ts";
 import { gemmOnes, gemmSigns } from "../../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
+import { gemmF64 } from "../../kernels/gemm-f64/index.ts";
 import { gemmI4 } from "../../kernels/gemm-i4/index.ts";
 import { gemmI8 } from "../../kernels/gemm-i8/index.ts";
 import { gemmTernary, gemmTernarySigns } from "../../kernels/gemm-t2/index.ts";
@@ -80,6 +81,7 @@ function conform<Args extends KernelArgs>(kernel: Kernel<Args>): void {
 }
 
 conform(gemmF32);
+conform(gemmF64);
 conform(gemmI8);
 conform(gemmI4);
 for (const kernel of [gemmSigns, gemmOnes, gemmTernarySigns, gemmTernary]) conform(kernel);
