@@ -8,6 +8,8 @@ import * as elementwiseReference from "../kernels/elementwise/reference.ts";
 import * as elementwiseSimd from "../kernels/elementwise/simd.ts";
 import * as encodeReference from "../kernels/encode/reference.ts";
 import * as encodeSimd from "../kernels/encode/simd.ts";
+import * as gatherReference from "../kernels/gather/reference.ts";
+import * as gatherSimd from "../kernels/gather/simd.ts";
 import * as gemmReference from "../kernels/gemm-f32/reference.ts";
 import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
 import * as gemm64Simd from "../kernels/gemm-f64/simd.ts";
@@ -198,6 +200,13 @@ export const moveWithin = /* @__PURE__ */ fastest(movementReference.moveWithin, 
 export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
 export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
 export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);
+export const gather = /* @__PURE__ */ fastest(gatherReference.gather, gatherSimd.gather);
+export const scatter = /* @__PURE__ */ fastest(gatherReference.scatter, gatherSimd.scatter);
+export const scatterAdd = /* @__PURE__ */ fastest(gatherReference.scatterAdd, gatherSimd.scatterAdd);
+export const firstOutside = (index: TypedArray, n: number): number =>
+  active() === "simd" && gatherSimd.isWithin(index, n) ? -1 : gatherReference.firstOutside(index, n);
+export const places = (mask: TypedArray): Int32Array =>
+  (active() === "simd" ? gatherSimd.places(mask) : null) ?? gatherReference.places(mask);
 export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
 export const attention = /* @__PURE__ */ summing(
   [0, 1],

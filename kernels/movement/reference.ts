@@ -23,7 +23,7 @@ export function strided(
 }
 
 /** The same bits as one of four types: past four V8 looks up every element (see floats.ts). A copy never reads a sign. */
-function signless(array: TypedArray): TypedArray {
+export function signless(array: TypedArray): TypedArray {
   if (array instanceof Int32Array) return new Uint32Array(array.buffer, array.byteOffset, array.length);
   if (array instanceof Int8Array) return new Uint8Array(array.buffer, array.byteOffset, array.length);
   return array;

@@ -1,7 +1,16 @@
 /** Reading and writing by index. Indices are integer tensors (or lists of integers), never negative. */
 
-import { addRows, takeRows } from "../backend.ts";
-import { exactly, isFloat, newArray, promote, type TypedArray } from "../dtype.ts";
+import type { IndexSizes } from "../../kernels/gather/reference.ts";
+import {
+  scatterAdd as addLoop,
+  addRows,
+  firstOutside,
+  gather as gatherLoop,
+  places,
+  scatter as scatterLoop,
+  takeRows,
+} from "../backend.ts";
+import { exactly, isFloat, newArray, promote } from "../dtype.ts";
 import { checkInteger, DTypeError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShape, normalizeAxis, type Shape, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike, wrap } from "../tensor.ts";
@@ -24,30 +33,10 @@ function asIndex(op: string, value: TensorLike, n: number): Tensor {
   if (isFloat(index.dtype) || index.dtype === "bool")
     throw new DTypeError(`${op}: the index must be integers, got ${index.dtype}; use .to("int32")`);
   if (isPlaceholder(index)) return index;
-  const { data } = index;
-  for (let i = 0; i < data.length; i++) {
-    if (data[i] < 0 || data[i] >= n)
-      throw new ShapeError(`${op}: index out of range, got ${data[i]} for an axis of size ${n}`);
-  }
+  const at = firstOutside(index.data, n);
+  if (at >= 0)
+    throw new ShapeError(`${op}: index out of range, got ${index.data[at]} for an axis of size ${n}`);
   return index;
-}
-
-/** Calls f(position in the index, position in x) for gather-like ops. */
-function eachElement(shape: Shape, index: Tensor, axis: number, f: (i: number, at: number) => void): void {
-  const { data, shape: own } = index;
-  const rank = own.length;
-  const strides = new Array<number>(rank);
-  for (let k = rank - 1, step = 1; k >= 0; k--) {
-    strides[k] = step;
-    step *= shape[k];
-  }
-  const place = new Array<number>(rank).fill(0);
-  for (let i = 0; i < data.length; i++) {
-    let at = 0;
-    for (let k = 0; k < rank; k++) at += (k === axis ? data[i] : place[k]) * strides[k];
-    f(i, at);
-    for (let k = rank - 1; k >= 0 && ++place[k] === own[k]; k--) place[k] = 0;
-  }
 }
 
 function checkGather(op: string, x: Tensor, index: Tensor, axis: number): void {
@@ -58,18 +47,19 @@ function checkGather(op: string, x: Tensor, index: Tensor, axis: number): void {
   }
 }
 
+const sizes = (x: Tensor, index: Tensor, axis: number): IndexSizes => ({
+  within: x.shape,
+  shape: index.shape,
+  axis,
+});
+
 const gatherOp = defineOp<[x: Tensor, index: Tensor], { axis: number }>("gather", {
   writesAll: true,
   options: { axis: 0 },
   arity: 2,
   shape: ([, index]) => index,
   dtype: ([x]) => x.dtype,
-  forward(out, [x, index], { axis }) {
-    const { data } = x;
-    eachElement(x.shape, index, axis, (i, at) => {
-      out[i] = data[at];
-    });
-  },
+  forward: (out, [x, index], { axis }) => gatherLoop(out, x.data, index.data, sizes(x, index, axis)),
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
     scatterAddOp(empty(x.shape, grad.dtype), index, grad, { axis }),
     null,
@@ -82,17 +72,9 @@ const scatterAddOp = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis
   shape: ([x]) => x,
   dtype: ([x, , source]) => counting(x.dtype, source.dtype),
   forward(out, [x, index, source], { axis }, { dtype }) {
-    const { data } = source;
-    // Sums are made in double and rounded once: an index may repeat any number of times.
-    const add = (to: TypedArray) => {
-      const sums = to instanceof Float32Array ? new Float64Array(x.data) : to;
-      if (sums === to) to.set(x.data);
-      eachElement(x.shape, index, axis, (i, at) => {
-        sums[at] += data[i];
-      });
-      if (sums !== to) to.set(sums);
-    };
-    exactly("scatterAdd", out, dtype, add);
+    exactly("scatterAdd", out, dtype, (to) =>
+      addLoop(to, x.data, index.data, source.data, sizes(x, index, axis)),
+    );
   },
   vjp: (grad, { inputs: [, index] }, { axis }): Grads => [grad, null, gatherOp(grad, index, { axis })],
 });
@@ -102,13 +84,8 @@ const scatterOp = defineOp<[x: Tensor, index: Tensor, source: Tensor], { axis: n
   arity: 3,
   shape: ([x]) => x,
   dtype: ([x, , source]) => promote(x.dtype, source.dtype),
-  forward(out, [x, index, source], { axis }) {
-    out.set(x.data);
-    const { data } = source;
-    eachElement(x.shape, index, axis, (i, at) => {
-      out[at] = data[i];
-    });
-  },
+  forward: (out, [x, index, source], { axis }) =>
+    scatterLoop(out, x.data, index.data, source.data, sizes(x, index, axis)),
   vjp: (grad, { inputs: [, index, source] }, { axis }): Grads => [
     scatterOp(grad, index, empty(source.shape, grad.dtype), { axis }),
     null,
@@ -167,7 +144,9 @@ const indexSelectOp = defineOp<[x: Tensor, index: Tensor], { axis: number }>("in
   dtype: ([x]) => x.dtype,
   forward(out, [x, index], { axis }) {
     const [outer, n, inner] = around(x.shape, axis);
-    takeRows(out, x.data, index.data, { outer, n, inner });
+    if (inner === 1 && outer === 1)
+      gatherLoop(out, x.data, index.data, { within: [n], shape: [index.size], axis: 0 });
+    else takeRows(out, x.data, index.data, { outer, n, inner });
   },
   vjp: (grad, { inputs: [x, index] }, { axis }): Grads => [
     indexAddOp(index, grad, null, { axis, shape: x.shape }),
@@ -256,12 +235,8 @@ export function maskedFill(x: TensorLike, mask: TensorLike, value: number | Tens
 /** The elements where the mask (broadcast to x) holds, in order, as one axis. */
 export function maskedSelect(x: TensorLike, mask: TensorLike): Tensor {
   x = asTensor("maskedSelect", x);
-  const wide = asTensor("maskedSelect", mask).broadcastTo(x.shape);
-  const at: number[] = [];
-  wide.data.forEach((on: number, i: number) => {
-    if (on !== 0) at.push(i);
-  });
-  return indexSelectOp(x.reshape([x.size]), wrap(Int32Array.from(at), [at.length], "int32"), { axis: 0 });
+  const at = places(asTensor("maskedSelect", mask).broadcastTo(x.shape).data);
+  return indexSelectOp(x.reshape([x.size]), wrap(at, [at.length], "int32"), { axis: 0 });
 }
 
 /** (…) class indices -> (…, classes) int32 of zeros with a one at each index. */

@@ -11,6 +11,7 @@ import {
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
 import { encodeSigns, encodeAbove, quantizeBy, quantizeRows } from "../../kernels/encode/index.ts";
+import { gatherRead, gatherScatter, gatherScatterAdd } from "../../kernels/gather/index.ts";
 import { gemmOnes, gemmSigns } from "../../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
 import { gemmF64 } from "../../kernels/gemm-f64/index.ts";
@@ -101,6 +102,9 @@ conform(movementMove);
 conform(movementClear);
 conform(movementTakeRows);
 conform(movementAddRows);
+conform(gatherRead);
+conform(gatherScatter);
+conform(gatherScatterAdd);
 conform(encodeSigns);
 conform(encodeAbove);
 conform(quantizeRows);
