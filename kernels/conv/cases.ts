@@ -76,7 +76,7 @@ export const convCases = (direction: keyof typeof convRoles) =>
     yield at({ n: 1, c: 64, o: 16, h: 16, w: 16, kh: 5, kw: 5, strideH: 2, strideW: 2 }, [2, 2, 2, 2]);
   };
 
-/** The dot-product bound terms · 2⁻²⁴ · Σ|a||b| of each element of `reference`. */
+/** The dot-product bound terms · 2⁻²⁴ · Σ|a||b| of each element of `reference`, and what underflow of products may add. */
 export const convTolerance =
   (reference: Reference, direction: keyof typeof convRoles) =>
   (out: Float32Array, a: Float32Array, b: Float32Array, geometry: ConvGeometry): Float64Array => {
@@ -84,5 +84,5 @@ export const convTolerance =
     reference(bound, Float64Array.from(a, Math.abs), Float64Array.from(b, Math.abs), geometry);
     const { n, c, o, groups, kh, kw, oh, ow } = geometry;
     const count = { forward: c / groups, input: o / groups, weight: (n * oh * ow) / kh / kw }[direction];
-    return bound.map((value) => value * (count * kh * kw + 1) * 2 ** -24);
+    return bound.map((value) => (count * kh * kw + 1) * (value * 2 ** -24 + 2 ** -149));
   };

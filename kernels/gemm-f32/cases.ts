@@ -46,9 +46,17 @@ export function* gemmCases(): Generator<Args> {
     [64, 64, 64],
   ];
   for (const [m, n, k] of blocks) for (const form of [0, 5, 10, 15, 18]) yield args(m, n, k, form);
+  // Products below the normal numbers.
+  for (const form of [0, 2]) {
+    const [out, a, b, shape] = args(13, 17, 65, form);
+    yield [out, a.map((x) => x * 1e-20), b.map((x) => x * 1e-20), shape];
+  }
 }
 
-/** The dot-product bound k · 2⁻²⁴ · Σ|a||b| of each element, what it accumulates to counted as one product more. */
+/**
+ * The dot-product bound k · 2⁻²⁴ · Σ|a||b| of each element, what it accumulates to counted as one product more, and what
+ * underflow of products may add.
+ */
 export function gemmTolerance(
   out: Float32Array,
   a: Float32Array,
@@ -62,6 +70,6 @@ export function gemmTolerance(
   const terms = shape.k + (shape.accumulate || bias ? 2 : 0);
   // Outside of the product nothing may change.
   return bound.map((value, i) =>
-    i >= first && i < first + shape.m * shape.n ? value * terms * 2 ** -24 : 0,
+    i >= first && i < first + shape.m * shape.n ? terms * (value * 2 ** -24 + 2 ** -149) : 0,
   );
 }

@@ -69,16 +69,16 @@ export function* averageGradCases(): Generator<AverageArgs> {
   for (const [out, x, windows] of averageCases()) yield [x, out, windows];
 }
 
-/** terms · 2⁻²⁴ · Σ|x| / area. */
+/** terms · 2⁻²⁴ · Σ|x| / area, and what underflow may add. */
 export function averageTolerance(...[out, x, windows]: AverageArgs): Float64Array {
   const bound = new Float64Array(out.length);
   avgPool2d(bound, Float64Array.from(x, Math.abs), windows);
-  return bound.map((value) => value * (windows.kh * windows.kw + 2) * 2 ** -24);
+  return bound.map((value) => (windows.kh * windows.kw + 2) * (value * 2 ** -24 + 2 ** -149));
 }
 
 /** The same with as many terms as windows that cover a pixel. */
 export function averageGradTolerance(...[dx, dOut, windows]: AverageArgs): Float64Array {
   const bound = new Float64Array(dx.length);
   avgPool2dGrad(bound, Float64Array.from(dOut, Math.abs), windows);
-  return bound.map((value) => value * (windows.kh * windows.kw + 2) * 2 ** -24);
+  return bound.map((value) => (windows.kh * windows.kw + 2) * (value * 2 ** -24 + 2 ** -149));
 }
