@@ -15,6 +15,7 @@ import * as gemmSimd from "../kernels/gemm-f32/simd.ts";
 import * as gemm64Simd from "../kernels/gemm-f64/simd.ts";
 import * as lossReference from "../kernels/loss/reference.ts";
 import * as lossSimd from "../kernels/loss/simd.ts";
+import * as mixedSimd from "../kernels/mixed/simd.ts";
 import * as movementReference from "../kernels/movement/reference.ts";
 import * as movementSimd from "../kernels/movement/simd.ts";
 import * as normReference from "../kernels/norm/reference.ts";
@@ -138,7 +139,14 @@ export const unaryGrad = /* @__PURE__ */ fastest(
   elementwiseSimd.unaryGrad,
   0,
 );
-export const binary = /* @__PURE__ */ fastest(elementwiseReference.binary, elementwiseSimd.binary);
+export const binary = /* @__PURE__ */ fastest(
+  elementwiseReference.binary,
+  (...args: Parameters<typeof elementwiseReference.binary>) =>
+    elementwiseSimd.binary(...args) || mixedSimd.binary(...args),
+);
+/** Whether it has written x into the integers of `out`; else these may not hold every number. */
+export const cast = (out: TypedArray, x: TypedArray): boolean =>
+  active() === "simd" && mixedSimd.cast(out, x);
 export const select = /* @__PURE__ */ fastest(elementwiseReference.select, elementwiseSimd.select);
 export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum, 1);
 export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);

@@ -33,6 +33,7 @@ import { gemmTernary } from "../kernels/gemm-t2/index.ts";
 import type { KernelArgs } from "../kernels/kernel.ts";
 import { gemmDigits } from "../kernels/lookup/index.ts";
 import * as loss from "../kernels/loss/index.ts";
+import * as mixed from "../kernels/mixed/index.ts";
 import * as norm from "../kernels/norm/index.ts";
 import * as updates from "../kernels/optimizer/index.ts";
 import { reduceFold, reduceSum } from "../kernels/reduce/index.ts";
@@ -73,7 +74,7 @@ function arraysAfter(run: (...args: KernelArgs) => void, args: KernelArgs): Floa
 describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
-    ...[elementwise, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
+    ...[elementwise, mixed, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
     ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],
   ];
 

@@ -30,6 +30,17 @@ export const atMost: Binary = (a, b) => Number(a <= b);
 export const above: Binary = (a, b) => Number(a > b);
 export const atLeast: Binary = (a, b) => Number(a >= b);
 
+/** Quotients of integers, rounded down and towards zero. */
+export const floored: Binary = (a, b) => Math.floor(a / b);
+export const truncated: Binary = (a, b) => Math.trunc(a / b);
+/** Whether both, one or both, and just one are other than 0, as 0 or 1. */
+export const both: Binary = (a, b) => Number(a !== 0 && b !== 0);
+export const either: Binary = (a, b) => Number(a !== 0 || b !== 0);
+export const one: Binary = (a, b) => Number((a !== 0) !== (b !== 0));
+/** Whether |a| is below b, and whether it equals b, as 0 or 1. */
+export const sizeBelow: Binary = (a, b) => Number(Math.abs(a) < b);
+export const sizeEquals: Binary = (a, b) => Number(Math.abs(a) === b);
+
 /** A function with numbers of its own; `loop` is what its SIMD loop is called. */
 export interface Tuned extends Unary {
   readonly loop: "clip" | "leaky" | "elu" | "softplus";

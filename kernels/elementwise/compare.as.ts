@@ -38,6 +38,19 @@ class GreaterEqual {
     return f32x4.ge(a, b);
   }
 }
+/** Of |a|. */
+class SizeLess {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f32x4.lt(f32x4.abs(a), b);
+  }
+}
+class SizeEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f32x4.eq(f32x4.abs(a), b);
+  }
+}
 
 class Operand {
   /** Four elements, or one of them four times where the step is 0. */
@@ -165,6 +178,32 @@ export function greaterEqual(
   bStep: i32,
 ): void {
   test<GreaterEqual>(out, a, b, rows, n, aRow, bRow, aStep, bStep);
+}
+export function sizeLess(
+  out: usize,
+  a: usize,
+  b: usize,
+  rows: i32,
+  n: i32,
+  aRow: i32,
+  bRow: i32,
+  aStep: i32,
+  bStep: i32,
+): void {
+  test<SizeLess>(out, a, b, rows, n, aRow, bRow, aStep, bStep);
+}
+export function sizeEqual(
+  out: usize,
+  a: usize,
+  b: usize,
+  rows: i32,
+  n: i32,
+  aRow: i32,
+  bRow: i32,
+  aStep: i32,
+  bStep: i32,
+): void {
+  test<SizeEqual>(out, a, b, rows, n, aRow, bRow, aStep, bStep);
 }
 
 /** out = a where the byte at c is not 0, else b; steps are 1 for c and 4, or 0 for an operand that a row repeats. */

@@ -43,7 +43,8 @@ type Activations = "gelu" | "geluTanh" | "silu" | "hardSwish" | "rectify";
 type Maps = "absolute" | "negate" | "sign" | Roundings | Powers | Gates | Activations;
 type Grads = "tanhGrad" | "sigmoidGrad" | "geluGrad" | "geluTanhGrad" | "siluGrad";
 type Zips = "add" | "subtract" | "multiply" | "divide" | "maximum" | "minimum" | "gate";
-type Tests = "equal" | "notEqual" | "less" | "lessEqual" | "greater" | "greaterEqual";
+type Tests = Comparisons | "sizeLess" | "sizeEqual";
+type Comparisons = "equal" | "notEqual" | "less" | "lessEqual" | "greater" | "greaterEqual";
 
 /** What simd.as.ts exports. */
 export interface ElementwiseExports
@@ -116,4 +117,6 @@ export const simdTests: ReadonlyMap<Binary, Tests> = /* @__PURE__ */ new Map<Bin
   [plain.atMost, "lessEqual"],
   [plain.above, "greater"],
   [plain.atLeast, "greaterEqual"],
+  [plain.sizeBelow, "sizeLess"],
+  [plain.sizeEquals, "sizeEqual"],
 ]);

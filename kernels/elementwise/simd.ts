@@ -6,7 +6,7 @@
 import type { TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { inRows } from "../wasm/parallel.ts";
+import { inRows, type Run } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/staging.ts";
 import { type Binary, square, type Unary } from "./arithmetic.ts";
 import { walkRows } from "./reference.ts";
@@ -88,7 +88,27 @@ export function binary(
     return f === power && a.length === out.length && b.length === 1 && b[0] === 2 && unary(out, a, square);
   if (!(test ? out instanceof Uint8Array : isFloat(out)) || !pays(out.length, fewSums, out, a, b))
     return false;
-  const width = out.BYTES_PER_ELEMENT;
+  return zipRows(exports, name, 0.2, out, shape, a, aShape, b, bShape, 0);
+}
+
+/**
+ * Calls exports[name] with addresses, sizes and strides of the output and two operands that are broadcast to it, then with
+ * the scratch and `more`, which a function may leave out. `each` is the nanoseconds of an element.
+ */
+export function zipRows<N extends string>(
+  exports: { readonly [name in N]: Run },
+  name: N,
+  each: number,
+  out: TypedArray,
+  shape: Shape,
+  a: TypedArray,
+  aShape: Shape,
+  b: TypedArray,
+  bShape: Shape,
+  scratchBytes: number,
+  ...more: number[]
+): boolean {
+  const [width, aWidth, bWidth] = [out, a, b].map((x) => x.BYTES_PER_ELEMENT);
   const size = out.length;
   return staged((staging) => {
     const left = staging.input(a, 0, a.length);
@@ -98,41 +118,61 @@ export function binary(
     const aStep = step(a, size);
     const bStep = step(b, size);
     if (aStep >= 0 && bStep >= 0)
-      inRows(exports, name, size, whole, size * 0.2, (i, count) => [
-        to + i * width,
-        left + i * aStep,
-        right + i * bStep,
+      return inRows(
+        exports,
+        name,
+        size,
+        whole,
+        size * each,
+        (i, count, local) => [
+          to + i * width,
+          left + i * aStep,
+          right + i * bStep,
+          1,
+          count,
+          0,
+          0,
+          aStep,
+          bStep,
+          local,
+          ...more,
+        ],
+        scratchBytes,
+      );
+    const { sizes, strides } = mergeAxes(shape, [aShape, bShape]);
+    const n = sizes.pop()!;
+    const [aLast, bLast] = [strides[0].pop()! * aWidth, strides[1].pop()! * bWidth];
+    let done = true;
+    walkRows(sizes, strides, (at, rows, [i, j], [di, dj]) => {
+      done &&= inRows(
+        exports,
+        name,
+        rows,
         1,
-        count,
-        0,
-        0,
-        aStep,
-        bStep,
-      ]);
-    else {
-      const { sizes, strides } = mergeAxes(shape, [aShape, bShape]);
-      const n = sizes.pop()!;
-      const [aLast, bLast] = strides.map((s) => s.pop()! * 4);
-      walkRows(sizes, strides, (at, rows, [i, j], [di, dj]) =>
-        inRows(exports, name, rows, 1, rows * n * 0.2, (r, count) => [
+        rows * n * each,
+        (r, count, local) => [
           to + (at + r) * n * width,
-          left + (i + r * di) * 4,
-          right + (j + r * dj) * 4,
+          left + (i + r * di) * aWidth,
+          right + (j + r * dj) * bWidth,
           count,
           n,
-          di * 4,
-          dj * 4,
+          di * aWidth,
+          dj * bWidth,
           aLast,
           bLast,
-        ]),
+          local,
+          ...more,
+        ],
+        scratchBytes,
       );
-    }
-    return true;
+    });
+    return done;
   });
 }
 
 /** The bytes from one element to the next, seen over the whole output; −1 where the operand is repeated otherwise. */
-const step = (x: TypedArray, size: number): number => (x.length === size ? 4 : x.length === 1 ? 0 : -1);
+const step = (x: TypedArray, size: number): number =>
+  x.length === size ? x.BYTES_PER_ELEMENT : x.length === 1 ? 0 : -1;
 
 /** The shape with neighbouring axes made one wherever every operand walks them alike. */
 function mergeAxes(shape: Shape, operands: readonly Shape[]): { sizes: number[]; strides: number[][] } {

@@ -13,6 +13,8 @@ import {
 } from "./threads.ts";
 import { localStart } from "./worker.ts";
 
+export type { Run };
+
 // A job of rows has so many tasks at most, and the smallest job has so many.
 const mostTasks = 16;
 const fewTasks = 4;
@@ -100,7 +102,8 @@ export function inTasks(
 
 /**
  * Calls exports[name] with args(first, count) over ranges that make up all rows; ranges begin at multiples of `step`. A row's
- * bits must not depend on the others of its call. `nanoseconds` is what one thread takes, about.
+ * bits must not depend on the others of its call. `nanoseconds` is what one thread takes, about. Each range has
+ * `localBytes` of scratch; false where the heap has no room for it, and then nothing has been called.
  */
 export function inRows<N extends string>(
   exports: { readonly [name in N]: Run },
@@ -108,19 +111,20 @@ export function inRows<N extends string>(
   rows: number,
   step: number,
   nanoseconds: number,
-  args: (first: number, count: number) => number[],
-): void {
-  if (pool.active === 1 && pool.lost === null) {
-    exports[name](...args(0, rows));
-    return;
+  args: (first: number, count: number, local: number) => number[],
+  localBytes = 0,
+): boolean {
+  if (localBytes === 0 && pool.active === 1 && pool.lost === null) {
+    exports[name](...args(0, rows, 0));
+    return true;
   }
   const tasks = Math.max(1, Math.min(mostTasks, Math.floor((nanoseconds / pool.least) * fewTasks)));
   const each = Math.max(1, Math.ceil(rows / tasks / step)) * step;
-  inTasks(rows > each ? nanoseconds : 0, 0, [exports], (job) => {
+  return inTasks(rows > each ? nanoseconds : 0, localBytes, [exports], (job) => {
     const target = job.of(exports);
     const range = job.recorded ? each : Math.max(1, rows);
     for (let first = 0; first < rows; first += range) {
-      target[name](...args(first, Math.min(range, rows - first)));
+      target[name](...args(first, Math.min(range, rows - first), job.local));
       job.next();
     }
   });

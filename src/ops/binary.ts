@@ -63,7 +63,7 @@ export const mul = defineOp<Pair>("mul", {
   shape: ([a, b]) => broadcastShapes("mul", a.shape, b.shape),
   dtype: ([a, b]) => counting(a.dtype, b.dtype),
   forward: (out, inputs, _, output) =>
-    run(out, inputs, output, isFloat(output.dtype) ? plain.times : (a, b) => Math.imul(a, b)),
+    run(out, inputs, output, isFloat(output.dtype) ? plain.times : Math.imul),
   vjp: (grad, { inputs: [a, b], needs }) => [needs[0] ? grad.mul(b) : null, needs[1] ? grad.mul(a) : null],
 });
 
@@ -167,9 +167,9 @@ const flat: Rule = [zerosLike, zerosLike];
  * floor(a/b) in the promoted dtype; integers divide exactly. Its gradients are 0, as those of floor. Throws BitgradError for
  * an integer divided by zero.
  */
-export const floorDivide = division("floorDivide", (a, b) => Math.floor(a / b), flat);
+export const floorDivide = division("floorDivide", plain.floored, flat);
 /** trunc(a/b) in the promoted dtype, with gradients of 0. Throws BitgradError for an integer divided by zero. */
-export const truncDivide = division("truncDivide", (a, b) => Math.trunc(a / b), flat);
+export const truncDivide = division("truncDivide", plain.truncated, flat);
 
 const compare = (name: string, value: Value) => binary(name, value, null, () => "bool");
 
@@ -186,11 +186,11 @@ export const greater = compare("greater", plain.above);
 /** a ≥ b, element by element, as bool. */
 export const greaterEqual = compare("greaterEqual", plain.atLeast);
 /** Whether both are other than 0, as bool. */
-export const logicalAnd = compare("logicalAnd", (a, b) => Number(a !== 0 && b !== 0));
+export const logicalAnd = compare("logicalAnd", plain.both);
 /** Whether one or both are other than 0, as bool. */
-export const logicalOr = compare("logicalOr", (a, b) => Number(a !== 0 || b !== 0));
+export const logicalOr = compare("logicalOr", plain.either);
 /** Whether just one is other than 0, as bool. */
-export const logicalXor = compare("logicalXor", (a, b) => Number((a !== 0) !== (b !== 0)));
+export const logicalXor = compare("logicalXor", plain.one);
 
 const bitwise = (name: string, value: Value, flags = true) =>
   binary(name, value, null, (a, b) => {

@@ -3,8 +3,8 @@
 import { tanhSlope } from "../../kernels/elementwise/activation.ts";
 import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
-import { unaryGrad as gradLoop, unary as loop } from "../backend.ts";
-import { convertArray, type DType, isDType, isFloat } from "../dtype.ts";
+import { cast as castLoop, unaryGrad as gradLoop, unary as loop, binary as pairLoop } from "../backend.ts";
+import { convertArray, type DType, isDType, isFloat, type TypedArray } from "../dtype.ts";
 import { DTypeError, OptionError, show } from "../errors.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
@@ -226,24 +226,30 @@ export const nanToNum = defineOp<[x: Tensor], { nan: number; posinf: number | nu
   },
 );
 
-const test = (name: string, value: (x: number) => boolean) =>
+/** Whether f holds of x and `beside`, or x itself. */
+const test = (name: string, f: plain.Binary, beside?: number) =>
   defineOp<[x: Tensor]>(name, {
     writesAll: true,
     arity: 1,
     options: {},
     shape: ([x]) => x,
     dtype: () => "bool",
-    forward: (out, [x]) => loop(out, x.data, (v) => (value(v) ? 1 : 0)),
+    forward: (out, [x]) => testLoop(out, x, f, beside),
   });
 
+function testLoop(out: TypedArray, { data, shape }: Tensor, f: plain.Binary, beside?: number): void {
+  if (beside === undefined) pairLoop(out, shape, data, shape, data, shape, f);
+  else pairLoop(out, shape, data, shape, Float32Array.of(beside), [], f);
+}
+
 /** Whether x is NaN, as bool. */
-export const isNaN = test("isNaN", Number.isNaN);
+export const isNaN = test("isNaN", plain.differs);
 /** Whether x is neither infinite nor NaN, as bool. */
-export const isFinite = test("isFinite", Number.isFinite);
+export const isFinite = test("isFinite", plain.sizeBelow, Number.POSITIVE_INFINITY);
 /** Whether x is infinite, of either sign, as bool. */
-export const isInf = test("isInf", (x) => x === Number.POSITIVE_INFINITY || x === Number.NEGATIVE_INFINITY);
+export const isInf = test("isInf", plain.sizeEquals, Number.POSITIVE_INFINITY);
 /** Whether x is 0, as bool. */
-export const logicalNot = test("logicalNot", (x) => x === 0);
+export const logicalNot = test("logicalNot", plain.equals, 0);
 
 /** Bits flipped: ~x for integers, not x for bool. */
 export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
@@ -267,8 +273,9 @@ export const cast = defineOp<[x: Tensor], { dtype: DType }>("to", {
   shape: ([x]) => x,
   dtype: (_, { dtype }) => dtype,
   forward(out, [x], { dtype }) {
-    if (dtype === "bool") loop(out, x.data, (v) => (v !== 0 ? 1 : 0));
+    if (dtype === "bool") testLoop(out, x, plain.differs, 0);
     else if (isFloat(dtype)) out.set(x.data);
+    else if (castLoop(out, x.data)) return;
     else out.set(convertArray("to", isFloat(x.dtype) ? truncated(x) : x.data, dtype));
   },
   vjp: (grad, { inputs: [x] }) => [grad.to(x.dtype)],

@@ -1,0 +1,329 @@
+/**
+ * Elementwise functions of arrays of any type on the heap, in AssemblyScript; kernels/elementwise/reference.ts states the
+ * contract. Numbers pass through doubles, `part` at a time, in scratch that holds three parts. Addresses and strides are
+ * bytes, sizes are elements. An output may be the very array of an input of its type.
+ */
+
+import { Lanes } from "../wasm/lanes.as";
+
+const part: i32 = 512;
+const partBytes: i32 = part * 8;
+
+// The types, numbered as simd.ts does.
+const FLOAT32 = 0;
+const FLOAT64 = 1;
+const INT32 = 2;
+const UINT32 = 3;
+const INT8 = 4;
+
+function widthOf(kind: i32): i32 {
+  return kind === FLOAT64 ? 8 : kind < INT8 ? 4 : 1;
+}
+
+function high(v: v128): v128 {
+  return v128.shuffle<i64>(v, v, 1, 1);
+}
+
+/** Writes n numbers as doubles, and up to three of any value behind them. */
+function widen(to: usize, from: usize, kind: i32, n: i32): void {
+  const end = to + (n << 3);
+  if (kind === FLOAT64) memory.copy(to, from, n << 3);
+  else if (kind === FLOAT32)
+    for (; to < end; to += 32, from += 16) {
+      const v = v128.load(from);
+      v128.store(to, f64x2.promote_low_f32x4(v));
+      v128.store(to, f64x2.promote_low_f32x4(high(v)), 16);
+    }
+  else if (kind === UINT32)
+    for (; to < end; to += 32, from += 16) {
+      const v = v128.load(from);
+      v128.store(to, f64x2.convert_low_i32x4_u(v));
+      v128.store(to, f64x2.convert_low_i32x4_u(high(v)), 16);
+    }
+  else
+    for (; to < end; to += 32) {
+      let v: v128;
+      if (kind === INT32) {
+        v = v128.load(from);
+        from += 16;
+      } else {
+        const bytes = v128.load32_zero(from);
+        from += 4;
+        v =
+          kind === INT8
+            ? i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(bytes))
+            : i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
+      }
+      v128.store(to, f64x2.convert_low_i32x4_s(v));
+      v128.store(to, f64x2.convert_low_i32x4_s(high(v)), 16);
+    }
+}
+
+/** Four doubles without fractions, below 2⁵¹, as integers modulo 2³²: the low halves of their sums with 2⁵² + 2⁵¹. */
+function integers(from: usize): v128 {
+  const lift = f64x2.splat(6755399441055744);
+  const a = f64x2.add(v128.load(from), lift);
+  return v128.shuffle<i32>(a, f64x2.add(v128.load(from, 16), lift), 0, 2, 4, 6);
+}
+
+/** Stores n doubles as an array of the type does; in integers they are without fractions and below 2⁵¹. */
+function narrow(to: usize, from: usize, kind: i32, n: i32): void {
+  if (kind === FLOAT64) memory.copy(to, from, n << 3);
+  else if (kind === FLOAT32)
+    for (; n > 0; n -= 4, to += 16, from += 32) {
+      const a = f32x4.demote_f64x2_zero(v128.load(from));
+      const b = f32x4.demote_f64x2_zero(v128.load(from, 16));
+      Lanes.store(to, v128.shuffle<i64>(a, b, 0, 2), n);
+    }
+  else if (kind <= UINT32) for (; n > 0; n -= 4, to += 16, from += 32) Lanes.store(to, integers(from), n);
+  else {
+    for (; n >= 16; n -= 16, to += 16, from += 128) {
+      const a = v128.shuffle<i16>(integers(from), integers(from + 32), 0, 2, 4, 6, 8, 10, 12, 14);
+      const b = v128.shuffle<i16>(integers(from + 64), integers(from + 96), 0, 2, 4, 6, 8, 10, 12, 14);
+      v128.store(to, v128.shuffle<i8>(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+    }
+    for (; n > 0; n--, to++, from += 8) v128.store8_lane(to, integers(from), 0);
+  }
+}
+
+class Plus {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.add(a, b);
+  }
+}
+class Minus {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.sub(a, b);
+  }
+}
+class Times {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.mul(a, b);
+  }
+}
+class Over {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.div(a, b);
+  }
+}
+class Maximum {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.max(a, b);
+  }
+}
+class Minimum {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.min(a, b);
+  }
+}
+class Floored {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.floor(f64x2.div(a, b));
+  }
+}
+class Truncated {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.trunc(f64x2.div(a, b));
+  }
+}
+/** Of integers alone, as are the four that follow. */
+class Imul {
+  @inline
+  static one(a: f64, b: f64): f64 {
+    return ((a as i64) * (b as i64)) as i32 as f64;
+  }
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2(
+      Imul.one(f64x2.extract_lane(a, 0), f64x2.extract_lane(b, 0)),
+      Imul.one(f64x2.extract_lane(a, 1), f64x2.extract_lane(b, 1)),
+    );
+  }
+}
+
+class Test {
+  @inline
+  static flag(mask: v128): v128 {
+    return v128.and(mask, f64x2.splat(1));
+  }
+  @inline
+  static holds(a: v128): v128 {
+    return f64x2.ne(a, f64x2.splat(0));
+  }
+}
+class Equal {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.eq(a, b));
+  }
+}
+class NotEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.ne(a, b));
+  }
+}
+class Less {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.lt(a, b));
+  }
+}
+class LessEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.le(a, b));
+  }
+}
+class Greater {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.gt(a, b));
+  }
+}
+class GreaterEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.ge(a, b));
+  }
+}
+class And {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(v128.and(Test.holds(a), Test.holds(b)));
+  }
+}
+class Or {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(v128.or(Test.holds(a), Test.holds(b)));
+  }
+}
+class Xor {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(v128.xor(Test.holds(a), Test.holds(b)));
+  }
+}
+class SizeLess {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.lt(f64x2.abs(a), b));
+  }
+}
+class SizeEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return Test.flag(f64x2.eq(f64x2.abs(a), b));
+  }
+}
+
+function loop<F>(to: usize, a: usize, b: usize, n: i32): void {
+  const f = changetype<F>(0);
+  for (; n > 0; n -= 4, to += 32, a += 32, b += 32) {
+    const low = f.of(v128.load(a), v128.load(b));
+    v128.store(to, f.of(v128.load(a, 16), v128.load(b, 16)), 16);
+    v128.store(to, low);
+  }
+}
+
+// Numbered as simd.ts lists the functions.
+function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
+  if (op === 0) loop<Plus>(to, a, b, n);
+  else if (op === 1) loop<Minus>(to, a, b, n);
+  else if (op === 2) loop<Times>(to, a, b, n);
+  else if (op === 3) loop<Over>(to, a, b, n);
+  else if (op === 4) loop<Maximum>(to, a, b, n);
+  else if (op === 5) loop<Minimum>(to, a, b, n);
+  else if (op === 6) loop<Floored>(to, a, b, n);
+  else if (op === 7) loop<Truncated>(to, a, b, n);
+  else if (op === 8) loop<Imul>(to, a, b, n);
+  else if (op === 9) loop<Equal>(to, a, b, n);
+  else if (op === 10) loop<NotEqual>(to, a, b, n);
+  else if (op === 11) loop<Less>(to, a, b, n);
+  else if (op === 12) loop<LessEqual>(to, a, b, n);
+  else if (op === 13) loop<Greater>(to, a, b, n);
+  else if (op === 14) loop<GreaterEqual>(to, a, b, n);
+  else if (op === 15) loop<And>(to, a, b, n);
+  else if (op === 16) loop<Or>(to, a, b, n);
+  else if (op === 17) loop<Xor>(to, a, b, n);
+  else if (op === 18) loop<SizeLess>(to, a, b, n);
+  else loop<SizeEqual>(to, a, b, n);
+}
+
+/** One number, so many times as the parts of a row need. */
+function repeat(to: usize, from: usize, kind: i32, n: i32): void {
+  widen(to, from, kind, 1);
+  const v = v128.load64_splat(to);
+  for (const end = to + (min(n, part) << 3); to < end; to += 32) {
+    v128.store(to, v);
+    v128.store(to, v, 16);
+  }
+}
+
+/** Rows of n; each operand has the distance of its rows, and of its elements, 0 for one that a row repeats. */
+export function zip(
+  out: usize,
+  a: usize,
+  b: usize,
+  rows: i32,
+  n: i32,
+  aRow: i32,
+  bRow: i32,
+  aStep: i32,
+  bStep: i32,
+  scratch: usize,
+  op: i32,
+  kind: i32,
+  aKind: i32,
+  bKind: i32,
+): void {
+  const left = scratch + partBytes;
+  const right = left + partBytes;
+  for (; rows > 0; rows--, a += aRow, b += bRow) {
+    if (!aStep) repeat(left, a, aKind, n);
+    if (!bStep) repeat(right, b, bKind, n);
+    for (let at = 0; at < n; at += part) {
+      const count = min(n - at, part);
+      if (aStep) widen(left, a + at * aStep, aKind, count);
+      if (bStep) widen(right, b + at * bStep, bKind, count);
+      apply(op, scratch, left, right, count);
+      narrow(out, scratch, kind, count);
+      out += count * widthOf(kind);
+    }
+  }
+}
+
+/** out = x, as integers without its fractions. Where these cannot hold a number, `lost` is set. */
+export function cast(out: usize, x: usize, n: i32, scratch: usize, kind: i32, xKind: i32, lost: usize): void {
+  const least = kind === INT32 ? -2147483648.0 : kind === INT8 ? -128.0 : 0.0;
+  const most = kind === INT32 ? 2147483647.0 : kind === UINT32 ? 4294967295.0 : kind === INT8 ? 127.0 : 255.0;
+  const low = f64x2.splat(least);
+  const high = f64x2.splat(most);
+  while (n > 0) {
+    const count = min(n, part);
+    widen(scratch, x, xKind, count);
+    // Of an odd number the last is looked at twice.
+    const end = scratch + (count << 3);
+    if (count & 1) store<f64>(end, load<f64>(end - 8));
+    let held = i64x2.splat(-1);
+    for (let at = scratch; at < end; at += 16) {
+      const v = f64x2.trunc(v128.load(at));
+      v128.store(at, v);
+      held = v128.and(held, v128.and(f64x2.ge(v, low), f64x2.le(v, high)));
+    }
+    if (!i64x2.all_true(held)) store<i32>(lost, 1);
+    narrow(out, scratch, kind, count);
+    n -= count;
+    out += count * widthOf(kind);
+    x += count * widthOf(xKind);
+  }
+}
