@@ -133,7 +133,12 @@ export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: gemmR
 }
 
 // What SIMD serves; ops import these. All else runs on the reference, which its op imports.
-export const unary = /* @__PURE__ */ fastest(elementwiseReference.unary, elementwiseSimd.unary, 0);
+export const unary = /* @__PURE__ */ fastest(
+  elementwiseReference.unary,
+  (...args: Parameters<typeof elementwiseReference.unary>) =>
+    mixedSimd.unary(...args) || elementwiseSimd.unary(...args),
+  0,
+);
 export const unaryGrad = /* @__PURE__ */ fastest(
   elementwiseReference.unaryGrad,
   elementwiseSimd.unaryGrad,

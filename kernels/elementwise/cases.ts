@@ -1,5 +1,6 @@
 /** What every elementwise loop is tried on: sizes around the vector width, and each way of broadcasting. */
 
+import { newArray, type TypedArray } from "../../src/dtype.ts";
 import { type Shape, sizeOf } from "../../src/shape.ts";
 import { gelu, geluTanh, silu } from "./activation.ts";
 import { type Binary, exponentialLinear, held, leaky, softplusTo, type Unary } from "./arithmetic.ts";
@@ -25,13 +26,13 @@ export type BinaryArgs = [
   f: Binary,
 ];
 export type SelectArgs = [
-  out: Float32Array,
+  out: TypedArray,
   shape: Shape,
   c: Uint8Array,
   cShape: Shape,
-  a: Float32Array,
+  a: TypedArray,
   aShape: Shape,
-  b: Float32Array,
+  b: TypedArray,
   bShape: Shape,
 ];
 
@@ -152,7 +153,24 @@ export function* binaryCases(): Generator<BinaryArgs> {
     }
 }
 
+/** Each in float32, and in turn in another type, a choice of a third among them. */
 export function* selectCases(): Generator<SelectArgs> {
+  let turn = 0;
+  for (const args of floatSelects()) {
+    yield args;
+    const [out, shape, c, cShape, a, aShape, b, bShape] = args;
+    const type = (["int8", "float64", "int32", "uint8", "uint32"] as const)[turn++ % 5];
+    const of = (x: TypedArray): TypedArray => {
+      const y = newArray(type, x.length);
+      y.set(Array.from(x, (value) => 100 * Math.abs(value)));
+      return y;
+    };
+    const second = turn % 3 === 0 ? Uint8Array.from(b, Math.abs) : of(b);
+    yield [of(out), shape, c, cShape, of(a), aShape, second, bShape];
+  }
+}
+
+function* floatSelects(): Generator<SelectArgs> {
   for (const n of raggedSizes)
     for (const [a, b] of [
       [[n], [n]],

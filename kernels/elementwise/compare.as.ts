@@ -206,7 +206,10 @@ export function sizeEqual(
   test<SizeEqual>(out, a, b, rows, n, aRow, bRow, aStep, bStep);
 }
 
-/** out = a where the byte at c is not 0, else b; steps are 1 for c and 4, or 0 for an operand that a row repeats. */
+/**
+ * out = a where the byte at c is not 0, else b, of numbers of four bytes; steps are 1 for c and the bytes of a number, or 0
+ * for an operand that a row repeats.
+ */
 export function select(
   out: usize,
   c: usize,
@@ -233,4 +236,70 @@ export function select(
       out += min(left, 4) * 4;
     }
   }
+}
+
+function choose<T>(
+  out: usize,
+  c: usize,
+  a: usize,
+  b: usize,
+  n: i32,
+  cStep: i32,
+  aStep: i32,
+  bStep: i32,
+): void {
+  for (; n > 0; n--, out += sizeof<T>(), c += cStep, a += aStep, b += bStep)
+    store<T>(out, load<u8>(c) ? load<T>(a) : load<T>(b));
+}
+
+class Bytes {
+  @inline
+  static load(x: usize, step: i32): v128 {
+    return step ? v128.load(x) : v128.load8_splat(x);
+  }
+}
+
+/** The same of numbers of one byte. */
+export function selectBytes(
+  out: usize,
+  c: usize,
+  a: usize,
+  b: usize,
+  rows: i32,
+  n: i32,
+  cRow: i32,
+  aRow: i32,
+  bRow: i32,
+  cStep: i32,
+  aStep: i32,
+  bStep: i32,
+): void {
+  for (; rows > 0; rows--, c += cRow, a += aRow, b += bRow, out += n) {
+    let i = 0;
+    for (; i + 16 <= n; i += 16) {
+      const mask = i8x16.ne(Bytes.load(c + i * cStep, cStep), i8x16.splat(0));
+      const x = Bytes.load(a + i * aStep, aStep);
+      v128.store(out + i, v128.bitselect(x, Bytes.load(b + i * bStep, bStep), mask));
+    }
+    choose<u8>(out + i, c + i * cStep, a + i * aStep, b + i * bStep, n - i, cStep, aStep, bStep);
+  }
+}
+
+/** The same of numbers of eight bytes. */
+export function selectDoubles(
+  out: usize,
+  c: usize,
+  a: usize,
+  b: usize,
+  rows: i32,
+  n: i32,
+  cRow: i32,
+  aRow: i32,
+  bRow: i32,
+  cStep: i32,
+  aStep: i32,
+  bStep: i32,
+): void {
+  for (; rows > 0; rows--, c += cRow, a += aRow, b += bRow, out += n * 8)
+    choose<f64>(out, c, a, b, n, cStep, aStep, bStep);
 }

@@ -53,6 +53,8 @@ export interface ElementwiseExports
     Named<Grads, MapGrad>,
     Named<Zips | Tests, Zip> {
   readonly select: Select;
+  readonly selectBytes: Select;
+  readonly selectDoubles: Select;
 }
 
 export const simdUnary: ReadonlyMap<Unary, Maps> = /* @__PURE__ */ new Map<Unary, Maps>([

@@ -3,7 +3,7 @@
  * not apply.
  */
 
-import type { TypedArray } from "../../src/dtype.ts";
+import { dtypeOfArray, newArray, type TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
@@ -25,13 +25,13 @@ const isFloat = (array: TypedArray): boolean => array instanceof Float32Array;
 const whole = 64;
 const chunk = 1024;
 
-/** out = f(x), element by element. */
+/** out = f(x), element by element; of integers as float32 has them. */
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
   const loop = loopOf(f);
-  if (exports === null || loop === undefined || !isFloat(out) || !isFloat(x)) return false;
+  if (exports === null || loop === undefined || !isFloat(out) || x instanceof Float64Array) return false;
   const n = out.length;
   return staged((staging) => {
-    const from = staging.input(x, 0, n);
+    const from = staging.input(isFloat(x) ? x : new Float32Array(x), 0, n);
     const to = staging.output(out, 0, n, false);
     if (from === 0 || to === 0) return false;
     const { name, numbers } = loop;
@@ -203,13 +203,21 @@ export function select(
   bShape: Shape,
   exports = elementwiseExports(),
 ): boolean {
-  if (exports === null || !isFloat(out) || !isFloat(a) || !isFloat(b) || !(c instanceof Uint8Array))
-    return false;
+  if (exports === null || !(c instanceof Uint8Array)) return false;
+  const width = out.BYTES_PER_ELEMENT;
+  const name = width === 1 ? "selectBytes" : width === 4 ? "select" : "selectDoubles";
   if (!pays(out.length, fewSums, out, c, a, b)) return false;
+  const type = dtypeOfArray(out)!;
+  const like = (x: TypedArray): TypedArray => {
+    if (dtypeOfArray(x) === type) return x;
+    const same = newArray(type, x.length);
+    same.set(x);
+    return same;
+  };
   return staged((staging) => {
     const mask = staging.input(c, 0, c.length);
-    const left = staging.input(a, 0, a.length);
-    const right = staging.input(b, 0, b.length);
+    const left = staging.input(like(a), 0, a.length);
+    const right = staging.input(like(b), 0, b.length);
     const to = staging.output(out, 0, out.length, false);
     if (mask === 0 || left === 0 || right === 0 || to === 0) return false;
     const { sizes, strides } = mergeAxes(shape, [cShape, aShape, bShape]);
@@ -217,35 +225,35 @@ export function select(
     const [cLast, aLast, bLast] = strides.map((s) => s.pop() ?? 0);
     // One row has whole vectors to part at; of many, each is a part.
     if (sizes.length === 0)
-      inRows(exports, "select", n, whole, n * 0.3, (i, count) => [
-        to + i * 4,
+      inRows(exports, name, n, whole, n * 0.3, (i, count) => [
+        to + i * width,
         mask + i * cLast,
-        left + i * aLast * 4,
-        right + i * bLast * 4,
+        left + i * aLast * width,
+        right + i * bLast * width,
         1,
         count,
         0,
         0,
         0,
         cLast,
-        aLast * 4,
-        bLast * 4,
+        aLast * width,
+        bLast * width,
       ]);
     else
       walkRows(sizes, strides, (at, rows, [h, i, j], [dh, di, dj]) =>
-        inRows(exports, "select", rows, 1, rows * n * 0.3, (r, count) => [
-          to + (at + r) * n * 4,
+        inRows(exports, name, rows, 1, rows * n * 0.3, (r, count) => [
+          to + (at + r) * n * width,
           mask + h + r * dh,
-          left + (i + r * di) * 4,
-          right + (j + r * dj) * 4,
+          left + (i + r * di) * width,
+          right + (j + r * dj) * width,
           count,
           n,
           dh,
-          di * 4,
-          dj * 4,
+          di * width,
+          dj * width,
           cLast,
-          aLast * 4,
-          bLast * 4,
+          aLast * width,
+          bLast * width,
         ]),
       );
     return true;

@@ -3,6 +3,7 @@
 import { type DType, newArray, type TypedArray } from "../../src/dtype.ts";
 import { type Shape, sizeOf } from "../../src/shape.ts";
 import * as plain from "../elementwise/arithmetic.ts";
+import { roundEven } from "../elementwise/special.ts";
 
 export type BinaryArgs = [
   out: TypedArray,
@@ -13,6 +14,7 @@ export type BinaryArgs = [
   bShape: Shape,
   f: plain.Binary,
 ];
+export type UnaryArgs = [out: TypedArray, x: TypedArray, f: plain.Unary];
 export type CastArgs = [out: TypedArray, x: TypedArray];
 
 const types = ["float32", "float64", "int32", "uint32", "int8", "uint8"] as const;
@@ -102,6 +104,22 @@ export function* binaryCases(): Generator<BinaryArgs> {
         const divisor = filled(type, n, 2).map((value) => value || 1) as TypedArray;
         yield [newArray(type, n), [n], filled(type, n, 1), [n], divisor, [n], f];
       }
+}
+
+const whole = [Math.abs, plain.negative, plain.signOf, plain.rectified, Math.floor, Math.ceil, Math.trunc];
+const singles = [...whole, roundEven, Math.sqrt, plain.reciprocal, plain.reciprocalSqrt, plain.square];
+
+export function* unaryCases(): Generator<UnaryArgs> {
+  for (const n of sizes)
+    for (const type of types) {
+      if (type === "float32") continue;
+      const x = filled(type, n, 1);
+      const out = () => newArray(type, n).fill(7);
+      for (const f of type === "float64" ? singles : whole) yield [out(), x, f];
+      for (const f of singles) yield [new Float32Array(n), x, f];
+      for (const f of [plain.held(0, 100), plain.held(3, Number.POSITIVE_INFINITY)]) yield [out(), x, f];
+      yield [out(), x, plain.held(Number.NEGATIVE_INFINITY, 1)];
+    }
 }
 
 /** Numbers that the type of the result holds, with fractions where there may be. */

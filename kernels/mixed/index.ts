@@ -15,6 +15,14 @@ export const mixedBinary: Kernel<cases.BinaryArgs> = {
   tolerance: () => null,
 };
 
+export const mixedUnary: Kernel<cases.UnaryArgs> = {
+  name: "mixed.unary",
+  reference: elementwise.unary,
+  implementations: simdBuilds(simd.mixedExports, (code, ...args) => simd.unary(...args, code)),
+  cases: cases.unaryCases,
+  tolerance: () => null,
+};
+
 export const mixedCast: Kernel<cases.CastArgs> = {
   name: "mixed.cast",
   reference: reference.cast,

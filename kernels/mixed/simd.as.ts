@@ -226,6 +226,81 @@ class SizeEqual {
   }
 }
 
+/** Of a alone, as are those that follow. */
+class Absolute {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.abs(a);
+  }
+}
+class Negate {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.neg(a);
+  }
+}
+class Sign {
+  @inline
+  of(a: v128, b: v128): v128 {
+    const zero = f64x2.splat(0);
+    return f64x2.sub(Test.flag(f64x2.gt(a, zero)), Test.flag(f64x2.lt(a, zero)));
+  }
+}
+class Rectify {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.max(a, f64x2.splat(0));
+  }
+}
+class Floor {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.floor(a);
+  }
+}
+class Ceil {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.ceil(a);
+  }
+}
+class Truncate {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.trunc(a);
+  }
+}
+class RoundEven {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.nearest(a);
+  }
+}
+class Sqrt {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.sqrt(a);
+  }
+}
+class Reciprocal {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.div(f64x2.splat(1), a);
+  }
+}
+class ReciprocalSqrt {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.div(f64x2.splat(1), f64x2.sqrt(a));
+  }
+}
+class Square {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.mul(a, a);
+  }
+}
+
 function loop<F>(to: usize, a: usize, b: usize, n: i32): void {
   const f = changetype<F>(0);
   for (; n > 0; n -= 4, to += 32, a += 32, b += 32) {
@@ -256,7 +331,19 @@ function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
   else if (op === 16) loop<Or>(to, a, b, n);
   else if (op === 17) loop<Xor>(to, a, b, n);
   else if (op === 18) loop<SizeLess>(to, a, b, n);
-  else loop<SizeEqual>(to, a, b, n);
+  else if (op === 19) loop<SizeEqual>(to, a, b, n);
+  else if (op === 20) loop<Absolute>(to, a, b, n);
+  else if (op === 21) loop<Negate>(to, a, b, n);
+  else if (op === 22) loop<Sign>(to, a, b, n);
+  else if (op === 23) loop<Rectify>(to, a, b, n);
+  else if (op === 24) loop<Floor>(to, a, b, n);
+  else if (op === 25) loop<Ceil>(to, a, b, n);
+  else if (op === 26) loop<Truncate>(to, a, b, n);
+  else if (op === 27) loop<RoundEven>(to, a, b, n);
+  else if (op === 28) loop<Sqrt>(to, a, b, n);
+  else if (op === 29) loop<Reciprocal>(to, a, b, n);
+  else if (op === 30) loop<ReciprocalSqrt>(to, a, b, n);
+  else loop<Square>(to, a, b, n);
 }
 
 /** One number, so many times as the parts of a row need. */

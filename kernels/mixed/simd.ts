@@ -8,6 +8,7 @@ import type { Shape } from "../../src/shape.ts";
 import * as plain from "../elementwise/arithmetic.ts";
 import { isFloatArray } from "../floats.ts";
 import { zipRows } from "../elementwise/simd.ts";
+import { roundEven } from "../elementwise/special.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/staging.ts";
@@ -37,6 +38,26 @@ const functions: readonly plain.Binary[] = [
   ...[plain.both, plain.either, plain.one, plain.sizeBelow, plain.sizeEquals],
 ];
 const firstTest = 9;
+// What else floats give is whole, or goes to floats alone.
+const singles: readonly plain.Unary[] = [
+  ...[Math.abs, plain.negative, plain.signOf, plain.rectified, Math.floor, Math.ceil, Math.trunc, roundEven],
+  ...[Math.sqrt, plain.reciprocal, plain.reciprocalSqrt, plain.square],
+];
+
+/** `op` is the number of the function. */
+function zip(
+  exports: MixedExports,
+  out: TypedArray,
+  shape: Shape,
+  a: TypedArray,
+  aShape: Shape,
+  b: TypedArray,
+  bShape: Shape,
+  op: number,
+): boolean {
+  const kinds = [out, a, b].map(kindOf);
+  return zipRows(exports, "zip", 1.5, out, shape, a, aShape, b, bShape, scratch, op, ...kinds);
+}
 
 /** out (shape) = f(a broadcast to shape, b broadcast to shape). */
 export function binary(
@@ -56,9 +77,31 @@ export function binary(
   // The reference has loops of its own for sums and products of floats.
   const least =
     isFloatArray(a) && isFloatArray(b) && plain.binaryLoops.has(f) ? Number.POSITIVE_INFINITY : few;
-  if (!pays(out.length, least, out, a, b)) return false;
-  const kinds = [out, a, b].map(kindOf);
-  return zipRows(exports, "zip", 1.5, out, shape, a, aShape, b, bShape, scratch, op, ...kinds);
+  return pays(out.length, least, out, a, b) && zip(exports, out, shape, a, aShape, b, bShape, op);
+}
+
+/** out = f(x), element by element, where those are not float32. */
+export function unary(
+  out: TypedArray,
+  x: TypedArray,
+  f: plain.Unary & Partial<plain.Tuned>,
+  exports = mixedExports(),
+): boolean {
+  if (exports === null || x instanceof Float32Array || !pays(out.length, few, out, x)) return false;
+  const shape = [out.length];
+  const run = (from: TypedArray, beside: TypedArray, op: number) =>
+    zip(exports, out, shape, from, shape, beside, [1], op);
+  if (f.loop === "clip") {
+    const [min, max] = f.numbers!;
+    return (
+      run(x, Float64Array.of(min), functions.indexOf(Math.max)) &&
+      run(out, Float64Array.of(max), functions.indexOf(Math.min))
+    );
+  }
+  const op = singles.indexOf(f);
+  // Squares of integers may leave the range where doubles are whole.
+  if (op < 0 || (f === plain.square && !isFloatArray(out))) return false;
+  return run(x, x.subarray(0, 1), functions.length + op);
 }
 
 /** out = x; false, with anything written, also where the integers of `out` cannot hold a number. */

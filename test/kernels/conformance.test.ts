@@ -21,7 +21,7 @@ import { gemmTernary, gemmTernarySigns } from "../../kernels/gemm-t2/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { gemmDigits } from "../../kernels/lookup/index.ts";
 import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
-import { mixedBinary, mixedCast } from "../../kernels/mixed/index.ts";
+import { mixedBinary, mixedCast, mixedUnary } from "../../kernels/mixed/index.ts";
 import {
   movementAddRows,
   movementClear,
@@ -95,6 +95,7 @@ conform(elementwiseGrad);
 conform(elementwiseBinary);
 conform(elementwiseSelect);
 conform(mixedBinary);
+conform(mixedUnary);
 conform(mixedCast);
 for (const kernel of [convForward, convInputGrad, convWeightGrad]) conform(kernel);
 conform(convBits);
