@@ -8,6 +8,8 @@ import * as elementwiseReference from "../kernels/elementwise/reference.ts";
 import * as elementwiseSimd from "../kernels/elementwise/simd.ts";
 import * as encodeReference from "../kernels/encode/reference.ts";
 import * as encodeSimd from "../kernels/encode/simd.ts";
+import * as fakeReference from "../kernels/fake-quantize/reference.ts";
+import * as fakeSimd from "../kernels/fake-quantize/simd.ts";
 import * as gatherReference from "../kernels/gather/reference.ts";
 import * as gatherSimd from "../kernels/gather/simd.ts";
 import * as gemmReference from "../kernels/gemm-f32/reference.ts";
@@ -264,6 +266,11 @@ export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, en
 export const anyNonFinite = (x: FloatArray, length: number): boolean =>
   (active() === "simd" ? encodeSimd.anyNonFinite(x, length) : null) ??
   encodeReference.anyNonFinite(x, length);
+export const rangesOfRuns = /* @__PURE__ */ fastest(fakeReference.ranges, fakeSimd.ranges);
+export const uniformRuns = /* @__PURE__ */ fastest(fakeReference.uniform, fakeSimd.uniform);
+export const levelRuns = /* @__PURE__ */ fastest(fakeReference.levels, fakeSimd.levels);
+export const signRuns = /* @__PURE__ */ fastest(fakeReference.signs, fakeSimd.signs);
+export const uniformRows = /* @__PURE__ */ fastest(fakeReference.rows, fakeSimd.rows);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam, 0);
 export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd, 0);
 export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion, 0);

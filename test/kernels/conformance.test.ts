@@ -11,6 +11,13 @@ import {
   elementwiseUnary,
 } from "../../kernels/elementwise/index.ts";
 import { encodeSigns, encodeAbove, quantizeBy, quantizeRows } from "../../kernels/encode/index.ts";
+import {
+  quantizeByRows,
+  quantizeLevels,
+  quantizeRanges,
+  quantizeSigns,
+  quantizeUniform,
+} from "../../kernels/fake-quantize/index.ts";
 import { gatherRead, gatherScatter, gatherScatterAdd } from "../../kernels/gather/index.ts";
 import { gemmOnes, gemmSigns } from "../../kernels/gemm-b1/index.ts";
 import { gemmF32 } from "../../kernels/gemm-f32/index.ts";
@@ -113,6 +120,11 @@ conform(encodeSigns);
 conform(encodeAbove);
 conform(quantizeRows);
 conform(quantizeBy);
+conform(quantizeRanges);
+conform(quantizeUniform);
+conform(quantizeLevels);
+conform(quantizeSigns);
+conform(quantizeByRows);
 conform(maxPool);
 for (const kernel of [averagePool, averagePoolGrad]) conform(kernel);
 conform(reduceSum);

@@ -1,0 +1,307 @@
+/**
+ * Fake quantization of float32 on the heap, in AssemblyScript; kernels/fake-quantize/reference.ts states the contract. An
+ * address of 0 stands for what is not written. Runs begin with number `first`, of `count` scales.
+ */
+
+import { Lanes, loadPart } from "../wasm/lanes.as";
+
+/** Four floats of which `left` belong to the run; the others repeat the first, so that they say nothing new. */
+function load4(x: usize, left: i32): v128 {
+  return left >= 4 ? v128.load(x) : loadPart(x, left, load<f32>(x));
+}
+
+/** The lowest bytes of four integers. */
+function storeBytes(to: usize, lanes: v128, left: i32): void {
+  const bytes = i8x16.swizzle(lanes, i8x16(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12));
+  if (left >= 4) {
+    v128.store_lane<u32>(to, bytes, 0);
+    return;
+  }
+  store<u8>(to, i8x16.extract_lane_u(bytes, 0));
+  if (left > 1) store<u8>(to, i8x16.extract_lane_u(bytes, 1), 1);
+  if (left > 2) store<u8>(to, i8x16.extract_lane_u(bytes, 2), 2);
+}
+
+function mark(seen: usize, outside: v128, odd: v128): void {
+  if (v128.any_true(outside)) store<u8>(seen, 1);
+  // Products with 0 add up to 0 where all is finite.
+  if (v128.any_true(f32x4.ne(odd, f32x4.splat(0)))) store<u8>(seen, 1, 1);
+}
+
+// Four floats as doubles.
+function low(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v);
+}
+function high(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1));
+}
+function pair(v: v128): f64 {
+  return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
+}
+
+/** The sum of magnitudes of n numbers: number i belongs to partial sum i modulo 8. */
+function magnitudes(x: usize, n: i32): f64 {
+  let a = f64x2.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  for (; n >= 8; n -= 8, x += 32) {
+    const p = f32x4.abs(v128.load(x));
+    const q = f32x4.abs(v128.load(x, 16));
+    a = f64x2.add(a, low(p));
+    b = f64x2.add(b, high(p));
+    c = f64x2.add(c, low(q));
+    d = f64x2.add(d, high(q));
+  }
+  if (n > 0) {
+    const p = f32x4.abs(loadPart(x, min(n, 4), 0));
+    a = f64x2.add(a, low(p));
+    b = f64x2.add(b, high(p));
+  }
+  if (n > 4) {
+    const q = f32x4.abs(loadPart(x + 16, n - 4, 0));
+    c = f64x2.add(c, low(q));
+    d = f64x2.add(d, high(q));
+  }
+  return pair(a) + pair(b) + (pair(c) + pair(d));
+}
+
+function least4(v: v128): f32 {
+  const other = v128.shuffle<i64>(v, v, 1, 0);
+  const two = f32x4.pmin(v, other);
+  return min(f32x4.extract_lane(two, 0), f32x4.extract_lane(two, 1));
+}
+
+/** out: 4 doubles a run. */
+export function ranges(out: usize, x: usize, rows: i32, n: i32, step: i32, sums: i32): void {
+  const zero = f32x4.splat(0);
+  for (; rows > 0; rows--)
+    for (let from = 0; from < n; from += step) {
+      const length = min(step, n - from);
+      // NaN is less than nothing, so that it is passed over; the largest number is the least of the negated.
+      let less = f32x4.splat(Infinity);
+      let more = less;
+      let odd = zero;
+      let at = x;
+      for (let left = length; left > 0; left -= 4, at += 16) {
+        const v = load4(at, left);
+        less = f32x4.pmin(less, v);
+        more = f32x4.pmin(more, f32x4.neg(v));
+        odd = f32x4.add(odd, f32x4.mul(v, zero));
+      }
+      const finite = !v128.any_true(f32x4.ne(odd, zero));
+      store<f64>(out, (least4(less) + 0) as f64);
+      store<f64>(out, (-least4(more) + 0) as f64, 8);
+      store<f64>(out, sums ? magnitudes(x, length) : finite ? 0 : NaN, 16);
+      store<f64>(out, length, 24);
+      x += length << 2;
+      out += 32;
+    }
+}
+
+/** `zero` and the bounds are those of x / scale. */
+function uniformRun(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  n: i32,
+  scale: f32,
+  zero: f32,
+  least: f32,
+  most: f32,
+): void {
+  const none = f32x4.splat(0);
+  const by = f32x4.splat(scale);
+  const bottom = f32x4.splat(least - zero);
+  const top = f32x4.splat(most - zero);
+  const shift = f32x4.splat(zero);
+  const one = i32x4.splat(1);
+  let outside = none;
+  let odd = none;
+  for (let i = 0; i < n; i += 4) {
+    const left = n - i;
+    const v = load4(x + (i << 2), left);
+    const q = f32x4.nearest(f32x4.div(v, by));
+    const held = f32x4.pmin(top, f32x4.pmax(bottom, q));
+    const clamped = f32x4.ne(held, q);
+    outside = v128.or(outside, clamped);
+    odd = f32x4.add(odd, f32x4.mul(v, none));
+    if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(held, by), none), left);
+    if (codes) storeBytes(codes + i, i32x4.trunc_sat_f32x4_s(f32x4.add(held, shift)), left);
+    if (inside) storeBytes(inside + i, v128.andnot(one, clamped), left);
+  }
+  mark(seen, outside, odd);
+}
+
+export function uniform(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  scales: usize,
+  zeros: usize,
+  rows: i32,
+  n: i32,
+  step: i32,
+  first: i32,
+  count: i32,
+  least: f32,
+  most: f32,
+): void {
+  let k = first % count;
+  for (; rows > 0; rows--)
+    for (let from = 0; from < n; from += step) {
+      const length = min(step, n - from);
+      const zero: f32 = zeros ? load<f32>(zeros + (k << 2)) : 0;
+      uniformRun(values, codes, inside, seen, x, length, load<f32>(scales + (k << 2)), zero, least, most);
+      x += length << 2;
+      if (values) values += length << 2;
+      if (codes) codes += length;
+      if (inside) inside += length;
+      if (++k === count) k = 0;
+    }
+}
+
+/** Of `last` + 1 levels as float32, and of the last + 2 thresholds of reference.ts, each rounded down to float32. */
+function levelRun(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  n: i32,
+  scale: f32,
+  levels: usize,
+  ends: usize,
+  last: i32,
+): void {
+  const none = f32x4.splat(0);
+  const by = f32x4.splat(scale);
+  const bottom = v128.load32_splat(ends);
+  const top = v128.load32_splat(ends + ((last + 1) << 2));
+  const one = i32x4.splat(1);
+  let outside = none;
+  let odd = none;
+  for (let i = 0; i < n; i += 4) {
+    const left = n - i;
+    const v = load4(x + (i << 2), left);
+    const u = f32x4.div(v, by);
+    let code = i32x4.splat(0);
+    let value = v128.load32_splat(levels);
+    for (let at = 4; at <= last << 2; at += 4) {
+      const beyond = f32x4.gt(u, v128.load32_splat(ends + at));
+      value = v128.bitselect(v128.load32_splat(levels + at), value, beyond);
+      code = i32x4.sub(code, beyond);
+    }
+    const away = v128.or(v128.not(f32x4.gt(u, bottom)), f32x4.gt(u, top));
+    outside = v128.or(outside, away);
+    odd = f32x4.add(odd, f32x4.mul(v, none));
+    if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(value, by), none), left);
+    if (codes) storeBytes(codes + i, code, left);
+    if (inside) storeBytes(inside + i, v128.andnot(one, away), left);
+  }
+  mark(seen, outside, odd);
+}
+
+export function levels(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  scales: usize,
+  rows: i32,
+  n: i32,
+  step: i32,
+  first: i32,
+  count: i32,
+  table: usize,
+  ends: usize,
+  last: i32,
+): void {
+  let k = first % count;
+  for (; rows > 0; rows--)
+    for (let from = 0; from < n; from += step) {
+      const length = min(step, n - from);
+      levelRun(values, codes, inside, seen, x, length, load<f32>(scales + (k << 2)), table, ends, last);
+      x += length << 2;
+      if (values) values += length << 2;
+      if (codes) codes += length;
+      if (inside) inside += length;
+      if (++k === count) k = 0;
+    }
+}
+
+function signRun(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  n: i32,
+  scale: f32,
+): void {
+  const none = f32x4.splat(0);
+  // Scales of 0 have no −0 either.
+  const plus = f32x4.splat(scale + 0);
+  const minus = f32x4.splat(0 - scale);
+  const one = i32x4.splat(1);
+  const unit = f32x4.splat(1);
+  let outside = none;
+  let odd = none;
+  for (let i = 0; i < n; i += 4) {
+    const left = n - i;
+    const v = load4(x + (i << 2), left);
+    const below = f32x4.lt(v, none);
+    const within = f32x4.le(f32x4.abs(v), unit);
+    outside = v128.or(outside, v128.not(within));
+    odd = f32x4.add(odd, f32x4.mul(v, none));
+    if (values) Lanes.store(values + (i << 2), v128.bitselect(minus, plus, below), left);
+    if (codes) storeBytes(codes + i, v128.or(below, one), left);
+    if (inside) storeBytes(inside + i, v128.and(within, one), left);
+  }
+  mark(seen, outside, odd);
+}
+
+export function signs(
+  values: usize,
+  codes: usize,
+  inside: usize,
+  seen: usize,
+  x: usize,
+  scales: usize,
+  rows: i32,
+  n: i32,
+  step: i32,
+  first: i32,
+  count: i32,
+): void {
+  let k = first % count;
+  for (; rows > 0; rows--)
+    for (let from = 0; from < n; from += step) {
+      const length = min(step, n - from);
+      signRun(values, codes, inside, seen, x, length, load<f32>(scales + (k << 2)));
+      x += length << 2;
+      if (values) values += length << 2;
+      if (codes) codes += length;
+      if (inside) inside += length;
+      if (++k === count) k = 0;
+    }
+}
+
+// The least normal float.
+const leastScale: f32 = 1.1754943508222875e-38;
+
+export function rows(values: usize, x: usize, seen: usize, rows: i32, n: i32, top: f32): void {
+  for (; rows > 0; rows--, values += n << 2, x += n << 2) {
+    let more = f32x4.splat(0);
+    let at = x;
+    for (let left = n; left > 0; left -= 4, at += 16) more = f32x4.pmax(more, f32x4.abs(load4(at, left)));
+    const largest = -least4(f32x4.neg(more));
+    const scale: f32 = largest === 0 ? 1 : max(largest / top, leastScale);
+    uniformRun(values, 0, 0, seen, x, n, scale, 0, -top, top);
+  }
+}
