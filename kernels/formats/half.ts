@@ -108,6 +108,18 @@ export function toFloat16(values: ArrayLike<number>): Uint16Array {
   return out;
 }
 
+/** The nearest float16 of a number that is at least 2^−14, its least normal number; beyond the range, infinity. */
+export function nearestHalf(x: number): number {
+  // Half-way to what would be the next.
+  if (x >= 65520) return Infinity;
+  f64[0] = x;
+  words[0] = 0;
+  words[1] &= 0x7ff00000;
+  // The power of two below x, times what leaves 11 bits of a double: adding and taking it away rounds half to even.
+  const magic = f64[0] * 1.5 * 2 ** 42;
+  return x + magic - magic;
+}
+
 /** The nearest bfloat16 bit patterns; beyond the range, infinity. */
 export function toBfloat16(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);

@@ -1,14 +1,17 @@
 /** chooseParams: scale and zero point from the numbers they are for. */
 
-import { toFloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import { forEachRun, rangeSize, ranges as rangesAnew } from "../../kernels/fake-quantize/reference.ts";
+import { nearestHalf } from "../../kernels/formats/half.ts";
+import { rangesOfRuns } from "../backend.ts";
+import type { FloatArray } from "../dtype.ts";
 import { BitgradError } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
 import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { floatsOf, notFinite, type Range, rangeOf } from "./loops.ts";
+import { floatsOf, notFinite } from "./loops.ts";
 import { roundBy } from "./rounding.ts";
-import { forRuns, scaleShape } from "./runs.ts";
+import { forRuns, runsOf, scaleShape } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /** x ≈ (code − zeroPoint) · scale, each in the shape that the granularity gives it. */
@@ -24,25 +27,44 @@ export const nonFinite = (x: ArrayLike<number>, at: number): BitgradError =>
     "NUMERICS",
   );
 
-/** The ranges of all runs of a tensor. Throws where an element is NaN, or infinite and not to be clamped. */
-export function rangesOf(x: Tensor, spec: QuantSpec): Range[] {
+/** What scales are found from: least and largest element, and the sum of magnitudes over `count` elements. */
+export interface Range {
+  min: number;
+  max: number;
+  sum: number;
+  count: number;
+}
+
+/**
+ * The ranges of all runs of a tensor; those of signs alone have sums, unless told otherwise. Throws where an element is NaN,
+ * or infinite and not to be clamped.
+ */
+export function rangesOf(x: Tensor, spec: QuantSpec, sums = isSigns(spec)): Range[] {
   const count = sizeOf(scaleShape(spec, x.shape));
   const ranges: (Range | undefined)[] = new Array(count);
   const data = floatsOf(x);
-  forRuns(spec, x.shape, (from, to, k) => {
-    let seen = rangeOf(data, from, to);
+  const runs = runsOf(spec, x.shape);
+  const found = new Float64Array(runs.rows * Math.ceil(runs.n / runs.step) * rangeSize);
+  rangesOfRuns(found, data, runs, sums);
+  forEachRun(runs, (from, to, run) => {
+    let seen = rangeAt(found, run);
     // A sum of magnitudes is finite if all are, unless doubles overflow.
     if (!(seen.sum < Infinity)) {
       const odd = notFinite(data, from, to);
       if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data, odd);
-      seen = finiteRange(data, from, to);
+      seen = finiteRange(data, from, to, sums);
     }
-    const held = ranges[k];
-    if (held === undefined) ranges[k] = seen;
+    const held = ranges[run % count];
+    if (held === undefined) ranges[run] = seen;
     else widen(held, seen);
   });
   return ranges as Range[];
 }
+
+const rangeAt = (found: Float64Array, run: number): Range => {
+  const at = run * rangeSize;
+  return { min: found[at], max: found[at + 1], sum: found[at + 2], count: found[at + 3] };
+};
 
 function widen(held: Range, { min, max, sum, count }: Range): void {
   held.min = Math.min(held.min, min);
@@ -52,13 +74,17 @@ function widen(held: Range, { min, max, sum, count }: Range): void {
 }
 
 /** The range of what is finite. Throws for NaN. */
-function finiteRange(x: ArrayLike<number>, from: number, to: number): Range {
+function finiteRange(x: FloatArray, from: number, to: number, sums: boolean): Range {
   const finite: number[] = [];
   for (let i = from; i < to; i++) {
     if (Number.isNaN(x[i])) throw nonFinite(x, i);
     if (Math.abs(x[i]) < Infinity) finite.push(x[i]);
   }
-  return rangeOf(Float64Array.from(finite), 0, finite.length);
+  const found = new Float64Array(rangeSize);
+  const n = finite.length;
+  if (n === 0) found.set([Infinity, -Infinity]);
+  rangesAnew(found, Float64Array.from(finite), { rows: 1, n, step: n }, sums);
+  return rangeAt(found, 0);
 }
 
 /** 2^−126: a scale that is a normal number can be divided by without surprises. */
@@ -71,7 +97,7 @@ function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): n
   if (scale === 0) return 1;
   const size = Math.max(Math.abs(scale), leastScale);
   const half = scaleDtype === "float16" && size >= leastHalf;
-  const rounded = half ? widenFloat16(toFloat16([size]))[0] : Math.fround(size);
+  const rounded = half ? nearestHalf(size) : Math.fround(size);
   if (!(rounded < Infinity)) {
     throw new BitgradError(
       `quantize: a scale exceeds ${scaleDtype}, got ${scale}; scale the tensor down`,
@@ -87,8 +113,13 @@ function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): n
  */
 export function storedScale(scale: Tensor, spec: QuantSpec): Tensor {
   const given = scale.data as Float32Array;
-  const rounded = Float32Array.from(given, (s) => (s === 0 ? 0 : stored(s, spec)));
-  if (scale.dtype === "float32" && rounded.every((s, i) => s === given[i])) return scale;
+  const rounded = new Float32Array(given.length);
+  let same = scale.dtype === "float32";
+  for (let i = 0; i < given.length; i++) {
+    rounded[i] = given[i] === 0 ? 0 : stored(given[i], spec);
+    if (rounded[i] !== given[i]) same = false;
+  }
+  if (same) return scale;
   const hard = wrap(rounded, scale.shape, "float32");
   return scale.requiresGrad ? straightThrough(scale.to("float32"), hard) : hard;
 }
@@ -163,7 +194,7 @@ export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
 
 /** Scales mean|x| of what a mask leaves, for the quantizers that take those. */
 export function meanParams(x: Tensor, spec: QuantSpec, mask?: Tensor | null): QuantParams {
-  const ranges = rangesOf(x, spec);
+  const ranges = rangesOf(x, spec, true);
   if (mask) {
     for (const range of ranges) range.count = 0;
     forRuns(spec, x.shape, (from, to, k) => {

@@ -1,5 +1,6 @@
 /** Runs: the stretches of a row-major tensor that share a scale, and the shape that the scales have. */
 
+import { forEachRun, type Runs } from "../../kernels/fake-quantize/reference.ts";
 import { ShapeError, show } from "../errors.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import type { QuantSpec } from "./spec.ts";
@@ -27,27 +28,23 @@ export function scaleShape(layout: Layout, shape: Shape): Shape {
   return [...shape.slice(0, last), count];
 }
 
+/** The runs as kernels take them. */
+export function runsOf(layout: Layout, shape: Shape): Runs {
+  const { granularity } = layout;
+  const size = sizeOf(shape);
+  if (size === 0) return { rows: 0, n: 1, step: 1 };
+  const last = shape[shape.length - 1];
+  const inner = granularity === "channel" ? sizeOf(shape.slice(axisOf(layout, shape) + 1)) : last;
+  const n = granularity === "tensor" ? size : inner;
+  return { rows: size / n, n, step: typeof granularity === "object" ? Math.min(granularity.group, n) : n };
+}
+
 /** Calls `visit(from, to, k)` for every run, in order: elements from … to − 1 are read with scale k. */
 export function forRuns(
   layout: Layout,
   shape: Shape,
   visit: (from: number, to: number, k: number) => void,
 ): void {
-  const { granularity } = layout;
-  const size = sizeOf(shape);
-  if (size === 0) return;
-  if (granularity === "tensor") visit(0, size, 0);
-  else if (granularity === "channel") {
-    const axis = axisOf(layout, shape);
-    const inner = sizeOf(shape.slice(axis + 1));
-    const count = shape[axis];
-    for (let from = 0, k = 0; from < size; from += inner, k = (k + 1) % count) visit(from, from + inner, k);
-  } else {
-    const n = shape[shape.length - 1];
-    const step = granularity === "token" ? n : granularity.group;
-    let k = 0;
-    for (let row = 0; row < size; row += n) {
-      for (let from = row; from < row + n; from += step, k++) visit(from, Math.min(from + step, row + n), k);
-    }
-  }
+  const count = sizeOf(scaleShape(layout, shape));
+  forEachRun(runsOf(layout, shape), (from, to, k) => visit(from, to, k % count));
 }

@@ -2,8 +2,7 @@
 
 import { changing } from "../changes.ts";
 import type { Observer } from "../codes/input-quantizer.ts";
-import type { Range } from "../codes/loops.ts";
-import { paramsOf, type QuantParams, rangesOf } from "../codes/params.ts";
+import { paramsOf, type QuantParams, type Range, rangesOf } from "../codes/params.ts";
 import { scaleShape } from "../codes/runs.ts";
 import { checkSpec, type QuantSpec } from "../codes/spec.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";

@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { toBfloat16, toFloat16, widenBfloat16, widenFloat16 } from "../../kernels/formats/half.ts";
+import {
+  nearestHalf,
+  toBfloat16,
+  toFloat16,
+  widenBfloat16,
+  widenFloat16,
+} from "../../kernels/formats/half.ts";
 
 const everyPattern = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
@@ -8,6 +14,16 @@ const kinds = [
   { name: "float16", widen: widenFloat16, narrow: toFloat16, infinity: 0x7c00 },
   { name: "bfloat16", widen: widenBfloat16, narrow: toBfloat16, infinity: 0x7f80 },
 ];
+
+it("the nearest normal float16 is that of the bit patterns, ties and doubles beside them too", () => {
+  const values = widenFloat16(everyPattern);
+  for (let i = 0x0400; i < 0x7bff; i += 1 + (i >> 7)) {
+    const middle = (values[i] + values[i + 1]) / 2;
+    for (const x of [values[i], middle, middle * (1 - 2 ** -52), middle * (1 + 2 ** -52)])
+      expect(nearestHalf(x)).toBe(widenFloat16(toFloat16([x]))[0]);
+  }
+  expect([65519.9, 65520, 1e300].map(nearestHalf)).toEqual([65504, Infinity, Infinity]);
+});
 
 describe.each(kinds)("$name", ({ widen, narrow, infinity }) => {
   const values = widen(everyPattern);
