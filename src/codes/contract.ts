@@ -3,16 +3,19 @@
  * step in float32. Training, storing and packed inference all go through it, so that they agree to the bit.
  */
 
+import { forEachRun, type Quantized, type Runs } from "../../kernels/fake-quantize/reference.ts";
+import { levelRuns, signRuns, uniformRuns } from "../backend.ts";
+import type { FloatArray } from "../dtype.ts";
 import { DTypeError, isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { placeholder, visitor } from "../ops/shapes-only.ts";
 import { defaultRng } from "../random/default.ts";
 import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
-import { asTensor, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { decode, encode, encodeSigns, floatsOf, markInside, notFinite } from "./loops.ts";
+import { asTensor, empty, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import { floatsOf, notFinite } from "./loops.ts";
 import { chooseParams, nonFinite, type QuantParams, roundedZero } from "./params.ts";
 import { roundBy } from "./rounding.ts";
-import { forRuns, scaleShape } from "./runs.ts";
+import { forRuns, runsOf, scaleShape } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /** A quantized tensor: its codes, unpacked, and what they stand for. */
@@ -96,28 +99,9 @@ function checkTensor(op: string, name: string, value: unknown): void {
   if (!isTensor(value)) throw new OptionError(`${op}: ${name} must be a tensor, got ${show(value)}`);
 }
 
-/** The index of the level nearest to u, the lower one of two as near. */
-function nearestLevel(levels: readonly number[], u: number): number {
-  let low = 0;
-  while (low + 1 < levels.length && u > (levels[low] + levels[low + 1]) / 2) low++;
-  return low;
-}
-
-/** The same for x / scale, but −1 or one beyond the last index where a further level would have been as near or nearer. */
-function codebookRounder(levels: readonly number[]): (x: number, scale: number) => number {
-  const last = levels.length - 1;
-  const least = levels[0] - (levels[1] - levels[0]) / 2;
-  const most = levels[last] + (levels[last] - levels[last - 1]) / 2;
-  return (x, scale) => {
-    const u = Math.fround(x / scale);
-    return u <= least ? -1 : u > most ? last + 1 : nearestLevel(levels, u);
-  };
-}
-
-/** round(x/scale) + zeroPoint of one element before it is clamped, for what `encode` does not do. */
+/** round(x/scale) + zeroPoint of one element before it is clamped, where no kernel does it. */
 function rounder(spec: QuantSpec, rng: Rng | null): (x: number, scale: number, zero: number) => number {
-  const { rounding, codebook } = spec;
-  if (codebook) return codebookRounder(codebook);
+  const { rounding } = spec;
   const draw = rounding === "stochastic" ? (rng ?? defaultRng()) : null;
   if (spec.zeroPoint === "float") {
     return (x, scale, zero) => roundBy(rounding, Math.fround(Math.fround(x / scale) + zero), draw?.next());
@@ -134,52 +118,64 @@ export function checkFinite(data: Float32Array | Float64Array, { onNonFinite }: 
   if (missing >= 0) throw nonFinite(data, missing);
 }
 
+/** What is written of a tensor, each of its size; null for what is not. */
+export type Written = Omit<Quantized, "seen">;
+
 /**
- * The codes of x and, where they are to be marked, which of them would lie in range without being clamped (PyTorch's gradient
- * mask); null for all.
+ * Writes the codes of x, what they stand for, and which of them would lie in range without being clamped (PyTorch's gradient
+ * mask); all of signs do. Returns whether one does not.
  */
-export function codesOf(
+export function quantizeInto(
+  out: Written,
   x: Tensor,
   spec: QuantSpec,
   { scale, zeroPoint }: QuantParams,
   rng: Rng | null,
-  marked = true,
-) {
-  const { qmin, qmax, rounding } = spec;
-  const codes = qmin < 0 ? new Int8Array(x.size) : new Uint8Array(x.size);
+): boolean {
   const data = floatsOf(x);
-  const scales = scale.data;
-  const zeros = zeroPoint?.data;
-  const uniform = rounding === "half-even" && spec.zeroPoint !== "float" && !spec.codebook;
-  let inside: Uint8Array | null = null;
-  if (isSigns(spec)) {
+  const scales = scale.data as Float32Array;
+  const zeros = (zeroPoint?.data ?? null) as Float32Array | null;
+  const runs = runsOf(spec, x.shape);
+  const to = { ...out, seen: new Uint8Array(2) };
+  const { qmin, qmax, codebook } = spec;
+  if (isSigns(spec)) signRuns({ ...to, inside: null }, data, scales, runs);
+  else if (codebook) levelRuns(to, data, scales, runs, codebook);
+  else if (spec.rounding === "half-even" && spec.zeroPoint !== "float")
+    uniformRuns(to, data, scales, zeros, runs, qmin, qmax);
+  else {
     checkFinite(data, spec);
-    encodeSigns(codes, data, 0, data.length);
-  } else if (uniform) {
-    forRuns(spec, x.shape, (from, to, k) => {
-      const [s, zero] = [scales[k], zeros ? zeros[k] : 0];
-      const status = encode(codes, data, from, to, s, zero, qmin, qmax);
-      if (status === 0) return;
-      if (Number.isNaN(status)) checkFinite(data, spec);
-      if (!marked) return;
-      inside ??= new Uint8Array(x.size).fill(1);
-      markInside(inside, data, from, to, s, zero, qmin, qmax);
-    });
-  } else {
-    checkFinite(data, spec);
-    const code = rounder(spec, rng);
-    inside = new Uint8Array(x.size);
-    const marks = inside;
-    forRuns(spec, x.shape, (from, to, k) => {
-      for (let i = from; i < to; i++) {
-        const q = code(data[i], scales[k], zeros ? zeros[k] : 0);
-        codes[i] = Math.min(qmax, Math.max(qmin, q));
-        marks[i] = q >= qmin && q <= qmax ? 1 : 0;
-      }
-    });
+    roundInto(to, data, spec, scales, zeros, runs, rounder(spec, rng));
   }
-  return { codes, inside: inside as Uint8Array | null };
+  if (to.seen[1] === 1) checkFinite(data, spec);
+  return to.seen[0] === 1 && !isSigns(spec);
 }
+
+function roundInto(
+  { values, codes, inside, seen }: Quantized,
+  x: FloatArray,
+  { qmin, qmax }: QuantSpec,
+  scales: Float32Array,
+  zeros: Float32Array | null,
+  runs: Runs,
+  round: ReturnType<typeof rounder>,
+): void {
+  forEachRun(runs, (from, to, run) => {
+    const scale = scales[run % scales.length];
+    const zero = zeros ? zeros[run % scales.length] : 0;
+    for (let i = from; i < to; i++) {
+      const q = round(x[i], scale, zero);
+      const code = Math.min(qmax, Math.max(qmin, q));
+      if (code !== q) seen[0] = 1;
+      if (values) values[i] = Math.fround(code - zero) * scale + 0;
+      if (codes) codes[i] = code;
+      if (inside) inside[i] = code === q ? 1 : 0;
+    }
+  });
+}
+
+/** Room for the codes of x. */
+export const codeRoom = (x: Tensor, { qmin }: QuantSpec): QTensor["codes"] =>
+  qmin < 0 ? empty(x.shape, "int8", false) : empty(x.shape, "uint8", false);
 
 /** What codes stand for, in float32. */
 export function valuesOf(
@@ -193,8 +189,10 @@ export function valuesOf(
   const scales = params.scale.data;
   const zeros = params.zeroPoint?.data;
   forRuns(spec, shape, (from, to, k) => {
-    if (levels) for (let i = from; i < to; i++) out[i] = levels[codes[i]] * scales[k];
-    else decode(out, codes, from, to, scales[k], zeros ? zeros[k] : 0);
+    const [scale, zero] = [scales[k], zeros ? zeros[k] : 0];
+    if (levels) for (let i = from; i < to; i++) out[i] = Math.fround(levels[codes[i]] * scale) + 0;
+    // Adding 0 turns the −0 of a zero code under a negative scale into 0.
+    else for (let i = from; i < to; i++) out[i] = Math.fround(codes[i] - zero) * scale + 0;
   });
   return out;
 }
@@ -232,8 +230,9 @@ export function quantize(
   });
   if (visitor()) return made(placeholder(shape, spec.qmin < 0 ? "int8" : "uint8"), inFloat32(found));
   const kept = keptParams({ ...found, zeroPoint: roundedZero(found.zeroPoint ?? null, spec) });
-  const { codes } = codesOf(given, spec, kept, rng, false);
-  return made(codes instanceof Int8Array ? wrap(codes, shape, "int8") : wrap(codes, shape, "uint8"), kept);
+  const codes = codeRoom(given, spec);
+  quantizeInto({ values: null, codes: codes.data, inside: null }, given, spec, kept, rng);
+  return made(codes, kept);
 }
 
 /** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */

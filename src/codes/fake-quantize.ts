@@ -2,13 +2,23 @@
 
 import { OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { straightThrough } from "../ops/binary.ts";
-
+import { defineOp } from "../ops/op.ts";
 import { placeholder, visitor } from "../ops/shapes-only.ts";
+import { gate } from "../ops/unary.ts";
 import { type Shape, sameShape, sizeOf } from "../shape.ts";
-
 import { isRecording } from "../tape.ts";
-import { isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { checkParams, codesOf, givenFloats, inFloat32, type QuantizeOptions, valuesOf } from "./contract.ts";
+import { empty, isTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
+import {
+  checkFinite,
+  checkParams,
+  codeRoom,
+  givenFloats,
+  inFloat32,
+  type QuantizeOptions,
+  quantizeInto,
+  valuesOf,
+} from "./contract.ts";
+import { valuesByRows, writeSigns } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
 import { chooseParams, type QuantParams, roundedZero } from "./params.ts";
 import { forRuns } from "./runs.ts";
@@ -51,6 +61,8 @@ export function fakeQuantize(
   checkBoundary(op, read.boundary);
   const given = givenFloats(op, x);
   checkSpec(op, spec);
+  const values = params || visitor() ? null : valuesByRows(given, spec);
+  if (values) return isRecording() && given.requiresGrad ? withGradient(values, given, null) : values;
   const found = params ?? chooseParams(given, spec);
   checkParams(op, found, spec, given.shape);
   if (visitor()) return placeholder(given.shape, "float32");
@@ -76,16 +88,56 @@ export function surrogate(
   const learned = scale.requiresGrad || zeroPoint?.requiresGrad;
   const wanted = isRecording() && (x.requiresGrad || learned);
   const marked = wanted && mask && !soft;
-  const found = brought && !marked ? null : codesOf(x, spec, params, rng, marked && boundary === "inside");
-  const codes = brought ?? found!.codes;
-  const values = wrap(valuesOf(codes, x.shape, spec, params), x.shape, "float32");
+  const { shape } = x;
+  // What is learned is learned by the codes.
+  const found = wanted && learned && !soft && !brought ? codeRoom(x, spec) : null;
+  const inside = marked && boundary === "inside" ? empty(shape, "bool", false) : null;
+  const values = brought
+    ? wrap(valuesOf(brought, shape, spec, params), shape, "float32")
+    : empty(shape, "float32", false);
+  let clamped = false;
+  if (!brought || marked) {
+    const out = {
+      values: brought ? null : values.data,
+      codes: found?.data ?? null,
+      inside: inside?.data ?? null,
+    };
+    clamped = quantizeInto(out, x, spec, params, rng);
+  }
   if (!wanted) return values;
-  if (soft) return straightThrough(softOf(soft, x, params), values);
-  const inside = boundary === "inside" ? found?.inside : between(x, spec, params);
-  const passes = marked && inside ? wrap(inside, x.shape, "bool") : null;
-  const twin = learned ? learnable(x, spec, params, codes, passes) : passes ? passes.where(x, x.detach()) : x;
-  return straightThrough(twin, values);
+  if (soft) return withGradient(values, softOf(soft, x, params), null);
+  const stopped = clamped ? inside : null;
+  const passes = marked && boundary === "outside" ? between(x, spec, params) : stopped;
+  if (inside && !clamped) inside.dispose();
+  if (!learned) return withGradient(values, x, passes);
+  return withGradient(values, learnable(x, spec, params, brought ?? found!.data, passes), null);
 }
+
+/** Signs of float32 numbers, with a gradient within −1 … 1. Throws where one is not finite. */
+export function signsOf(x: Tensor, spec: QuantSpec): Tensor {
+  const wanted = isRecording() && x.requiresGrad;
+  const values = empty(x.shape, "float32", false);
+  const inside = wanted ? empty(x.shape, "bool", false) : null;
+  const data = x.data as Float32Array;
+  if (!writeSigns(data, { values: values.data, codes: null, inside: inside?.data ?? null }))
+    checkFinite(data, spec);
+  return wanted ? withGradient(values, x, inside) : values;
+}
+
+/** `values` with the gradient of `twin`, where `passes` holds. They are copied only into another dtype. */
+export function withGradient(values: Tensor, twin: Tensor, passes: Tensor | null): Tensor {
+  if (twin.dtype === values.dtype) return inPlaceOf(values, twin, passes);
+  return straightThrough(passes ? passes.where(twin, twin.detach()) : twin, values);
+}
+
+const inPlaceOf = defineOp<[values: Tensor, twin: Tensor, passes: Tensor | null]>("fakeQuantize", {
+  view: true,
+  arity: [2, 3],
+  options: {},
+  shape: ([values]) => values,
+  forward() {},
+  vjp: (grad, { inputs: [, , passes] }) => [null, passes ? gate(passes, grad) : grad, null],
+});
 
 function softOf(soft: NonNullable<Own["soft"]>, x: Tensor, params: QuantParams): Tensor {
   const twin = synchronous("quantize", soft(x, params), "soft of a quantizer");
@@ -95,8 +147,8 @@ function softOf(soft: NonNullable<Own["soft"]>, x: Tensor, params: QuantParams):
   );
 }
 
-/** 1 where x lies between the values of the end codes, or levels, and not on them; null for signs. */
-function between(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams): Uint8Array | null {
+/** Where x lies between the values of the end codes, or levels, and not on them; null for signs. */
+function between(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams): Tensor | null {
   if (isSigns(spec)) return null;
   const { qmin, qmax, codebook } = spec;
   const [least, most] = codebook ? [codebook[0], codebook[codebook.length - 1]] : [qmin, qmax];
@@ -109,7 +161,7 @@ function between(x: Tensor, spec: QuantSpec, { scale, zeroPoint }: QuantParams):
       inside[i] = steps > least && steps < most ? 1 : 0;
     }
   });
-  return inside;
+  return wrap(inside, x.shape, "bool");
 }
 
 /** What codes stand for in ops of x, scale and zero point, with the codes, or levels, that were found. */

@@ -11,7 +11,7 @@ import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { checkFinite, quantize } from "./contract.ts";
-import { fakeQuantize } from "./fake-quantize.ts";
+import { fakeQuantize, signsOf } from "./fake-quantize.ts";
 import { alongAxis, integerProduct } from "./integer.ts";
 import { codesByKernel } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
@@ -106,8 +106,9 @@ export class SpecInputQuantizer implements InputQuantizer {
       return integerProduct(given, codes, layer, product, axis);
     }
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));
-    if (!visitor()) checkFinite(floatsOf(x), how);
     // The gradient of a sign passes within −1 … 1. Hubara et al., 2016, arXiv:1602.02830.
+    if (!visitor() && x.dtype === "float32") return float(signsOf(x, how));
+    if (!visitor()) checkFinite(floatsOf(x), how);
     return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));
   }
 

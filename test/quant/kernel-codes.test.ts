@@ -42,11 +42,18 @@ it.each([
   expect(got.codes.dtype).toBe(want.codes.dtype);
 });
 
+it("signs: kernels give the codes that quantize gives, also of a tail", () => {
+  const signs = spec({ bits: 1, granularity: "token" });
+  const x = tensor(Float32Array.of(...draw([7, 9]).data, -0, 1e-45, -1e-45, -3e38)).reshape([1, 67]);
+  const [got, want] = [codesByKernel(x, signs, null)!, quantize(x, signs)];
+  expect(got.codes.toArray()).toEqual(want.codes.toArray());
+  expect([got.codes.dtype, got.scale.toArray()]).toEqual(["int8", [[1]]]);
+});
+
 it("kernels leave to quantize what they do not serve", () => {
   const x = draw([4, 6]);
   const whole = staticInput({ scheme: "symmetric" })().spec;
   for (const each of [
-    spec({ bits: 1, granularity: "token" }),
     spec({ granularity: "token", range: "full" }),
     spec({ granularity: "token", rounding: "half-away" }),
     spec({ granularity: "token", scaleDtype: "float16" }),
@@ -57,7 +64,8 @@ it("kernels leave to quantize what they do not serve", () => {
     expect(codesByKernel(x, each, null)).toBe(null);
   }
   for (const odd of [Number.NaN, Number.POSITIVE_INFINITY]) {
-    expect(codesByKernel(tensor([[1, odd]]), spec({ granularity: "token" }), null)).toBe(null);
+    for (const bits of [1, 8])
+      expect(codesByKernel(tensor([[1, odd]]), spec({ bits, granularity: "token" }), null)).toBe(null);
   }
   expect(codesByKernel(tensor([[1, 2]], { dtype: "float64" }), spec({ granularity: "token" }), null)).toBe(
     null,
