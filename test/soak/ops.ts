@@ -158,10 +158,15 @@ export const smooth: Readonly<Record<string, Step>> = {
       : image.conv2d(kernel.reshape([c, 1, 3, 3]), null, { groups: c });
   },
   maxPool2d: (x) => picture(x)?.maxPool2d(2) ?? null,
+  gather: rows((x) => x.gather(classes(x).unsqueeze(-1), { axis: -1 })),
+  scatter: rows((x) => x.scatter(classes(x).unsqueeze(-1), x.slice([null, [0, 1]]), { axis: -1 })),
+  scatterAdd: rows((x) =>
+    x.mul(0).scatterAdd(classes(x).unsqueeze(-1), x.slice([null, [0, 1]]), { axis: -1 }),
+  ),
   avgPool2d: (x) => picture(x)?.avgPool2d({ kernelSize: 3, stride: 2, padding: 1 }) ?? null,
 };
 
-const kinks = ["abs", "relu", "maximum", "where", "max", "maxPool2d"];
+const kinks = ["abs", "relu", "maximum", "where", "max", "maxPool2d", "gather", "scatter", "scatterAdd"];
 /** What chains are made of. At a kink the last bit of a number decides its gradient, so those stand first in one alone. */
 export const differentiable: readonly string[] = Object.keys(smooth);
 export const kinkless: readonly string[] = differentiable.filter((name) => !kinks.includes(name));
@@ -183,9 +188,5 @@ export const rough: Readonly<Record<string, Step>> = {
   toInt: floats((x) => x.nanToNum().clip({ min: -9, max: 9 }).to("int32")),
   toDouble: floats((x) => x.to("float64")),
   toSingle: (x) => x.to("float32"),
-  gather: rows((x) => x.gather(classes(x).unsqueeze(-1), { axis: -1 })),
-  scatterAdd: rows((x) =>
-    x.mul(0).scatterAdd(classes(x).unsqueeze(-1), x.slice([null, [0, 1]]), { axis: -1 }),
-  ),
   maskedFill: floats((x) => x.maskedFill(x.less(0), Number.NEGATIVE_INFINITY)),
 };
