@@ -173,6 +173,7 @@ export const logSoftmaxGrad = /* @__PURE__ */ summing(
   softmaxSimd.logSoftmaxGrad,
   0,
 );
+export const logSumExp = /* @__PURE__ */ fastest(softmaxReference.logSumExpOver, softmaxSimd.logSumExp, 1);
 export const crossEntropy = /* @__PURE__ */ fastest(lossReference.crossEntropy, lossSimd.crossEntropy, 2);
 export const crossEntropyGrad = /* @__PURE__ */ fastest(
   lossReference.crossEntropyGrad,

@@ -1,4 +1,4 @@
-/** softmax and logSoftmax: the contracts are those of reference.ts, for float32 over the last axis. */
+/** softmax and logSoftmax: the contracts are those of reference.ts, for float32. */
 
 import type { Kernel } from "../kernel.ts";
 import { simdBuilds } from "../wasm/held.ts";
@@ -36,4 +36,12 @@ export const logSoftmaxGrad: Kernel<cases.BackwardArgs> = {
   implementations: simdBuilds(simd.softmaxExports, (code, ...args) => simd.logSoftmaxGrad(...args, code)),
   cases: cases.logSoftmaxGradCases,
   tolerance: cases.logSoftmaxGradTolerance,
+};
+
+export const logSumExp: Kernel<cases.ForwardArgs> = {
+  name: "softmax.logSum",
+  reference: reference.logSumExpOver,
+  implementations: simdBuilds(simd.softmaxExports, (code, ...args) => simd.logSumExp(...args, code)),
+  cases: cases.sumCases,
+  tolerance: cases.sumTolerance,
 };

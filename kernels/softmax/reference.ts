@@ -1,5 +1,5 @@
 /**
- * softmax and logSoftmax over the middle axis of (outer, n, inner), and their gradients from the output.
+ * softmax, logSoftmax and logSumExp over the middle axis of (outer, n, inner), and gradients from the output.
  *
  * Exactness: the largest element is subtracted first, sums run in double, each result is rounded once. Infinities follow
  * the arithmetic, as in PyTorch: −Infinity gets probability 0, a row of nothing but −Infinity or with +Infinity gives NaN.
@@ -83,5 +83,18 @@ export function logSoftmaxGrad(
       let sum = 0;
       for (let k = 0, i = start; k < n; k++, i += inner) sum += dOut[i];
       for (let k = 0, i = start; k < n; k++, i += inner) dx[i] = dOut[i] - Math.exp(out[i]) * sum;
+    }
+}
+
+/** out = log Σ exp(x) over n, of shape (outer, inner): −Infinity where all are, Infinity where one is. */
+export function logSumExpOver(out: FloatArray, x: FloatArray, { outer, n, inner }: ReduceSizes): void {
+  for (let o = 0; o < outer; o++)
+    for (let j = 0; j < inner; j++) {
+      const start = o * n * inner + j;
+      let top = Number.NEGATIVE_INFINITY;
+      for (let k = 0; k < n; k++) top = Math.max(top, x[start + k * inner]);
+      let total = 0;
+      if (Number.isFinite(top)) for (let k = 0; k < n; k++) total += Math.exp(x[start + k * inner] - top);
+      out[o * inner + j] = Number.isFinite(top) ? top + Math.log(total) : top;
     }
 }

@@ -3,6 +3,8 @@
  * states the contract. A result may be the very array of an input.
  */
 
+export * from "./columns.as";
+
 import { expRow, logOf } from "../wasm/exp-rows.as";
 import { Lanes, total } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
@@ -129,5 +131,16 @@ export function logSoftmaxGrad(dx: usize, dOut: usize, out: usize, rows: i32, n:
     dx += left * 4;
     dOut += left * 4;
     out += left * 4;
+  }
+}
+
+/** out = log Σ exp of each row: an infinity or NaN that makes it stands for itself. */
+export function logSumExp(out: usize, x: usize, rows: i32, n: i32): void {
+  for (; rows > 0; rows--, out += 4, x += n * 4) {
+    const most = maxOf(x, n);
+    let sum: f32 = most;
+    if (abs(most) < Infinity) sum += logOf(expRow(0, x, n, most)) as f32;
+    else for (let i = 0; i < n; i++) if (isNaN(load<f32>(x + i * 4))) sum = NaN;
+    store<f32>(out, sum);
   }
 }

@@ -1,44 +1,54 @@
 /**
- * SIMD softmax and logSoftmax over the last axis. Each function has the contract of reference.ts and returns false, nothing
+ * SIMD softmax, logSoftmax and logSumExp. Each function has the contract of reference.ts and returns false, nothing
  * written, where it does not apply.
  */
 
 import type { FloatArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
-import { inRows } from "../wasm/parallel.ts";
+import { inRows, type Run } from "../wasm/parallel.ts";
 import { staged } from "../wasm/staging.ts";
 import { bytes } from "./simd.wasm.ts";
 
-/** What simd.as.ts exports. */
-export interface SoftmaxExports {
-  softmax(out: number, x: number, rows: number, n: number): void;
-  logSoftmax(out: number, x: number, rows: number, n: number): void;
-  softmaxGrad(dx: number, dOut: number, out: number, rows: number, n: number): void;
-  logSoftmaxGrad(dx: number, dOut: number, out: number, rows: number, n: number): void;
-}
+type Names = "softmax" | "logSoftmax" | "softmaxGrad" | "logSoftmaxGrad" | "logSumExp";
+
+/** What simd.as.ts exports: for rows and for columns. */
+export type SoftmaxExports = { readonly [name in Names | `${Names}Columns`]: Run };
 
 export const softmaxExports = /* @__PURE__ */ wasmKernel<SoftmaxExports>(bytes);
 
-/** Calls the function on the addresses of the output and the inputs, all of one size. */
+// Of columns.as.ts: the columns of a block, and its scratch.
+const width = 128;
+const scratch = width * 16;
+
+/** Calls the function on the addresses of the output and the inputs, which are of one size. */
 function run(
   exports: SoftmaxExports | null,
-  name: keyof SoftmaxExports,
+  name: Names,
   arrays: readonly [out: FloatArray, ...inputs: FloatArray[]],
   { outer, n, inner }: ReduceSizes,
 ): boolean {
-  const size = outer * n;
-  if (exports === null || inner !== 1) return false;
-  if (!arrays.every((array) => array instanceof Float32Array)) return false;
+  const size = outer * n * inner;
+  if (exports === null || !arrays.every((array) => array instanceof Float32Array)) return false;
   return staged((staging) => {
     const inputs = arrays.slice(1).map((array) => staging.input(array, 0, size));
-    const to = staging.output(arrays[0], 0, size, false);
+    const to = staging.output(arrays[0], 0, arrays[0].length, false);
     if (to === 0 || inputs.includes(0)) return false;
-    inRows(exports, name, outer, 1, size, (row, count) => {
-      const shift = row * n * 4;
-      return [to + shift, ...inputs.map((at) => at + shift), count, n];
-    });
-    return true;
+    if (inner === 1)
+      return inRows(exports, name, outer, 1, size, (row, count) => {
+        const shift = row * n * 4;
+        const out = to + (name === "logSumExp" ? row * 4 : shift);
+        return [out, ...inputs.map((at) => at + shift), count, n];
+      });
+    return inRows(
+      exports,
+      `${name}Columns`,
+      outer * Math.ceil(inner / width),
+      1,
+      size,
+      (block, count, local) => [to, ...inputs, block, count, n, inner, local],
+      scratch,
+    );
   });
 }
 
@@ -67,3 +77,7 @@ export const logSoftmaxGrad = (
   sizes: ReduceSizes,
   exports = softmaxExports(),
 ): boolean => run(exports, "logSoftmaxGrad", [dx, dOut, out], sizes);
+
+/** out = log Σ exp(x) over n. */
+export const logSumExp = (out: FloatArray, x: FloatArray, sizes: ReduceSizes, exports = softmaxExports()) =>
+  run(exports, "logSumExp", [out, x], sizes);

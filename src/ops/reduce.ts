@@ -3,8 +3,8 @@
 import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { isFloatArray } from "../../kernels/floats.ts";
 import { argBest, larger, type ReduceSizes, smaller } from "../../kernels/reduce/reference.ts";
-import { fold, permute, sum as sumLoop } from "../backend.ts";
-import { type DType, exactly, isFloat, newArray, type TypedArray } from "../dtype.ts";
+import { fold, logSumExp as logSumExpLoop, permute, sum as sumLoop } from "../backend.ts";
+import { type DType, exactly, type FloatArray, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
@@ -266,18 +266,7 @@ const apart = (t: Tensor, f: (t: Tensor) => Tensor): Tensor => gate(t.notEqual(0
 /** log Σ exp(x) without overflow. Infinities that make the result share its gradient, as torch.amax does among equals. */
 export const logSumExp = reduction(
   "logSumExp",
-  (out, x, { outer, n, inner }) => {
-    for (let o = 0; o < outer; o++) {
-      for (let j = 0; j < inner; j++) {
-        const start = o * n * inner + j;
-        let top = Number.NEGATIVE_INFINITY;
-        for (let k = 0; k < n; k++) top = Math.max(top, x[start + k * inner]);
-        let total = 0;
-        if (Number.isFinite(top)) for (let k = 0; k < n; k++) total += Math.exp(x[start + k * inner] - top);
-        out[o * inner + j] = Number.isFinite(top) ? top + Math.log(total) : top;
-      }
-    }
-  },
+  (out, x, sizes) => logSumExpLoop(out as FloatArray, isFloatArray(x) ? x : new Float32Array(x), sizes),
   (g, x, y) => {
     const endless = y.isInf();
     if (!holds(endless, 1)) return g.mul(x.sub(y).exp());

@@ -48,7 +48,7 @@ import {
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
-import { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
+import { logSoftmax, logSoftmaxGrad, logSumExp, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
 
 // Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -133,6 +133,7 @@ conform(softmax);
 conform(softmaxGrad);
 conform(logSoftmax);
 conform(logSoftmaxGrad);
+conform(logSumExp);
 conform(crossEntropy);
 conform(crossEntropyGrad);
 conform(layerNorm);

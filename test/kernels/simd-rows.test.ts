@@ -112,9 +112,8 @@ describe("SIMD sums", () => {
 });
 
 describe("SIMD softmax", () => {
-  it("declines inner axes and doubles", () => {
+  it("declines doubles", () => {
     const x = new Float32Array(1024);
-    expect(softmax(x.slice(), x, { outer: 1, n: 512, inner: 2 })).toBe(false);
     expect(softmax(new Float64Array(1024), x, { outer: 1, n: 1024, inner: 1 })).toBe(false);
   });
 

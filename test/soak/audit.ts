@@ -175,6 +175,7 @@ const pairs = [
         .map((b) => sizeOf(dOut) * (b + sizes.n * 2 ** -126)),
     ),
   ],
+  ["logSumExp", bounded(softmaxReference.logSumExpOver, softmax.sumTolerance)],
   [
     "crossEntropy",
     {
