@@ -30,6 +30,8 @@ import * as reduceReference from "../kernels/reduce/reference.ts";
 import * as reduceSimd from "../kernels/reduce/simd.ts";
 import * as softmaxReference from "../kernels/softmax/reference.ts";
 import * as softmaxSimd from "../kernels/softmax/simd.ts";
+import * as sortReference from "../kernels/sort/reference.ts";
+import * as sortSimd from "../kernels/sort/simd.ts";
 import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
@@ -261,6 +263,7 @@ export const avgPool2dGrad = /* @__PURE__ */ summing(
   poolReference.avgPool2dGrad,
   poolSimd.avgPool2dGrad,
 );
+export const argsort = /* @__PURE__ */ fastest(sortReference.argsort, sortSimd.argsort);
 export const encodeSigns = /* @__PURE__ */ fastest(encodeReference.encodeSigns, encodeSimd.encodeSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(encodeReference.quantizeRows, encodeSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, encodeSimd.quantizeBy);

@@ -38,6 +38,7 @@ import * as norm from "../kernels/norm/index.ts";
 import * as updates from "../kernels/optimizer/index.ts";
 import { reduceFold, reduceSum } from "../kernels/reduce/index.ts";
 import * as softmax from "../kernels/softmax/index.ts";
+import * as sorts from "../kernels/sort/index.ts";
 import { alloc, free, heapFloats } from "../kernels/wasm/heap.ts";
 import { wasmKernel } from "../kernels/wasm/load.ts";
 import { inTasks } from "../kernels/wasm/parallel.ts";
@@ -74,7 +75,7 @@ function arraysAfter(run: (...args: KernelArgs) => void, args: KernelArgs): Floa
 describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
-    ...[elementwise, mixed, loss, norm, updates, softmax].flatMap((folder) => Object.values(folder)),
+    ...[elementwise, mixed, loss, norm, updates, softmax, sorts].flatMap((folder) => Object.values(folder)),
     ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],
   ];
 

@@ -1,19 +1,26 @@
 /** Sorting and what rests on it. NaN counts as larger than every number. */
 
-import type { DType } from "../dtype.ts";
+import type { Places } from "../../kernels/sort/reference.ts";
+import { argsort as argsortLoop } from "../backend.ts";
+import type { DType, TypedArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
-import { around, gatherOp } from "./index-ops.ts";
+import { gatherOp } from "./index-ops.ts";
 import { defineOp } from "./op.ts";
+import { around } from "./softmax.ts";
 
 export interface SortOptions {
   axis: number;
   descending: boolean;
 }
 
+const order = (out: TypedArray, x: Tensor, axis: number, places: Places): void =>
+  argsortLoop(out, x.data, around(x.shape, axis), places);
+
 /** The order that sorts an axis (default the last). Stable; NaN counts as larger than every number. */
 export const argsort = defineOp<[x: Tensor], SortOptions>("argsort", {
+  writesAll: true,
   arity: 1,
   options: { axis: -1, descending: false },
   shape([x], { axis }) {
@@ -22,27 +29,23 @@ export const argsort = defineOp<[x: Tensor], SortOptions>("argsort", {
   },
   dtype: () => "int32",
   forward(out, [x], { axis, descending }) {
-    if (x.rank === 0) return;
-    const [outer, n, inner] = around(x.shape, normalizeAxis("argsort", axis, x.rank));
-    const { data } = x;
-    const order = new Int32Array(n);
-    const sign = descending ? -1 : 1;
-    for (let o = 0; o < outer; o++) {
-      for (let j = 0; j < inner; j++) {
-        const start = o * n * inner + j;
-        for (let k = 0; k < n; k++) order[k] = k;
-        order.sort((a, b) => sign * compare(data[start + a * inner], data[start + b * inner]) || a - b);
-        for (let k = 0; k < n; k++) out[start + k * inner] = order[k];
-      }
+    if (x.rank === 0) out[0] = 0;
+    else {
+      const k = normalizeAxis("argsort", axis, x.rank);
+      order(out, x, k, { descending, first: 0, last: x.shape[k] });
     }
   },
 });
 
-function compare(a: number, b: number): number {
-  if (a < b) return -1;
-  if (a > b) return 1;
-  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
-}
+/** The part of `argsort` from place `first` up to and without `last`. */
+const placesOp = defineOp<[x: Tensor], Places & { axis: number }>("places", {
+  writesAll: true,
+  arity: 1,
+  options: { axis: 0, descending: false, first: 0, last: 0 },
+  shape: ([x], { axis, first, last }) => x.shape.map((n, k) => (k === axis ? last - first : n)),
+  dtype: () => "int32",
+  forward: (out, [x], { axis, ...places }) => order(out, x, axis, places),
+});
 
 export interface Ranked<D extends DType = DType> {
   values: Tensor<D>;
@@ -76,8 +79,7 @@ export function topK(x: TensorLike, k: number, options?: Partial<TopKOptions>): 
   if (!Number.isInteger(k) || k < 0 || k > x.shape[a]) {
     throw new OptionError(`topK: k must lie between 0 and the axis' size ${x.shape[a]}, got ${show(k)}`);
   }
-  const order = argsort(x, { axis: a, descending: largest });
-  return ranked(x, order.slice([...Array<null>(a).fill(null), [0, k]]), a);
+  return ranked(x, placesOp(x, { axis: a, descending: largest, first: 0, last: k }), a);
 }
 
 /** The k-th smallest element along an axis (default the last), k from 1, with its index. */
@@ -88,12 +90,12 @@ export function kthValue(x: TensorLike, k: number, options?: { axis?: number; ke
   if (!Number.isInteger(k) || k < 1 || k > x.shape[a]) {
     throw new OptionError(`kthValue: k must lie between 1 and the axis' size ${x.shape[a]}, got ${show(k)}`);
   }
-  return picked(x, place(argsort(x, { axis: a }), a, k - 1), a, keepDims);
+  return picked(x, place(x, a, k - 1), a, keepDims);
 }
 
 /** The indices of the elements that stand at `rank` in the order. */
-const place = (order: Tensor, axis: number, rank: number): Tensor =>
-  order.slice([...Array<null>(axis).fill(null), [rank, rank + 1]]);
+const place = (x: Tensor, axis: number, rank: number): Tensor =>
+  placesOp(x, { axis, descending: false, first: rank, last: rank + 1 });
 
 function picked(x: Tensor, at: Tensor, axis: number, keepDims: boolean): Ranked {
   const { values, indices } = ranked(x, at, axis);
@@ -109,9 +111,8 @@ export function median(x: TensorLike, options?: { axis?: number; keepDims?: bool
   const { axis, keepDims } = readOptions("median", options, { axis: -1, keepDims: false });
   const a = normalizeAxis("median", axis, x.rank);
   if (x.shape[a] === 0) throw new ShapeError(`median: nothing to choose from, got ${show(x.shape)}`);
-  const order = argsort(x, { axis: a });
-  const middle = place(order, a, Math.floor((x.shape[a] - 1) / 2));
+  const middle = place(x, a, Math.floor((x.shape[a] - 1) / 2));
   // NaN is the largest in the order.
-  const last = place(order, a, x.shape[a] - 1);
-  return picked(x, x.detach().gather(last, { axis: a }).isNaN().where(last, middle), a, keepDims);
+  const last = place(x, a, x.shape[a] - 1);
+  return picked(x, gatherOp(x.detach(), last, { axis: a }).isNaN().where(last, middle), a, keepDims);
 }

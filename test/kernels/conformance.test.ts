@@ -49,6 +49,7 @@ import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
 import { logSoftmax, logSoftmaxGrad, logSumExp, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
+import { argsort } from "../../kernels/sort/index.ts";
 
 // Where relaxed SIMD is still behind a flag of the engine, the tests turn it on before the first module is made.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -116,6 +117,7 @@ conform(movementAddRows);
 conform(gatherRead);
 conform(gatherScatter);
 conform(gatherScatterAdd);
+conform(argsort);
 conform(encodeSigns);
 conform(encodeAbove);
 conform(quantizeRows);
