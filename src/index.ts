@@ -76,7 +76,7 @@ export type { NormOptions, ReduceOptions, VarianceOptions } from "./ops/reduce.t
 export type { PadOptions } from "./ops/repeat.ts";
 export type { AxisOptions } from "./ops/scan.ts";
 export { type OpVisitor, shapesOnly } from "./ops/shapes-only.ts";
-export type { Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
+export type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
 export type { Padding } from "./ops/windows.ts";
 export { manualSeed } from "./random/default.ts";
 export { Rng, type RngState } from "./random/rng.ts";

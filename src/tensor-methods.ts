@@ -14,7 +14,7 @@ import type { AvgPoolOptions, MaxPoolOptions } from "./ops/pool.ts";
 import type { NormOptions, ReduceOptions, VarianceOptions } from "./ops/reduce.ts";
 import type { PadOptions } from "./ops/repeat.ts";
 import type { AxisOptions } from "./ops/scan.ts";
-import type { Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
+import type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
 import type { Shape } from "./shape.ts";
 import type { BackwardOptions } from "./tape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
@@ -189,6 +189,7 @@ export interface TensorMethods<D extends DType = DType> {
   topK(k: number, options?: Partial<TopKOptions>): Ranked<D>;
   kthValue(k: number, options?: { axis?: number; keepDims?: boolean }): Ranked<D>;
   median(options?: { axis?: number; keepDims?: boolean }): Ranked<D>;
+  quantile(q: TensorLike, options?: Partial<QuantileOptions>): Tensor<Float<D>>;
 
   // algebra
   matmul(other: TensorLike, options?: Partial<MatmulOptions>): Tensor;

@@ -700,6 +700,12 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     of([spaced(3, 4)], (x) => b.median(x).values),
     of([spaced(3, 4)], (x) => b.median(x, { axis: 0 }).values),
   ],
+  quantile: [
+    of([spaced(3, 4)], (x) => b.quantile(x, [0, 0.3, 0.9], { axis: 1 })),
+    of([spaced(3, 4)], (x) => b.quantile(x, 0.4, { keepDims: true })),
+    of([spaced(3, 4)], (x) => b.quantile(x, 0.4, { axis: 0, interpolation: "nearest" })),
+    of([spaced(3, 4)], (x) => b.quantile(x, 0.7, { axis: -1, interpolation: "midpoint" })),
+  ],
   matmul: [
     of([any(3), any(3)], (x, y) => b.matmul(x, y)),
     of([any(3), any(2, 3, 2)], (x, y) => b.matmul(x, y)),

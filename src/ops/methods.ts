@@ -109,7 +109,7 @@ export {
 export { pad, repeatInterleave, roll, tile } from "./repeat.ts";
 export { cumprod, cumsum } from "./scan.ts";
 export { logSoftmax, softmax, softmin } from "./softmax.ts";
-export { argsort, kthValue, median, sort, topK } from "./sort.ts";
+export { argsort, kthValue, median, quantile, sort, topK } from "./sort.ts";
 export {
   abs,
   acos,

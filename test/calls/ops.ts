@@ -20,6 +20,7 @@ import {
   type Place,
   positive,
   real,
+  share,
   type Table,
   vector,
 } from "./call.ts";
@@ -129,6 +130,11 @@ const indexing: Table = {
   topK: call([any(matrix), count(1)], { axis, largest: flag(true) }),
   kthValue: call([any(matrix), count(1)], { axis, keepDims: flag(false) }),
   median: call([any(matrix)], { axis, keepDims: flag(false) }),
+  quantile: call([any(matrix), share(0.5, "flag list")], {
+    axis: integer(0, "null"),
+    keepDims: flag(false),
+    interpolation: choice("lower"),
+  }),
 };
 
 const algebra: Table = {

@@ -26,6 +26,7 @@ import {
   scatterAdd,
   select,
   slice,
+  quantile,
   sort,
   split,
   stack,
@@ -219,6 +220,12 @@ export const order: Suite = {
     "kthValue(x, k, { axis })",
     ({ input }, { k, dim }) => ({ ...kthValue(input, k, { axis: dim }) }),
     { note: "{ values, indices }; k from 1" },
+  ),
+  quantile: row<Dim & { q: number | number[]; keepdim: boolean; interpolation: "linear" }>(
+    "quantile(x, q, { axis, keepDims, interpolation })",
+    ({ input }, { q, dim, keepdim, interpolation }) =>
+      quantile(input, q, { axis: dim, keepDims: keepdim, interpolation }),
+    { note: "an infinite element that is met exactly is given (PyTorch: NaN)" },
   ),
   stable_sort_ties: row("sort(x)", ({ input }) => ({ ...sort(input) }), { torch: null }),
 };

@@ -124,6 +124,13 @@ export const composites: { readonly [K in CompositeName]: Points } = {
       torch: "first [[0, 1, 0]]; ours: the first of equal elements, since the order is stable",
     }),
   ],
+  quantile: [
+    at([[1, 2, 2, 5]], [2], [[0, 0.5, 0.5, 0]], [[0, 0, 0, 0]], { run: (x) => b.quantile(x, [0.5]) }),
+    at([[1, Infinity, 2]], [Infinity], [[0, 1, 0]], [[0, 0, 0]], {
+      run: (x) => b.quantile(x, [1]),
+      torch: "value NaN, of Infinity − Infinity; ours: the element that is met exactly",
+    }),
+  ],
   median: [at([[1, 1, 2]], [1], [[0, 1, 0]], [[0, 0, 0]], { run: (x) => b.median(x).values })],
   matmul: [
     at(

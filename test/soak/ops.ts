@@ -184,6 +184,7 @@ export const rough: Readonly<Record<string, Step>> = {
   argmax: last((x) => x.argmax({ axis: -1 })),
   sort: last((x) => x.sort({ axis: -1 }).values),
   topK: last((x) => x.topK(1).values),
+  quantile: last((x) => x.quantile(0.4, { axis: -1 })),
   min: last((x) => x.min({ axis: 0 })),
   toInt: floats((x) => x.nanToNum().clip({ min: -9, max: 9 }).to("int32")),
   toDouble: floats((x) => x.to("float64")),
