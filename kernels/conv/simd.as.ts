@@ -62,6 +62,16 @@ export function tapTable(
       for (let j = 0; j < kw; j++, taps += 4) store<i32>(taps, c * plane + i * rowStep + j * colStep);
 }
 
+/** groups times: to (c, o, k) = the filters w (o, c, k), taps last first. */
+export function mirror(to: usize, w: usize, groups: i32, o: i32, c: i32, k: i32): void {
+  for (; groups > 0; groups--, w += o * c * k * 4)
+    for (let channel = 0; channel < c; channel++)
+      for (let filter = 0; filter < o; filter++) {
+        const from = w + (filter * c + channel) * k * 4;
+        for (let t = k - 1; t >= 0; t--, to += 4) store<f32>(to, load<f32>(from + t * 4));
+      }
+}
+
 /**
  * The columns (k taps, count windows) from window `first`, in panels that gemm-f32 takes with its flag 8. Windows are
  * numbered along rows of ow, rowStep and colStep apart.

@@ -20,6 +20,7 @@ export interface ConvExports {
   frame: Run;
   unframe: Run;
   tapTable: Run;
+  mirror: Run;
   panels: Run;
   columns: Run;
   addColumns: Run;
@@ -93,6 +94,18 @@ function planOf(g: ConvGeometry): Plan {
   };
 }
 
+/**
+ * The convolution that gives the gradient of the input, of the images dOut and mirrored filters; null for steps, and where
+ * so many more windows than dOut has numbers cost more than adding columns.
+ */
+function mirrored(g: ConvGeometry): ConvGeometry | null {
+  const { c, o, h, w, kh, kw, oh, ow, strideH, strideW, dilationH, dilationW } = g;
+  if (strideH > 1 || strideW > 1 || h * w > 1.25 * oh * ow) return null;
+  const padTop = (kh - 1) * dilationH - g.padTop;
+  const padLeft = (kw - 1) * dilationW - g.padLeft;
+  return { ...g, c: o, o: c, h: oh, w: ow, oh: h, ow: w, padTop, padLeft };
+}
+
 /** The code, which writes down tasks for the threads or runs, and what it works in. */
 interface Work extends ConvCode, Job {
   /** Scratch of the products; 0 where they are split by themselves. */
@@ -109,8 +122,8 @@ const fewTasks = 8;
 const cost = (p: Plan): number => p.n * p.o * p.windows * (p.taps * (p.depthwise ? 0.2 : 0.05) + 1);
 
 /**
- * Stages out and the two inputs, makes a table of taps, and has `tasks` do the work in scratch for a frame and the columns of
- * a chunk; false where the heap has no room, and then nothing has been written.
+ * Stages out and the two inputs, makes a table of taps, mirrors the filters b where that is asked for, and has `tasks` do the
+ * work in scratch for a frame and the columns of a chunk; false where the heap has no room, and then nothing has been written.
  */
 function onHeap(
   code: ConvCode,
@@ -118,6 +131,7 @@ function onHeap(
   arrays: readonly FloatArray[],
   lengths: readonly number[],
   tasks: (work: Work, addresses: readonly number[]) => void,
+  mirrors = false,
 ): boolean {
   const [to, a, b] = arrays;
   if (!(to instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
@@ -133,9 +147,14 @@ function onHeap(
       staging.input(a, 0, lengths[1]),
       staging.input(b, 0, lengths[2]),
     ];
-    const taps = addresses.includes(0) ? 0 : work(plan.taps * 4);
+    const taps = addresses.includes(0) ? 0 : work((plan.taps + (mirrors ? lengths[2] : 0)) * 4);
     if (taps === 0) return false;
     try {
+      if (mirrors) {
+        const filters = addresses[2];
+        addresses[2] = taps + plan.taps * 4;
+        code.conv.mirror(addresses[2], filters, plan.groups, channels, plan.filters, kh * kw);
+      }
       const plane = frameH * frameW * 4;
       code.conv.tapTable(taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
       const bytes = productBytes + frameBytes + columnBytes;
@@ -179,58 +198,61 @@ export function conv2d(
   if (code === null) return false;
   const p = planOf(geometry);
   const sizes = sizesOf(geometry);
+  const lengths = [sizes.out, sizes.image, sizes.weight];
+  return onHeap(code, p, [out, x, w], lengths, (work, addresses) => correlate(work, p, addresses));
+}
+
+/** The convolution `p` from images and filters. */
+function correlate(work: Work, p: Plan, [to, from, weights]: readonly number[]): void {
   const { n, c, o, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
   const plane = p.h * p.w * 4;
-  const lengths = [sizes.out, sizes.image, sizes.weight];
-  return onHeap(code, p, [out, x, w], lengths, (work, [to, from, weights]) => {
-    const { conv, gemm, products } = work;
-    if (p.pointwise) {
-      const step = { batch: n, batchA: 0, batchB: c * windows, batchOut: o * windows };
-      for (let g = 0; g < groups; g++)
-        gemmHeap(
-          to + g * filters * windows * 4,
-          weights + g * filters * taps * 4,
-          from + g * channels * plane,
-          { m: filters, n: windows, k: taps, ...step },
-          gemm,
-          products,
-        );
-      return;
-    }
-    const images = n * groups;
-    // Few images are shared out by their windows, and then framed for each share.
-    const few = work.recorded && images < fewTasks;
-    const part = Math.ceil((windows * images) / pool.active / 16) * 8;
-    const across = few ? Math.min(chunk, Math.max(leastChunk, part)) : chunk;
-    const share = few ? across * Math.ceil((windows * images) / across / fewTasks) : Number.POSITIVE_INFINITY;
-    const together = p.depthwise ? Math.ceil(images / fewTasks) : 1;
-    for (let i = 0; i < images; i++) {
-      const image = from + i * channels * plane;
-      const filter = weights + (i % groups) * filters * taps * 4;
-      const results = to + i * filters * windows * 4;
-      if (p.depthwise) {
-        const start = framed(work, p, image, channels);
-        for (let f = 0; f < filters; f++) {
-          const at = results + f * windows * 4;
-          conv.depthwise(at, start, filter + f * taps * 4, work.taps, taps, oh, ow, rowStep, colStep);
-        }
-        if ((i + 1) % together === 0 || i + 1 === images) work.next();
-        continue;
+  const { conv, gemm, products } = work;
+  if (p.pointwise) {
+    const step = { batch: n, batchA: 0, batchB: c * windows, batchOut: o * windows };
+    for (let g = 0; g < groups; g++)
+      gemmHeap(
+        to + g * filters * windows * 4,
+        weights + g * filters * taps * 4,
+        from + g * channels * plane,
+        { m: filters, n: windows, k: taps, ...step },
+        gemm,
+        products,
+      );
+    return;
+  }
+  const images = n * groups;
+  // Few images are shared out by their windows, and then framed for each share.
+  const few = work.recorded && images < fewTasks;
+  const part = Math.ceil((windows * images) / pool.active / 16) * 8;
+  const across = few ? Math.min(chunk, Math.max(leastChunk, part)) : chunk;
+  const share = few ? across * Math.ceil((windows * images) / across / fewTasks) : Number.POSITIVE_INFINITY;
+  const together = p.depthwise ? Math.ceil(images / fewTasks) : 1;
+  for (let i = 0; i < images; i++) {
+    const image = from + i * channels * plane;
+    const filter = weights + (i % groups) * filters * taps * 4;
+    const results = to + i * filters * windows * 4;
+    if (p.depthwise) {
+      const start = framed(work, p, image, channels);
+      for (let f = 0; f < filters; f++) {
+        const at = results + f * windows * 4;
+        conv.depthwise(at, start, filter + f * taps * 4, work.taps, taps, oh, ow, rowStep, colStep);
       }
-      let start = 0;
-      for (let first = 0; first < windows; first += across) {
-        if (first === 0 || first % share === 0) {
-          work.next();
-          start = framed(work, p, image, channels);
-        }
-        const count = Math.min(across, windows - first);
-        conv.panels(work.columns, start, work.taps, taps, first, count, ow, rowStep, colStep);
-        const shape = { m: filters, n: count, k: taps, ldOut: windows, packed: true };
-        gemmHeap(results + first * 4, filter, work.columns, shape, gemm, products);
-      }
+      if ((i + 1) % together === 0 || i + 1 === images) work.next();
+      continue;
     }
-    work.next();
-  });
+    let start = 0;
+    for (let first = 0; first < windows; first += across) {
+      if (first === 0 || first % share === 0) {
+        work.next();
+        start = framed(work, p, image, channels);
+      }
+      const count = Math.min(across, windows - first);
+      conv.panels(work.columns, start, work.taps, taps, first, count, ow, rowStep, colStep);
+      const shape = { m: filters, n: count, k: taps, ldOut: windows, packed: true };
+      gemmHeap(results + first * 4, filter, work.columns, shape, gemm, products);
+    }
+  }
+  work.next();
 }
 
 /** The contract of reference.ts for float32 arrays. False, with nothing written, where it does not apply. */
@@ -247,6 +269,12 @@ export function conv2dInputGrad(
   const { n, c, o, h, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
   const plane = h * p.w * 4;
   const lengths = [sizes.image, sizes.out, sizes.weight];
+  const direct = p.depthwise || p.pointwise ? null : mirrored(geometry);
+  if (direct !== null) {
+    const plan = planOf(direct);
+    const tasks = (work: Work, addresses: readonly number[]) => correlate(work, plan, addresses);
+    return onHeap(code, plan, [dx, dOut, w], lengths, tasks, true);
+  }
   return onHeap(code, p, [dx, dOut, w], lengths, (work, [to, from, weights]) => {
     const { conv, gemm, products, frame } = work;
     if (p.pointwise) {
