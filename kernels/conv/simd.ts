@@ -21,6 +21,9 @@ export interface ConvExports {
   unframe: Run;
   tapTable: Run;
   mirror: Run;
+  paddedRows(rows: number): number;
+  packFilters: Run;
+  direct: Run;
   panels: Run;
   columns: Run;
   addColumns: Run;
@@ -48,6 +51,7 @@ export function convCode(build?: "plain" | "relaxed"): ConvCode | null {
 const chunk = 512;
 // Few images are shared out by chunks of so many windows, or more.
 const leastChunk = 64;
+const mostDirect = 64;
 
 /** Derived sizes: of a group, of the frame that holds every tap of its windows, and bytes between windows. */
 interface Plan extends ConvGeometry {
@@ -60,6 +64,8 @@ interface Plan extends ConvGeometry {
   pointwise: boolean;
   /** The image itself is the frame. */
   bare: boolean;
+  /** Few filters read windows where they lie: columns would cost them more. */
+  direct: boolean;
   frameH: number;
   frameW: number;
   rowStep: number;
@@ -77,14 +83,27 @@ function planOf(g: ConvGeometry): Plan {
   const channels = depthwise ? 1 : g.c / g.groups;
   const windows = g.oh * g.ow;
   const unitStride = g.strideH === 1 && g.strideW === 1;
+  const pointwise = !depthwise && bare && g.kh === 1 && g.kw === 1 && unitStride && windows === g.h * g.w;
+  const taps = channels * g.kh * g.kw;
+  const filters = g.o / g.groups;
+  // Tiles take eight windows of a row; where rows end amid one, it is computed again.
+  const whole = g.ow >= 8 && g.ow >= 0.85 * Math.ceil(g.ow / 8) * 8;
   return {
     ...g,
     channels,
-    filters: g.o / g.groups,
-    taps: channels * g.kh * g.kw,
+    filters,
+    taps,
     windows,
     depthwise,
-    pointwise: !depthwise && bare && g.kh === 1 && g.kw === 1 && unitStride && windows === g.h * g.w,
+    pointwise,
+    direct:
+      !depthwise &&
+      !pointwise &&
+      g.strideW === 1 &&
+      whole &&
+      taps > 0 &&
+      taps % 2 === 0 &&
+      filters <= mostDirect,
     bare,
     frameH: bare ? g.h : reachH,
     frameW,
@@ -121,9 +140,17 @@ const fewTasks = 8;
 /** Nanoseconds one thread takes, about. */
 const cost = (p: Plan): number => p.n * p.o * p.windows * (p.taps * (p.depthwise ? 0.2 : 0.05) + 1);
 
+/** Lays the filters out anew in so many floats, and says where they are then. */
+interface Layout {
+  floats: number;
+  lay(to: number, filters: number): number;
+}
+
+const asTheyLie: Layout = { floats: 0, lay: (_, filters) => filters };
+
 /**
- * Stages out and the two inputs, makes a table of taps, mirrors the filters b where that is asked for, and has `tasks` do the
- * work in scratch for a frame and the columns of a chunk; false where the heap has no room, and then nothing has been written.
+ * Stages out and the two inputs, makes a table of taps, lays the second input out, and has `tasks` do the work in scratch
+ * for a frame and the columns of a chunk; false where the heap has no room, and then nothing has been written.
  */
 function onHeap(
   code: ConvCode,
@@ -131,7 +158,7 @@ function onHeap(
   arrays: readonly FloatArray[],
   lengths: readonly number[],
   tasks: (work: Work, addresses: readonly number[]) => void,
-  mirrors = false,
+  { floats, lay } = asTheyLie,
 ): boolean {
   const [to, a, b] = arrays;
   if (!(to instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
@@ -140,21 +167,17 @@ function onHeap(
   const productBytes = Math.ceil(code.gemm.scratchBytes() / 64) * 64;
   const frameBytes = Math.ceil((channels * frameH * frameW) / 16) * 64;
   const across = Math.max(plan.rows * plan.ow, Math.min(chunk, Math.ceil(plan.windows / 8) * 8));
-  const columnBytes = depthwise || pointwise ? 0 : across * plan.taps * 4;
+  const columnBytes = depthwise || pointwise || (plan.direct && floats > 0) ? 0 : across * plan.taps * 4;
   return staged((staging: Staging) => {
     const addresses = [
       staging.output(to, 0, lengths[0], false),
       staging.input(a, 0, lengths[1]),
       staging.input(b, 0, lengths[2]),
     ];
-    const taps = addresses.includes(0) ? 0 : work((plan.taps + (mirrors ? lengths[2] : 0)) * 4);
+    const taps = addresses.includes(0) ? 0 : work((plan.taps + floats) * 4);
     if (taps === 0) return false;
     try {
-      if (mirrors) {
-        const filters = addresses[2];
-        addresses[2] = taps + plan.taps * 4;
-        code.conv.mirror(addresses[2], filters, plan.groups, channels, plan.filters, kh * kw);
-      }
+      addresses[2] = lay(taps + plan.taps * 4, addresses[2]);
       const plane = frameH * frameW * 4;
       code.conv.tapTable(taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
       const bytes = productBytes + frameBytes + columnBytes;
@@ -198,12 +221,37 @@ export function conv2d(
   if (code === null) return false;
   const p = planOf(geometry);
   const sizes = sizesOf(geometry);
-  const lengths = [sizes.out, sizes.image, sizes.weight];
-  return onHeap(code, p, [out, x, w], lengths, (work, addresses) => correlate(work, p, addresses));
+  return correlation(code, p, [out, x, w], [sizes.out, sizes.image, sizes.weight], false);
 }
 
-/** The convolution `p` from images and filters. */
-function correlate(work: Work, p: Plan, [to, from, weights]: readonly number[]): void {
+/** The convolution `p` of images with filters, or with filters that are to be mirrored. */
+function correlation(
+  code: ConvCode,
+  p: Plan,
+  arrays: readonly FloatArray[],
+  lengths: readonly number[],
+  mirrors: boolean,
+): boolean {
+  const { conv } = code;
+  const { groups, filters, taps, channels } = p;
+  const packed = p.direct ? conv.paddedRows(filters) * taps : 0;
+  const floats = groups * packed + (mirrors ? lengths[2] : 0);
+  const lay = (to: number, given: number): number => {
+    const from = mirrors ? to + groups * packed * 4 : given;
+    if (mirrors) conv.mirror(from, given, groups, channels, filters, p.kh * p.kw);
+    if (!p.direct) return from;
+    for (let g = 0; g < groups; g++)
+      conv.packFilters(to + g * packed * 4, from + g * filters * taps * 4, filters, taps);
+    return to;
+  };
+  return onHeap(code, p, arrays, lengths, (work, addresses) => correlate(work, p, addresses, packed), {
+    floats,
+    lay,
+  });
+}
+
+/** The convolution `p` from images and filters, of which those of a group take `packed` floats where it is direct. */
+function correlate(work: Work, p: Plan, [to, from, weights]: readonly number[], packed: number): void {
   const { n, c, o, groups, oh, ow, windows, taps, channels, filters, rowStep, colStep } = p;
   const plane = p.h * p.w * 4;
   const { conv, gemm, products } = work;
@@ -229,8 +277,18 @@ function correlate(work: Work, p: Plan, [to, from, weights]: readonly number[]):
   const together = p.depthwise ? Math.ceil(images / fewTasks) : 1;
   for (let i = 0; i < images; i++) {
     const image = from + i * channels * plane;
-    const filter = weights + (i % groups) * filters * taps * 4;
+    const filter = weights + (i % groups) * (p.direct ? packed : filters * taps) * 4;
     const results = to + i * filters * windows * 4;
+    if (p.direct) {
+      const part = few ? Math.ceil((oh * images) / fewTasks) : oh;
+      for (let y = 0; y < oh; y += part) {
+        work.next();
+        const start = framed(work, p, image, channels) + y * rowStep;
+        const sizes = [filters, taps, Math.min(part, oh - y), ow, rowStep];
+        conv.direct(results + y * ow * 4, windows * 4, start, work.taps, filter, ...sizes, products);
+      }
+      continue;
+    }
     if (p.depthwise) {
       const start = framed(work, p, image, channels);
       for (let f = 0; f < filters; f++) {
@@ -270,11 +328,7 @@ export function conv2dInputGrad(
   const plane = h * p.w * 4;
   const lengths = [sizes.image, sizes.out, sizes.weight];
   const direct = p.depthwise || p.pointwise ? null : mirrored(geometry);
-  if (direct !== null) {
-    const plan = planOf(direct);
-    const tasks = (work: Work, addresses: readonly number[]) => correlate(work, plan, addresses);
-    return onHeap(code, plan, [dx, dOut, w], lengths, tasks, true);
-  }
+  if (direct !== null) return correlation(code, planOf(direct), [dx, dOut, w], lengths, true);
   return onHeap(code, p, [dx, dOut, w], lengths, (work, [to, from, weights]) => {
     const { conv, gemm, products, frame } = work;
     if (p.pointwise) {

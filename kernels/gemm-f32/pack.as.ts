@@ -76,7 +76,7 @@ function pack8(to: usize, from: usize, depth: i32, depthStep: i32): void {
 }
 
 /** Four lanes, one step of the source being an element. */
-function pack4(to: usize, toStep: i32, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
+export function pack4(to: usize, toStep: i32, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
   if (laneStep === 4) {
     for (let d = 0; d < depth; d++, to += toStep, from += depthStep) v128.store(to, v128.load(from));
     return;
