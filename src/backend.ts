@@ -214,7 +214,6 @@ export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
   movementSimd.scatterStrided,
 );
-export const moveWithin = /* @__PURE__ */ fastest(movementReference.moveWithin, movementSimd.moveWithin);
 export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
 export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
 export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);

@@ -101,20 +101,6 @@ export function* scatterCases(): Generator<ScatterArgs> {
   }
 }
 
-export type MoveArgs = [array: TypedArray, to: number, from: number, length: number];
-
-export function* moveCases(): Generator<MoveArgs> {
-  for (const [to, from, length] of [
-    [0, 0, 0],
-    [3, 0, 9],
-    [0, 5, 12],
-    [1, 2, 33],
-  ]) {
-    yield [wave(40, 1), to, from, length];
-    yield [Uint8Array.from({ length: 40 }, (_, i) => i), to, from, length];
-  }
-}
-
 export function* clearCases(): Generator<[array: TypedArray]> {
   for (const length of [0, 1, 3, 4, 17]) {
     yield [wave(length, 1).fill(Number.NaN)];

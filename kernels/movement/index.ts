@@ -8,8 +8,6 @@ import { wasmSupport } from "../wasm/load.ts";
 import {
   addRowsCases,
   clearCases,
-  type MoveArgs,
-  moveCases,
   type RowArgs,
   type ScatterArgs,
   type StridedArgs,
@@ -60,14 +58,6 @@ export const movementScatter: Kernel<ScatterArgs> = {
   reference: reference.scatterStrided,
   implementations: builds<ScatterArgs>(simd.scatterStrided),
   cases: scatterCases,
-  tolerance: () => null,
-};
-
-export const movementMove: Kernel<MoveArgs> = {
-  name: "movement.moveWithin",
-  reference: reference.moveWithin,
-  implementations: builds<MoveArgs>(simd.moveWithin),
-  cases: moveCases,
   tolerance: () => null,
 };
 

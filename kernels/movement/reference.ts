@@ -59,11 +59,6 @@ export function broadcast(out: TypedArray, x: TypedArray, shape: Shape, target: 
   strided(out, target, x, broadcastStrides(shape, target));
 }
 
-/** Moves `length` elements from `from` to `to`, which may overlap. */
-export function moveWithin(array: TypedArray, to: number, from: number, length: number): void {
-  array.copyWithin(to, from, from + length);
-}
-
 /** Writes zeros. */
 export function clear(array: TypedArray): void {
   array.fill(0);

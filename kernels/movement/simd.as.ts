@@ -114,11 +114,6 @@ function addRow(to: usize, step: i32, from: usize, n: i32): void {
     store<f32>(at, load<f32>(at) + load<f32>(from + k * 4));
 }
 
-/** Moves bytes to a place that may overlap theirs. */
-export function move(to: usize, from: usize, bytes: i32): void {
-  memory.copy(to, from, bytes);
-}
-
 export function clear(at: usize, bytes: i32): void {
   memory.fill(at, 0, bytes);
 }

@@ -39,7 +39,6 @@ export interface MovementExports {
   scatter: Walk;
   takeRows: Rows;
   addRows: Rows;
-  move(to: number, from: number, bytes: number): void;
   clear(at: number, bytes: number): void;
 }
 
@@ -185,24 +184,9 @@ export const broadcast = (out: TypedArray, x: TypedArray, shape: Shape, target: 
   strided(out, target, x, broadcastStrides(shape, target));
 
 /**
- * The contract of reference.ts on the heap, where engines copy and fill shared memory by the word: ten times as fast. False,
- * with nothing written, elsewhere.
+ * The contract of reference.ts on the heap, where engines fill shared memory by the word: ten times as fast. False, with
+ * nothing written, elsewhere.
  */
-export function moveWithin(
-  array: TypedArray,
-  to: number,
-  from: number,
-  length: number,
-  exports = movementExports(),
-): boolean {
-  const address = addressOf(array);
-  if (exports === null || address === 0) return false;
-  const { BYTES_PER_ELEMENT: size } = array;
-  exports.move(address + to * size, address + from * size, length * size);
-  return true;
-}
-
-/** The contract of reference.ts on the heap. False, with nothing written, elsewhere. */
 export function clear(array: TypedArray, exports = movementExports()): boolean {
   const address = addressOf(array);
   if (exports === null || address === 0) return false;

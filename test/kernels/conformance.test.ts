@@ -32,7 +32,6 @@ import { mixedBinary, mixedCast, mixedUnary } from "../../kernels/mixed/index.ts
 import {
   movementAddRows,
   movementClear,
-  movementMove,
   movementScatter,
   movementStrided,
   movementTakeRows,
@@ -110,7 +109,6 @@ conform(convBits);
 conform(convInt);
 conform(movementStrided);
 conform(movementScatter);
-conform(movementMove);
 conform(movementClear);
 conform(movementTakeRows);
 conform(movementAddRows);
