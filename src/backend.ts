@@ -32,8 +32,9 @@ import * as softmaxReference from "../kernels/softmax/reference.ts";
 import * as softmaxSimd from "../kernels/softmax/simd.ts";
 import * as sortReference from "../kernels/sort/reference.ts";
 import * as sortSimd from "../kernels/sort/simd.ts";
-import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
+import { type HeapUse, heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
+import { shortage } from "../kernels/wasm/shortage.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
 import type { FloatArray, TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
@@ -49,15 +50,18 @@ export interface BackendInfo {
   readonly threads: number;
   /** Whether products are rounded as relaxed SIMD does, which differs between machines in the last bits. */
   readonly relaxed: boolean;
-  /** Why nothing faster runs, or why threads that were asked for do not, or null. */
+  /** Why nothing faster runs, why threads that were asked for do not, and that the heap is exhausted, or null. */
   readonly reason: string | null;
   /**
    * Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and
    * size.
    */
   readonly choices: readonly string[];
-  /** Bytes that tensors of open scopes take on the SIMD heap, what the heap spans, and what it may span. */
-  readonly heap: { readonly bytes: number; readonly reserved: number; readonly budget: number };
+  /**
+   * Bytes that tensors of open scopes and pinned ones take on the SIMD heap, what the heap spans, what it may span, and
+   * where that did not do, the budget that would have, else 0.
+   */
+  readonly heap: Pick<HeapUse, "bytes" | "reserved" | "budget" | "wanted">;
 }
 
 /** The choice; null until something runs, so that importing instantiates nothing. */
@@ -283,16 +287,16 @@ export const signStep = /* @__PURE__ */ fastest(optimizerReference.signStep, opt
 export function backendInfo(): BackendInfo {
   const name = active();
   const { build, reason } = wasmSupport();
-  const { bytes, reserved, budget } = heapUse();
+  const { bytes, reserved, budget, wanted } = heapUse();
   const chosen = name === "reference" && build !== null;
-  const reasons = [chosen ? "the reference was chosen by useBackend" : reason, pool.reason];
+  const reasons = [chosen ? "the reference was chosen by useBackend" : reason, pool.reason, shortage()];
   return {
     name,
     threads: name === "simd" ? pool.threads.length + 1 : 1,
     relaxed: name === "simd" && build === "relaxed",
     reason: reasons.filter((text) => text !== null).join("; ") || null,
     choices: Array.from(choices, ([product, way]) => `${product}: ${way}`),
-    heap: { bytes, reserved, budget },
+    heap: { bytes, reserved, budget, wanted },
   };
 }
 
@@ -330,9 +334,11 @@ export async function setThreads(n: number): Promise<void> {
 }
 
 /**
- * The most bytes that the SIMD heap may span for tensors, 1 GiB unless set. Beyond it they are ordinary arrays, which every
- * kernel copies in and out: slower, and the same bits, while the platform gives what one kernel call needs. That may pass
- * the budget. What the heap spans already stays.
+ * The most bytes that the SIMD heap may span for tensors. Unless set, half of the memory that the machine has or gives
+ * the process, 4 GiB at most; 1 GiB where a browser does not say. Beyond it they are ordinary arrays, which every kernel
+ * copies in and out: slower, and the same bits, while the platform gives what one kernel call needs. That may pass the
+ * budget. What the heap spans already stays. The first scope that ends when the budget was exhausted warns, once in a
+ * process, by `process.emitWarning` or `console.warn`, and `backendInfo()` says what budget would have done.
  */
 export function setHeapBudget(bytes: number): void {
   if (!(typeof bytes === "number" && bytes >= 0))

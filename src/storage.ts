@@ -5,8 +5,9 @@
  * used in every step is pinned there.
  */
 
-import { displace, place, view } from "../kernels/wasm/heap.ts";
+import { displace, outside, place, view } from "../kernels/wasm/heap.ts";
 import { pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/wasm/pins.ts";
+import { warnOfShortage } from "../kernels/wasm/shortage.ts";
 import { clear, usesSimd } from "./backend.ts";
 
 import { bytesPerElement, type DType, dtypeOfArray, newArray, type TypedArray } from "./dtype.ts";
@@ -50,6 +51,8 @@ export class Storage {
   frame: Frame | null = null;
   /** On the heap until it is released or collected. */
   pinned = false;
+  /** What it lies off the heap as, for want of room. */
+  out: "scoped" | "pinned" | null = null;
   private array: TypedArray | null;
   /** Where the array lies on the heap, and must be freed by hand; 0 for one that is collected. */
   private address: number;
@@ -108,6 +111,13 @@ export class Storage {
     return copy;
   }
 
+  /** Says that it lies off the heap for want of room, or no longer. */
+  lack(out: "scoped" | "pinned" | null): void {
+    if (this.out) outside(this.out, -this.bytes, 0);
+    this.out = out;
+    if (out) outside(out, this.bytes, pinnedBytes());
+  }
+
   /** Moves the numbers to an ordinary array. */
   leaveHeap(): void {
     if (this.address === 0) return;
@@ -134,6 +144,7 @@ export class Storage {
     if (array === null) {
       if (this.address !== 0) this.leaveHeap();
       else if (address !== 0) displace(address);
+      this.lack("pinned");
       return;
     }
     if (this.address === 0) array.set(this.array);
@@ -163,6 +174,7 @@ function enter(storage: Storage, frame: Frame): void {
 }
 
 function leave(storage: Storage): void {
+  storage.lack(null);
   if (storage.frame === null) return;
   storage.frame.storages.delete(storage);
   storage.frame = null;
@@ -172,15 +184,13 @@ function leave(storage: Storage): void {
 
 /** A block: on the heap inside a scope, while its budget lasts, else an ordinary array. Unless `zeroed` it holds anything. */
 export function allocate<D extends DType>(dtype: D, size: number, zeroed = true): Storage {
-  if (memoryState.frame && size >= memoryState.least && usesSimd()) {
-    const address = place(size * bytesPerElement(dtype));
-    if (address !== 0) {
-      const array = view(dtype, address, size);
-      if (zeroed) clear(array);
-      return new Storage(array, dtype, address);
-    }
-  }
-  return new Storage(newArray(dtype, size), dtype);
+  const places = memoryState.frame !== null && size >= memoryState.least && usesSimd();
+  const address = places ? place(size * bytesPerElement(dtype)) : 0;
+  const array = address === 0 ? newArray(dtype, size) : view(dtype, address, size);
+  if (address !== 0 && zeroed) clear(array);
+  const storage = new Storage(array, dtype, address);
+  if (places && address === 0) storage.lack("scoped");
+  return storage;
 }
 
 /** Marks this moment: what enters the current scope from here on can be released before it ends. */
@@ -212,15 +222,13 @@ export function pin<T extends Holder>(tensor: T): T {
   return tensor;
 }
 
-/** The same for a plain array: its twin on the heap, or itself where there is no room. `unpinArray` releases it. */
+/** The same for a plain array: its twin on the heap, or itself where there is no room. */
 export function pinArray<A extends TypedArray>(array: A, dtype: DType): A {
   const storage = new Storage(array, dtype);
   leave(storage);
   storage.pin();
   return storage.data as A;
 }
-
-export { releasePin as unpinArray };
 
 /** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
 export function keep<T extends Holder>(tensor: T): T {
@@ -276,6 +284,7 @@ function close(frame: Frame, survivors: unknown): void {
   for (const tensor of found) if (tensor.storage.frame === frame) keep(tensor);
   for (const storage of frame.storages.keys()) storage.release(`the end of scope "${frame.name}"`);
   memoryState.frame = openFrom(memoryState.frame);
+  if (memoryState.frame === null) warnOfShortage();
 }
 
 /** Closes a scope whose callback threw, and those that the callback opened and could not close. */

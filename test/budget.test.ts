@@ -1,5 +1,8 @@
 /** An exhausted heap is slower, never wrong; scopes and releases in odd orders end in typed errors or right results. */
 
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import {
   BitgradError,
   backendInfo,
@@ -19,6 +22,8 @@ import { crossEntropy, parameters } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
 import { trainStep } from "bitgrad/train";
 import { afterEach, describe, expect, it } from "vitest";
+import { memoryIsShared } from "../kernels/wasm/heap.ts";
+import { usualBudget } from "../kernels/wasm/memory.ts";
 
 const wholeBudget = backendInfo().heap.budget;
 
@@ -57,6 +62,59 @@ describe("the heap's budget", () => {
       setHeapBudget(wholeBudget);
       expect(x.mul(2).add(x).sum().item()).toBe(3 * n);
     });
+  });
+});
+
+describe("the usual budget", () => {
+  const gib = 2 ** 30;
+  const node = (total: number, constrained?: number) => ({
+    process: {
+      getBuiltinModule: () => ({ totalmem: () => total }),
+      ...(constrained !== undefined && { constrainedMemory: () => constrained }),
+    },
+  });
+  it.each([
+    ["a small machine", node(2 * gib), gib],
+    ["a large machine", node(64 * gib), 4 * gib],
+    ["a process without limit", node(6 * gib, 0), 3 * gib],
+    ["a process whose limit is above everything", node(6 * gib, 2 ** 64), 3 * gib],
+    ["a container", node(64 * gib, gib), gib / 2],
+    ["a Node that tells its limit alone", { process: { constrainedMemory: () => gib } }, gib / 2],
+    ["a device", { navigator: { deviceMemory: 0.5 } }, gib / 4],
+    ["a browser that does not say", { navigator: {} }, gib],
+    ["nothing that says", {}, gib],
+  ])("is half of the memory, on %s", (_, platform, budget) => expect(usualBudget(platform)).toBe(budget));
+
+  it("is what the heap may span unless told otherwise", () => expect(wholeBudget).toBe(usualBudget()));
+});
+
+describe.skipIf(backendInfo().name !== "simd" || !memoryIsShared())("an exhausted heap", () => {
+  const script = fileURLToPath(new URL("./fixtures/exhausted.ts", import.meta.url));
+  async function trainedUnder(bytes: number) {
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      ["--import", "tsx", script, `${bytes}`],
+      { env: { ...process.env, NODE_OPTIONS: "" } },
+    );
+    return { ...JSON.parse(stdout), stderr };
+  }
+
+  it("warns once, says the budget that it wants, and with that one lacks nothing", {
+    timeout: 60_000,
+  }, async () => {
+    const small = await trainedUnder(24 * 2 ** 20);
+    const { wanted } = small.heap;
+    expect(wanted).toBeGreaterThan(60 * 2 ** 20);
+    expect(small.reason).toContain(`the heap's budget of 24 MiB is exhausted`);
+    expect(small.reason).toContain(`setHeapBudget(${wanted})`);
+    expect(small.warnings).toEqual([expect.stringContaining("the heap's budget of 24 MiB is exhausted")]);
+    expect(small.stderr).toContain("BitgradWarning");
+    const ample = await trainedUnder(wanted);
+    expect(ample).toMatchObject({ loss: small.loss, warnings: [], stderr: "", later: 0 });
+    expect(ample.heap).toMatchObject({ budget: wanted, wanted: 0 });
+    // What steps replace is not counted again.
+    expect(wanted).toBeLessThan(1.2 * ample.heap.reserved);
+    expect(small).toMatchObject({ wanted: 0, memory: { tensors: 0, bytes: 0 } });
   });
 });
 

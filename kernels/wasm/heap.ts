@@ -10,11 +10,9 @@ import type { ArrayOf, DType, TypedArray } from "../../src/dtype.ts";
 import { BackendError } from "../../src/errors.ts";
 import { shared } from "../../src/state.ts";
 import { blocks, extend, giveBlock, sizeAt, startBlocks, takeBlock } from "./blocks.ts";
-import { reserveMemory } from "./memory.ts";
+import { mostBytes, reserveMemory, usualBudget } from "./memory.ts";
 
 const pageBytes = 65536;
-// What a memory can span, and what a size in 32 bits can say.
-const mostBytes = 2 ** 32;
 export const smallBytes = 8192;
 
 interface Heap {
@@ -29,6 +27,12 @@ interface Heap {
   bytes: number;
   peak: number;
   budget: number;
+  /** Bytes of what was to lie here and lies in ordinary arrays: for a scope, and for longer. */
+  outside: { scoped: number; pinned: number };
+  /** The budget that all would have fitted into when the most was outside of it; 0 where nothing ever was. */
+  wanted: number;
+  /** What it would have spanned had the last growth been allowed that the budget refused. */
+  refused: number;
   scratch: number;
   scratchBytes: number;
   small: number;
@@ -50,7 +54,10 @@ const heap = /* @__PURE__ */ shared<Heap>("heap", () => ({
   views: new Map(),
   bytes: 0,
   peak: 0,
-  budget: 2 ** 30,
+  budget: usualBudget(),
+  outside: { scoped: 0, pinned: 0 },
+  wanted: 0,
+  refused: 0,
   scratch: 0,
   scratchBytes: 0,
   small: 0,
@@ -111,9 +118,15 @@ function take(bytes: number, lasts: boolean): number {
   return address;
 }
 
-/** A block for a tensor, as `alloc`; `displace` gives it back. */
+/** A block for a tensor, as `alloc`; `displace` gives it back. Not for kernels, whose scratch may go for it. */
 export function place(bytes: number): number {
-  const address = alloc(bytes);
+  let address = alloc(bytes);
+  if (address === 0 && heap.scratch !== 0) {
+    free(heap.scratch);
+    heap.scratch = 0;
+    heap.scratchBytes = 0;
+    address = alloc(bytes);
+  }
   if (address !== 0) heap.tensors++;
   return address;
 }
@@ -123,12 +136,29 @@ export function displace(address: number): void {
   heap.tensors--;
 }
 
+/**
+ * Counts bytes that lie outside for want of room, and less where they no longer do: for a scope, or pinned, which may
+ * take half of the budget, beside `pins` that lie here.
+ */
+export function outside(kind: keyof Heap["outside"], bytes: number, pins: number): void {
+  const { outside } = heap;
+  outside[kind] += bytes;
+  if (bytes < 0 || !heap.isShared) return;
+  // Blocks do not fit without gaps.
+  const all = (heap.bytes + outside.scoped + outside.pinned) * 1.125;
+  const wanted = Math.max(heap.wanted, heap.refused, all, 2 * (outside.pinned + pins));
+  heap.wanted = Math.ceil(wanted / 2 ** 20) * 2 ** 20;
+}
+
 function grow(bytes: number, lasts: boolean): boolean {
   const before = heap.memory!.buffer.byteLength;
   // A good fit asks for a class above the size itself; an eighth more always reaches it.
   const least = Math.ceil((bytes * 1.125 + 256) / pageBytes) * pageBytes;
   const room = heap.budget - before;
-  if (lasts && least > room) return false;
+  if (lasts && least > room) {
+    heap.refused = before + least;
+    return false;
+  }
   // Growing by a quarter keeps the number of buffers small.
   const wanted = Math.max(least, Math.min(before / 4, room - (room % pageBytes)));
   if (heap.isShared || heap.tensors === 0) return growBy(wanted);
@@ -273,16 +303,20 @@ export interface HeapUse {
   /** Bytes the memory spans, and may span. */
   readonly reserved: number;
   readonly budget: number;
+  /** The budget that all that lasts would fit into; 0 where it does. */
+  readonly wanted: number;
   readonly shared: boolean;
 }
 
 export function heapUse(): HeapUse {
-  const { bytes, peak, budget, isShared, memory } = heap;
-  return { bytes, peak, reserved: memory?.buffer.byteLength ?? 0, budget, shared: isShared };
+  const { bytes, peak, budget, wanted, isShared, memory } = heap;
+  return { bytes, peak, reserved: memory?.buffer.byteLength ?? 0, budget, wanted, shared: isShared };
 }
 
 /** Sets the bytes the memory may span; what it spans already stays. Starts the peak anew. */
 export function setHeapBudget(bytes: number): void {
   heap.budget = Math.min(bytes, mostBytes);
   heap.peak = heap.bytes;
+  heap.wanted = 0;
+  heap.refused = 0;
 }

@@ -45,7 +45,7 @@ export function trainStep<M extends object>(
 
 /** Gives back the memory of a gradient that a step has made; others may be in use elsewhere. */
 function discard(grad: Tensor | null, by: string): void {
-  if (grad?.storage.pinned) grad.storage.release(by);
+  if (grad?.storage.pinned || grad?.storage.out === "pinned") grad.storage.release(by);
 }
 
 /** Also of the parameters that the optimizer does not step. */
