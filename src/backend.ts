@@ -26,6 +26,8 @@ import * as optimizerReference from "../kernels/optimizer/reference.ts";
 import * as optimizerSimd from "../kernels/optimizer/simd.ts";
 import * as poolReference from "../kernels/pool/reference.ts";
 import * as poolSimd from "../kernels/pool/simd.ts";
+import * as randomReference from "../kernels/random/reference.ts";
+import * as randomSimd from "../kernels/random/simd.ts";
 import * as reduceReference from "../kernels/reduce/reference.ts";
 import * as reduceSimd from "../kernels/reduce/simd.ts";
 import * as softmaxReference from "../kernels/softmax/reference.ts";
@@ -267,6 +269,9 @@ export const avgPool2dGrad = /* @__PURE__ */ summing(
   poolSimd.avgPool2dGrad,
 );
 export const argsort = /* @__PURE__ */ fastest(sortReference.argsort, sortSimd.argsort);
+export const words = /* @__PURE__ */ fastest(randomReference.words, randomSimd.words);
+export const normals = /* @__PURE__ */ fastest(randomReference.normals, randomSimd.normals);
+export const bernoulli = /* @__PURE__ */ fastest(randomReference.bernoulli, randomSimd.bernoulli);
 export const encodeSigns = /* @__PURE__ */ fastest(encodeReference.encodeSigns, encodeSimd.encodeSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(encodeReference.quantizeRows, encodeSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, encodeSimd.quantizeBy);

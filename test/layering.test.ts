@@ -18,14 +18,14 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     shape: { beside: ["errors"] },
     safetensors: { beside: ["errors", "shape"] },
     printing: { beside: ["dtype", "errors", "shape"] },
-    random: { beside: ["changes", "dtype", "errors", "state"] },
-    generation: { beside: ["errors", "random"] },
   },
   {
     kernels: {},
     workers: { beside: ["kernels"] },
     backend: { beside: ["kernels", "workers"] },
-    packed: { beside: ["backend", "kernels"] },
+    random: { beside: ["backend", "kernels"] },
+    generation: { beside: ["random"] },
+    packed: { beside: ["backend", "kernels", "generation"] },
   },
   {
     storage: {},

@@ -5,9 +5,10 @@ import { describe, expect, it } from "vitest";
 import { OptionError } from "../src/errors.ts";
 import { sampleToken } from "../src/generation/sample.ts";
 import { defaultRng, manualSeed } from "../src/random/default.ts";
-import { normalQuantile } from "../src/random/quantile.ts";
+import { normalQuantile } from "../kernels/random/quantile.ts";
+import { threefry } from "../kernels/random/threefry.ts";
 import { Rng, type RngState } from "../src/random/rng.ts";
-import { defaultStream, RandomStream, threefry } from "../src/random/threefry.ts";
+import { defaultStream, RandomStream } from "../src/random/threefry.ts";
 
 const hex = (words: ArrayLike<number>) => Array.from(words, (w) => w.toString(16).padStart(8, "0"));
 

@@ -7,7 +7,7 @@ import { erf } from "../../kernels/elementwise/special.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defaultRng } from "../random/default.ts";
-import { normalQuantile } from "../random/quantile.ts";
+import { normalQuantile } from "../../kernels/random/quantile.ts";
 import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { drawing, hasData } from "./blank.ts";

@@ -11,11 +11,13 @@
  */
 
 import seedrandom from "seedrandom/seedrandom.js";
+import { normalQuantile } from "../../kernels/random/quantile.ts";
+import { TWO_32, threefry } from "../../kernels/random/threefry.ts";
+import { bernoulli, normals, words as makeWords } from "../backend.ts";
 import { changing } from "../changes.ts";
 import { dtypeOfArray, type FloatArray } from "../dtype.ts";
 import { checkShare, isPlainObject, OptionError, show } from "../errors.ts";
-import { normalQuantile } from "./quantile.ts";
-import { block, drawBlock, RandomStream, saveStream, TWO_32, threefry, unit53 } from "./threefry.ts";
+import { block, drawBlock, RandomStream, saveStream, unit53 } from "./threefry.ts";
 
 /** A generator's whole state, plain data that JSON keeps exactly. */
 export interface RngState {
@@ -132,14 +134,9 @@ export class Rng extends RandomStream {
         `fillNormal: the mean must be finite and the deviation finite and not negative, got ${show(mean)} and ${show(std)}`,
       );
     }
-    // Half a step is added to the integer, which keeps the probability off 0 and 1 and the draw symmetric.
     if (single) {
       const start = this.take("fillNormal", Math.ceil(out.length / 2));
-      eachChunk(this, start, out.length, (words, from) => {
-        for (let i = 0; i < words.length; i++) {
-          out[from + i] = mean + std * normalQuantile((words[i] + 0.5) * 2 ** -32);
-        }
-      });
+      normals(out as Float32Array, this.key, start, mean, std);
     } else {
       const start = this.take("fillNormal", out.length);
       eachChunk(this, start, 2 * out.length, (words, from) => {
@@ -175,10 +172,7 @@ export class Rng extends RandomStream {
     checkArray("fillBernoulli", out, "uint8 float32 float64");
     checkShare("fillBernoulli", "a probability", p);
     const start = this.take("fillBernoulli", Math.ceil(out.length / 2));
-    const limit = p * TWO_32;
-    eachChunk(this, start, out.length, (words, from) => {
-      for (let i = 0; i < words.length; i++) out[from + i] = words[i] < limit ? 1 : 0;
-    });
+    bernoulli(out, this.key, start, p);
   }
 
   /** Shuffles a list in place, every order equally likely (Fisher and Yates), and returns it. */
@@ -236,7 +230,7 @@ function checkState(state: unknown): RngState {
   );
 }
 
-const chunk = new Uint32Array(2048);
+const chunk = new Uint32Array(8192);
 
 /** The `count` words from counter `start` on, in pieces: visit(words, from) gets the words numbered from, from + 1, … */
 function eachChunk(
@@ -245,13 +239,9 @@ function eachChunk(
   count: number,
   visit: (words: Uint32Array, from: number) => void,
 ): void {
-  const [k0, k1] = rng.key;
   for (let from = 0; from < count; from += chunk.length) {
     const words = chunk.subarray(0, Math.min(chunk.length, count - from));
-    for (let i = 0; i < words.length; i += 2) {
-      const counter = start + (from + i) / 2;
-      threefry(k0, k1, counter >>> 0, Math.floor(counter / TWO_32), chunk, i);
-    }
+    makeWords(words, rng.key, start + from / 2);
     visit(words, from);
   }
 }
@@ -261,12 +251,16 @@ function eachChunk(
  * last cycle of `range` are refused; the retry numbers the attempt in the counter, so other elements are not disturbed.
  */
 function below(rng: Rng, start: number, i: number, word: number, range: number): number {
-  const limit = TWO_32 - (TWO_32 % range);
-  for (let attempt = 1; word >= limit; attempt++) {
-    drawBlock(rng, start + Math.floor(i / 2), attempt);
-    word = block[i & 1];
+  // Words that surely lie in a whole cycle are not held to its end.
+  if (word > TWO_32 - range) {
+    const limit = TWO_32 - (TWO_32 % range);
+    for (let attempt = 1; word >= limit; attempt++) {
+      drawBlock(rng, start + Math.floor(i / 2), attempt);
+      word = block[i & 1];
+    }
   }
-  return word % range;
+  // Integers without a sign divide faster than doubles; none holds the whole range.
+  return range < TWO_32 ? (word >>> 0) % (range >>> 0) : word;
 }
 
 const bits = new Uint32Array(2);

@@ -46,6 +46,7 @@ import {
 } from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
+import { randomBernoulli, randomNormals, randomWords } from "../../kernels/random/index.ts";
 import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
 import { logSoftmax, logSoftmaxGrad, logSumExp, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
 import { argsort } from "../../kernels/sort/index.ts";
@@ -116,6 +117,9 @@ conform(gatherRead);
 conform(gatherScatter);
 conform(gatherScatterAdd);
 conform(argsort);
+conform(randomWords);
+conform(randomNormals);
+conform(randomBernoulli);
 conform(encodeSigns);
 conform(encodeAbove);
 conform(quantizeRows);
