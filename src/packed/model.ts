@@ -135,6 +135,35 @@ export class PackedModel {
     return refuseJson(this);
   }
 
+  /**
+   * Does before the first request of a server what that would wait for: weights are laid out, kernels compiled, and the ways
+   * of products chosen. Runs the model on `x` as `forward` does, and a causal one also as `generate`; what comes of it is
+   * dropped. Ways follow the number of rows: x is to be as large as a request. A model of text needs none, and then reads
+   * 128 ids, or as many as it can; others throw OptionError without one. `dispose` undoes what lies on the heap.
+   */
+  warmUp<C extends object = PackedCall>(
+    x: Values | Ids | null = null,
+    options?: Partial<NoInfer<C> & PackedBudget>,
+  ): void {
+    const { root } = this;
+    const model = root.kind === "seq2seq" ? (root as PackedSeq2Seq).decoder : (root as PackedLanguage);
+    const isText = model.kind === "language";
+    const most = (isText ? model.context : null) ?? Infinity;
+    const zeros = (length: number): Ids => ({ data: new Int32Array(length), shape: [1, length] });
+    if (x !== null) this.forward(x, options);
+    else if (isText) {
+      const ids = zeros(Math.min(128, most));
+      const target = model === root ? {} : { target: ids };
+      this.forward<object>(ids, { ...target, ...options });
+    } else
+      throw new OptionError(`warmUp: needs an input like that of a request, got none for ${show(root.kind)}`);
+    if (!isText || !model.causal) return;
+    // The prompt is read for the first token, one position for the second.
+    const prompt = zeros(Math.max(1, Math.min(x?.shape[1] ?? 128, most - 1)));
+    const source = model === root ? null : prompt;
+    this.generate(prompt.data, { maxTokens: 2, temperature: 0, source });
+  }
+
   /** Gives back what the model's products hold of the SIMD heap; the next run lays them out again. */
   dispose(): void {
     walk(this.root, (item) => {
@@ -182,8 +211,9 @@ export class PackedModel {
   }
 
   /**
-   * The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values; those of a target that begins with
-   * the prompt, where the model reads a source. Throws OptionError for other models, and without a source there.
+   * The tokens after the prompt, as `Gpt.stream` makes them, with a cache of keys and values; those of a target that
+   * begins with the prompt, where the model reads a source. Throws OptionError for other models, and without a source
+   * there.
    */
   stream(
     prompt: ArrayLike<number>,
@@ -279,7 +309,8 @@ function walk(
 
 /**
  * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
- * truncated, damaged anywhere, broken in any way, or of another version than 1 to 3, OptionError for kinds as `new PackedModel`.
+ * truncated, damaged anywhere, broken in any way, or of another version than 1 to 3, OptionError for kinds as `new
+ * PackedModel`.
  */
 export const loadPacked = (bytes: Uint8Array | ArrayBuffer, options?: Partial<PackedOptions>): PackedModel =>
   new PackedModel(readPacked(bytes) as PackedLayer, options);

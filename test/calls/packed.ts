@@ -369,6 +369,11 @@ const models: Table = {
     {},
     { run: (x: never, options: never) => model().forward(x, options), says: "PackedLinear" },
   ),
+  "PackedModel.warmUp": call(
+    [given(values([2, 3]), "shape null")],
+    {},
+    { run: (x: never, options: never) => model().warmUp(x, options), says: "forward PackedLinear" },
+  ),
   "PackedModel.reader": "is called by stream and generate",
   "PackedModel.generate": "as stream",
   "PackedModel.stream": call(
