@@ -2,6 +2,7 @@
 
 import * as activation from "../src/ops/activation.ts";
 import * as attention from "../src/ops/attention.ts";
+import * as batchNorm from "../src/ops/batch-norm.ts";
 import * as binary from "../src/ops/binary.ts";
 import * as conv from "../src/ops/conv.ts";
 import * as indexing from "../src/ops/index-ops.ts";
@@ -33,6 +34,7 @@ const modules = {
   ...matmul,
   ...softmax,
   ...norm,
+  ...batchNorm,
   ...attention,
   ...conv,
   ...pool,

@@ -1,7 +1,7 @@
 import { changing } from "../changes.ts";
 import type { FloatArray } from "../dtype.ts";
 import { checkShare, readOptions, ShapeError, show } from "../errors.ts";
-import { ownBatchNorm } from "../ops/norm.ts";
+import { ownBatchNorm } from "../ops/batch-norm.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";

@@ -89,7 +89,8 @@ export {
   unfoldDim,
   unsqueeze,
 } from "./movement.ts";
-export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from "./norm.ts";
+export { batchNorm } from "./batch-norm.ts";
+export { groupNorm, instanceNorm, layerNorm, rmsNorm } from "./norm.ts";
 export { adaptiveAvgPool2d, avgPool1d, avgPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 export {
   all,

@@ -25,6 +25,7 @@ import { sumTolerance } from "../../kernels/reduce/cases.ts";
 import * as reduceReference from "../../kernels/reduce/reference.ts";
 import * as softmax from "../../kernels/softmax/cases.ts";
 import * as softmaxReference from "../../kernels/softmax/reference.ts";
+import * as sortReference from "../../kernels/sort/reference.ts";
 import { addressOf } from "../../kernels/wasm/heap.ts";
 import type * as backend from "../../src/backend.ts";
 import type { TypedArray } from "../../src/dtype.ts";
@@ -151,6 +152,7 @@ const pairs = [
     ),
   ],
   ["binary", exact(elementwiseReference.binary)],
+  ["argsort", exact(sortReference.argsort)],
   ["gather", exact(gatherReference.gather)],
   ["scatter", exact(gatherReference.scatter)],
   ["scatterAdd", exact(gatherReference.scatterAdd)],
@@ -352,6 +354,7 @@ export const unwatched = (actual: typeof backend): string[] => {
   const elsewhere = [
     ...["anyNonFinite", "firstOutside", "places", "cast"],
     ...["encodeSigns", "quantizeRows", "quantizeBy"],
+    ...["rangesOfRuns", "uniformRuns", "uniformRows", "levelRuns", "signRuns"],
   ];
   return Object.keys(actual).filter((name) => ![...calls.keys(), ...choices, ...elsewhere].includes(name));
 };

@@ -158,6 +158,7 @@ export const smooth: Readonly<Record<string, Step>> = {
       : image.conv2d(kernel.reshape([c, 1, 3, 3]), null, { groups: c });
   },
   maxPool2d: (x) => picture(x)?.maxPool2d(2) ?? null,
+  topK: rows((x) => x.topK(Math.min(2, x.shape[1])).values),
   gather: rows((x) => x.gather(classes(x).unsqueeze(-1), { axis: -1 })),
   scatter: rows((x) => x.scatter(classes(x).unsqueeze(-1), x.slice([null, [0, 1]]), { axis: -1 })),
   scatterAdd: rows((x) =>
@@ -166,7 +167,18 @@ export const smooth: Readonly<Record<string, Step>> = {
   avgPool2d: (x) => picture(x)?.avgPool2d({ kernelSize: 3, stride: 2, padding: 1 }) ?? null,
 };
 
-const kinks = ["abs", "relu", "maximum", "where", "max", "maxPool2d", "gather", "scatter", "scatterAdd"];
+const kinks = [
+  "abs",
+  "relu",
+  "maximum",
+  "where",
+  "max",
+  "maxPool2d",
+  "topK",
+  "gather",
+  "scatter",
+  "scatterAdd",
+];
 /** What chains are made of. At a kink the last bit of a number decides its gradient, so those stand first in one alone. */
 export const differentiable: readonly string[] = Object.keys(smooth);
 export const kinkless: readonly string[] = differentiable.filter((name) => !kinks.includes(name));
@@ -183,7 +195,6 @@ export const rough: Readonly<Record<string, Step>> = {
   less: pairs((x, y) => x.less(y)),
   argmax: last((x) => x.argmax({ axis: -1 })),
   sort: last((x) => x.sort({ axis: -1 }).values),
-  topK: last((x) => x.topK(1).values),
   quantile: last((x) => x.quantile(0.4, { axis: -1 })),
   min: last((x) => x.min({ axis: 0 })),
   toInt: floats((x) => x.nanToNum().clip({ min: -9, max: 9 }).to("int32")),
