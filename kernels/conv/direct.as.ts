@@ -113,6 +113,49 @@ export function direct(
   }
 }
 
+/**
+ * to (n taps, filters) = windows from x · dOut (rows · ow windows, filters), or that added: `dOut` lies in panels of eight
+ * filters, which there are `filters` of. to has paddedRows(n) rows, scratch 256 bytes.
+ */
+export function directWeight(
+  to: usize,
+  x: usize,
+  taps: usize,
+  n: i32,
+  dOut: usize,
+  filters: i32,
+  rows: i32,
+  ow: i32,
+  rowStep: i32,
+  adds: bool,
+  scratch: usize,
+): void {
+  const full = fullGroups(n) * tileRows;
+  const padded = paddedRows(n);
+  const step = filters * 4;
+  for (let j = 0; j < filters; j += 8) {
+    const panel = dOut + j * rows * ow * 4;
+    for (let i = 0; i < padded; ) {
+      const width = i < full ? tileRows : tileRows - 1;
+      const at = to + (i * filters + j) * 4;
+      const last = n - 1 - i;
+      if (adds) {
+        if (width === tileRows) fullTaps(scratch, 32, x, taps + i * 4, last, panel, rows, ow, rowStep);
+        else shortTaps(scratch, 32, x, taps + i * 4, last, panel, rows, ow, rowStep);
+        addRows(at, step, scratch, 32, width);
+      } else if (width === tileRows) fullTaps(at, step, x, taps + i * 4, last, panel, rows, ow, rowStep);
+      else shortTaps(at, step, x, taps + i * 4, last, panel, rows, ow, rowStep);
+      i += width;
+    }
+  }
+}
+
+/** dw (filters, n taps), `step` bytes from filter to filter, = from (n taps, `lanes` filters and more). */
+export function storeWeight(dw: usize, step: i32, from: usize, lanes: i32, filters: i32, n: i32): void {
+  for (let t = 0; t < n; t++, from += lanes * 4)
+    for (let o = 0; o < filters; o++) store<f32>(dw + o * step + t * 4, load<f32>(from + o * 4));
+}
+
 function copyRows(to: usize, toStep: i32, from: usize, fromStep: i32, rows: i32): void {
   for (; rows > 0; rows--, to += toStep, from += fromStep) {
     v128.store(to, v128.load(from));
@@ -138,6 +181,34 @@ function fullTile(
   depth: i32,
 ): void {
   Tile.windows(true, out, step, from, fromStep, a, x, taps, depth);
+}
+
+function fullTaps(
+  to: usize,
+  step: i32,
+  x: usize,
+  taps: usize,
+  last: i32,
+  b: usize,
+  rows: i32,
+  ow: i32,
+  rowStep: i32,
+): void {
+  Tile.taps(true, to, step, x, taps, last, b, rows, ow, rowStep);
+}
+
+function shortTaps(
+  to: usize,
+  step: i32,
+  x: usize,
+  taps: usize,
+  last: i32,
+  b: usize,
+  rows: i32,
+  ow: i32,
+  rowStep: i32,
+): void {
+  Tile.taps(false, to, step, x, taps, last, b, rows, ow, rowStep);
 }
 
 /** Tiles of eight columns by `tileRows` rows where `full`, else by one less. */
@@ -230,6 +301,104 @@ class Tile {
       out += step;
       v128.store(out, c50);
       v128.store(out, c51, 16);
+    }
+  }
+
+  /** to (taps, 8), 32 bytes a row, = windows · a panel of eight filters; taps beyond `last` are that one again. */
+  @inline
+  static taps(
+    full: bool,
+    to: usize,
+    step: i32,
+    x: usize,
+    taps: usize,
+    last: i32,
+    b: usize,
+    rows: i32,
+    ow: i32,
+    rowStep: i32,
+  ): void {
+    let p0 = x + load<i32>(taps + min(0, last) * 4);
+    let p1 = x + load<i32>(taps + min(1, last) * 4);
+    let p2 = x + load<i32>(taps + min(2, last) * 4);
+    let p3 = x + load<i32>(taps + min(3, last) * 4);
+    let p4 = x + load<i32>(taps + min(4, last) * 4);
+    let p5 = x + load<i32>(taps + min(5, last) * 4);
+    let c00 = f32x4.splat(0);
+    let c01 = c00;
+    let c10 = f32x4.splat(0);
+    let c11 = c10;
+    let c20 = f32x4.splat(0);
+    let c21 = c20;
+    let c30 = f32x4.splat(0);
+    let c31 = c30;
+    let c40 = f32x4.splat(0);
+    let c41 = c40;
+    let c50 = f32x4.splat(0);
+    let c51 = c50;
+    const gap = rowStep - ow * 4;
+    for (; rows > 0; rows--) {
+      const end = b + ow * 32;
+      do {
+        const b0 = v128.load(b);
+        const b1 = v128.load(b, 16);
+        const a0 = v128.load32_splat(p0);
+        c00 = madd(a0, b0, c00);
+        c01 = madd(a0, b1, c01);
+        p0 += 4;
+        const a1 = v128.load32_splat(p1);
+        c10 = madd(a1, b0, c10);
+        c11 = madd(a1, b1, c11);
+        p1 += 4;
+        const a2 = v128.load32_splat(p2);
+        c20 = madd(a2, b0, c20);
+        c21 = madd(a2, b1, c21);
+        p2 += 4;
+        const a3 = v128.load32_splat(p3);
+        c30 = madd(a3, b0, c30);
+        c31 = madd(a3, b1, c31);
+        p3 += 4;
+        if (full || tileRows === 6) {
+          const a4 = v128.load32_splat(p4);
+          c40 = madd(a4, b0, c40);
+          c41 = madd(a4, b1, c41);
+          p4 += 4;
+        }
+        if (full && tileRows === 6) {
+          const a5 = v128.load32_splat(p5);
+          c50 = madd(a5, b0, c50);
+          c51 = madd(a5, b1, c51);
+          p5 += 4;
+        }
+        b += 32;
+      } while (b < end);
+      p0 += gap;
+      p1 += gap;
+      p2 += gap;
+      p3 += gap;
+      p4 += gap;
+      p5 += gap;
+    }
+    v128.store(to, c00);
+    v128.store(to, c01, 16);
+    to += step;
+    v128.store(to, c10);
+    v128.store(to, c11, 16);
+    to += step;
+    v128.store(to, c20);
+    v128.store(to, c21, 16);
+    to += step;
+    v128.store(to, c30);
+    v128.store(to, c31, 16);
+    if (full || tileRows === 6) {
+      to += step;
+      v128.store(to, c40);
+      v128.store(to, c41, 16);
+    }
+    if (full && tileRows === 6) {
+      to += step;
+      v128.store(to, c50);
+      v128.store(to, c51, 16);
     }
   }
 }

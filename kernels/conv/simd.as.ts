@@ -6,7 +6,8 @@
  * pixel of its window. Addresses and names ending in Step or Plane are bytes, sizes are elements.
  */
 
-export { direct, packFilters, paddedRows } from "./direct.as";
+export { direct, directWeight, packFilters, paddedRows, storeWeight } from "./direct.as";
+export { packColumns } from "../gemm-f32/pack.as";
 
 import { total } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";

@@ -24,6 +24,9 @@ export interface ConvExports {
   paddedRows(rows: number): number;
   packFilters: Run;
   direct: Run;
+  packColumns: Run;
+  directWeight: Run;
+  storeWeight: Run;
   panels: Run;
   columns: Run;
   addColumns: Run;
@@ -52,6 +55,10 @@ const chunk = 512;
 // Few images are shared out by chunks of so many windows, or more.
 const leastChunk = 64;
 const mostDirect = 64;
+// Fewer would leave half of a panel idle.
+const fewFilters = 4;
+// As direct.as.ts.
+const blockDepth = 256;
 
 /** Derived sizes: of a group, of the frame that holds every tap of its windows, and bytes between windows. */
 interface Plan extends ConvGeometry {
@@ -70,8 +77,9 @@ interface Plan extends ConvGeometry {
   frameW: number;
   rowStep: number;
   colStep: number;
-  /** Rows of windows in a chunk. */
+  /** Rows of windows in a chunk, and in a block of the depth. */
   rows: number;
+  depthRows: number;
 }
 
 function planOf(g: ConvGeometry): Plan {
@@ -110,6 +118,7 @@ function planOf(g: ConvGeometry): Plan {
     rowStep: g.strideH * frameW * 4,
     colStep: g.strideW * 4,
     rows: Math.max(1, Math.min(g.oh, Math.floor(chunk / g.ow))),
+    depthRows: Math.max(1, Math.min(g.oh, Math.floor(blockDepth / g.ow))),
   };
 }
 
@@ -124,6 +133,10 @@ function mirrored(g: ConvGeometry): ConvGeometry | null {
   const padLeft = (kw - 1) * dilationW - g.padLeft;
   return { ...g, c: o, o: c, h: oh, w: ow, oh: h, ow: w, padTop, padLeft };
 }
+
+/** Floats of the columns of a chunk. */
+const columnsOf = ({ depthwise, pointwise, rows, ow, windows, taps }: Plan): number =>
+  depthwise || pointwise ? 0 : Math.max(rows * ow, Math.min(chunk, Math.ceil(windows / 8) * 8)) * taps;
 
 /** The code, which writes down tasks for the threads or runs, and what it works in. */
 interface Work extends ConvCode, Job {
@@ -157,17 +170,16 @@ function onHeap(
   plan: Plan,
   arrays: readonly FloatArray[],
   lengths: readonly number[],
+  columns: number,
   tasks: (work: Work, addresses: readonly number[]) => void,
   { floats, lay } = asTheyLie,
 ): boolean {
   const [to, a, b] = arrays;
   if (!(to instanceof Float32Array && a instanceof Float32Array && b instanceof Float32Array)) return false;
   if (lengths[0] === 0) return true;
-  const { channels, kh, kw, frameH, frameW, dilationH, dilationW, depthwise, pointwise } = plan;
+  const { channels, kh, kw, frameH, frameW, dilationH, dilationW, pointwise } = plan;
   const productBytes = Math.ceil(code.gemm.scratchBytes() / 64) * 64;
   const frameBytes = Math.ceil((channels * frameH * frameW) / 16) * 64;
-  const across = Math.max(plan.rows * plan.ow, Math.min(chunk, Math.ceil(plan.windows / 8) * 8));
-  const columnBytes = depthwise || pointwise || (plan.direct && floats > 0) ? 0 : across * plan.taps * 4;
   return staged((staging: Staging) => {
     const addresses = [
       staging.output(to, 0, lengths[0], false),
@@ -180,7 +192,7 @@ function onHeap(
       addresses[2] = lay(taps + plan.taps * 4, addresses[2]);
       const plane = frameH * frameW * 4;
       code.conv.tapTable(taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
-      const bytes = productBytes + frameBytes + columnBytes;
+      const bytes = productBytes + frameBytes + columns * 4;
       return inTasks(pointwise ? 0 : cost(plan), bytes, Object.values(code), (job) => {
         const compiled = { conv: job.of(code.conv), gemm: job.of(code.gemm) };
         const frame = job.local + productBytes;
@@ -244,10 +256,8 @@ function correlation(
       conv.packFilters(to + g * packed * 4, from + g * filters * taps * 4, filters, taps);
     return to;
   };
-  return onHeap(code, p, arrays, lengths, (work, addresses) => correlate(work, p, addresses, packed), {
-    floats,
-    lay,
-  });
+  const tasks = (work: Work, addresses: readonly number[]) => correlate(work, p, addresses, packed);
+  return onHeap(code, p, arrays, lengths, p.direct ? 0 : columnsOf(p), tasks, { floats, lay });
 }
 
 /** The convolution `p` from images and filters, of which those of a group take `packed` floats where it is direct. */
@@ -329,7 +339,7 @@ export function conv2dInputGrad(
   const lengths = [sizes.image, sizes.out, sizes.weight];
   const direct = p.depthwise || p.pointwise ? null : mirrored(geometry);
   if (direct !== null) return correlation(code, planOf(direct), [dx, dOut, w], lengths, true);
-  return onHeap(code, p, [dx, dOut, w], lengths, (work, [to, from, weights]) => {
+  return onHeap(code, p, [dx, dOut, w], lengths, columnsOf(p), (work, [to, from, weights]) => {
     const { conv, gemm, products, frame } = work;
     if (p.pointwise) {
       const step = { batch: n, batchA: 0, batchB: o * windows, batchOut: c * windows };
@@ -382,7 +392,11 @@ export function conv2dWeightGrad(
   const sizes = sizesOf(geometry);
   const { n, groups, windows, taps, channels, filters } = p;
   const lengths = [sizes.weight, sizes.image, sizes.out];
-  return onHeap(code, p, [dw, x, dOut], lengths, (work, [to, from, grads]) => {
+  // Where windows are read as they lie, panels of the gradients and the sums, by taps and filters, take the columns' place.
+  const lanes = Math.ceil(filters / 8) * 8;
+  const reads = !p.depthwise && !p.pointwise && p.strideW === 1 && filters >= fewFilters && sizes.out > 0;
+  const columns = reads ? lanes * (p.depthRows * p.ow + taps + 8) : columnsOf(p);
+  return onHeap(code, p, [dw, x, dOut], lengths, columns, (work, [to, from, grads]) => {
     clear(to, sizes.weight);
     // Every image adds to all weights, but those of some channels are a task's own. Fewer taps than 8 would take another
     // path through the product.
@@ -391,14 +405,43 @@ export function conv2dWeightGrad(
     for (let g = 0; g < groups; g++)
       for (let first = 0, count = 0; first < channels; first += count) {
         count = channels - first < 2 * share ? channels - first : share;
+        const weights = to + (g * filters * taps + first * p.kh * p.kw) * 4;
         for (let i = g; i < n * groups; i += groups) {
           const image = from + (i * channels + first) * p.h * p.w * 4;
-          const weights = to + (g * filters * taps + first * p.kh * p.kw) * 4;
-          addWeightGrad(work, p, weights, image, grads + i * filters * windows * 4, count);
+          const grad = grads + i * filters * windows * 4;
+          if (reads) sumWeightGrad(work, p, lanes, image, grad, count, i === g);
+          else addWeightGrad(work, p, weights, image, grad, count);
+        }
+        if (reads) {
+          const sums = work.columns + lanes * p.depthRows * p.ow * 4;
+          work.conv.storeWeight(weights, taps * 4, sums, lanes, filters, count * p.kh * p.kw);
         }
         work.next();
       }
   });
+}
+
+/** Adds the gradients of one image to the sums of the weights of `count` channels, which the first image begins. */
+function sumWeightGrad(
+  work: Work,
+  p: Plan,
+  lanes: number,
+  image: number,
+  grads: number,
+  count: number,
+  begins: boolean,
+): void {
+  const { oh, ow, windows, filters, rowStep, depthRows } = p;
+  const { conv, columns, products, taps } = work;
+  const start = framed(work, p, image, count);
+  const sums = columns + lanes * depthRows * ow * 4;
+  for (let y = 0; y < oh; y += depthRows) {
+    const rows = Math.min(depthRows, oh - y);
+    conv.packColumns(columns, grads + y * ow * 4, filters, rows * ow, windows * 4, 4);
+    const [first, n] = [start + y * rowStep, count * p.kh * p.kw];
+    const adds = begins && y === 0 ? 0 : 1;
+    conv.directWeight(sums, first, taps, n, columns, lanes, rows, ow, rowStep, adds, products);
+  }
 }
 
 /** Adds the gradients of one image to the weights of `count` channels. */
