@@ -15,6 +15,7 @@ export type UniformArgs = [
   runs: Runs,
   least: number,
   most: number,
+  whole: boolean,
 ];
 export type LevelArgs = [
   out: Float32Array,
@@ -24,7 +25,8 @@ export type LevelArgs = [
   codebook: readonly number[],
 ];
 export type SignArgs = [out: Float32Array, x: Float32Array, scales: Float32Array, runs: Runs];
-export type RowArgs = [out: Float32Array, x: Float32Array, runs: Runs, top: number];
+/** With `scaled`, of integers and their scales. */
+export type RowArgs = [out: Float32Array, x: Float32Array, runs: Runs, top: number, scaled: boolean];
 
 const special = [0, -0, Number.NaN, Infinity, -Infinity, 1e-45, -1e-45, 3e38, -3e38, 0.5, -1.5, 2.5, 1, -1];
 
@@ -88,6 +90,7 @@ export function* uniformCases(): Generator<UniformArgs> {
         runs,
         least,
         most,
+        zero === 7,
       ];
 }
 
@@ -109,7 +112,9 @@ export function* signCases(): Generator<SignArgs> {
 
 export function* rowCases(): Generator<RowArgs> {
   for (const [x, runs] of inputs())
-    for (const top of [127, 7, 1]) yield [new Float32Array(x.length + 2).fill(77), x, runs, top];
+    for (const top of [127, 7, 1])
+      for (const scaled of [false, true])
+        yield [new Float32Array(x.length + 2 + runs.rows).fill(77), x, runs, top, scaled];
 }
 
 /** Has `write` write all that there is, and lays it into `out`; codes have a sign where `least` is below 0. */

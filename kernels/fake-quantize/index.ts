@@ -19,10 +19,10 @@ export const quantizeRanges: Kernel<cases.RangeArgs> = {
 
 export const quantizeUniform: Kernel<cases.UniformArgs> = {
   name: "fake-quantize.uniform",
-  reference: (out, x, scales, zeros, runs, least, most) =>
-    intoOne(out, x.length, least, (to) => reference.uniform(to, x, scales, zeros, runs, least, most)),
-  implementations: simdBuilds(simd.fakeQuantizeExports, (code, out, x, scales, zeros, runs, least, most) =>
-    intoOne(out, x.length, least, (to) => simd.uniform(to, x, scales, zeros, runs, least, most, code)),
+  reference: (out, x, scales, zeros, runs, least, ...rest) =>
+    intoOne(out, x.length, least, (to) => reference.uniform(to, x, scales, zeros, runs, least, ...rest)),
+  implementations: simdBuilds(simd.fakeQuantizeExports, (code, out, x, scales, zeros, runs, least, ...rest) =>
+    intoOne(out, x.length, least, (to) => simd.uniform(to, x, scales, zeros, runs, least, ...rest, code)),
   ),
   cases: cases.uniformCases,
   ...exact,
@@ -48,19 +48,29 @@ export const quantizeSigns: Kernel<cases.SignArgs> = {
   ...exact,
 };
 
-/** Has `write` write the values and what was seen, and lays both into `out`. */
-function withSeen<R>(out: Float32Array, write: (values: Float32Array, seen: Uint8Array) => R): R {
+/** Has `write` write the values, what was seen, and scales where they are wanted, and lays all into `out`. */
+function rowsIntoOne<R>(
+  out: Float32Array,
+  size: number,
+  scaled: boolean,
+  write: (values: Float32Array, seen: Uint8Array, scales: Float32Array | null) => R,
+): R {
   const seen = new Uint8Array(2);
-  const done = write(out.subarray(0, out.length - 2), seen);
-  out.set(seen, out.length - 2);
+  const done = write(out.subarray(0, size), seen, scaled ? out.subarray(size + 2) : null);
+  out.set(seen, size);
   return done;
 }
 
 export const quantizeByRows: Kernel<cases.RowArgs> = {
   name: "fake-quantize.rows",
-  reference: (out, x, ...rest) => withSeen(out, (values, seen) => reference.rows(values, x, seen, ...rest)),
-  implementations: simdBuilds(simd.fakeQuantizeExports, (code, out, x, ...rest) =>
-    withSeen(out, (values, seen) => simd.rows(values, x, seen, ...rest, code)),
+  reference: (out, x, runs, top, scaled) =>
+    rowsIntoOne(out, x.length, scaled, (values, seen, scales) =>
+      reference.rows(values, x, seen, runs, top, scales),
+    ),
+  implementations: simdBuilds(simd.fakeQuantizeExports, (code, out, x, runs, top, scaled) =>
+    rowsIntoOne(out, x.length, scaled, (values, seen, scales) =>
+      simd.rows(values, x, seen, runs, top, scales, code),
+    ),
   ),
   cases: cases.rowCases,
   ...exact,

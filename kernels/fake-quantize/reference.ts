@@ -7,13 +7,14 @@
  * as 0, and NaN is passed over but by the sum. Sums run in double: eight partial sums take every eighth number each, and are
  * added as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). With `sums` false the sum is 0, or NaN where a number is not finite.
  * uniform: code = clamp(round(x / scale) + zero), the quotient rounded to float32 and then half to even, value = (code −
- * zero) · scale. Zeros are integers from least to most. A number is inside where its code needs no clamp.
+ * zero) · scale, or where it is `whole`, code − zero. Zeros are integers from least to most. A number is inside where its
+ * code needs no clamp.
  * levels: the code is the index of the level nearest to x / scale, the lower of two as near, value = level · scale. A number
  * is inside where a further level, as far beyond the last as that is from its neighbour, would not be as near.
  * signs: code −1 below 0, else 1, value = code · scale. A number is inside from −1 to 1.
  * rows: `uniform` from −top to top with scale = max|x| / top of the row in float32, at least 2⁻¹²⁶, and 1 for a row of
- * zeros. No value is −0, and NaN gets the lowest code. seen[0] becomes 1 where a number is not inside, seen[1] where one is
- * not finite; those are for the caller to refuse.
+ * zeros; values are `whole` where `scales` takes the scales. No value is −0, and NaN gets the lowest code. seen[0] becomes 1
+ * where a number is not inside, seen[1] where one is not finite; those are for the caller to refuse.
  */
 
 import type { FloatArray } from "../../src/dtype.ts";
@@ -90,10 +91,12 @@ export function uniform(
   runs: Runs,
   least: number,
   most: number,
+  whole = false,
 ): void {
   forEachRun(runs, (from, to, k) => {
     const scale = scales[k % scales.length];
     const zero = zeros ? zeros[k % scales.length] : 0;
+    const unit = whole ? 1 : scale;
     let [clamped, odd] = [false, 0];
     for (let i = from; i < to; i++) {
       odd += x[i] * 0;
@@ -101,7 +104,7 @@ export function uniform(
       const q = Math.fround(x[i] / scale) + magic - magic + zero;
       const code = q > most ? most : q >= least ? q : least;
       if (code !== q) clamped = true;
-      if (values) values[i] = (code - zero) * scale + 0;
+      if (values) values[i] = (code - zero) * unit + 0;
       if (codes) codes[i] = code;
       if (inside) inside[i] = code === q ? 1 : 0;
     }
@@ -183,13 +186,15 @@ export function rows(
   seen: Uint8Array,
   { rows, n }: Pick<Runs, "rows" | "n">,
   top: number,
+  scales: Float32Array | null = null,
 ): void {
   const found = new Float64Array(rows * rangeSize);
   const runs = { rows, n, step: n };
   ranges(found, x, runs, false);
-  const scales = Float32Array.from({ length: rows }, (_, k) => {
+  const by = Float32Array.from({ length: rows }, (_, k) => {
     const largest = Math.max(0, -found[k * rangeSize], found[k * rangeSize + 1]);
     return largest === 0 ? 1 : Math.max(Math.fround(largest / top), leastScale);
   });
-  uniform({ values, codes: null, inside: null, seen }, x, scales, null, runs, -top, top);
+  uniform({ values, codes: null, inside: null, seen }, x, by, null, runs, -top, top, scales !== null);
+  scales?.set(by);
 }

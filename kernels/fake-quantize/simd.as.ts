@@ -99,7 +99,7 @@ export function ranges(out: usize, x: usize, rows: i32, n: i32, step: i32, sums:
     }
 }
 
-/** `zero` and the bounds are those of x / scale. */
+/** Values are multiples of `unit`. */
 function uniformRun(
   values: usize,
   codes: usize,
@@ -108,12 +108,14 @@ function uniformRun(
   x: usize,
   n: i32,
   scale: f32,
+  unit: f32,
   zero: f32,
   least: f32,
   most: f32,
 ): void {
   const none = f32x4.splat(0);
   const by = f32x4.splat(scale);
+  const units = f32x4.splat(unit);
   const bottom = f32x4.splat(least - zero);
   const top = f32x4.splat(most - zero);
   const shift = f32x4.splat(zero);
@@ -128,7 +130,7 @@ function uniformRun(
     const clamped = f32x4.ne(held, q);
     outside = v128.or(outside, clamped);
     odd = f32x4.add(odd, f32x4.mul(v, none));
-    if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(held, by), none), left);
+    if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(held, units), none), left);
     if (codes) storeBytes(codes + i, i32x4.trunc_sat_f32x4_s(f32x4.add(held, shift)), left);
     if (inside) storeBytes(inside + i, v128.andnot(one, clamped), left);
   }
@@ -150,13 +152,16 @@ export function uniform(
   count: i32,
   least: f32,
   most: f32,
+  whole: i32,
 ): void {
   let k = first % count;
   for (; rows > 0; rows--)
     for (let from = 0; from < n; from += step) {
       const length = min(step, n - from);
       const zero: f32 = zeros ? load<f32>(zeros + (k << 2)) : 0;
-      uniformRun(values, codes, inside, seen, x, length, load<f32>(scales + (k << 2)), zero, least, most);
+      const scale = load<f32>(scales + (k << 2));
+      const unit: f32 = whole ? 1 : scale;
+      uniformRun(values, codes, inside, seen, x, length, scale, unit, zero, least, most);
       x += length << 2;
       if (values) values += length << 2;
       if (codes) codes += length;
@@ -295,13 +300,18 @@ export function signs(
 // The least normal float.
 const leastScale: f32 = 1.1754943508222875e-38;
 
-export function rows(values: usize, x: usize, seen: usize, rows: i32, n: i32, top: f32): void {
+/** Values are integers where there is room for the scales. */
+export function rows(values: usize, scales: usize, x: usize, seen: usize, rows: i32, n: i32, top: f32): void {
   for (; rows > 0; rows--, values += n << 2, x += n << 2) {
     let more = f32x4.splat(0);
     let at = x;
     for (let left = n; left > 0; left -= 4, at += 16) more = f32x4.pmax(more, f32x4.abs(load4(at, left)));
     const largest = -least4(f32x4.neg(more));
     const scale: f32 = largest === 0 ? 1 : max(largest / top, leastScale);
-    uniformRun(values, 0, 0, seen, x, n, scale, 0, -top, top);
+    if (scales) {
+      store<f32>(scales, scale);
+      scales += 4;
+    }
+    uniformRun(values, 0, 0, seen, x, n, scale, scales ? 1 : scale, 0, -top, top);
   }
 }

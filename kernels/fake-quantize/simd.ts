@@ -115,11 +115,12 @@ export function uniform(
   runs: Runs,
   least: number,
   most: number,
+  whole = false,
   exports = fakeQuantizeExports(),
 ): boolean {
   return run("uniform", out, x, scales, runs, exports, (staging) => {
     const before = zeros === null ? 0 : staging.input(zeros, 0, zeros.length);
-    return zeros !== null && before === 0 ? null : { before, after: [least, most] };
+    return zeros !== null && before === 0 ? null : { before, after: [least, most, Number(whole)] };
   });
 }
 
@@ -165,6 +166,7 @@ export function rows(
   seen: Uint8Array,
   { rows, n }: Pick<Runs, "rows" | "n">,
   top: number,
+  scales: Float32Array | null = null,
   exports = fakeQuantizeExports(),
 ): boolean {
   if (exports === null) return false;
@@ -172,9 +174,11 @@ export function rows(
     const from = staging.input(x, 0, rows * n);
     const to = staging.output(values, 0, rows * n, false);
     const seenAt = staging.output(seen, 0, seen.length, true);
-    if (from === 0 || to === 0 || seenAt === 0) return false;
+    const scalesAt = scales === null ? 0 : staging.output(scales, 0, rows, false);
+    if (from === 0 || to === 0 || seenAt === 0 || (scales !== null && scalesAt === 0)) return false;
     inRows(exports, "rows", rows, 1, rows * n * 0.7, (row, count) => [
       to + row * n * 4,
+      scalesAt && scalesAt + row * 4,
       from + row * n * 4,
       seenAt,
       count,

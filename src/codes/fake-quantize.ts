@@ -119,8 +119,7 @@ export function signsOf(x: Tensor, spec: QuantSpec): Tensor {
   const values = empty(x.shape, "float32", false);
   const inside = wanted ? empty(x.shape, "bool", false) : null;
   const data = x.data as Float32Array;
-  if (!writeSigns(data, { values: values.data, codes: null, inside: inside?.data ?? null }))
-    checkFinite(data, spec);
+  if (!writeSigns(data, values.data, inside?.data ?? null)) checkFinite(data, spec);
   return wanted ? withGradient(values, x, inside) : values;
 }
 

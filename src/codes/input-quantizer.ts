@@ -12,8 +12,8 @@ import { isInstance } from "../state.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { checkFinite, quantize } from "./contract.ts";
 import { fakeQuantize, signsOf } from "./fake-quantize.ts";
-import { alongAxis, integerProduct } from "./integer.ts";
-import { codesByKernel } from "./kernel-codes.ts";
+import { alongAxis, integerProduct, integersOf } from "./integer.ts";
+import { integersByKernel } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
 import { servesIntegers } from "./packable.ts";
 import type { QuantParams } from "./params.ts";
@@ -102,7 +102,7 @@ export class SpecInputQuantizer implements InputQuantizer {
     const codes = visitor() ? null : frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) {
       const params = this.params();
-      const given = codesByKernel(x, how, params) ?? quantize(x, how, params);
+      const given = integersByKernel(x, how, params) ?? integersOf(quantize(x, how, params));
       return integerProduct(given, codes, layer, product, axis);
     }
     if (!isSigns(how)) return float(fakeQuantize(x, how, this.params()));

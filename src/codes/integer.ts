@@ -32,11 +32,16 @@ interface Digits {
 /** By codes, which do not change, and by the largest integer that they are multiplied by. */
 const known = new WeakMap<object, Map<number, Digits | null>>();
 
-/** code − zero point of an input. */
-const integersOf = ({ codes, zeroPoint }: QTensor): Tensor => {
+/** An input as integers, code − zero point, which float32 holds, and what they are to be scaled by. */
+export interface Integers extends Omit<QTensor, "codes"> {
+  readonly ints: Tensor;
+}
+
+/** The integers behind codes. */
+export function integersOf({ codes, ...rest }: QTensor): Integers {
   const wide = (codes as Tensor).to("float32");
-  return zeroPoint ? wide.sub(zeroPoint) : wide;
-};
+  return { ...rest, ints: rest.zeroPoint ? wide.sub(rest.zeroPoint) : wide };
+}
 
 /** The integers of a weight: code − zero point, twice that where zero points lie between codes. */
 function weightIntegers(weight: QTensor): Float32Array {
@@ -55,7 +60,7 @@ const integerScale = (weight: QTensor): Tensor =>
   zerosOf(weight) === "half" ? weight.scale.mul(0.5) : weight.scale;
 
 /** The largest magnitude of code − zero point. */
-function largestOf({ spec: { qmin, qmax }, zeroPoint }: QTensor): number {
+function largestOf({ spec: { qmin, qmax }, zeroPoint }: Integers): number {
   const zeros = (zeroPoint?.data ?? [0]) as ArrayLike<number>;
   return Array.from(zeros).reduce((most, z) => Math.max(most, qmax - z, z - qmin), 0);
 }
@@ -105,8 +110,8 @@ function digitsOf(weight: QTensor, largest: number): Digits | null {
  * product is linear in both. It is made in float32, of one digit of the weight after the other where only so its sums stay exact,
  * and in double precision where not even so.
  */
-function exactSums(x: QTensor, weight: QTensor): (product: (x: Tensor, w: Tensor) => Tensor) => Tensor {
-  const ints = integersOf(x);
+function exactSums(x: Integers, weight: QTensor): (product: (x: Tensor, w: Tensor) => Tensor) => Tensor {
+  const { ints } = x;
   const split = digitsOf(weight, largestOf(x));
   if (!split) {
     const wide = wrap(Float64Array.from(weightIntegers(weight)), weight.shape, "float64");
@@ -130,7 +135,7 @@ export function alongAxis(numbers: Tensor, { shape: { length } }: Tensor, axis: 
 }
 
 /** Times the scales of the input, one a row, or one for each sample; signs have none, nor have rows of nothing. */
-function inputScaled(f: Tensor, { scale, spec, shape }: QTensor): Tensor {
+function inputScaled(f: Tensor, { scale, spec, shape }: Integers): Tensor {
   if (isSigns(spec) || f.size === 0 || sizeOf(shape) === 0) return f;
   return f.mul(spec.granularity === "channel" ? alongAxis(scale, f, 0) : scale);
 }
@@ -152,7 +157,7 @@ function columnsOf(x: Tensor, weight: Tensor, shape: Shape, axis: number, from: 
  * added in order. Padding counts as 0.
  */
 export function integerProduct(
-  x: QTensor,
+  x: Integers,
   codes: QTensor,
   { weight: { shape }, bias }: WeightedLayer,
   product: BilinearProduct,

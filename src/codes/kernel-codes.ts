@@ -1,11 +1,12 @@
-/** Codes of a layer's input by the kernels that packed layers use: those that `quantize` gives, bit for bit. */
+/** Codes of a layer's input by kernels that need no further pass: those that `quantize` gives, bit for bit. */
 
-import { anyNonFinite, quantizeBy, quantizeRows, signRuns, uniformRows } from "../backend.ts";
+import { signRuns, uniformRows, uniformRuns } from "../backend.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { empty, type Tensor, wrap } from "../tensor.ts";
-import type { QTensor, Written } from "./contract.ts";
+import { inFloat32 } from "./contract.ts";
+import type { Integers } from "./integer.ts";
 import type { QuantParams } from "./params.ts";
-import { scaleShape } from "./runs.ts";
+import { runsOf, scaleShape } from "./runs.ts";
 import { isSigns, type QuantSpec } from "./spec.ts";
 
 /** How many rows have a scale of their own, which the kernel finds as `chooseParams` does; null where it does not. */
@@ -32,37 +33,40 @@ export function valuesByRows(x: Tensor, spec: QuantSpec): Tensor | null {
   return seen[1] === 0 ? values : null;
 }
 
-/** Signs as values or codes, with a mark where a number lies within −1 … 1; false where one is not finite. */
-export function writeSigns(x: Float32Array, out: Written): boolean {
+/**
+ * Writes signs, and where there is room for marks, which numbers lie within −1 … 1. False where one is not finite.
+ */
+export function writeSigns(x: Float32Array, values: Float32Array, inside: Uint8Array | null): boolean {
   const seen = new Uint8Array(2);
-  signRuns({ ...out, seen }, x, Float32Array.of(1), { rows: 1, n: x.length, step: x.length });
+  const out = { values, codes: null, inside, seen };
+  signRuns(out, x, Float32Array.of(1), { rows: 1, n: x.length, step: x.length });
   return seen[1] === 0;
 }
 
 /**
- * The codes of x by given scales, or by those that fit it; signs have scales of 1. Null where no kernel serves it, or
- * `quantize` throws: for codebooks, scales of other runs than rows or samples, and numbers that are not finite.
+ * The integers behind the codes of x by given scales, or by those that fit it; signs have scales of 1. Null where no kernel
+ * serves it, or `quantize` throws: for codebooks, scales of other runs than rows or samples, and numbers that are not
+ * finite.
  */
-export function codesByKernel(x: Tensor, spec: QuantSpec, params: QuantParams | null): QTensor | null {
+export function integersByKernel(x: Tensor, spec: QuantSpec, params: QuantParams | null): Integers | null {
   const { data, size, shape } = x;
   if (!(data instanceof Float32Array) || size === 0) return null;
-  if (isSigns(spec)) {
-    const codes = empty(shape, "int8", false);
-    const of = scaleShape(spec, shape);
-    const scale = wrap(new Float32Array(sizeOf(of)).fill(1), of, "float32");
-    const done = writeSigns(data, { values: null, codes: codes.data, inside: null });
-    return done ? { codes, scale, zeroPoint: null, spec, shape } : null;
-  }
-  if (spec.rounding !== "half-even" || spec.zeroPoint === "float" || spec.codebook) return null;
-  const rows = params === null ? rowsOf(spec, shape) : spec.granularity === "tensor" ? 1 : null;
-  if (rows === null || anyNonFinite(data, size)) return null;
-  const codes = spec.qmin < 0 ? empty(shape, "int8", false) : empty(shape, "uint8", false);
-  if (params === null) {
-    const scales = new Float32Array(rows);
-    quantizeRows(codes.data as Int8Array, scales, data, spec.qmax, rows, size / rows);
-    return { codes, scale: wrap(scales, scaleShape(spec, shape), "float32"), zeroPoint: null, spec, shape };
-  }
-  const [scale, zero] = [params.scale.item(), params.zeroPoint?.item() ?? 0];
-  quantizeBy(codes.data as Int8Array, data, { scale, zero, least: spec.qmin, most: spec.qmax }, 1, size);
-  return { codes, ...params, spec, shape };
+  const signs = isSigns(spec);
+  if (!signs && (spec.rounding !== "half-even" || spec.zeroPoint === "float" || spec.codebook)) return null;
+  const rows = signs || params ? 1 : rowsOf(spec, shape);
+  if (rows === null || (params && spec.granularity !== "tensor")) return null;
+  const ints = empty(shape, "float32", false);
+  const seen = new Uint8Array(2);
+  const of = scaleShape(spec, shape);
+  const scales = new Float32Array(sizeOf(of)).fill(1);
+  const found = params ?? { scale: wrap(scales, of, "float32"), zeroPoint: null };
+  const given = { ints, ...found, spec, shape };
+  if (signs) return writeSigns(data, ints.data, null) ? given : null;
+  if (params) {
+    const { scale, zeroPoint } = inFloat32(params);
+    const out = { values: ints.data, codes: null, inside: null, seen };
+    const [by, zeros] = [scale.data, zeroPoint?.data ?? null] as [Float32Array, Float32Array | null];
+    uniformRuns(out, data, by, zeros, runsOf(spec, shape), spec.qmin, spec.qmax, true);
+  } else uniformRows(ints.data, data, seen, { rows, n: size / rows }, spec.qmax, scales);
+  return seen[1] === 0 ? given : null;
 }

@@ -1,7 +1,7 @@
 import { conv2d, linear, Rng, tensor, useBackend } from "bitgrad";
 import { type QTensor, spec } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
-import { integerProduct } from "../../src/codes/integer.ts";
+import { integerProduct, integersOf } from "../../src/codes/integer.ts";
 
 const rng = new Rng("integers");
 
@@ -66,17 +66,17 @@ describe.each(["simd", "reference"] as const)(
     ])("of $k columns, extreme: $extreme, zero point $zero", ({ k, extreme, zero }) => {
       useBackend(backend);
       const [x, w] = [coded([2, k], { extreme, zero }), coded([3, k], { extreme })];
-      expect(Array.from(integerProduct(shaped(x), shaped(w), layerOf(w), linear, -1).data)).toEqual(
-        sums(x, w, k),
-      );
+      expect(
+        Array.from(integerProduct(integersOf(shaped(x)), shaped(w), layerOf(w), linear, -1).data),
+      ).toEqual(sums(x, w, k));
     });
 
     it.each([7, 32, 1000, 5000])("of groups of %d columns", (group) => {
       useBackend(backend);
       const [x, w] = [coded([2, 3001], { extreme: true }), coded([3, 3001], { extreme: true, group })];
-      expect(Array.from(integerProduct(shaped(x), shaped(w), layerOf(w), linear, -1).data)).toEqual(
-        sums(x, w, group),
-      );
+      expect(
+        Array.from(integerProduct(integersOf(shaped(x)), shaped(w), layerOf(w), linear, -1).data),
+      ).toEqual(sums(x, w, group));
     });
 
     it.each([
@@ -92,9 +92,9 @@ describe.each(["simd", "reference"] as const)(
         // One window an image: the same sums as of rows.
         const images = shaped({ ...x, shape: [2, channels, kernel, kernel] });
         const filters = shaped({ ...w, shape: [3, channels, kernel, kernel] });
-        expect(Array.from(integerProduct(images, filters, layerOf(filters), conv2d, 1).data)).toEqual(
-          sums(x, w, k),
-        );
+        expect(
+          Array.from(integerProduct(integersOf(images), filters, layerOf(filters), conv2d, 1).data),
+        ).toEqual(sums(x, w, k));
       },
     );
   },

@@ -1,7 +1,8 @@
 import { Rng, randn, type Tensor, tensor } from "bitgrad";
 import { minMax, quantize, spec, staticInput } from "bitgrad/quant";
 import { expect, it } from "vitest";
-import { codesByKernel } from "../../src/codes/kernel-codes.ts";
+import { integersOf } from "../../src/codes/integer.ts";
+import { integersByKernel } from "../../src/codes/kernel-codes.ts";
 import { bits } from "../packed/twins.ts";
 
 const draw = (shape: number[]): Tensor => {
@@ -20,11 +21,11 @@ it.each(
     [`${n} bits per row`, spec({ bits: n, granularity: "token" })] as const,
     [`${n} bits per sample`, spec({ bits: n, granularity: "channel" })] as const,
   ]),
-)("%s: kernels give the codes and scales that quantize gives", (_, each) => {
+)("%s: kernels give the integers and scales that quantize gives", (_, each) => {
   const x = draw([8, 3, 2, 6]);
-  const [got, want] = [codesByKernel(x, each, null)!, quantize(x, each)];
-  expect(got.codes.toArray()).toEqual(want.codes.toArray());
-  expect([got.codes.dtype, got.scale.shape]).toEqual([want.codes.dtype, want.scale.shape]);
+  const [got, want] = [integersByKernel(x, each, null)!, integersOf(quantize(x, each))];
+  expect(bits(got.ints)).toEqual(bits(want.ints));
+  expect(got.scale.shape).toEqual(want.scale.shape);
   expect(bits(got.scale)).toEqual(bits(want.scale));
 });
 
@@ -32,22 +33,21 @@ it.each([
   ["symmetric", spec({ bits: 8 })],
   ["affine", spec({ bits: 8, scheme: "affine" })],
   ["signed affine", spec({ bits: 4, scheme: "affine", signed: true })],
-])("static %s: kernels give the codes that quantize gives", (_, each) => {
+])("static %s: kernels give the integers that quantize gives", (_, each) => {
   const x = draw([8, 3, 2, 6]).clip({ min: -50, max: 127 });
   const observer = minMax(each);
   observer.observe(x.mul(0.7));
   const params = observer.params();
-  const [got, want] = [codesByKernel(x, each, params)!, quantize(x, each, params)];
-  expect(got.codes.toArray()).toEqual(want.codes.toArray());
-  expect(got.codes.dtype).toBe(want.codes.dtype);
+  const [got, want] = [integersByKernel(x, each, params)!, integersOf(quantize(x, each, params))];
+  expect(bits(got.ints)).toEqual(bits(want.ints));
 });
 
-it("signs: kernels give the codes that quantize gives, also of a tail", () => {
+it("signs: kernels give the integers that quantize gives, also of a tail", () => {
   const signs = spec({ bits: 1, granularity: "token" });
   const x = tensor(Float32Array.of(...draw([7, 9]).data, -0, 1e-45, -1e-45, -3e38)).reshape([1, 67]);
-  const [got, want] = [codesByKernel(x, signs, null)!, quantize(x, signs)];
-  expect(got.codes.toArray()).toEqual(want.codes.toArray());
-  expect([got.codes.dtype, got.scale.toArray()]).toEqual(["int8", [[1]]]);
+  const [got, want] = [integersByKernel(x, signs, null)!, integersOf(quantize(x, signs))];
+  expect(bits(got.ints)).toEqual(bits(want.ints));
+  expect(got.scale.toArray()).toEqual([[1]]);
 });
 
 it("kernels leave to quantize what they do not serve", () => {
@@ -61,13 +61,13 @@ it("kernels leave to quantize what they do not serve", () => {
     spec({ granularity: "token", scheme: "affine" }),
     whole,
   ]) {
-    expect(codesByKernel(x, each, null)).toBe(null);
+    expect(integersByKernel(x, each, null)).toBe(null);
   }
   for (const odd of [Number.NaN, Number.POSITIVE_INFINITY]) {
     for (const bits of [1, 8])
-      expect(codesByKernel(tensor([[1, odd]]), spec({ bits, granularity: "token" }), null)).toBe(null);
+      expect(integersByKernel(tensor([[1, odd]]), spec({ bits, granularity: "token" }), null)).toBe(null);
   }
-  expect(codesByKernel(tensor([[1, 2]], { dtype: "float64" }), spec({ granularity: "token" }), null)).toBe(
+  expect(integersByKernel(tensor([[1, 2]], { dtype: "float64" }), spec({ granularity: "token" }), null)).toBe(
     null,
   );
 });
