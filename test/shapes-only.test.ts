@@ -98,7 +98,7 @@ describe("shapesOnly", () => {
     const [state, mean] = [rng.state, norm.runningMean.data.slice()];
     const { result, ops } = visited(() => model.forward(ones([2, 2, 3, 3])));
     expect((result as Tensor).shape).toEqual([2, 2, 3, 3]);
-    expect(ops.length).toBeGreaterThan(3);
+    expect(ops.length).toBeGreaterThan(2);
     expect(rng.state).toEqual(state);
     expect(norm.runningMean.data).toEqual(mean);
   });

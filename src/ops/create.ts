@@ -207,11 +207,9 @@ export function randint<D extends DType = "int32">(
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor<"bool"> {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
   checkShare("bernoulli", "p", p);
-  const sizes = checkShape("bernoulli", shape);
-  if (visitor()) return placeholder(sizes, "bool");
-  const out = newArray("bool", sizeOf(sizes));
-  (rng ?? defaultRng()).fillBernoulli(out, p);
-  return wrap(out, sizes, "bool");
+  return written(checkShape("bernoulli", shape), "bool", (out) =>
+    (rng ?? defaultRng()).fillBernoulli(out, p),
+  );
 }
 
 export interface DropoutOptions {
@@ -233,11 +231,7 @@ export function dropout(x: TensorLike, options?: Partial<DropoutOptions>): Tenso
   checkShare("dropout", "p", p);
   if (!training || p === 0) return x;
   if (p === 1) return x.mul(0);
-  return x.mul(
-    bernoulli(1 - p, x.shape, { rng })
-      .to(x.dtype)
-      .mul(1 / (1 - p)),
-  );
+  return x.mul(bernoulli(1 - p, x.shape, { rng })).mul(1 / (1 - p));
 }
 
 /** (length, size): sin at even and cos at odd columns of position/10000^(2i/size). Vaswani et al., 2017, arXiv:1706.03762. */
