@@ -14,3 +14,14 @@ it("holds no more memory after 10,000 training steps than after 1,000, in scopes
   // Parameters lie on the heap, and leave it when they are collected.
   expect(models).toBeLessThanOrEqual(1.05);
 }, 300_000);
+
+it("holds no more memory after 300 steps of quantized models and of images than after 30", async () => {
+  const script = fileURLToPath(new URL("./soak/memory.ts", import.meta.url));
+  const { stdout, stderr } = await promisify(execFile)(
+    process.execPath,
+    ["--expose-gc", "--import", "tsx", script, "300"],
+    { env: { ...process.env, NODE_OPTIONS: "" } },
+  );
+  expect(stderr).toBe("");
+  expect(stdout.trim().split("\n").length).toBe(4);
+}, 300_000);
