@@ -165,6 +165,9 @@ export const cast = (out: TypedArray, x: TypedArray): boolean =>
 export const select = /* @__PURE__ */ fastest(elementwiseReference.select, elementwiseSimd.select);
 export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum, 1);
 export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);
+export const deviations = /* @__PURE__ */ fastest(reduceReference.deviations, reduceSimd.deviations);
+export const argBest = /* @__PURE__ */ fastest(reduceReference.argBest, reduceSimd.argBest);
+export const scan = /* @__PURE__ */ fastest(reduceReference.scan, reduceSimd.scan);
 export const softmax = /* @__PURE__ */ fastest(softmaxReference.softmax, softmaxSimd.softmax, 0);
 export const softmaxGrad = /* @__PURE__ */ summing(
   [0, 1],

@@ -3,12 +3,13 @@
  * false, nothing written, where it does not apply.
  */
 
-import { dtypeOfArray, type TypedArray } from "../../src/dtype.ts";
+import type { TypedArray } from "../../src/dtype.ts";
 import type { Shape } from "../../src/shape.ts";
 import * as plain from "../elementwise/arithmetic.ts";
 import { isFloatArray } from "../floats.ts";
 import { zipRows } from "../elementwise/simd.ts";
 import { roundEven } from "../elementwise/special.ts";
+import { kindOf } from "../wasm/doubles.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
 import { pays, staged } from "../wasm/staging.ts";
@@ -29,8 +30,6 @@ const scratch = 3 * 4096;
 const part = 512;
 
 // As simd.as.ts numbers them.
-const types = ["float32", "float64", "int32", "uint32", "int8", "uint8"];
-const kindOf = (x: TypedArray): number => types.indexOf(dtypeOfArray(x)!);
 const functions: readonly plain.Binary[] = [
   ...[plain.plus, plain.minus, plain.times, plain.over, Math.max, Math.min],
   ...[plain.floored, plain.truncated, Math.imul],

@@ -38,13 +38,15 @@ function sumFloats(out: FloatArray, x: FloatArray, { outer, n, inner }: ReduceSi
   }
 }
 
+export type Folded = (accumulated: number, x: number) => number;
+
 /** out = f(… f(f(initial, x₀), x₁) …) over n. */
 export function fold(
   out: TypedArray,
   x: TypedArray,
   { outer, n, inner }: ReduceSizes,
   initial: number,
-  f: (accumulated: number, x: number) => number,
+  f: Folded,
 ): void {
   const values = asFloats(x);
   writeFloats(out, (to) => {
@@ -58,29 +60,44 @@ export function fold(
   });
 }
 
-/** What `fold` takes for a maximum and a minimum: NaN wins. */
-export const larger = (a: number, b: number): number => (Number.isNaN(a) || a > b ? a : b);
-export const smaller = (a: number, b: number): number => (Number.isNaN(a) || a < b ? a : b);
+/** What `fold` takes. For a maximum and a minimum: NaN wins. */
+export const larger: Folded = (a, b) => (Number.isNaN(a) || a > b ? a : b);
+export const smaller: Folded = (a, b) => (Number.isNaN(a) || a < b ? a : b);
+export const added: Folded = (a, b) => a + b;
+/** Of integers: 0 also of a 0 and a product beyond all numbers. */
+export const timesWhole: Folded = (a, b) => (a === 0 || b === 0 ? 0 : a * b);
+export const squared: Folded = (a, b) => a + b * b;
+/** How many are other than 0. */
+export const counted: Folded = (a, b) => a + Number(b !== 0);
 
-/** out = index along n of the element that `better` prefers. n must be positive. */
-export function argBest(
-  out: TypedArray,
+/** out = Σ (x − centers)² over n; both are (outer, inner). */
+export function deviations(
+  out: Float64Array,
   x: TypedArray,
+  centers: Float64Array,
   { outer, n, inner }: ReduceSizes,
-  better: (candidate: number, best: number) => boolean,
 ): void {
+  const values = asFloats(x);
+  out.fill(0);
+  for (let o = 0; o < outer; o++)
+    for (let k = 0; k < n; k++)
+      for (let j = 0, i = (o * n + k) * inner; j < inner; j++, i++) {
+        const d = values[i] - centers[o * inner + j];
+        out[o * inner + j] += d * d;
+      }
+}
+
+/** out = index along n of the first element that is what `f`, larger or smaller, leaves of all. n must be positive. */
+export function argBest(out: TypedArray, x: TypedArray, { outer, n, inner }: ReduceSizes, f: Folded): void {
   const values = asFloats(x);
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < inner; j++) {
       const start = o * n * inner + j;
-      let best = 0;
-      for (let k = 1; k < n; k++) {
-        const held = values[start + best * inner];
-        if (Number.isNaN(held)) break;
-        const candidate = values[start + k * inner];
-        if (better(candidate, held) || Number.isNaN(candidate)) best = k;
-      }
-      out[o * inner + j] = best;
+      let best = values[start];
+      for (let k = 1, i = start + inner; k < n; k++, i += inner) best = f(best, values[i]);
+      let k = 0;
+      while (!(values[start + k * inner] === best || Number.isNaN(values[start + k * inner]))) k++;
+      out[o * inner + j] = k;
     }
   }
 }
@@ -91,7 +108,7 @@ export function scan(
   x: TypedArray,
   { outer, n, inner }: ReduceSizes,
   initial: number,
-  f: (accumulated: number, x: number) => number,
+  f: Folded,
 ): void {
   const values = asFloats(x);
   writeFloats(out, (to) => {

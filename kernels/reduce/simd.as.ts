@@ -1,5 +1,7 @@
 /** Reductions of float32 on the heap, in AssemblyScript; kernels/reduce/reference.ts states the contract. Sizes are elements. */
 
+export { fold, scan } from "./fold.as";
+
 import { Lanes } from "../wasm/lanes.as";
 import { loadRow, sumOf } from "../wasm/rows.as";
 

@@ -2,8 +2,23 @@
 
 import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { isFloatArray } from "../../kernels/floats.ts";
-import { argBest, larger, type ReduceSizes, smaller } from "../../kernels/reduce/reference.ts";
-import { fold, logSumExp as logSumExpLoop, permute, sum as sumLoop } from "../backend.ts";
+import {
+  counted,
+  type Folded,
+  larger,
+  type ReduceSizes,
+  smaller,
+  squared,
+  timesWhole,
+} from "../../kernels/reduce/reference.ts";
+import {
+  argBest,
+  deviations,
+  fold,
+  logSumExp as logSumExpLoop,
+  permute,
+  sum as sumLoop,
+} from "../backend.ts";
 import { type DType, exactly, type FloatArray, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import { broadcastsTo, normalizeAxes, reducedShape, type Shape, sizeOf } from "../shape.ts";
@@ -103,7 +118,7 @@ export const mean = reduction(
  */
 export const prod = reduction(
   "prod",
-  (out, x, sizes) => fold(out, x, sizes, 1, isFloatArray(x) ? plain.times : timesInteger),
+  (out, x, sizes) => fold(out, x, sizes, 1, isFloatArray(x) ? plain.times : timesWhole),
   (g, x, y) => {
     if (!holds(x, 0)) return g.mul(y).div(x);
     const axes = x.shape.flatMap((n, i) => (y.shape[i] === n ? [] : [i]));
@@ -116,9 +131,6 @@ export const prod = reduction(
   },
   { dtype: countType },
 );
-
-/** 0 also of a 0 and a product beyond all numbers. */
-const timesInteger = (a: number, b: number): number => (a === 0 || b === 0 ? 0 : a * b);
 
 /** (…, n) -> (…, n, n): row k is x with element k replaced by 1. */
 function withoutEach(x: Tensor): Tensor {
@@ -145,26 +157,25 @@ export const max = extreme("max", larger, Number.NEGATIVE_INFINITY);
 /** The smallest element; NaN wins. Ties share the gradient evenly, as torch.amin. */
 export const min = extreme("min", smaller, Number.POSITIVE_INFINITY);
 
-/** Whether any element is not zero. */
-export const any = reduction(
-  "any",
-  (out, x, sizes) => fold(out, x, sizes, 0, (a, b) => (a !== 0 || b !== 0 ? 1 : 0)),
-  null,
-  {
-    dtype: () => "bool",
-  },
-);
-/** Whether every element is not zero. */
-export const all = reduction(
-  "all",
-  (out, x, sizes) => fold(out, x, sizes, 1, (a, b) => (a !== 0 && b !== 0 ? 1 : 0)),
-  null,
-  {
-    dtype: () => "bool",
-  },
-);
+/** Whether of n elements so many are other than zero as `holds` says. */
+const test = (name: string, holds: (count: number, n: number) => boolean) =>
+  reduction(
+    name,
+    (out, x, sizes) => {
+      const counts = new Float64Array(out.length);
+      fold(counts, x, sizes, 0, counted);
+      for (let i = 0; i < out.length; i++) out[i] = Number(holds(counts[i], sizes.n));
+    },
+    null,
+    { dtype: () => "bool" },
+  );
 
-const argExtreme = (name: string, better: (candidate: number, best: number) => boolean) =>
+/** Whether any element is not zero. */
+export const any = test("any", (count) => count > 0);
+/** Whether every element is not zero. */
+export const all = test("all", (count, n) => count === n);
+
+const argExtreme = (name: string, f: Folded) =>
   defineOp<[x: Tensor], { axis: number | null; keepDims: boolean }>(name, {
     arity: 1,
     options: { axis: null, keepDims: false },
@@ -178,14 +189,14 @@ const argExtreme = (name: string, better: (candidate: number, best: number) => b
     dtype: () => "int32",
     forward(out, [x], { axis }) {
       const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
-      argBest(out, data, sizes, better);
+      argBest(out, data, sizes, f);
     },
   });
 
 /** Index of the largest element along `axis` (of all elements in row-major order without one); the first among equals. */
-export const argmax = argExtreme("argmax", (a, b) => a > b);
+export const argmax = argExtreme("argmax", larger);
 /** Index of the smallest element along `axis`; the first among equals. */
-export const argmin = argExtreme("argmin", (a, b) => a < b);
+export const argmin = argExtreme("argmin", smaller);
 
 /** The sum of x to a shape that broadcasts to x's: what undoes broadcasting. Throws DTypeError as `sum`. */
 export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
@@ -230,17 +241,12 @@ const spread = (
     dtype: ([x]) => floatType(x.dtype),
     forward(out, [x], { axis, correction }) {
       const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
-      const { outer, n, inner } = sizes;
       const means = new Float64Array(out.length);
-      sumLoop(means, data, sizes, 1 / n);
-      for (let o = 0; o < outer; o++) {
-        for (let j = 0; j < inner; j++) {
-          const center = means[o * inner + j];
-          let total = 0;
-          for (let k = 0, i = o * n * inner + j; k < n; k++, i += inner) total += (data[i] - center) ** 2;
-          out[o * inner + j] = n - correction > 0 ? finish(total / (n - correction)) : Number.NaN;
-        }
-      }
+      const totals = new Float64Array(out.length);
+      sumLoop(means, data, sizes, 1 / sizes.n);
+      deviations(totals, data, means, sizes);
+      const divisor = sizes.n - correction;
+      for (let i = 0; i < out.length; i++) out[i] = divisor > 0 ? finish(totals[i] / divisor) : Number.NaN;
     },
     vjp(grad, { inputs: [x], output }, { axis, correction }) {
       const n = x.size / Math.max(grad.size, 1);
@@ -312,7 +318,7 @@ export function norm(x: TensorLike, options: Partial<NormOptions> = {}): Tensor 
 
 const nonZeros = reduction(
   "norm",
-  (out, x, sizes) => fold(out, x, sizes, 0, (count, value) => count + Number(value !== 0)),
+  (out, x, sizes) => fold(out, x, sizes, 0, counted),
   (_, x) => zerosLike(x),
 );
 
@@ -321,7 +327,7 @@ const euclidean = reduction(
   (out, x, sizes) => {
     // Squares of float32 numbers overflow float32, not float64.
     const squares = new Float64Array(out.length);
-    fold(squares, x, sizes, 0, (a, b) => a + b * b);
+    fold(squares, x, sizes, 0, squared);
     for (let i = 0; i < out.length; i++) out[i] = Math.sqrt(squares[i]);
   },
   (g, x, y) => ratio(g.mul(x), y),

@@ -1,6 +1,8 @@
 /** Running sums and products. */
 
-import { scan } from "../../kernels/reduce/reference.ts";
+import { times } from "../../kernels/elementwise/arithmetic.ts";
+import { added } from "../../kernels/reduce/reference.ts";
+import { scan } from "../backend.ts";
 import { exactly } from "../dtype.ts";
 import { normalizeAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -42,24 +44,14 @@ const sumFromEnd = (g: Tensor, axis: number): Tensor =>
   g.rank === 0 ? g : g.flip(axis).cumsum({ axis }).flip(axis);
 
 /** Running sums along `axis` (default 0), in the dtypes of `sum`. Throws DTypeError for integers that theirs cannot hold. */
-export const cumsum = running(
-  "cumsum",
-  0,
-  (a, b) => a + b,
-  (g, _x, _y, axis) => sumFromEnd(g, axis),
-);
+export const cumsum = running("cumsum", 0, added, (g, _x, _y, axis) => sumFromEnd(g, axis));
 /**
  * Running products along `axis` (default 0). The gradient is exact also where x holds zeros, in n² memory there. Throws
  * DTypeError for integers that their dtype cannot hold.
  */
-export const cumprod = running(
-  "cumprod",
-  1,
-  (a, b) => a * b,
-  (g, x, y, axis) => {
-    if (!holds(x, 0)) return sumFromEnd(g.mul(y), axis).div(x);
-    if (x.rank === 0) return g;
-    const products = withoutEach(x.transpose(axis, -1)).cumprod({ axis: -1 }).triu();
-    return products.mul(g.transpose(axis, -1).unsqueeze(-2)).sum({ axis: -1 }).transpose(axis, -1);
-  },
-);
+export const cumprod = running("cumprod", 1, times, (g, x, y, axis) => {
+  if (!holds(x, 0)) return sumFromEnd(g.mul(y), axis).div(x);
+  if (x.rank === 0) return g;
+  const products = withoutEach(x.transpose(axis, -1)).cumprod({ axis: -1 }).triu();
+  return products.mul(g.transpose(axis, -1).unsqueeze(-2)).sum({ axis: -1 }).transpose(axis, -1);
+});

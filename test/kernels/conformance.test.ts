@@ -47,7 +47,14 @@ import {
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
 import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
 import { randomBernoulli, randomNormals, randomWords } from "../../kernels/random/index.ts";
-import { reduceFold, reduceSum } from "../../kernels/reduce/index.ts";
+import {
+  reduceAny,
+  reduceArg,
+  reduceDeviations,
+  reduceFold,
+  reduceScan,
+  reduceSum,
+} from "../../kernels/reduce/index.ts";
 import { logSoftmax, logSoftmaxGrad, logSumExp, softmax, softmaxGrad } from "../../kernels/softmax/index.ts";
 import { argsort } from "../../kernels/sort/index.ts";
 
@@ -133,6 +140,10 @@ conform(maxPool);
 for (const kernel of [averagePool, averagePoolGrad]) conform(kernel);
 conform(reduceSum);
 conform(reduceFold);
+conform(reduceAny);
+conform(reduceDeviations);
+conform(reduceArg);
+conform(reduceScan);
 conform(softmax);
 conform(softmaxGrad);
 conform(logSoftmax);

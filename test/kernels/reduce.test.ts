@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { argBest, fold, scan, sum } from "../../kernels/reduce/reference.ts";
+import { argBest, fold, larger, scan, sum } from "../../kernels/reduce/reference.ts";
 import { newArray, type TypedArray } from "../../src/dtype.ts";
 
 const dtypes = ["float32", "float64", "int32", "uint32", "int8", "uint8"] as const;
 const lengths = [1, 3, 4, 5, 7, 8, 9, 16, 17, 31, 33, 64, 65];
 const add = (a: number, b: number) => a + b;
-const greater = (a: number, b: number) => a > b;
 
 /** Small whole numbers, so that every type holds them and their sums. */
 const filled = (dtype: (typeof dtypes)[number], size: number): TypedArray =>
@@ -43,7 +42,7 @@ for (const dtype of dtypes)
           const scanned = new Float64Array(x.length);
           scan(scanned, x, sizes, 0, add);
           expect(scanned).toEqual(running);
-          argBest(ints, x, sizes, greater);
+          argBest(ints, x, sizes, larger);
           expect(ints).toEqual(first);
         });
     });
@@ -67,7 +66,7 @@ describe("reductions", () => {
   it("let the first NaN win a search", () => {
     const x = Float32Array.of(3, Number.NaN, 5, Number.NaN);
     const out = new Int32Array(1);
-    argBest(out, x, { outer: 1, n: 4, inner: 1 }, greater);
+    argBest(out, x, { outer: 1, n: 4, inner: 1 }, larger);
     expect(out[0]).toBe(1);
   });
 });

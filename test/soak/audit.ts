@@ -159,6 +159,9 @@ const pairs = [
   ["select", exact(elementwiseReference.select)],
   ["sum", bounded(reduceReference.sum, sumTolerance)],
   ["fold", exact(reduceReference.fold)],
+  ["deviations", exact(reduceReference.deviations)],
+  ["argBest", exact(reduceReference.argBest)],
+  ["scan", exact(reduceReference.scan)],
   ["softmax", bounded(softmaxReference.softmax, softmax.softmaxTolerance)],
   [
     "softmaxGrad",
