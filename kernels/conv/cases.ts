@@ -72,6 +72,9 @@ export const convCases = (direction: keyof typeof convRoles) =>
     yield at({ h: 1, w: 1 });
     yield at({ n: 1, c: 33, o: 9, h: 26, w: 23 }, [1, 1, 1, 1]);
     for (const o of [1, 4, 7, 16, 20]) yield at({ c: 40, o, h: 5, w: 16 }, [1, 1, 1, 1]);
+    for (const w of [15, 16, 29, 32])
+      for (const left of [0, 1, 2])
+        yield at({ c: 4, o: 6, h: 9, w, strideH: 2, strideW: 2 }, [1, left, 1, 1]);
     yield at({ n: 9, c: 8, o: 9, h: 20, w: 19 }, [1, 1, 1, 1]);
     yield at({ c: 6, o: 26, groups: 2, h: 9, w: 15, strideH: 2, dilationW: 2 }, [1, 1, 2, 2]);
     yield at({ n: 1, c: 2, o: 3, h: 3, w: 1100 }, [1, 1, 1, 1]);

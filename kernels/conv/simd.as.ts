@@ -17,7 +17,10 @@ const blockDepth: i32 = 256;
 // Rows of windows whose products are added in float before they go on in double.
 const gradRows: i32 = 8;
 
-/** planes times: to (toH, toW) = from (h, w) moved down by `top` and right by `left`, both of any sign, else zero. */
+/**
+ * planes times: to (toH, toW) = from (h, w) moved down by `top` and right by `left`, both of any sign, else zero. In a frame
+ * of two `phases` a row has its even columns first, then its odd ones, so that every other one is a neighbour.
+ */
 export function frame(
   to: usize,
   toH: i32,
@@ -28,6 +31,7 @@ export function frame(
   planes: i32,
   top: i32,
   left: i32,
+  phases: i32,
 ): void {
   const first = max(0, min(toW, left));
   const end = max(first, min(toW, w + left));
@@ -38,10 +42,28 @@ export function frame(
         memory.fill(to, 0, toW * 4);
         continue;
       }
+      if (phases === 2) {
+        phase(to, toW >> 1, from + row * w * 4, w, left, 0);
+        phase(to + toW * 2, toW >> 1, from + row * w * 4, w, left, 1);
+        continue;
+      }
       for (let x = 0; x < first; x++) store<f32>(to + x * 4, 0);
       copyRow(to + first * 4, from + (row * w + first - left) * 4, end - first);
       for (let x = end; x < toW; x++) store<f32>(to + x * 4, 0);
     }
+}
+
+/** to (n) = every other of from (w) moved right by `left`, from `odd` on. */
+function phase(to: usize, n: i32, from: usize, w: i32, left: i32, odd: i32): void {
+  const first = max(0, min(n, (left - odd + 1) >> 1));
+  const end = max(first, min(n, (w + left - odd + 1) >> 1));
+  let i = 0;
+  for (; i < first; i++) store<f32>(to + i * 4, 0);
+  let at = from + (2 * i + odd - left) * 4;
+  for (; i + 4 <= end; i += 4, at += 32)
+    v128.store(to + i * 4, v128.shuffle<f32>(v128.load(at), v128.load(at, 16), 0, 2, 4, 6));
+  for (; i < end; i++, at += 8) store<f32>(to + i * 4, load<f32>(at));
+  for (; i < n; i++) store<f32>(to + i * 4, 0);
 }
 
 function copyRow(to: usize, from: usize, n: i32): void {
@@ -50,7 +72,7 @@ function copyRow(to: usize, from: usize, n: i32): void {
   for (; i < n; i++) store<f32>(to + i * 4, load<f32>(from + i * 4));
 }
 
-/** taps (channels, kh, kw): where each tap lies. */
+/** taps (channels, kh, kw): where each tap lies, columns being `dilation` elements apart and odd ones `odd` bytes behind. */
 export function tapTable(
   taps: usize,
   channels: i32,
@@ -58,11 +80,17 @@ export function tapTable(
   kw: i32,
   plane: i32,
   rowStep: i32,
-  colStep: i32,
+  dilation: i32,
+  phases: i32,
+  odd: i32,
 ): void {
   for (let c = 0; c < channels; c++)
     for (let i = 0; i < kh; i++)
-      for (let j = 0; j < kw; j++, taps += 4) store<i32>(taps, c * plane + i * rowStep + j * colStep);
+      for (let j = 0; j < kw; j++, taps += 4) {
+        const x = j * dilation;
+        const column = phases === 2 ? (x & 1) * odd + (x >> 1) * 4 : x * 4;
+        store<i32>(taps, c * plane + i * rowStep + column);
+      }
 }
 
 /** groups times: to (c, o, k) = the filters w (o, c, k), taps last first. */
@@ -181,8 +209,38 @@ export function unframe(
   planes: i32,
   top: i32,
   left: i32,
+  phases: i32,
 ): void {
-  frame(to, h, w, from, fromH, fromW, planes, -top, -left);
+  if (phases === 1) {
+    frame(to, h, w, from, fromH, fromW, planes, -top, -left, 1);
+    return;
+  }
+  for (; planes > 0; planes--, from += fromH * fromW * 4)
+    for (let y = 0; y < h; y++, to += w * 4)
+      if (y + top < fromH) joinPhases(to, w, from + (y + top) * fromW * 4, fromW, left);
+      else memory.fill(to, 0, w * 4);
+}
+
+/** to (w) = a row of two phases moved left by `left`, else zero. */
+function joinPhases(to: usize, w: i32, from: usize, fromW: i32, left: i32): void {
+  const half = fromW * 2;
+  const end = min(w, fromW - left);
+  let x = 0;
+  for (; x < end; x++) {
+    const column = x + left;
+    if ((column & 1) === 0) {
+      for (; x + 8 <= end; x += 8) {
+        const at = from + (x + left) * 2;
+        const even = v128.load(at);
+        const odd = v128.load(at + half);
+        v128.store(to + x * 4, v128.shuffle<f32>(even, odd, 0, 4, 1, 5));
+        v128.store(to + x * 4, v128.shuffle<f32>(even, odd, 2, 6, 3, 7), 16);
+      }
+      if (x >= end) break;
+    }
+    store<f32>(to + x * 4, load<f32>(from + ((x + left) & 1) * half + ((x + left) >> 1) * 4));
+  }
+  for (; x < w; x++) store<f32>(to + x * 4, 0);
 }
 
 /** out (oh, ow) = the windows of one framed plane, weighted by w (k). */

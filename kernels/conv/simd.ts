@@ -69,6 +69,8 @@ interface Plan extends ConvGeometry {
   windows: number;
   depthwise: boolean;
   pointwise: boolean;
+  /** Two where every other column is a neighbour in the frame, else 1. */
+  phases: number;
   /** The image itself is the frame. */
   bare: boolean;
   /** Few filters read windows where they lie: columns would cost them more. */
@@ -85,9 +87,12 @@ interface Plan extends ConvGeometry {
 function planOf(g: ConvGeometry): Plan {
   const reachH = Math.max(0, (g.oh - 1) * g.strideH + (g.kh - 1) * g.dilationH + 1);
   const reachW = Math.max(0, (g.ow - 1) * g.strideW + (g.kw - 1) * g.dilationW + 1);
-  const bare = g.padTop === 0 && g.padLeft === 0 && reachH <= g.h && reachW <= g.w;
   const depthwise = g.groups > 1 && g.groups === g.c;
-  const frameW = bare ? g.w : reachW;
+  // Windows one column wide need no odd ones.
+  const phases = g.strideW === 2 && g.kw > 1 && !depthwise ? 2 : 1;
+  const bare = phases === 1 && g.padTop === 0 && g.padLeft === 0 && reachH <= g.h && reachW <= g.w;
+  const frameW = bare ? g.w : Math.ceil(reachW / phases) * phases;
+  const colStep = (g.strideW / phases) * 4;
   const channels = depthwise ? 1 : g.c / g.groups;
   const windows = g.oh * g.ow;
   const unitStride = g.strideH === 1 && g.strideW === 1;
@@ -103,20 +108,14 @@ function planOf(g: ConvGeometry): Plan {
     taps,
     windows,
     depthwise,
+    phases,
     pointwise,
-    direct:
-      !depthwise &&
-      !pointwise &&
-      g.strideW === 1 &&
-      whole &&
-      taps > 0 &&
-      taps % 2 === 0 &&
-      filters <= mostDirect,
+    direct: !depthwise && !pointwise && colStep === 4 && whole && taps > 0 && filters <= mostDirect,
     bare,
     frameH: bare ? g.h : reachH,
     frameW,
     rowStep: g.strideH * frameW * 4,
-    colStep: g.strideW * 4,
+    colStep,
     rows: Math.max(1, Math.min(g.oh, Math.floor(chunk / g.ow))),
     depthRows: Math.max(1, Math.min(g.oh, Math.floor(blockDepth / g.ow))),
   };
@@ -191,7 +190,17 @@ function onHeap(
     try {
       addresses[2] = lay(taps + plan.taps * 4, addresses[2]);
       const plane = frameH * frameW * 4;
-      code.conv.tapTable(taps, channels, kh, kw, plane, dilationH * frameW * 4, dilationW * 4);
+      code.conv.tapTable(
+        taps,
+        channels,
+        kh,
+        kw,
+        plane,
+        dilationH * frameW * 4,
+        dilationW,
+        plan.phases,
+        frameW * 2,
+      );
       const bytes = productBytes + frameBytes + columns * 4;
       return inTasks(pointwise ? 0 : cost(plan), bytes, Object.values(code), (job) => {
         const compiled = { conv: job.of(code.conv), gemm: job.of(code.gemm) };
@@ -214,7 +223,7 @@ const sizesOf = (g: ConvGeometry): { image: number; weight: number; out: number 
 /** Where the windows of the planes from `x` start, framed where they need it. */
 function framed({ conv, frame }: Work, p: Plan, x: number, planes: number): number {
   if (p.bare) return x;
-  conv.frame(frame, p.frameH, p.frameW, x, p.h, p.w, planes, p.padTop, p.padLeft);
+  conv.frame(frame, p.frameH, p.frameW, x, p.h, p.w, planes, p.padTop, p.padLeft, p.phases);
   return frame;
 }
 
@@ -359,7 +368,7 @@ export function conv2dInputGrad(
       const filter = weights + (i % groups) * filters * taps * 4;
       const grads = from + i * filters * windows * 4;
       // The frame of an image without pixels: zeros.
-      conv.frame(frame, p.frameH, p.frameW, frame, 0, 0, channels, 0, 0);
+      conv.frame(frame, p.frameH, p.frameW, frame, 0, 0, channels, 0, 0, 1);
       if (p.depthwise)
         for (let f = 0; f < filters; f++) {
           const at = grads + f * windows * 4;
@@ -373,7 +382,7 @@ export function conv2dInputGrad(
           conv.addColumns(frame + y * rowStep, work.columns, work.taps, taps, rows, ow, rowStep, colStep);
         }
       const image = to + i * channels * plane;
-      conv.unframe(image, h, p.w, frame, p.frameH, p.frameW, channels, p.padTop, p.padLeft);
+      conv.unframe(image, h, p.w, frame, p.frameH, p.frameW, channels, p.padTop, p.padLeft, p.phases);
       if ((i + 1) % together === 0 || i + 1 === n * groups) work.next();
     }
   });
@@ -394,7 +403,7 @@ export function conv2dWeightGrad(
   const lengths = [sizes.weight, sizes.image, sizes.out];
   // Where windows are read as they lie, panels of the gradients and the sums, by taps and filters, take the columns' place.
   const lanes = Math.ceil(filters / 8) * 8;
-  const reads = !p.depthwise && !p.pointwise && p.strideW === 1 && filters >= fewFilters && sizes.out > 0;
+  const reads = !p.depthwise && !p.pointwise && p.colStep === 4 && filters >= fewFilters && sizes.out > 0;
   const columns = reads ? lanes * (p.depthRows * p.ow + taps + 8) : columnsOf(p);
   return onHeap(code, p, [dw, x, dOut], lengths, columns, (work, [to, from, grads]) => {
     clear(to, sizes.weight);
