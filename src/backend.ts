@@ -40,10 +40,11 @@ import { shortage } from "../kernels/wasm/shortage.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
 import type { FloatArray, TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
+import { active, allFinite, type BackendName, current, fastest, summing } from "./pairing.ts";
 import { shared } from "./state.ts";
 import { spawn } from "./workers/spawn.node.ts";
 
-export type BackendName = "simd" | "reference";
+export { anyNonFinite, type BackendName, usesSimd } from "./pairing.ts";
 
 /** What really runs, for reports. */
 export interface BackendInfo {
@@ -66,68 +67,8 @@ export interface BackendInfo {
   readonly heap: Pick<HeapUse, "bytes" | "reserved" | "budget" | "wanted">;
 }
 
-/** The choice; null until something runs, so that importing instantiates nothing. */
-const current = shared("backend", () => ({ name: null as BackendName | null }));
-
 /** By product, what `src/packed/products/choice.ts` chose. */
 export const choices = /* @__PURE__ */ shared("choices", () => new Map<string, string>());
-
-const active = (): BackendName => {
-  current.name ??= wasmSupport().build === null ? "reference" : "simd";
-  return current.name;
-};
-
-/** Whether SIMD kernels run, and tensors of a scope lie on their heap. */
-export const usesSimd = (): boolean => active() === "simd";
-
-/**
- * The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. Where
- * the two round differently, the argument `by` chooses by its size, so that bits depend neither on where arrays lie nor on
- * what the heap holds: below `least`, bringing arrays to the heap costs more than it saves.
- */
-const fastest =
-  <A extends readonly unknown[]>(
-    reference: (...args: A) => void,
-    simd: (...args: NoInfer<A>) => boolean,
-    by?: number,
-    least = 64,
-  ) =>
-  (...args: A): void => {
-    const few = by !== undefined && (args[by] as TypedArray).length < least;
-    if (active() === "simd" && !few && simd(...args)) return;
-    reference(...args);
-  };
-
-type Places = readonly [from: number, to: number];
-
-/** Whether all numbers of some arguments are finite; what is left out is. */
-function allFinite(args: readonly unknown[], [from, to]: Places): boolean {
-  for (let i = from; i < to; i++) {
-    const x = args[i] as FloatArray | null;
-    if (x !== null && anyNonFinite(x, x.length)) return false;
-  }
-  return true;
-}
-
-/**
- * The same for sums that SIMD makes in float32; `outs` are the places of the results among the arguments, `ins` those of
- * what is summed. Where finite inputs give a result that is not finite, a sum may have left float32 on its way alone: the
- * reference, which sums in double, makes the results anew.
- */
-const summing = <A extends readonly unknown[]>(
-  outs: Places,
-  ins: Places,
-  reference: (...args: A) => void,
-  simd: (...args: NoInfer<A>) => boolean,
-  by?: number,
-  least?: number,
-) =>
-  fastest<A>(
-    reference,
-    (...args) => simd(...args) && (allFinite(args, outs) || !allFinite(args, ins)),
-    by,
-    least,
-  );
 
 const part = (x: TypedArray, from = 0, length: number): FloatArray =>
   (from === 0 && length === x.length ? x : x.subarray(from, from + length)) as FloatArray;
@@ -278,9 +219,6 @@ export const bernoulli = /* @__PURE__ */ fastest(randomReference.bernoulli, rand
 export const encodeSigns = /* @__PURE__ */ fastest(encodeReference.encodeSigns, encodeSimd.encodeSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(encodeReference.quantizeRows, encodeSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, encodeSimd.quantizeBy);
-export const anyNonFinite = (x: FloatArray, length: number): boolean =>
-  (active() === "simd" ? encodeSimd.anyNonFinite(x, length) : null) ??
-  encodeReference.anyNonFinite(x, length);
 export const rangesOfRuns = /* @__PURE__ */ fastest(fakeReference.ranges, fakeSimd.ranges);
 export const uniformRuns = /* @__PURE__ */ fastest(fakeReference.uniform, fakeSimd.uniform);
 export const levelRuns = /* @__PURE__ */ fastest(fakeReference.levels, fakeSimd.levels);

@@ -22,7 +22,8 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
   {
     kernels: {},
     workers: { beside: ["kernels"] },
-    backend: { beside: ["kernels", "workers"] },
+    pairing: { beside: ["kernels"] },
+    backend: { beside: ["kernels", "workers", "pairing"] },
     random: { beside: ["backend", "kernels"] },
     generation: { beside: ["random"] },
     packed: { beside: ["backend", "kernels", "generation"] },
