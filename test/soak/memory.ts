@@ -67,6 +67,8 @@ for (const [name, make] of Object.entries(trainings)) {
     if (i % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   const late = await held();
+  // Used until here, so that the engine does not collect the model before.
+  step();
   console.log(JSON.stringify({ name, steps, early, late }));
   const { engine } = late;
   // The heap to the byte; the engine keeps feedback and code as it likes.
