@@ -84,7 +84,7 @@ const pools = () =>
     new MaxPool2d(3, { stride: 1, padding: 1, dilation: 2 }),
     new AvgPool2d(2, { padding: [1, 0], ceilMode: true, countIncludePad: false }),
     new Flatten({ startDim: -2 }),
-    new Linear(8, 5, rng(1)),
+    new Linear(4, 5, rng(1)),
     new Flatten(),
   );
 const branches = () =>
