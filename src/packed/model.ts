@@ -309,7 +309,7 @@ function walk(
 
 /**
  * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
- * truncated, damaged anywhere, broken in any way, or of another version than 1 to 3, OptionError for kinds as `new
+ * truncated, damaged anywhere, broken in any way, or of another version than 1 to 4, OptionError for kinds as `new
  * PackedModel`.
  */
 export const loadPacked = (bytes: Uint8Array | ArrayBuffer, options?: Partial<PackedOptions>): PackedModel =>

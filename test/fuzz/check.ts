@@ -37,7 +37,7 @@ function bounded<T>(what: string, most: number, run: () => T): T {
 }
 
 /** Layers whose numbers do not depend on the order of float sums. */
-const isExact = (value: unknown): boolean => {
+export const isExact = (value: unknown): boolean => {
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return true;
   const { kind, input, type, name } = value as Record<string, unknown>;
   if (["linear", "conv1d", "conv2d"].includes(kind as string)) return input !== null;

@@ -4,8 +4,9 @@ import { Rng, randn, tensor } from "bitgrad";
 import { writeSafetensors } from "bitgrad/io";
 import type { Ids, Values } from "bitgrad/packed";
 import { checkPacked, checkTensors } from "./check.ts";
-import { samples } from "./models.ts";
+import { type Sample, samples } from "./models.ts";
 import { below, mutated, pick } from "./mutate.ts";
+import { storedFiles } from "./stored.ts";
 
 export interface Report {
   /** How often each outcome came. */
@@ -73,10 +74,15 @@ function stretched(input: Values | Ids, rng: Rng): Values | Ids {
   };
 }
 
+type Given = Omit<Sample, "model"> & { readonly bytes: Uint8Array };
+
 export function fuzzPacked(count: number, seed: number, only: number | null = null): Report {
-  const corpus = samples().map((sample) => ({ ...sample, bytes: sample.model.toBytes() }));
+  const fresh: Given[] = samples().map((sample) => ({ ...sample, bytes: sample.model.toBytes() }));
+  const old: Given[] = [1, 2, 3].flatMap((version) => storedFiles(version));
+  for (const given of [...fresh, ...old])
+    if (checkPacked(given.bytes, given, false) !== "runs") throw new Error(`${given.name} does not run`);
   return fuzz(count, seed, only, (rng) => {
-    const { name, bytes, input, told: options } = pick(rng, corpus);
+    const { name, bytes, input, told: options } = pick(rng, rng.next() < 0.7 ? fresh : old);
     const file = mutated(bytes, rng);
     const damaged = !file.sealed && Buffer.compare(file.bytes, bytes) !== 0;
     const given = { input: rng.next() < 0.2 ? stretched(input, rng) : input, told: options };

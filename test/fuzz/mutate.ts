@@ -1,7 +1,7 @@
 /** Seeded damage to safetensors files, of what they say and of what they hold. */
 
 import type { Rng } from "../../src/random/rng.ts";
-import { joinedText, sealed, taken } from "./parts.ts";
+import { exchanged, isExchanged, joinedText, plain, sealed, taken } from "./parts.ts";
 
 export interface Mutated {
   readonly bytes: Uint8Array;
@@ -145,11 +145,11 @@ function rezeroed(file: Uint8Array, rng: Rng): Mutated {
   const names = Object.keys(entries).filter((name) => name.endsWith(".zero"));
   const way = below(rng, names.length === 0 ? 2 : 5);
   const told = jsonOf(notes["bitgrad.packed"] ?? "{}") as { version?: unknown };
-  if (way === 0) told.version = pick(rng, [1, 2, 3, 4, "3", null]);
+  if (way === 0) told.version = pick(rng, [1, 2, 3, 4, 5, "3", null]);
   else if (way === 1) {
     const weights = places(told)
       .map(([holder, key]) => holder[key] as Container)
-      .filter((value) => typeof value?.weight === "string");
+      .filter((value) => typeof value?.weight === "string" || Object.hasOwn(value ?? {}, "rows"));
     if (weights.length > 0)
       pick(rng, weights).zero = pick(rng, ["integer", "half", "float", null, 0, true, [], "constructor"]);
   } else {
@@ -162,7 +162,8 @@ function rezeroed(file: Uint8Array, rng: Rng): Mutated {
       if (rng.next() < 0.7) entry.shape = [entry.dtype === "F32" ? (to - from) >> 2 : to - from];
     } else entry.shape = pick(rng, [[], [...entry.shape, 1], [...entry.shape].reverse(), [to - from], [1]]);
   }
-  if (notes["bitgrad.packed"] !== undefined) notes["bitgrad.packed"] = JSON.stringify(told);
+  if (notes["bitgrad.packed"] !== undefined)
+    notes["bitgrad.packed"] = rewritten(notes["bitgrad.packed"], told);
   const how = ["version", "kind", "bytes", "dtype", "shape"][way];
   return { bytes: withHeader(notes, entries, body), how: `zero points: ${how}`, sealed: true };
 }
@@ -177,7 +178,7 @@ function retold(file: Uint8Array, rng: Rng): Uint8Array {
   if (way === 0) text = text.slice(0, from) + text.slice(from + length);
   else if (way === 1) text = text.slice(0, from) + text.slice(from, from + length) + text.slice(from);
   else {
-    const keys = [...text.matchAll(/"[\w.]+":/g)].map(([key]) => key);
+    const keys = [...text.matchAll(/(["'])[\w.]+\1:/g)].map(([key]) => key);
     text = text.replace(pick(rng, keys), (key) => `${key}null,${key}`);
   }
   return joinedText(text, body);
@@ -238,7 +239,7 @@ export function mutated(file: Uint8Array, rng: Rng): Mutated {
       else {
         const value: unknown = jsonOf(notes[key]);
         for (let n = 1 + below(rng, 2); n > 0; n--) how += `${edit(value, rng)}; `;
-        notes[key] = typeof value === "string" ? value : JSON.stringify(value);
+        notes[key] = typeof value === "string" ? value : rewritten(notes[key], value);
       }
       return { bytes: withHeader(notes, entries, body), how: `description: ${how}`, sealed: true };
     }
@@ -247,10 +248,16 @@ export function mutated(file: Uint8Array, rng: Rng): Mutated {
 
 function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(plain(text));
   } catch {
     return { text };
   }
+}
+
+/** Another JSON in place of a note, with its quotation marks as there. */
+function rewritten(note: string, value: unknown): string {
+  const json = JSON.stringify(value);
+  return isExchanged(note) ? exchanged(json) : json;
 }
 
 function withHeader(notes: object, entries: object, body: Uint8Array): Uint8Array {

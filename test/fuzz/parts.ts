@@ -27,7 +27,7 @@ export function taken(file: Uint8Array): Parts {
 }
 
 const opening = '{"__metadata__":{"bitgrad.crc32":"';
-/** Where the digits of the checksum of a file of version 2 are. */
+/** Where the digits of the checksum of a file are, from version 2 on. */
 export const digitsAt = 8 + opening.length;
 
 /** The file with the right checksum, where it has the place of one. */
@@ -60,11 +60,24 @@ export function joinedText(text: string, body: Uint8Array): Uint8Array {
   return sealed(file);
 }
 
+/** Whether a description has its quotation marks exchanged, as in version 4. */
+export const isExchanged = (note: string): boolean => note.startsWith("{'");
+/** The same text with its quotation marks exchanged. */
+export const exchanged = (text: string): string =>
+  text.replace(/["']/g, (mark) => (mark === '"' ? "'" : '"'));
+/** The JSON of a description. */
+export const plain = (note: string): string => (isExchanged(note) ? exchanged(note) : note);
+
+/** What a file says of its layers. */
+export const description = (file: Uint8Array): unknown =>
+  JSON.parse(plain(taken(file).notes["bitgrad.packed"]));
+
 /** The file with its description changed. */
 export function edited(file: Uint8Array, edit: (description: never) => unknown): Uint8Array {
   const parts = taken(file);
-  const description = edit(JSON.parse(parts.notes["bitgrad.packed"]) as never);
-  return joined({ ...parts, notes: { "bitgrad.packed": JSON.stringify(description) } });
+  const note = parts.notes["bitgrad.packed"];
+  const json = JSON.stringify(edit(JSON.parse(plain(note)) as never));
+  return joined({ ...parts, notes: { "bitgrad.packed": isExchanged(note) ? exchanged(json) : json } });
 }
 
 /** A file of tensors laid one after another, and a description that need not fit them. */
@@ -83,5 +96,6 @@ export function composed(
   const body = Buffer.concat(
     Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
   );
-  return joined({ notes: { "bitgrad.packed": JSON.stringify({ version, model }) }, entries, body });
+  const json = JSON.stringify({ version, model });
+  return joined({ notes: { "bitgrad.packed": version === 4 ? exchanged(json) : json }, entries, body });
 }

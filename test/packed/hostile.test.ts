@@ -60,8 +60,11 @@ describe("a packed file is refused", () => {
   });
 
   it("with a sign that is neither true nor false", () => {
-    refused(linear({ ...eight, signed: "yes" }, codes), /signed must be true or false, got "yes"/);
-    refused(linear({ ...eight, signed: undefined }, codes), /signed must be true or false, got undefined/);
+    refused(linear({ ...eight, signed: "yes" }, codes), /signed must be one of true, false, got "yes"/);
+    refused(
+      linear({ ...eight, signed: undefined }, codes),
+      /signed must be one of true, false, got undefined/,
+    );
   });
 
   it("with levels beyond float32", () => {

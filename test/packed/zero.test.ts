@@ -14,7 +14,8 @@ import {
   ste,
 } from "bitgrad/quant";
 import { afterEach, describe, expect, it } from "vitest";
-import { edited, joined, taken } from "../fuzz/parts.ts";
+import { description, edited, joined, taken } from "../fuzz/parts.ts";
+import { storedFiles } from "../fuzz/stored.ts";
 
 afterEach(() => useBackend("simd"));
 
@@ -25,94 +26,83 @@ describe("zero points", () => {
   const quarters = { bits: 2, scheme: "codebook", codebook: [-0.75, -0.25, 0.25, 0.75] } as const;
   const bytesOf = (config: QuantConfig): Uint8Array =>
     pack(freeze(prepare(new Linear(17, 5, { rng: new Rng(2) }), plan({ default: config })))).toBytes();
-  /** The file as another version, or with its weight's description changed. */
-  const told = (file: Uint8Array, changes: object, version = 3) =>
-    edited(file, ({ model }: { model: { weight: object } }) => ({
-      version,
-      model: { ...model, weight: { ...model.weight, ...changes } },
+  /** The file with its weight's description changed. */
+  const told = (file: Uint8Array, changes: object) =>
+    edited(file, (d: { model: { weight: object } }) => ({
+      ...d,
+      model: { ...d.model, weight: { ...d.model.weight, ...changes } },
     }));
 
-  /** The file with another last zero point. */
+  /** The file with another last zero point, which is the last of its bytes. */
   const withZero = (file: Uint8Array, byte: number) => {
     const parts = taken(file);
-    parts.body[parts.entries["weight.zero"].data_offsets[1] - 1] = byte;
+    parts.body[parts.body.length - 1] = byte;
     return joined(parts);
   };
 
-  it.each<[string, QuantConfig, string, number[], string]>([
-    ["integer", affine({}), "uint8", [5], "integer"],
-    ["of signed codes", affine({ signed: true }), "uint8", [5], "integer"],
-    ["of groups", affine({ granularity: { group: 8 } }), "uint8", [5, 3], "integer"],
-    ["of one scale", affine({ granularity: "tensor" }), "uint8", [1], "integer"],
-    ["between codes", { weight: ste(quarters) }, "uint8", [5], "half"],
-    ["float", affine({ zeroPoint: "float", granularity: { group: 8 } }), "float32", [5, 3], "float"],
-  ])(
-    "%s are a tensor beside the scales, in version 3, and come back the same",
-    (_, config, dtype, shape, zero) => {
-      const file = bytesOf(config);
-      const { tensors, metadata } = readSafetensors(file, { widen: true });
-      expect(JSON.parse(metadata["bitgrad.packed"])).toMatchObject({
-        version: 3,
-        model: { weight: { zero } },
-      });
-      expect([tensors["weight.zero"].dtype, tensors["weight.zero"].shape]).toEqual([dtype, shape]);
-      const back = loadPacked(file);
-      expect(back.toBytes()).toEqual(file);
-      const header = 8 + Number(new DataView(file.buffer).getBigUint64(0, true));
-      expect(file.length).toBe(header + back.byteLength);
-    },
-  );
+  it.each<[string, QuantConfig, string, number, string]>([
+    ["integer", affine({}), "codes", 5, "integer"],
+    ["of signed codes", affine({ signed: true }), "codes", 5, "integer"],
+    ["of groups", affine({ granularity: { group: 8 } }), "codes", 15, "integer"],
+    ["of one scale", affine({ granularity: "tensor" }), "codes", 1, "integer"],
+    ["between codes", { weight: ste(quarters) }, "codes", 5, "half"],
+    ["float", affine({ zeroPoint: "float", granularity: { group: 8 } }), "float32", 15, "float"],
+  ])("%s are stored behind the scales, and come back the same", (_, config, name, count, zero) => {
+    const file = bytesOf(config);
+    expect(description(file)).toMatchObject({ version: 4, model: { weight: { zero } } });
+    const { tensors } = readSafetensors(file, { widen: true });
+    const before = name === "codes" ? 5 * Math.ceil((17 * (zero === "half" ? 2 : 4)) / 8) : 5;
+    expect(tensors[name].shape).toEqual([before + count]);
+    const back = loadPacked(file);
+    expect(back.toBytes()).toEqual(file);
+    const header = 8 + Number(new DataView(file.buffer).getBigUint64(0, true));
+    expect(file.length).toBe(header + back.byteLength);
+  });
 
-  it("are not mentioned where there are none, in version 2", () => {
-    const { metadata, tensors } = readSafetensors(bytesOf(int8WeightOnly()), { widen: true });
-    expect(JSON.parse(metadata["bitgrad.packed"]).version).toBe(2);
+  it("are not mentioned where there are none", () => {
+    const { metadata } = readSafetensors(bytesOf(int8WeightOnly()), { widen: true });
     expect(metadata["bitgrad.packed"]).not.toContain("zero");
-    expect(tensors["weight.zero"]).toBeUndefined();
   });
 
   it.each<[string, Uint8Array, RegExp]>([
     [
       "in version 2",
-      told(bytesOf(affine({})), {}, 2),
-      /zero must be one of integer, half, float in version 3/,
+      edited(storedFiles(3)[0].bytes, (d: object) => ({ ...d, version: 2 })),
+      /zero must be null before version 3, got "integer"/,
     ],
-    ["of another kind", told(bytesOf(affine({})), { zero: "third" }), /got "third" in version 3/],
-    ["of an inherited kind", told(bytesOf(affine({})), { zero: "constructor" }), /zero must be one of/],
+    ["of another kind", told(bytesOf(affine({})), { zero: "third" }), /zero must be one of .*, got "third"/],
     [
-      "without a tensor",
-      told(bytesOf(int8WeightOnly()), { zero: "integer" }),
-      /lacks a tensor of U8, got "weight.zero"/,
+      "of an inherited kind",
+      told(bytesOf(affine({})), { zero: "constructor" }),
+      /zero must be one of null, integer, half, float, got "constructor"/,
     ],
     [
-      "of another dtype",
-      told(bytesOf(affine({})), { zero: "float" }),
-      /lacks a tensor of F32, got "weight.zero"/,
+      "without bytes",
+      told(bytesOf(int8WeightOnly()), { zero: "integer", signed: false }),
+      /lacks numbers of U8/,
     ],
+    ["of another dtype", told(bytesOf(affine({})), { zero: "float" }), /lacks numbers of F32, got 0 bytes/],
     [
       "that are no codes",
       withZero(bytesOf(affine({})), 200),
-      /a zero point must be a code of 4 bits, got 200 for "weight"/,
+      /a zero point must be a code of 4 bits, got 200/,
     ],
     [
       "between codes that are none",
       withZero(bytesOf({ weight: ste(quarters) }), 4),
-      /a zero point must be a code of 2 bits, got 4 for "weight"/,
+      /a zero point must be a code of 2 bits, got 4/,
     ],
     [
       "of another shape",
       told(bytesOf(affine({ granularity: { group: 8 } })), { group: 3 }),
-      /two descriptions of one tensor/,
+      /the file lacks numbers of F16/,
     ],
     [
       "of a codebook",
       told(bytesOf(affine({})), { codebook: Array.from({ length: 16 }, (_, i) => i) }),
       /levels have no zero points, got 5/,
     ],
-    [
-      "of signs",
-      told(bytesOf({ weight: bwn() }), { zero: "integer", weight: "weight" }),
-      /lacks a tensor of U8/,
-    ],
+    ["of signs", told(bytesOf({ weight: bwn() }), { zero: "integer" }), /lacks numbers of U8/],
   ])("%s are refused", (_, bytes, message) => {
     expect(() => loadPacked(bytes)).toThrow(message);
     expect(() => loadPacked(bytes)).toThrow(expect.objectContaining({ code: "FORMAT" }));

@@ -1,6 +1,7 @@
 import { Rng, randn, type Tensor, tensor, zeros } from "bitgrad";
 import { readSafetensors } from "bitgrad/io";
 import { Embedding, parametrize } from "bitgrad/nn";
+import type { PackedWeight } from "bitgrad/packed";
 import {
   bitnet158,
   bwn,
@@ -79,8 +80,13 @@ describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
 
   it("packs every code into its bits and no more", () => {
     const packed = pack(freeze(layerOf(randn([3, 37], { rng: new Rng(1) }), q)));
+    const { coded } = (packed.root as unknown as { weight: PackedWeight }).weight;
+    const size = 3 * Math.ceil((37 * q.spec.bits) / 8);
+    expect(coded!.codes.length).toBe(size);
     const { tensors } = readSafetensors(packed.toBytes(), { widen: true });
-    expect(tensors["weight.codes"].shape).toEqual([3, Math.ceil((37 * q.spec.bits) / 8)]);
+    const points = coded!.zeroPoint;
+    const whole = points && q.spec.zeroPoint !== "float" ? points.length : 0;
+    expect(tensors.codes.shape).toEqual([size + whole]);
   });
 
   it("passes the gradient of its surrogate, or straight through inside its range", () => {

@@ -1,7 +1,7 @@
 /** The classes of packed layers by their kinds. */
 
 import { isPlainObject, OptionError, show } from "../../errors.ts";
-import type { PackedKind } from "../file/layer.ts";
+import type { Fields, PackedKind } from "../file/layer.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { PackedConvTranspose2d } from "./conv-transpose.ts";
@@ -41,7 +41,32 @@ export type Kinds = ReadonlyMap<string, PackedKind>;
 const inputs = ["dynamic", "static", "signs"];
 
 /** Whether a kind is one of the library's. */
-export const isOurs = (kind: string): boolean => ours.some((Kind) => Kind.kind === kind);
+export const isOurs = (kind: unknown): boolean => ours.some((Kind) => Kind.kind === kind);
+
+/**
+ * What fields of the library's kinds are, whichever kind it is, where a file of version 4 leaves them out. Those not listed
+ * are null then, as their layers take what is missing.
+ */
+export const defaults: Fields = {
+  bias: null,
+  input: { kind: "dynamic", bits: 8 },
+  stride: [1, 1],
+  padding: [
+    [0, 0],
+    [0, 0],
+  ],
+  dilation: [1, 1],
+  groups: 1,
+  join: "sum",
+  type: "layer",
+  eps: 1e-5,
+  weight: null,
+  rotary: null,
+  norm: "pre",
+  causal: true,
+  context: null,
+  scale: 1,
+};
 
 /** Throws OptionError for static options that are no object by name, or have the name of one that every run has. */
 function checkOptions(kind: string, options: unknown): void {

@@ -37,8 +37,8 @@ function keyMask(mask: Ids | null = null): Ids | null {
   return { data: mask.data, shape: [b, 1, 1, s] };
 }
 
-/** What a file need not have. */
-const defaults = { causal: true, scale: 1, segment: null, inputNorm: null, pooler: null };
+/** What a file need not have beside layers. */
+const defaults = { causal: true, scale: 1 };
 
 /**
  * Token embeddings with learned, sinusoidal or no positions and with segments where there are any, blocks and a head: ids
