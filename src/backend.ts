@@ -132,6 +132,18 @@ export const crossEntropyGrad = /* @__PURE__ */ fastest(
   lossSimd.crossEntropyGrad,
   0,
 );
+export const divergence = /* @__PURE__ */ summing(
+  [0, 2],
+  [2, 4],
+  lossReference.divergence,
+  lossSimd.divergence,
+  2,
+);
+export const divergenceGrad = /* @__PURE__ */ fastest(
+  lossReference.divergenceGrad,
+  lossSimd.divergenceGrad,
+  0,
+);
 export const layerNorm = /* @__PURE__ */ fastest(normReference.layerNorm, normSimd.layerNorm, 0, 512);
 export const layerNormGrad = /* @__PURE__ */ summing(
   [0, 3],

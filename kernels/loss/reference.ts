@@ -1,5 +1,5 @@
 /**
- * Cross entropy of logits against class indices, one loss a position, and its gradient.
+ * Cross entropy of logits against class indices, one loss a position, and its gradient; and the divergence of two softmaxes.
  *
  * Layout: logits and dLogits are (outer, n, inner) with the n classes in the middle, as PyTorch's (N, C, …); targets, loss,
  * dLoss and lse are (outer, inner); weight is (n). The caller has checked that every target is a class or ignoreIndex.
@@ -90,6 +90,66 @@ export function crossEntropyGrad(
         dLogits[i] = all === 0 && wanted === 0 ? 0 : grad * (all * Math.exp(logits[i] - lse[at]) - wanted);
       }
     }
+}
+
+/**
+ * loss (rows) = Σ p · (log p − log q) over n classes, p and q the softmax of teacher and student (rows, n) over the
+ * temperature: the divergence of the student, 0 where p is 0. stats (rows, 4) holds for each the largest logit and the sum
+ * of exp((x − it) / temperature), the student's first; give it doubles.
+ */
+export function divergence(
+  loss: FloatArray,
+  stats: FloatArray,
+  student: FloatArray,
+  teacher: FloatArray,
+  n: number,
+  temperature: number,
+): void {
+  const single = loss instanceof Float32Array;
+  for (let row = 0; row < loss.length; row++) {
+    const [most, sum] = sumExp(student, row, n, temperature);
+    const [mostTeacher, sumTeacher] = sumExp(teacher, row, n, temperature);
+    stats.set([most, sum, mostTeacher, sumTeacher], 4 * row);
+    const log = Math.log(sumTeacher) - Math.log(sum);
+    let terms = 0;
+    for (let i = row * n; i < (row + 1) * n; i++) {
+      const [v, u] = [(student[i] - most) / temperature, (teacher[i] - mostTeacher) / temperature];
+      const p = Math.exp(u) / sumTeacher;
+      // What the type of the logits does not tell from 0 does not count.
+      if ((single ? Math.fround(p) : p) !== 0) terms += p * (u - v - log);
+    }
+    loss[row] = terms;
+  }
+}
+
+/** The largest of a row, and Σ exp((x − it) / temperature). */
+function sumExp(x: FloatArray, row: number, n: number, temperature: number): [most: number, sum: number] {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let i = row * n; i < (row + 1) * n; i++) if (x[i] > most) most = x[i];
+  let sum = 0;
+  for (let i = row * n; i < (row + 1) * n; i++) sum += Math.exp((x[i] - most) / temperature);
+  return [most, sum];
+}
+
+/** dStudent (rows, n) from dLoss and the stats that `divergence` wrote: dLoss · (q − p) / temperature. */
+export function divergenceGrad(
+  dStudent: FloatArray,
+  dLoss: FloatArray,
+  stats: FloatArray,
+  student: FloatArray,
+  teacher: FloatArray,
+  n: number,
+  temperature: number,
+): void {
+  for (let row = 0; row < dLoss.length; row++) {
+    const [most, sum, mostTeacher, sumTeacher] = stats.subarray(4 * row);
+    const grad = dLoss[row] / temperature;
+    for (let i = row * n; i < (row + 1) * n; i++) {
+      const q = Math.exp((student[i] - most) / temperature) / sum;
+      const p = Math.exp((teacher[i] - mostTeacher) / temperature) / sumTeacher;
+      dStudent[i] = grad * (q - p);
+    }
+  }
 }
 
 /** The summed weights of the targets that are not ignored: what a mean loss is divided by. */

@@ -23,6 +23,8 @@ export interface LossExports {
     ignoreIndex: number,
     smoothing: number,
   ): void;
+  divergence(...addressesAndSizes: number[]): void;
+  divergenceGrad(...addressesAndSizes: number[]): void;
   crossEntropyGrad(
     dLogits: number,
     dLoss: number,
@@ -113,3 +115,52 @@ export function crossEntropyGrad(
     return true;
   });
 }
+
+/** Calls a kernel with the addresses of `arrays`, the first `results` of them results, in parts of their rows. */
+function inRowsOf(
+  exports: LossExports | null,
+  name: "divergence" | "divergenceGrad",
+  arrays: readonly FloatArray[],
+  results: number,
+  stats: FloatArray,
+  n: number,
+  temperature: number,
+): boolean {
+  const rows = stats.length / 4;
+  if (exports === null || n * rows === 0 || !(stats instanceof Float64Array)) return false;
+  if (arrays.some((array) => array !== stats && !(array instanceof Float32Array))) return false;
+  return staged((staging) => {
+    const places = arrays.map((array, i) =>
+      i < results ? staging.output(array, 0, array.length, false) : staging.input(array, 0, array.length),
+    );
+    if (places.includes(0)) return false;
+    inRows(exports, name, rows, 1, rows * n * 4, (row, count) => [
+      ...places.map((place, i) => place + (row * arrays[i].byteLength) / rows),
+      ...[count, n, temperature],
+    ]);
+    return true;
+  });
+}
+
+/** For float32 logits and float64 stats, as `divergenceGrad`. */
+export const divergence = (
+  loss: FloatArray,
+  stats: FloatArray,
+  student: FloatArray,
+  teacher: FloatArray,
+  n: number,
+  temperature: number,
+  exports = lossExports(),
+): boolean => inRowsOf(exports, "divergence", [loss, stats, student, teacher], 2, stats, n, temperature);
+
+export const divergenceGrad = (
+  dStudent: FloatArray,
+  dLoss: FloatArray,
+  stats: FloatArray,
+  student: FloatArray,
+  teacher: FloatArray,
+  n: number,
+  temperature: number,
+  exports = lossExports(),
+): boolean =>
+  inRowsOf(exports, "divergenceGrad", [dStudent, dLoss, stats, student, teacher], 1, stats, n, temperature);

@@ -1,5 +1,7 @@
 /** Learning from a teacher's logits and hidden states. Every loss is a pure function; no gradient reaches the teacher. */
 
+import * as kernel from "../backend.ts";
+import { type FloatArray, promote } from "../dtype.ts";
 import {
   checkShare,
   isFunction,
@@ -12,8 +14,9 @@ import {
 import { crossEntropy } from "../nn/cross-entropy.ts";
 import { isLayer } from "../nn/layer.ts";
 import { klDiv, mseLoss, timesLog } from "../nn/losses.ts";
+import { defineMultiOp, defineOp } from "../ops/op.ts";
 import { visitor } from "../ops/shapes-only.ts";
-import { logSoftmax, softmax } from "../ops/softmax.ts";
+import { logSoftmax, numbers, softmax } from "../ops/softmax.ts";
 import { gate } from "../ops/unary.ts";
 import { sameShape, sizeOf } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
@@ -45,12 +48,62 @@ export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOpt
   }
   checkLogits("kdLoss", student, teacher, temperature);
   if (share === 0 && labels !== null) return crossEntropy(student, labels);
-  const soft = klDiv(student.div(temperature), softmax(teacher.detach().div(temperature)), {
-    from: "logits",
-    reduction: "sum",
-  }).mul((share * temperature ** 2) / positions(student));
+  const dtype = promote(promote(student.dtype, teacher.dtype), "float32");
+  const [losses] = divergenceOp(student.to(dtype), teacher.detach().to(dtype), { temperature });
+  const soft = losses.sum().mul((share * temperature ** 2) / positions(student));
   return share === 1 || labels === null ? soft : soft.add(crossEntropy(student, labels).mul(1 - share));
 }
+
+interface Temperature {
+  temperature: number;
+}
+
+const divergenceGrad = defineOp<[grad: Tensor, stats: Tensor, student: Tensor, teacher: Tensor], Temperature>(
+  "divergenceGrad",
+  {
+    writesAll: true,
+    options: { temperature: 1 },
+    arity: 4,
+    shape: ([, , student]) => student,
+    dtype: ([, , student]) => student.dtype,
+    forward: (out, inputs, { temperature }) => {
+      const [grad, stats, student, teacher] = inputs.map(numbers);
+      kernel.divergenceGrad(
+        out as FloatArray,
+        grad,
+        stats,
+        student,
+        teacher,
+        classes(inputs[2]),
+        temperature,
+      );
+    },
+  },
+);
+
+/** KL(softmax(teacher/T) ‖ softmax(student/T)) of every position, logits (…, C) of one dtype -> (…). */
+const divergenceOp = defineMultiOp<[student: Tensor, teacher: Tensor], Temperature>("divergence", {
+  writesAll: true,
+  options: { temperature: 1 },
+  arity: 2,
+  shape: ([student]) => [student.shape.slice(0, -1), [...student.shape.slice(0, -1), 4]],
+  dtype: ([student]) => [student.dtype, "float64"],
+  forward: (outs, [student, teacher], { temperature }) => {
+    const [loss, stats] = outs as FloatArray[];
+    kernel.divergence(loss, stats, numbers(student), numbers(teacher), classes(student), temperature);
+  },
+  composed: ([student, teacher], { temperature }) =>
+    klDiv(student.div(temperature), softmax(teacher.div(temperature)), {
+      from: "logits",
+      reduction: "none",
+    }).sum({ axis: -1 }),
+  fusedVjp: ([grad], { inputs: [student, teacher], outputs: [, stats] }, options) => [
+    divergenceGrad(grad!, stats, student, teacher, options),
+    null,
+  ],
+});
+
+const classes = ({ shape }: Tensor): number => shape[shape.length - 1];
 
 export interface SoftCrossEntropyOptions {
   temperature: number;

@@ -1,7 +1,7 @@
 import { OptionError, Rng, randn, ShapeError, tensor } from "bitgrad";
 import { hiddenMse, kdLoss, softCrossEntropy } from "bitgrad/distill";
-import { crossEntropy, Linear, mseLoss } from "bitgrad/nn";
-import { expectClose, gradcheck } from "bitgrad/testing";
+import { crossEntropy, klDiv, Linear, mseLoss } from "bitgrad/nn";
+import { expectClose, gradcheck, gradgradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
 const rng = new Rng(21);
@@ -57,6 +57,49 @@ describe("kdLoss", () => {
 
   it("has the right gradient", () => {
     gradcheck((s) => kdLoss(s, teacher, { labels, alpha: 0.5 }), [student]);
+  });
+
+  it("has the value and the gradient of its composition, and a gradient of its gradient", () => {
+    for (const dtype of ["float32", "float64"] as const) {
+      const [s, t] = [randn([3, 5, 37], { rng, dtype }), randn([3, 5, 37], { rng, dtype })];
+      // Neither gives this class, or the teacher alone does not.
+      s.data[7] = Number.NEGATIVE_INFINITY;
+      t.data.set([Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY], 7);
+      const q = s.div(2).logSoftmax();
+      const wanted = klDiv(q, t.div(2).softmax(), { reduction: "sum" }).mul(4 / 15);
+      const atol = dtype === "float32" ? 1e-6 : 1e-14;
+      expectClose(kdLoss(s, t, { temperature: 2 }), wanted, { atol });
+      const grads = [false, true].map((createGraph) => {
+        const x = tensor(s, { requiresGrad: true });
+        kdLoss(x, t, { temperature: 2 }).backward(undefined, { createGraph });
+        return x.grad!.detach();
+      });
+      expectClose(grads[0], grads[1], { atol });
+    }
+    gradgradcheck((s) => kdLoss(s, teacher, { temperature: 2 }), [student]);
+  });
+
+  it("is Infinity where the student gives nothing to a class that the teacher gives", () => {
+    const x = tensor([[0, 1, Number.NEGATIVE_INFINITY]], { requiresGrad: true });
+    const loss = kdLoss(x, tensor([[0, 1, 2]]), { temperature: 1 });
+    loss.backward();
+    expect(loss.item()).toBe(Infinity);
+    expectClose(
+      x.grad!,
+      x
+        .detach()
+        .softmax()
+        .sub(tensor([[0, 1, 2]]).softmax()),
+      { atol: 1e-6 },
+    );
+  });
+
+  it("computes in float64 where one of both is, and of integers in float32", () => {
+    expect(kdLoss(student.to("float64"), teacher).dtype).toBe("float64");
+    expect(kdLoss(student, teacher.to("float64")).dtype).toBe("float64");
+    expect(kdLoss(tensor([[1, 2]], { dtype: "int32" }), tensor([[1, 2]], { dtype: "int8" })).dtype).toBe(
+      "float32",
+    );
   });
 
   it.each([

@@ -27,7 +27,7 @@ import { gemmI8 } from "../../kernels/gemm-i8/index.ts";
 import { gemmTernary, gemmTernarySigns } from "../../kernels/gemm-t2/index.ts";
 import type { Kernel, KernelArgs } from "../../kernels/kernel.ts";
 import { gemmDigits } from "../../kernels/lookup/index.ts";
-import { crossEntropy, crossEntropyGrad } from "../../kernels/loss/index.ts";
+import { crossEntropy, crossEntropyGrad, divergence, divergenceGrad } from "../../kernels/loss/index.ts";
 import { mixedBinary, mixedCast, mixedUnary } from "../../kernels/mixed/index.ts";
 import {
   movementAddRows,
@@ -151,6 +151,8 @@ conform(logSoftmaxGrad);
 conform(logSumExp);
 conform(crossEntropy);
 conform(crossEntropyGrad);
+conform(divergence);
+conform(divergenceGrad);
 conform(layerNorm);
 conform(layerNormGrad);
 conform(rmsNorm);
