@@ -43,6 +43,7 @@ import * as sorts from "../kernels/sort/index.ts";
 import { alloc, free, heapFloats } from "../kernels/wasm/heap.ts";
 import { wasmKernel } from "../kernels/wasm/load.ts";
 import { inTasks } from "../kernels/wasm/parallel.ts";
+import { encodeText } from "../kernels/wasm/text.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
 import { word } from "../kernels/wasm/worker.ts";
 import { spawn } from "../src/workers/spawn.node.ts";
@@ -284,10 +285,11 @@ describe("the pool", () => {
 });
 
 // (i32, i32) → (): count to two million where both are equal; else `trap` traps and `hang` never returns.
-const text =
+const base64 =
   "AGFzbQEAAAABBgFgAn9/AAMDAgAABw8CBHRyYXAAAARoYW5nAAEKRQIfAQF/IAAgAUcEQAALA0AgAkEBaiICQYCJ+gBJDQALCyMBAX8gACAB" +
   "RwRAA0AMAAsLA0AgAkEBaiICQYCJ+gBJDQALCw==";
 type Fault = (local: number, callers: number) => void;
+const text = encodeText(Buffer.from(base64, "base64"));
 const faults = wasmKernel<{ trap: Fault; hang: Fault }>({ plain: text, relaxed: text });
 
 /** A job that goes well on the calling thread alone. */

@@ -4,9 +4,7 @@
  */
 
 /** None that a string literal, a template or a page would have to escape. */
-const alphabet = /* @__PURE__ */ Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
-  .filter((char) => !"\"'`$<\\".includes(char))
-  .join("");
+const alphabet = " !#%&()*+,-./0123456789:;=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~";
 
 /** Numbers below it are one character; the two behind them begin a pair. */
 const singles = 87;
