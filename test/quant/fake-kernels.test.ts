@@ -1,6 +1,7 @@
 /** Fake quantization, whose loops are kernels, against the numeric contract one number at a time. */
 
-import { noGrad, Rng, randn, scope, type Tensor, tensor, useBackend } from "bitgrad";
+import { createHash } from "node:crypto";
+import { noGrad, Rng, randn, scope, setThreads, type Tensor, tensor, useBackend } from "bitgrad";
 import { Linear } from "bitgrad/nn";
 import {
   binarySigns,
@@ -112,6 +113,33 @@ describe.each(schemes)("%s", (_, scheme) => {
       }
     },
   );
+});
+
+it("values and gradients are the same bits on three threads", async () => {
+  const x = draw([512, 520], "threads").detach();
+  x.requiresGrad = true;
+  const shapes: Partial<SpecOptions>[] = [{}, { granularity: "token" }, { granularity: { group: 7 } }];
+  const all = schemes.flatMap(([, scheme]) => shapes.map((layout) => spec({ ...scheme, ...layout })));
+  const numbers = () =>
+    all.map((how) =>
+      scope(() => {
+        const { scale, zeroPoint } = chooseParams(x, how);
+        const y = fakeQuantize(x, how, { scale: scale.mul(0.5), zeroPoint });
+        y.mul(x.detach()).sum().backward();
+        const hash = createHash("sha256");
+        for (const t of [scale, y, fakeQuantize(x, how), x.grad!])
+          hash.update(new Uint8Array(Float32Array.from(t.data).buffer));
+        x.grad = null;
+        return hash.digest("hex");
+      }),
+    );
+  const alone = numbers();
+  await setThreads(3);
+  try {
+    expect(numbers()).toEqual(alone);
+  } finally {
+    await setThreads(1);
+  }
 });
 
 it("the scales of means do not depend on where the numbers lie, nor on the backend", () => {
