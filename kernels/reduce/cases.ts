@@ -1,6 +1,6 @@
 /** What every reduction is tried on: rows and columns of sizes around the vector width and the blocks. */
 
-import { dtypeOfArray, newArray, type TypedArray } from "../../src/dtype.ts";
+import { dtypeOfArray, type FloatArray, newArray, type TypedArray } from "../../src/dtype.ts";
 import { raggedSizes, wave } from "../elementwise/cases.ts";
 import { times } from "../elementwise/arithmetic.ts";
 import { filled } from "../mixed/cases.ts";
@@ -16,7 +16,7 @@ import {
   timesWhole,
 } from "./reference.ts";
 
-export type SumArgs = [out: Float32Array, x: TypedArray, sizes: ReduceSizes, scale: number];
+export type SumArgs = [out: FloatArray, x: TypedArray, sizes: ReduceSizes, scale: number];
 export type FoldArgs = [out: TypedArray, x: TypedArray, sizes: ReduceSizes, initial: number, f: Folded];
 export type ArgArgs = [out: Int32Array, x: TypedArray, sizes: ReduceSizes, f: Folded];
 export type DeviationArgs = [out: Float64Array, x: TypedArray, centers: Float64Array, sizes: ReduceSizes];
@@ -37,10 +37,14 @@ export function* sumCases(): Generator<SumArgs> {
       const { outer, n, inner } = sizes;
       yield [wave(outer * inner, 1), filled(type, outer * n * inner, 1), sizes, 1 / (n + 1)];
     }
+  for (const sizes of blocks) {
+    const x = wave(sizes.outer * sizes.n * sizes.inner, 1);
+    yield [new Float64Array(sizes.outer * sizes.inner), x, sizes, 1 / (sizes.n + 1)];
+  }
 }
 
 /** The blocks hold the error to that of some 70 additions. */
-export function sumTolerance(out: Float32Array, x: TypedArray, sizes: ReduceSizes, scale: number) {
+export function sumTolerance(out: FloatArray, x: TypedArray, sizes: ReduceSizes, scale: number) {
   const bound = new Float64Array(out.length);
   sum(bound, Float64Array.from(x, Math.abs), sizes, scale);
   const additions = Math.min(sizes.n, 70 + sizes.n / 64) + 2;

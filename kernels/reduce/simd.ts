@@ -65,7 +65,7 @@ export function sum(
 ): boolean {
   const { outer, n, inner } = sizes;
   if (exports === null) return false;
-  if (!isFloatArray(x)) {
+  if (!isFloatArray(x) || (out instanceof Float64Array && x instanceof Float32Array)) {
     const totals = new Float64Array(out.length);
     if (!pays(x.length, few, out, x) || !foldDoubles(exports, totals, x, sizes, 0, null)) return false;
     for (let i = 0; i < out.length; i++) out[i] = totals[i] * scale;

@@ -35,28 +35,57 @@ export interface ReduceOptions {
 
 const everyAxis: ReduceOptions = { axis: null, keepDims: false };
 
+/** A shape as (outer, n, inner) around axes that follow one another. */
+function around(shape: Shape, axes: readonly number[]): ReduceSizes {
+  const first = axes[0] ?? shape.length;
+  const end = first + axes.length;
+  return {
+    outer: sizeOf(shape.slice(0, first)),
+    n: sizeOf(shape.slice(first, end)),
+    inner: sizeOf(shape.slice(end)),
+  };
+}
+
+/** Where the last axes that follow one another begin among all. */
+function lastRun(axes: readonly number[]): number {
+  let first = axes.length - 1;
+  while (first > 0 && axes[first - 1] === axes[first] - 1) first--;
+  return Math.max(first, 0);
+}
+
 /** x with the reduced axes together, as (outer, n, inner). */
 function gather(x: Tensor, axes: readonly number[]): [data: TypedArray, sizes: ReduceSizes] {
   const { shape } = x;
-  const product = (list: Shape) => sizeOf(list);
-  if (axes.length === 0) return [x.data, { outer: x.size, n: 1, inner: 1 }];
-  const first = axes[0];
-  const last = axes[axes.length - 1];
-  if (last - first + 1 === axes.length) {
-    const sizes = {
-      outer: product(shape.slice(0, first)),
-      n: product(shape.slice(first, last + 1)),
-      inner: product(shape.slice(last + 1)),
-    };
-    return [x.data, sizes];
-  }
-  const kept = shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  if (lastRun(axes) === 0) return [x.data, around(shape, axes)];
+  const order = [...shape.keys()].filter((i) => !axes.includes(i)).concat(axes);
   const moved = newArray(x.dtype, x.size);
-  permute(moved, x.data, shape, [...kept, ...axes]);
+  permute(moved, x.data, shape, order);
+  const last = order.slice(-axes.length).map((_, i) => order.length - axes.length + i);
   return [
     moved,
-    { outer: product(kept.map((i) => shape[i])), n: product(axes.map((i) => shape[i])), inner: 1 },
+    around(
+      order.map((i) => shape[i]),
+      last,
+    ),
   ];
+}
+
+type Loop = (out: TypedArray, x: TypedArray, sizes: ReduceSizes) => void;
+
+/** Reduces one run of axes after another, the last first, with doubles between them. */
+function nested(out: TypedArray, x: Tensor, axes: readonly number[], loop: Loop): void {
+  let { data, shape } = x;
+  for (let left = axes; ; ) {
+    const first = lastRun(left);
+    const run = left.slice(first);
+    const sizes = around(shape, run);
+    const to = first === 0 ? out : new Float64Array(sizes.outer * sizes.inner);
+    loop(to, data, sizes);
+    if (first === 0) return;
+    data = to;
+    shape = shape.map((n, i) => (run.includes(i) ? 1 : n));
+    left = left.slice(0, first);
+  }
 }
 
 /** `grad` with the reduced axes back at size 1, ready to broadcast against x. */
@@ -67,9 +96,9 @@ type ReduceOp = Op<[x: Tensor], ReduceOptions, Tensor>;
 
 const reduction = (
   name: string,
-  loop: (out: TypedArray, x: TypedArray, sizes: ReduceSizes) => void,
+  loop: Loop,
   rule: ((grad: Tensor, x: Tensor, y: Tensor) => Tensor) | null,
-  { dtype = (d: DType): DType => d, allowEmpty = true } = {},
+  { dtype = (d: DType): DType => d, allowEmpty = true, nests = true } = {},
 ): ReduceOp =>
   defineOp<[x: Tensor], ReduceOptions>(name, {
     arity: 1,
@@ -85,8 +114,10 @@ const reduction = (
     },
     dtype: ([x]) => dtype(x.dtype),
     forward(out, [x], { axis }, output) {
-      const [data, sizes] = gather(x, normalizeAxes(name, axis, x.rank));
-      exactly(name, out, output.dtype, (to) => loop(to, data, sizes));
+      const axes = normalizeAxes(name, axis, x.rank);
+      exactly(name, out, output.dtype, (to) =>
+        nests ? nested(to, x, axes, loop) : loop(to, ...gather(x, axes)),
+      );
     },
     ...(rule && {
       vjp: (grad, { inputs: [x], output }, { axis }) => [
@@ -129,7 +160,7 @@ export const prod = reduction(
     const inverse = order.map((_, k) => order.indexOf(k));
     return g.mul(others.reshape(order.map((i) => x.shape[i])).permute(inverse));
   },
-  { dtype: countType },
+  { dtype: countType, nests: false },
 );
 
 /** (…, n) -> (…, n, n): row k is x with element k replaced by 1. */
@@ -212,8 +243,7 @@ export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
   },
   dtype: ([x]) => countType(x.dtype),
   forward(out, [x], { shape }, { dtype }) {
-    const [data, sizes] = gather(x, repeatedAxes(x.shape, shape));
-    exactly("sumTo", out, dtype, (to) => sumLoop(to, data, sizes));
+    exactly("sumTo", out, dtype, (to) => nested(to, x, repeatedAxes(x.shape, shape), sumLoop));
   },
   vjp: (grad, { inputs: [x] }) => [grad.broadcastTo(x.shape)],
 });
@@ -283,7 +313,7 @@ export const logSumExp = reduction(
     const rest = gate(endless.logicalNot(), endless.where(0, x).sub(endless.where(0, y)).exp());
     return g.mul(best.to(x.dtype).div(count).add(rest));
   },
-  { dtype: floatType },
+  { dtype: floatType, nests: false },
 );
 
 export interface NormOptions extends ReduceOptions {
@@ -320,6 +350,7 @@ const nonZeros = reduction(
   "norm",
   (out, x, sizes) => fold(out, x, sizes, 0, counted),
   (_, x) => zerosLike(x),
+  { nests: false },
 );
 
 const euclidean = reduction(
