@@ -96,7 +96,7 @@ export function makeWeight({ zero, scales, ...type }: WeightType, take: Take): P
 
 export type Numbers = PackedWeight | Float32Array;
 
-/** A description with what `put` makes of its objects. It is told whether one has a kind, and what reads its fields */
+/** A description with what `put` makes of its objects. It hears whether one has a kind, and what reads its fields. */
 export function replaced(
   value: unknown,
   put: (value: Fields, isLayer: boolean, below: () => Fields) => unknown,
