@@ -90,9 +90,8 @@ describe("a tiny run", () => {
     const { rows, parameters: count } = await run;
     expect(rows.map((row) => row.bytes)).toEqual(rows.map((row) => row.bytes).sort((a, b) => b - a));
     for (const { name, file, bytes, bitsPerWeight } of rows) {
-      const { tensors } = readSafetensors(file, { widen: true });
-      expect(Object.keys(tensors).length).toBeGreaterThan(10);
       if (name !== "float32") expect(loadPacked(file).byteLength).toBe(bytes);
+      else expect(Object.keys(readSafetensors(file).tensors).length).toBeGreaterThan(10);
       expect(bitsPerWeight).toBeCloseTo((bytes * 8) / count, 6);
     }
   });
