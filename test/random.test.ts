@@ -300,6 +300,29 @@ describe("Rng fills", () => {
     expect([...draw(new Float32Array(3), (out) => new Rng(1).fillUniform(out, 2, 2))]).toEqual([2, 2, 2]);
   });
 
+  it("takes the remainder of each word, whatever the range", () => {
+    const words = draw(new Uint32Array(20_000), (out) => new Rng("rest").fillUint32(out));
+    for (const range of [
+      1,
+      2,
+      3,
+      7,
+      1000,
+      65_537,
+      2 ** 24 + 1,
+      2 ** 31 - 1,
+      2 ** 31,
+      2 ** 31 + 1,
+      2 ** 32 - 1,
+      2 ** 32,
+    ]) {
+      const got = draw(new Uint32Array(words.length), (out) => new Rng("rest").fillInt(out, 0, range));
+      const limit = 2 ** 32 - (2 ** 32 % range);
+      expect(got.findIndex((value, i) => words[i] < limit && value !== words[i] % range)).toBe(-1);
+      expect(got.findIndex((value) => value >= range)).toBe(-1);
+    }
+  });
+
   it("draws integers that are equally likely, for ranges that do not divide 2^32", () => {
     const counts = new Array<number>(7).fill(0);
     for (const v of draw(new Int32Array(70_000), (out) => new Rng("int").fillInt(out, -3, 4)))

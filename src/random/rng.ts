@@ -160,9 +160,14 @@ export class Rng extends RandomStream {
       throw new OptionError(`fillInt: bounds do not fit ${show(out)}, got ${show(lo)} and ${show(hi)}`);
     }
     const start = this.take("fillInt", Math.ceil(out.length / 2));
+    const range = hi - lo;
+    // Words below this lie in a whole cycle for sure; division and floor are quicker than the remainder, and exact here.
+    const sure = TWO_32 - range;
     eachChunk(this, start, out.length, (words, from) => {
       for (let i = 0; i < words.length; i++) {
-        out[from + i] = lo + below(this, start, from + i, words[i], hi - lo);
+        const word = words[i];
+        const rest = word - range * Math.floor(word / range);
+        out[from + i] = lo + (word < sure ? rest : below(this, start, from + i, word, range));
       }
     });
   }
@@ -251,16 +256,12 @@ function eachChunk(
  * last cycle of `range` are refused; the retry numbers the attempt in the counter, so other elements are not disturbed.
  */
 function below(rng: Rng, start: number, i: number, word: number, range: number): number {
-  // Words that surely lie in a whole cycle are not held to its end.
-  if (word > TWO_32 - range) {
-    const limit = TWO_32 - (TWO_32 % range);
-    for (let attempt = 1; word >= limit; attempt++) {
-      drawBlock(rng, start + Math.floor(i / 2), attempt);
-      word = block[i & 1];
-    }
+  const limit = TWO_32 - (TWO_32 % range);
+  for (let attempt = 1; word >= limit; attempt++) {
+    drawBlock(rng, start + Math.floor(i / 2), attempt);
+    word = block[i & 1];
   }
-  // Integers without a sign divide faster than doubles; none holds the whole range.
-  return range < TWO_32 ? (word >>> 0) % (range >>> 0) : word;
+  return word % range;
 }
 
 const bits = new Uint32Array(2);
