@@ -179,9 +179,9 @@ export const scatterStrided = /* @__PURE__ */ fastest(
 export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
 export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
 export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);
-export const gather = /* @__PURE__ */ fastest(gatherReference.gather, gatherSimd.gather);
-export const scatter = /* @__PURE__ */ fastest(gatherReference.scatter, gatherSimd.scatter);
-export const scatterAdd = /* @__PURE__ */ fastest(gatherReference.scatterAdd, gatherSimd.scatterAdd);
+export const gather = /* @__PURE__ */ fastest(gatherReference.gather, gatherSimd.gather, 2);
+export const scatter = /* @__PURE__ */ fastest(gatherReference.scatter, gatherSimd.scatter, 2);
+export const scatterAdd = /* @__PURE__ */ fastest(gatherReference.scatterAdd, gatherSimd.scatterAdd, 2);
 export const firstOutside = (index: TypedArray, n: number): number =>
   active() === "simd" && gatherSimd.isWithin(index, n) ? -1 : gatherReference.firstOutside(index, n);
 export const places = (mask: TypedArray): Int32Array =>
@@ -224,7 +224,7 @@ export const avgPool2dGrad = /* @__PURE__ */ summing(
   poolReference.avgPool2dGrad,
   poolSimd.avgPool2dGrad,
 );
-export const argsort = /* @__PURE__ */ fastest(sortReference.argsort, sortSimd.argsort);
+export const argsort = /* @__PURE__ */ fastest(sortReference.argsort, sortSimd.argsort, 1);
 export const words = /* @__PURE__ */ fastest(randomReference.words, randomSimd.words);
 export const normals = /* @__PURE__ */ fastest(randomReference.normals, randomSimd.normals);
 export const bernoulli = /* @__PURE__ */ fastest(randomReference.bernoulli, randomSimd.bernoulli);
