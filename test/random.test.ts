@@ -3,6 +3,7 @@ import fc from "fast-check";
 import seedrandom from "seedrandom";
 import { describe, expect, it } from "vitest";
 import { OptionError } from "../src/errors.ts";
+import { defineOp, scope, type Tensor, zeros } from "../src/index.ts";
 import { sampleToken } from "../src/generation/sample.ts";
 import { defaultRng, manualSeed } from "../src/random/default.ts";
 import { normalQuantile } from "../kernels/random/quantile.ts";
@@ -423,5 +424,23 @@ describe("the stream of draws that name none", () => {
     expect(sample()).toEqual(first);
     const rng = new Rng(7);
     expect(Array.from(first, () => sampleToken(logits, { rng }))).toEqual(first);
+  });
+});
+
+describe("an op that draws", () => {
+  it("draws the same numbers where it begins anew because the memory has to grow first", () => {
+    const rng = new Rng("anew");
+    const noise = defineOp("noise", {
+      shape: ([x]) => x as Tensor,
+      forward(out) {
+        const numbers = new Float32Array(2 ** 23);
+        rng.fillNormal(numbers);
+        out.set(numbers.subarray(0, out.length));
+      },
+    });
+    const got = scope(() => [...noise(zeros([100])).data]);
+    expect(rng.state.counter).toBe(2 ** 22);
+    const want = draw(new Float32Array(100), (out) => new Rng("anew").fillNormal(out));
+    expect(got).toEqual([...want]);
   });
 });

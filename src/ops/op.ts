@@ -5,6 +5,7 @@
 import { growing, growsBetween, settle } from "../../kernels/wasm/heap.ts";
 import { vjp as vjpOf } from "../autograd.ts";
 import { clear } from "../backend.ts";
+import { undoing } from "../changes.ts";
 import { type DType, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { BitgradError, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
@@ -248,7 +249,7 @@ export function dispatch(op: OpRules, inputs: Inputs, options: object): readonly
     outputs = shapes.map((shape, i) => placeholder(shape, dtypeOf(i)));
   } else {
     outputs = shapes.map((shape, i) => empty(shape, dtypeOf(i), !op.writesAll));
-    if (growsBetween()) growing((again) => forward(op, inputs, options, outputs, again));
+    if (growsBetween()) growing((again) => undoing(() => forward(op, inputs, options, outputs, again)));
     else forward(op, inputs, options, outputs, false);
     if (numerics.on) checkOutputs(op.name, inputs, outputs);
   }
