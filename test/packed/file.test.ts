@@ -201,12 +201,12 @@ describe("a file that is not right is refused", () => {
     [
       "of another version",
       edited(file, (d: object) => ({ ...d, version: 5 })),
-      /reads versions 1 to 3, and 4 with its quotation marks exchanged, got 5/,
+      /reads versions 1 to 3, and 4 in exchanged quotes, got 5/,
     ],
     [
       "without a version",
       edited(file, ({ model }: { model: object }) => ({ model })),
-      /reads versions 1 to 3, and 4 with its quotation marks exchanged, got undefined/,
+      /reads versions 1 to 3, and 4 in exchanged quotes, got undefined/,
     ],
     [
       "of an unknown kind",
@@ -239,7 +239,7 @@ describe("a file that is not right is refused", () => {
     ],
     ["with fewer rows", headed({ rows: 18 }), /numbers belong to no layer, got 8 bytes of F16/],
     ["with huge sizes", headed({ rows: 2 ** 40, columns: 2 ** 40 }), /sizes must be counts/],
-    ["with nine bits", headed({ bits: 9 }), /bits must be 1 to 8 or 32, got 9/],
+    ["with nine bits", headed({ bits: 9 }), /bits must be one of 1, 2, 3, 4, 5, 6, 7, 8, 32, got 9/],
     ["with a group of 0", headed({ group: 0 }), /sizes must be counts/],
     ["with too few scales", headed({ group: 1 }), /the file lacks numbers of F16, got 16 bytes for 32/],
     [

@@ -85,7 +85,7 @@ export function readPacked(bytes: Uint8Array | ArrayBuffer): unknown {
   const { version, model } = json as { version?: number; model?: unknown };
   if (!(isExchanged ? [4] : [1, 2, 3]).includes(version!)) {
     throw new FormatError(
-      `loadPacked: reads versions 1 to 3, and 4 with its quotation marks exchanged, got ${show(version)}`,
+      `loadPacked: reads versions 1 to 3, and 4 in exchanged quotes, got ${show(version)}`,
     );
   }
   const sum = metadata[checksum];

@@ -36,9 +36,9 @@ export function readNamed(
   }
 
   function once(name: string, use: string, make: () => Numbers): Numbers {
-    const key = JSON.stringify([name, use]);
-    const numbers = made.get(key) ?? make();
-    made.set(key, numbers);
+    // A use is JSON, so that its end is seen.
+    const numbers = made.get(use + name) ?? make();
+    made.set(use + name, numbers);
     return numbers;
   }
 
@@ -65,6 +65,6 @@ export function readNamed(
     const name = String(value.tensor);
     const entry = entries.get(name);
     const shape = [entry ? (entry.to - entry.from) / 4 : 0];
-    return once(name, "numbers", () => new Float32Array(bytes(name, "F32", shape, "numbers")));
+    return once(name, '"numbers"', () => new Float32Array(bytes(name, "F32", shape, '"numbers"')));
   });
 }

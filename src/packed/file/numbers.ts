@@ -54,16 +54,11 @@ function oneOf(name: string, value: unknown, known: readonly unknown[]): void {
 /** Throws FormatError for what is no description of a weight. */
 export function checkWeight(given: Fields): WeightType {
   const { rows, columns, bits, signed, group, codebook, zero, scales, scaleType } = given;
-  const counts = isCount(rows) && isCount(columns) && isCount(bits) && (group === null || isCount(group));
-  if (!counts || !areLevels(codebook)) {
-    throw new FormatError(
-      `loadPacked: a weight's sizes must be counts, got ${show([rows, columns, bits, group])}`,
-    );
+  if (!isCount(rows) || !isCount(columns) || !(group === null || isCount(group)) || !areLevels(codebook)) {
+    throw new FormatError(`loadPacked: a weight's sizes must be counts, got ${show([rows, columns, group])}`);
   }
+  oneOf("bits", bits, [1, 2, 3, 4, 5, 6, 7, 8, 32]);
   if (bits !== 32) oneOf("signed", signed, [true, false]);
-  if (bits > 8 && bits !== 32) {
-    throw new FormatError(`loadPacked: bits must be 1 to 8 or 32, got ${bits}`);
-  }
   oneOf("zero", zero, [null, ...zeroKinds]);
   oneOf("scales", scales, group === null ? [null, "one"] : [null]);
   oneOf("scaleType", scaleType, ["float16", "float32"]);

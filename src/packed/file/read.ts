@@ -47,7 +47,7 @@ export function readOrdered(model: unknown, file: Uint8Array, entries: ReadonlyM
     const known = name === "rows" ? weightDefaults : { [name]: 0 };
     const odd = Object.keys(value).find((field) => !Object.hasOwn(known, field));
     if (odd !== undefined) {
-      throw new FormatError(`loadPacked: numbers have an unknown field, got ${show(odd)} beside ${name}`);
+      throw new FormatError(`loadPacked: an unknown field, got ${show(odd)} beside ${name}`);
     }
     const { same } = value;
     if (name === "same") {

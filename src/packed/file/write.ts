@@ -11,9 +11,6 @@ import { type Format, weightDefaults } from "./numbers.ts";
 import { telling } from "./read.ts";
 import { PackedWeight, scalesPerRow } from "./weight.ts";
 
-const bytesOf = (array: Uint16Array | Float32Array): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-
 /** Throws OptionError for what the JSON of a file would lose. */
 function checkJson(value: unknown, path: string): unknown {
   if (value === null || Number.isFinite(value) || typeof value === "boolean" || typeof value === "string") {
@@ -86,7 +83,7 @@ export function described(root: PackedLayer): {
 
   function floats(data: Float32Array): number {
     // A copy: the heap's memory may be shared, which not every sink takes.
-    numbers.F32.push(bytesOf(data.slice()));
+    numbers.F32.push(new Uint8Array(data.slice().buffer));
     return data.length;
   }
 
@@ -97,7 +94,7 @@ export function described(root: PackedLayer): {
     }
     const { bits, signed, codes, scale, group, scaleType, codebook, zeroPoint } = coded;
     numbers.U8.push(codes);
-    if (scaleType === "float16") numbers.F16.push(bytesOf(toFloat16(scale)));
+    if (scaleType === "float16") numbers.F16.push(new Uint8Array(toFloat16(scale).buffer));
     else floats(scale);
     const zero = zeroPoint ? zeroKind(zeroPoint, bits) : null;
     if (zero === "float") floats(zeroPoint!);
