@@ -40,6 +40,11 @@ function* windowCases(dilations: readonly number[]): Generator<AverageWindows> {
           yield poolWindows({ ...sizes, ...steps }, pad, turn % 2 === 0, turn % 4 < 2);
           turn++;
         }
+  for (const w of [8, 9, 15, 18, 33])
+    for (const left of [0, 1]) {
+      const sizes = { n: 2, c: 2, h: 7, w, kh: 3, kw: 2, strideH: 2, strideW: 2, dilationH: 1, dilationW: 1 };
+      yield poolWindows(sizes, [1, left, 1, left], left === 0, w % 2 === 0);
+    }
 }
 
 /** Rounded values tie, and some are NaN or −Infinity. */

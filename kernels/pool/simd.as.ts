@@ -166,8 +166,10 @@ export function averageGrad(
   padRight: i32,
   countPad: i32,
 ): void {
-  memory.fill(dx, 0, planes * h * w * 4);
-  for (let plane = 0; plane < planes; plane++, dx += h * w * 4)
+  const first = firstWhole(padLeft, strideW, ow);
+  const end = kw === 2 && strideW === 2 ? endWhole(padLeft, strideW, ow, w, kw) : 0;
+  for (let plane = 0; plane < planes; plane++, dx += h * w * 4) {
+    memory.fill(dx, 0, h * w * 4);
     for (let oy = 0; oy < oh; oy++) {
       const top = oy * strideH - padTop;
       const height = span(top, kh, h, padBottom, countPad);
@@ -175,6 +177,20 @@ export function averageGrad(
       const y1 = min(top + kh, h);
       for (let ox = 0; ox < ow; ox++, dOut += 4) {
         const left = ox * strideW - padLeft;
+        if (ox >= first && ox + 4 <= end) {
+          // Four windows of two columns each, side by side.
+          const shares = f32x4.div(v128.load(dOut), f32x4.splat((height * kw) as f32));
+          const a = v128.shuffle<f32>(shares, shares, 0, 0, 1, 1);
+          const b = v128.shuffle<f32>(shares, shares, 2, 2, 3, 3);
+          for (let iy = y0; iy < y1; iy++) {
+            const at = dx + (iy * w + left) * 4;
+            v128.store(at, f32x4.add(v128.load(at), a));
+            v128.store(at, f32x4.add(v128.load(at, 16), b), 16);
+          }
+          ox += 3;
+          dOut += 12;
+          continue;
+        }
         const x0 = max(left, 0);
         const x1 = min(left + kw, w);
         const share = load<f32>(dOut) / ((height * span(left, kw, w, padRight, countPad)) as f32);
@@ -183,4 +199,5 @@ export function averageGrad(
             store<f32>(at, load<f32>(at) + share);
       }
     }
+  }
 }
