@@ -357,7 +357,7 @@ export const unwatched = (actual: typeof backend): string[] => {
   const elsewhere = [
     ...["anyNonFinite", "firstOutside", "places", "cast"],
     ...["encodeSigns", "quantizeRows", "quantizeBy"],
-    ...["words", "normals", "bernoulli"],
+    ...["words", "normals", "bernoulli", "divergence", "divergenceGrad"],
     ...["rangesOfRuns", "uniformRuns", "uniformRows", "levelRuns", "signRuns"],
   ];
   return Object.keys(actual).filter((name) => ![...calls.keys(), ...choices, ...elsewhere].includes(name));
