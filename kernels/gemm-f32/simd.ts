@@ -7,6 +7,7 @@ import { staged } from "../wasm/staging.ts";
 import type { GemmShape } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 import { callGemm, type FullShape, type GemmExports, type HeapGemm, splitGemm } from "./split.ts";
+import { gemmTiles } from "./tiles.ts";
 
 export const gemmExports = /* @__PURE__ */ wasmKernel<GemmExports>(bytes);
 
@@ -94,12 +95,18 @@ export function gemm(
   if (exports === null || bias instanceof Float64Array) return false;
   if (m === 0 || n === 0) return true;
   return staged((staging) => {
-    const left = staging.input(a, shape.aOffset ?? 0, m * k);
-    const right = staging.input(b, shape.bOffset ?? 0, k * n);
-    const to = staging.output(out, shape.outOffset ?? 0, m * n, accumulate);
     const start = bias === null ? 0 : staging.input(bias, 0, n);
-    if (left === 0 || right === 0 || to === 0 || (bias !== null && start === 0)) return false;
-    const sizes = { m, n, k, transposeA, transposeB, accumulate, bias: start };
-    return gemmHeap(to, left, right, sizes, exports);
+    if (bias !== null && start === 0) return false;
+    const whole = staged((staging) => {
+      const left = staging.input(a, shape.aOffset ?? 0, m * k);
+      const right = staging.input(b, shape.bOffset ?? 0, k * n);
+      const to = staging.output(out, shape.outOffset ?? 0, m * n, accumulate);
+      if (left === 0 || right === 0 || to === 0) return false;
+      const sizes = { m, n, k, transposeA, transposeB, accumulate, bias: start };
+      return gemmHeap(to, left, right, sizes, exports);
+    });
+    const run = (to: number, left: number, right: number, sizes: HeapGemm) =>
+      gemmHeap(to, left, right, sizes, exports);
+    return whole || gemmTiles(out, a, b, { ...shape, bias: start }, run);
   });
 }

@@ -59,13 +59,13 @@ export type FullShape = Required<HeapGemm>;
 // As simd.as.ts: the depth blocks of panels, and which products pack nothing.
 const blockDepth = 256;
 const fewRows = 7;
-const fewCols = 4;
+export const fewCols = 4;
 // Whole tiles of 5 or of 6 rows, and whole panels.
-const rowUnit = 30;
-const colUnit = 64;
+export const rowUnit = 30;
+export const colUnit = 64;
 const fewTasks = 8;
 
-interface Range {
+export interface Range {
   first: number;
   length: number;
 }
@@ -115,7 +115,7 @@ export function callGemm(
  * Ranges that make up `size`, each of whole `unit`s but for the last, which has more. Threads take the last first; the first
  * are the smallest, so that all end at about the same time.
  */
-function ranges(size: number, unit: number, count: number): Range[] {
+export function ranges(size: number, unit: number, count: number): Range[] {
   const found: Range[] = [];
   for (let end = size; end > 0; ) {
     const first = Math.max(0, Math.floor((end - Math.max(unit, end / count)) / unit) * unit);

@@ -38,6 +38,22 @@ export function exhausted(test: () => void): void {
   }
 }
 
+/** The same on a heap of which so many MiB are free at once. */
+export function onlyRoomFor(mib: number, test: () => void): void {
+  const spare = alloc(mib * 2 ** 20);
+  const blocks: number[] = [];
+  exhausted(() => {
+    for (let size = 2 ** 31; size >= 2 ** 20; size /= 2)
+      for (let address = alloc(size); address !== 0; address = alloc(size)) blocks.push(address);
+    free(spare);
+    try {
+      test();
+    } finally {
+      for (const address of blocks) free(address);
+    }
+  });
+}
+
 /** Each element of `got` is that of `want`, or within its bound. */
 export function expectWithin(
   got: ArrayLike<number>,

@@ -2,10 +2,11 @@ import { describe, expect, it } from "vitest";
 import { gemmTolerance } from "../../kernels/gemm-f32/cases.ts";
 import { gemm as reference } from "../../kernels/gemm-f32/reference.ts";
 import { gemm, gemmExports, gemmHeap, packB, packedBytes } from "../../kernels/gemm-f32/simd.ts";
+import { gemmTiles } from "../../kernels/gemm-f32/tiles.ts";
 import { alloc, free, heapUse, setHeapBudget, view } from "../../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../../kernels/wasm/load.ts";
 import { values } from "./check.ts";
-import { exhausted } from "./heap.ts";
+import { exhausted, onHeap, onlyRoomFor } from "./heap.ts";
 
 const floats = (size: number, seed: number): Float32Array => {
   const array = view("float32", alloc(size * 4), size);
@@ -61,6 +62,53 @@ describe("the SIMD product", () => {
     expect(out.every((value) => value === 0)).toBe(true);
     expect(heapUse().bytes).toBe(bytes);
     setHeapBudget(budget);
+  });
+
+  it("gives the bits of the whole product by tiles, wherever the operands lie", () => {
+    const { bytes } = heapUse();
+    const wave = (size: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i + size));
+    for (const [m, n, k] of [
+      [100, 130, 300],
+      [3, 400, 70],
+      [400, 3, 50],
+      [300, 1, 40],
+      [70, 300, 9],
+      [300, 70, 0],
+    ])
+      for (const form of [0, 1, 2, 3, 4, 5, 6, 7]) {
+        const [transposeA, transposeB, accumulate] = [1, 2, 4].map((bit) => (form & bit) !== 0);
+        const shape = { m, n, k, transposeA, transposeB, accumulate, aOffset: 2, bOffset: 1, outOffset: 3 };
+        const [a, b] = [wave(m * k + 2), wave(k * n + 1)];
+        const [want, got] = [wave(m * n + 4), wave(m * n + 4)];
+        expect(gemm(want, a, b, shape)).toBe(true);
+        onHeap(form % 3 === 1 ? [a] : [], ([left = a]) =>
+          onHeap(form % 3 === 2 ? [b] : [], ([right = b]) => {
+            let calls = 0;
+            const run: typeof gemmHeap = (...args) => {
+              calls++;
+              return gemmHeap(...args);
+            };
+            expect(gemmTiles(got, left, right, { ...shape, bias: 0 }, run, 2 ** 13)).toBe(true);
+            if (m * n > 2 ** 12) expect(calls).toBeGreaterThan(1);
+          }),
+        );
+        expect(got).toEqual(want);
+      }
+    expect(heapUse().bytes).toBe(bytes);
+  });
+
+  it("takes tiles where the heap has no room for the whole", () => {
+    const { bytes } = heapUse();
+    const [m, n, k] = [3000, 3001, 2];
+    const [a, b, bias] = [m * k, k * n, n].map((size) =>
+      Float32Array.from({ length: size }, (_, i) => i % 7),
+    );
+    const [want, out] = [new Float32Array(m * n), new Float32Array(m * n)];
+    expect(gemm(want, a, b, { m, n, k, bias })).toBe(true);
+    onlyRoomFor(40, () => expect(gemm(out, a, b, { m, n, k, bias })).toBe(true));
+    expect(Buffer.compare(Buffer.from(out.buffer), Buffer.from(want.buffer))).toBe(0);
+    onlyRoomFor(8, () => expect(gemm(out, a, b, { m, n, k, bias })).toBe(false));
+    expect(heapUse().bytes).toBe(bytes);
   });
 
   it("multiplies a batch as it does each of its members", () => {
