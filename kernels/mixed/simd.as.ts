@@ -269,6 +269,69 @@ function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
   else loop<Square>(to, a, b, n);
 }
 
+/** Of bytes, 16 at once. */
+class BytesEqual {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return i8x16.eq(a, b);
+  }
+}
+class BytesDiffer {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return i8x16.ne(a, b);
+  }
+}
+class BothBytes {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return v128.not(v128.or(i8x16.eq(a, i8x16.splat(0)), i8x16.eq(b, i8x16.splat(0))));
+  }
+}
+class EitherByte {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return i8x16.ne(v128.or(a, b), i8x16.splat(0));
+  }
+}
+class OneByte {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return v128.xor(i8x16.eq(a, i8x16.splat(0)), i8x16.eq(b, i8x16.splat(0)));
+  }
+}
+
+function byteLoop<F>(out: usize, a: usize, b: usize, n: i32, aStep: i32, bStep: i32, scratch: usize): void {
+  const f = changetype<F>(0);
+  for (; n > 0; n -= 16, out += 16, a += 16 * aStep, b += 16 * bStep) {
+    const x = aStep ? v128.load(a) : v128.load8_splat(a);
+    const y = bStep ? v128.load(b) : v128.load8_splat(b);
+    const v = v128.and(f.of(x, y), i8x16.splat(1));
+    if (n >= 16) v128.store(out, v);
+    else {
+      v128.store(scratch, v);
+      memory.copy(out, scratch, n);
+    }
+  }
+}
+
+function applyBytes(
+  op: i32,
+  out: usize,
+  a: usize,
+  b: usize,
+  n: i32,
+  aStep: i32,
+  bStep: i32,
+  scratch: usize,
+): void {
+  if (op === 9) byteLoop<BytesEqual>(out, a, b, n, aStep, bStep, scratch);
+  else if (op === 10) byteLoop<BytesDiffer>(out, a, b, n, aStep, bStep, scratch);
+  else if (op === 15) byteLoop<BothBytes>(out, a, b, n, aStep, bStep, scratch);
+  else if (op === 16) byteLoop<EitherByte>(out, a, b, n, aStep, bStep, scratch);
+  else byteLoop<OneByte>(out, a, b, n, aStep, bStep, scratch);
+}
+
 /** One number, so many times as the parts of a row need. */
 function repeat(to: usize, from: usize, kind: i32, n: i32): void {
   widen(to, from, kind, 1);
@@ -298,6 +361,17 @@ export function zip(
 ): void {
   const left = scratch + partBytes;
   const right = left + partBytes;
+  const logic = op >= 15 && op <= 17;
+  if (
+    kind >= INT8 &&
+    aKind >= INT8 &&
+    bKind >= INT8 &&
+    (logic || ((op === 9 || op === 10) && aKind === bKind))
+  ) {
+    for (; rows > 0; rows--, a += aRow, b += bRow, out += n)
+      applyBytes(op, out, a, b, n, aStep, bStep, scratch);
+    return;
+  }
   for (; rows > 0; rows--, a += aRow, b += bRow) {
     if (!aStep) repeat(left, a, aKind, n);
     if (!bStep) repeat(right, b, bKind, n);

@@ -4,7 +4,7 @@ import { tanhSlope } from "../../kernels/elementwise/activation.ts";
 import * as plain from "../../kernels/elementwise/arithmetic.ts";
 import { erfinv as erfinvOf, erf as erfOf, roundEven } from "../../kernels/elementwise/special.ts";
 import { cast as castLoop, unaryGrad as gradLoop, unary as loop, binary as pairLoop } from "../backend.ts";
-import { convertArray, type DType, isDType, isFloat, type TypedArray } from "../dtype.ts";
+import { convertArray, type DType, isDType, isFloat, newArray, type TypedArray } from "../dtype.ts";
 import { DTypeError, OptionError, show } from "../errors.ts";
 import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Op } from "./op.ts";
@@ -237,9 +237,10 @@ const test = (name: string, f: plain.Binary, beside?: number) =>
     forward: (out, [x]) => testLoop(out, x, f, beside),
   });
 
-function testLoop(out: TypedArray, { data, shape }: Tensor, f: plain.Binary, beside?: number): void {
+function testLoop(out: TypedArray, { data, shape, dtype }: Tensor, f: plain.Binary, beside?: number): void {
   if (beside === undefined) pairLoop(out, shape, data, shape, data, shape, f);
-  else pairLoop(out, shape, data, shape, Float32Array.of(beside), [], f);
+  // Zero as a number of its own type, so that bytes meet bytes.
+  else pairLoop(out, shape, data, shape, beside === 0 ? newArray(dtype, 1) : Float32Array.of(beside), [], f);
 }
 
 /** Whether x is NaN, as bool. */
