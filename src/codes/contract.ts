@@ -183,9 +183,10 @@ export function valuesOf(
   shape: Shape,
   spec: QuantSpec,
   params: QuantParams,
-): Float32Array {
+): Tensor<"float32"> {
   const levels = spec.codebook && Float32Array.from(spec.codebook);
-  const out = new Float32Array(codes.length);
+  const values = empty(shape, "float32", false);
+  const out = values.data;
   const scales = params.scale.data;
   const zeros = params.zeroPoint?.data;
   forRuns(spec, shape, (from, to, k) => {
@@ -194,7 +195,7 @@ export function valuesOf(
     // Adding 0 turns the −0 of a zero code under a negative scale into 0.
     else for (let i = from; i < to; i++) out[i] = Math.fround(codes[i] - zero) * scale + 0;
   });
-  return out;
+  return values;
 }
 
 const readRng = (op: string, options: Partial<QuantizeOptions> | undefined): Rng | null =>
@@ -258,5 +259,5 @@ export function dequantize(quantized: QTensor): Tensor {
   if (odd !== undefined) {
     throw new OptionError(`dequantize: codes lie in ${spec.qmin} … ${spec.qmax}, got ${odd}`);
   }
-  return wrap(valuesOf(data, shape, spec, keptParams({ scale, zeroPoint })), shape, "float32");
+  return valuesOf(data, shape, spec, keptParams({ scale, zeroPoint }));
 }

@@ -92,9 +92,7 @@ export function surrogate(
   // What is learned is learned by the codes.
   const found = wanted && learned && !soft && !brought ? codeRoom(x, spec) : null;
   const inside = marked && boundary === "inside" ? empty(shape, "bool", false) : null;
-  const values = brought
-    ? wrap(valuesOf(brought, shape, spec, params), shape, "float32")
-    : empty(shape, "float32", false);
+  const values = brought ? valuesOf(brought, shape, spec, params) : empty(shape, "float32", false);
   let clamped = false;
   if (!brought || marked) {
     const out = {

@@ -11,7 +11,7 @@ import { isInstance } from "../state.ts";
 import { own } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
-import { dequantize, givenFloats, keptParams, type QTensor } from "./contract.ts";
+import { dequantize, givenFloats, keptParams, type QTensor, valuesOf } from "./contract.ts";
 import { frontsOf, maskOfFronts, type Sources, sameSources, sourcesOf, throughFronts } from "./fronts.ts";
 import { packedWeight } from "./packable.ts";
 import { checkQuantizer, type Quantizer, quantizeBy, shapeOfCodes, throughQuantizer } from "./quantizer.ts";
@@ -77,7 +77,9 @@ export class QuantizedTransform implements Transform {
   apply(weight: Tensor): Tensor {
     // By shapes alone there are no numbers to find codes of.
     if (visitor()) return placeholder(givenFloats("quantize", weight).shape, "float32");
-    if (this.codes) return dequantize(this.codes).reshape(this._parameter!.shape);
+    const { codes: held } = this;
+    // What it holds was checked when it was found.
+    if (held) return valuesOf(held.codes.data, held.shape, held.spec, held).reshape(this._parameter!.shape);
     const x = givenFloats("quantize", weight);
     return throughQuantizer(x, this.quantizer, { mask: this.maskOf(x) });
   }
