@@ -7,7 +7,7 @@ import { dtypeOfArray, newArray, type TypedArray } from "../../src/dtype.ts";
 import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
-import { pays, staged } from "../wasm/staging.ts";
+import { pays, type Staging, staged, stagedRows } from "../wasm/staging.ts";
 import { type Binary, square, type Unary } from "./arithmetic.ts";
 import { walkRows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
@@ -29,15 +29,16 @@ const chunk = 1024;
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
   const loop = loopOf(f);
   if (exports === null || loop === undefined || !isFloat(out) || x instanceof Float64Array) return false;
-  const n = out.length;
-  return staged((staging) => {
-    const from = staging.input(isFloat(x) ? x : new Float32Array(x), 0, n);
-    const to = staging.output(out, 0, n, false);
+  const { name, numbers } = loop;
+  const floats = isFloat(x) ? x : new Float32Array(x);
+  const run = (staging: Staging, first: number, n: number): boolean => {
+    const from = staging.input(floats, first, n);
+    const to = staging.output(out, first, n, false);
     if (from === 0 || to === 0) return false;
-    const { name, numbers } = loop;
     inRows(exports, name, n, chunk, n, (i, count) => [to + i * 4, from + i * 4, count, ...numbers]);
     return true;
-  });
+  };
+  return stagedRows(out.length, run, chunk);
 }
 
 /** out = grad · slope(x, y), element by element. */
@@ -52,12 +53,11 @@ export function unaryGrad(
   const name = simdSlopes.get(slope);
   if (exports === null || name === undefined) return false;
   if (!isFloat(out) || !isFloat(grad) || !isFloat(x) || !isFloat(y)) return false;
-  const n = out.length;
-  return staged((staging) => {
-    const g = staging.input(grad, 0, n);
-    const input = staging.input(x, 0, n);
-    const output = staging.input(y, 0, n);
-    const to = staging.output(out, 0, n, false);
+  const run = (staging: Staging, first: number, n: number): boolean => {
+    const g = staging.input(grad, first, n);
+    const input = staging.input(x, first, n);
+    const output = staging.input(y, first, n);
+    const to = staging.output(out, first, n, false);
     if (g === 0 || input === 0 || output === 0 || to === 0) return false;
     inRows(exports, name, n, whole, n * 2, (i, count) => [
       to + i * 4,
@@ -67,7 +67,8 @@ export function unaryGrad(
       count,
     ]);
     return true;
-  });
+  };
+  return stagedRows(out.length, run, whole);
 }
 
 /** out (shape) = f(a broadcast to shape, b broadcast to shape). */

@@ -7,7 +7,7 @@ import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows } from "../wasm/parallel.ts";
-import { staged } from "../wasm/staging.ts";
+import { stagedRows } from "../wasm/staging.ts";
 import type { CrossEntropyOptions } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -66,14 +66,14 @@ export function crossEntropy(
 ): boolean {
   if (exports === null || !applies(lse, [loss, logits], targets, sizes, options)) return false;
   const { outer, n } = sizes;
-  return staged((staging) => {
-    const from = staging.input(logits, 0, outer * n);
-    const classes = staging.input(targets, 0, outer);
-    const to = staging.output(loss, 0, outer, false);
-    const norms = staging.output(lse, 0, outer, false);
+  return stagedRows(outer, (staging, first, rows) => {
+    const from = staging.input(logits, first * n, rows * n);
+    const classes = staging.input(targets, first, rows);
+    const to = staging.output(loss, first, rows, false);
+    const norms = staging.output(lse, first, rows, false);
     if (from === 0 || classes === 0 || to === 0 || norms === 0) return false;
     const { ignoreIndex, labelSmoothing } = options;
-    inRows(exports, "crossEntropy", outer, 1, outer * n * 2, (row, count) => {
+    inRows(exports, "crossEntropy", rows, 1, rows * n * 2, (row, count) => {
       const [loss, lse, logits, target] = [
         to + row * 4,
         norms + row * 8,
@@ -100,14 +100,14 @@ export function crossEntropyGrad(
   if (exports === null || !applies(lse, [dLogits, dLoss, logits], targets, sizes, options)) return false;
   const { outer, n } = sizes;
   const { ignoreIndex, labelSmoothing } = options;
-  return staged((staging) => {
-    const grad = staging.input(dLoss, 0, outer);
-    const norms = staging.input(lse, 0, outer);
-    const from = staging.input(logits, 0, outer * n);
-    const classes = staging.input(targets, 0, outer);
-    const to = staging.output(dLogits, 0, outer * n, false);
+  return stagedRows(outer, (staging, first, rows) => {
+    const grad = staging.input(dLoss, first, rows);
+    const norms = staging.input(lse, first, rows);
+    const from = staging.input(logits, first * n, rows * n);
+    const classes = staging.input(targets, first, rows);
+    const to = staging.output(dLogits, first * n, rows * n, false);
     if (grad === 0 || norms === 0 || from === 0 || classes === 0 || to === 0) return false;
-    inRows(exports, "crossEntropyGrad", outer, 1, outer * n * 2, (row, count) => {
+    inRows(exports, "crossEntropyGrad", rows, 1, rows * n * 2, (row, count) => {
       const at = row * n * 4;
       const perRow = [grad + row * 4, norms + row * 8, from + at, classes + row * 4];
       return [to + at, ...perRow, count, n, ignoreIndex, labelSmoothing];
@@ -129,12 +129,15 @@ function inRowsOf(
   const rows = stats.length / 4;
   if (exports === null || n * rows === 0 || !(stats instanceof Float64Array)) return false;
   if (arrays.some((array) => array !== stats && !(array instanceof Float32Array))) return false;
-  return staged((staging) => {
-    const places = arrays.map((array, i) =>
-      i < results ? staging.output(array, 0, array.length, false) : staging.input(array, 0, array.length),
-    );
+  return stagedRows(rows, (staging, first, held) => {
+    const places = arrays.map((array, i) => {
+      const size = array.length / rows;
+      return i < results
+        ? staging.output(array, first * size, held * size, false)
+        : staging.input(array, first * size, held * size);
+    });
     if (places.includes(0)) return false;
-    inRows(exports, name, rows, 1, rows * n * 4, (row, count) => [
+    inRows(exports, name, held, 1, held * n * 4, (row, count) => [
       ...places.map((place, i) => place + (row * arrays[i].byteLength) / rows),
       ...[count, n, temperature],
     ]);

@@ -7,7 +7,7 @@ import type { FloatArray } from "../../src/dtype.ts";
 import type { ReduceSizes } from "../reduce/reference.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
-import { staged } from "../wasm/staging.ts";
+import { stagedRows } from "../wasm/staging.ts";
 import { bytes } from "./simd.wasm.ts";
 
 type Names = "softmax" | "logSoftmax" | "softmaxGrad" | "logSoftmaxGrad" | "logSumExp";
@@ -28,14 +28,14 @@ function run(
   arrays: readonly [out: FloatArray, ...inputs: FloatArray[]],
   { outer, n, inner }: ReduceSizes,
 ): boolean {
-  const size = outer * n * inner;
   if (exports === null || !arrays.every((array) => array instanceof Float32Array)) return false;
-  return staged((staging) => {
-    const inputs = arrays.slice(1).map((array) => staging.input(array, 0, size));
-    const to = staging.output(arrays[0], 0, arrays[0].length, false);
+  const results = outer === 0 ? 0 : arrays[0].length / outer;
+  return stagedRows(outer, (staging, first, rows) => {
+    const inputs = arrays.slice(1).map((array) => staging.input(array, first * n * inner, rows * n * inner));
+    const to = staging.output(arrays[0], first * results, rows * results, false);
     if (to === 0 || inputs.includes(0)) return false;
     if (inner === 1)
-      return inRows(exports, name, outer, 1, size, (row, count) => {
+      return inRows(exports, name, rows, 1, rows * n, (row, count) => {
         const shift = row * n * 4;
         const out = to + (name === "logSumExp" ? row * 4 : shift);
         return [out, ...inputs.map((at) => at + shift), count, n];
@@ -43,9 +43,9 @@ function run(
     return inRows(
       exports,
       `${name}Columns`,
-      outer * Math.ceil(inner / width),
+      rows * Math.ceil(inner / width),
       1,
-      size,
+      rows * n * inner,
       (block, count, local) => [to, ...inputs, block, count, n, inner, local],
       scratch,
     );

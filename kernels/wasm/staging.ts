@@ -95,3 +95,22 @@ export function staged(kernel: (staging: Staging) => boolean): boolean {
     while (blocks.length > firstBlock) free(blocks.pop()!);
   }
 }
+
+/**
+ * The same for rows of which each is a result of its own: over all of them, or where the heap has no room for so many, over
+ * halves, and halves of these, which begin at multiples of `unit`. Not for what writes over its inputs.
+ */
+export function stagedRows(
+  rows: number,
+  kernel: (staging: Staging, first: number, count: number) => boolean,
+  unit = 1,
+  first = 0,
+): boolean {
+  if (staged((staging) => kernel(staging, first, rows))) return true;
+  const half = Math.ceil(rows / 2 / unit) * unit;
+  return (
+    half < rows &&
+    stagedRows(half, kernel, unit, first) &&
+    stagedRows(rows - half, kernel, unit, first + half)
+  );
+}
