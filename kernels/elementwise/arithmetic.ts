@@ -41,6 +41,11 @@ export const one: Binary = (a, b) => Number((a !== 0) !== (b !== 0));
 export const sizeBelow: Binary = (a, b) => Number(Math.abs(a) < b);
 export const sizeEquals: Binary = (a, b) => Number(Math.abs(a) === b);
 
+/** Of integers, as those of 32 bits. */
+export const bitAnd: Binary = (a, b) => a & b;
+export const bitOr: Binary = (a, b) => a | b;
+export const bitXor: Binary = (a, b) => a ^ b;
+
 /** A function with numbers of its own; `loop` is what its SIMD loop is called. */
 export interface Tuned extends Unary {
   readonly loop: "clip" | "leaky" | "elu" | "softplus";

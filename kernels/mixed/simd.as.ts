@@ -4,7 +4,8 @@
  * bytes, sizes are elements. An output may be the very array of an input of its type.
  */
 
-import { INT32, INT8, narrow, UINT32, widen, widthOf } from "../wasm/doubles.as";
+import { FLOAT32, INT32, INT8, integers, narrow, UINT32, widen, widthOf } from "../wasm/doubles.as";
+import { Lanes } from "../wasm/lanes.as";
 
 const part: i32 = 512;
 const partBytes: i32 = part * 8;
@@ -233,6 +234,35 @@ function loop<F>(to: usize, a: usize, b: usize, n: i32): void {
   }
 }
 
+/** Of integers, as those of 32 bits. */
+class BitAnd {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return v128.and(a, b);
+  }
+}
+class BitOr {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return v128.or(a, b);
+  }
+}
+class BitXor {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return v128.xor(a, b);
+  }
+}
+
+function bitLoop<F>(to: usize, a: usize, b: usize, n: i32): void {
+  const f = changetype<F>(0);
+  for (; n > 0; n -= 4, to += 32, a += 32, b += 32) {
+    const v = f.of(integers(a), integers(b));
+    v128.store(to, f64x2.convert_low_i32x4_s(v));
+    v128.store(to, f64x2.convert_low_i32x4_s(v128.shuffle<i64>(v, v, 1, 1)), 16);
+  }
+}
+
 // Numbered as simd.ts lists the functions.
 function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
   if (op === 0) loop<Plus>(to, a, b, n);
@@ -266,7 +296,10 @@ function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
   else if (op === 28) loop<Sqrt>(to, a, b, n);
   else if (op === 29) loop<Reciprocal>(to, a, b, n);
   else if (op === 30) loop<ReciprocalSqrt>(to, a, b, n);
-  else loop<Square>(to, a, b, n);
+  else if (op === 31) loop<Square>(to, a, b, n);
+  else if (op === 32) bitLoop<BitAnd>(to, a, b, n);
+  else if (op === 33) bitLoop<BitOr>(to, a, b, n);
+  else bitLoop<BitXor>(to, a, b, n);
 }
 
 /** Of bytes, 16 at once. */
@@ -332,6 +365,18 @@ function applyBytes(
   else byteLoop<OneByte>(out, a, b, n, aStep, bStep, scratch);
 }
 
+/** out = a · b of float32 and bytes, which float32 holds. */
+function timesBytes(out: usize, a: usize, b: usize, kind: i32, n: i32): void {
+  for (; n > 0; n -= 4, out += 16, a += 16, b += 4) {
+    const bytes = v128.load32_zero(b);
+    const numbers =
+      kind === INT8
+        ? i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(bytes))
+        : i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
+    Lanes.store(out, f32x4.mul(v128.load(a), f32x4.convert_i32x4_s(numbers)), n);
+  }
+}
+
 /** One number, so many times as the parts of a row need. */
 function repeat(to: usize, from: usize, kind: i32, n: i32): void {
   widen(to, from, kind, 1);
@@ -371,6 +416,14 @@ export function zip(
     for (; rows > 0; rows--, a += aRow, b += bRow, out += n)
       applyBytes(op, out, a, b, n, aStep, bStep, scratch);
     return;
+  }
+  if (op === 2 && kind === FLOAT32 && min(aStep, bStep) === 1 && max(aStep, bStep) === 4) {
+    const first = aKind === FLOAT32;
+    if (first || bKind === FLOAT32) {
+      for (; rows > 0; rows--, a += aRow, b += bRow, out += n * 4)
+        timesBytes(out, first ? a : b, first ? b : a, first ? bKind : aKind, n);
+      return;
+    }
   }
   for (; rows > 0; rows--, a += aRow, b += bRow) {
     if (!aStep) repeat(left, a, aKind, n);

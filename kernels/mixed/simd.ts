@@ -29,19 +29,18 @@ const few = 512;
 const scratch = 3 * 4096;
 const part = 512;
 
-// As simd.as.ts numbers them.
+// As simd.as.ts numbers them, those of one number too.
 const functions: readonly plain.Binary[] = [
   ...[plain.plus, plain.minus, plain.times, plain.over, Math.max, Math.min],
   ...[plain.floored, plain.truncated, Math.imul],
   ...[plain.equals, plain.differs, plain.below, plain.atMost, plain.above, plain.atLeast],
   ...[plain.both, plain.either, plain.one, plain.sizeBelow, plain.sizeEquals],
-];
-const firstTest = 9;
-// What else floats give is whole, or goes to floats alone.
-const singles: readonly plain.Unary[] = [
   ...[Math.abs, plain.negative, plain.signOf, plain.rectified, Math.floor, Math.ceil, Math.trunc, roundEven],
   ...[Math.sqrt, plain.reciprocal, plain.reciprocalSqrt, plain.square],
+  ...[plain.bitAnd, plain.bitOr, plain.bitXor],
 ];
+// What those from here on make of floats is whole, or goes to floats alone.
+const firstTest = 9;
 
 /** `op` is the number of the function. */
 function zip(
@@ -97,10 +96,10 @@ export function unary(
       run(out, Float64Array.of(max), functions.indexOf(Math.min))
     );
   }
-  const op = singles.indexOf(f);
+  const op = functions.indexOf(f);
   // Squares of integers may leave the range where doubles are whole.
   if (op < 0 || (f === plain.square && !isFloatArray(out))) return false;
-  return run(x, x.subarray(0, 1), functions.length + op);
+  return run(x, x.subarray(0, 1), op);
 }
 
 /** out = x; false, with anything written, also where the integers of `out` cannot hold a number. */

@@ -54,7 +54,7 @@ export function widen(to: usize, from: usize, kind: i32, n: i32): void {
 }
 
 /** Four doubles without fractions, below 2⁵¹, as integers modulo 2³²: the low halves of their sums with 2⁵² + 2⁵¹. */
-function integers(from: usize): v128 {
+export function integers(from: usize): v128 {
   const lift = f64x2.splat(6755399441055744);
   const a = f64x2.add(v128.load(from), lift);
   return v128.shuffle<i32>(a, f64x2.add(v128.load(from, 16), lift), 0, 2, 4, 6);

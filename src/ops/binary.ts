@@ -201,11 +201,11 @@ const bitwise = (name: string, value: Value, flags = true) =>
   });
 
 /** a & b of integers or bool. Throws DTypeError for floats. */
-export const bitwiseAnd = bitwise("bitwiseAnd", (a, b) => a & b);
+export const bitwiseAnd = bitwise("bitwiseAnd", plain.bitAnd);
 /** a | b of integers or bool. Throws DTypeError for floats. */
-export const bitwiseOr = bitwise("bitwiseOr", (a, b) => a | b);
+export const bitwiseOr = bitwise("bitwiseOr", plain.bitOr);
 /** a ^ b of integers or bool. Throws DTypeError for floats. */
-export const bitwiseXor = bitwise("bitwiseXor", (a, b) => a ^ b);
+export const bitwiseXor = bitwise("bitwiseXor", plain.bitXor);
 /** a · 2^b of integers; bits beyond the dtype are lost. Throws DTypeError for floats and bool. */
 export const leftShift = bitwise("leftShift", (a, b) => (b >= 32 ? 0 : a << b), false);
 /** a / 2^b of integers, rounded down: it keeps the sign of signed integers. */

@@ -262,9 +262,8 @@ export const bitwiseNot = defineOp<[x: Tensor]>("bitwiseNot", {
     if (isFloat(x.dtype)) throw new DTypeError(`bitwiseNot: needs integers or bool, got ${x.dtype}`);
     return x.dtype;
   },
-  forward(out, [x]) {
-    loop(out, x.data, x.dtype === "bool" ? (v) => 1 - v : (v) => ~v);
-  },
+  forward: (out, [{ data, shape, dtype }]) =>
+    pairLoop(out, shape, data, shape, Int32Array.of(dtype === "bool" ? 1 : -1), [], plain.bitXor),
 });
 
 export const cast = defineOp<[x: Tensor], { dtype: DType }>("to", {
