@@ -76,7 +76,7 @@ export type DivergenceGradArgs = [
 ];
 
 export function* divergenceCases(): Generator<DivergenceArgs> {
-  for (const n of [...raggedSizes.filter((size) => size > 0), 5000])
+  for (const n of [...raggedSizes.filter((size) => size > 0), 515, 5000])
     for (const scale of [1, 30])
       for (const temperature of [1, 0.7, 4]) {
         const [student, teacher] = [wave(8 * n, n, scale), wave(8 * n, n + 1, scale)];

@@ -4,7 +4,7 @@
  */
 
 import { expRow, logOf } from "../wasm/exp-rows.as";
-import { Lanes, total } from "../wasm/lanes.as";
+import { Lanes, storePart, total } from "../wasm/lanes.as";
 import { Float4 } from "../wasm/math.as";
 import { loadRow, maxOf, sumOf } from "../wasm/rows.as";
 
@@ -83,6 +83,75 @@ export function crossEntropyGrad(
 // Pairs of vectors whose terms are added in float before they go on in double.
 const blockPairs: i32 = 64;
 
+class Scaled {
+  /** exp((x − shift) · by) of four numbers. */
+  @inline
+  static exp(x: v128, shift: v128, by: v128): v128 {
+    return Float4.expOfDifference(f32x4.mul(f32x4.sub(x, shift), by));
+  }
+}
+
+/** Σ exp((x − most) · by). */
+function sumExps(x: usize, n: i32, most: f32, by: f32): f64 {
+  const shift = f32x4.splat(most);
+  const scale = f32x4.splat(by);
+  let sum: f64 = 0;
+  while (n >= 8) {
+    let count = min(n >> 3, blockPairs);
+    n -= count << 3;
+    let even = f32x4.splat(0);
+    let odd = even;
+    do {
+      even = f32x4.add(even, Scaled.exp(v128.load(x), shift, scale));
+      odd = f32x4.add(odd, Scaled.exp(v128.load(x, 16), shift, scale));
+      x += 32;
+    } while (--count > 0);
+    sum += total(f32x4.add(even, odd));
+  }
+  for (; n > 0; n -= 4, x += 16) sum += total(Scaled.exp(loadRow(x, n, -Infinity), shift, scale));
+  return sum;
+}
+
+// What a row of the teacher adds up to beside Σ exp.
+let terms: f64;
+
+/** Σ exp((t − mostOfT) · by), with Σ of it times the difference of t and s, each less its largest, in `terms`. */
+function sumTerms(s: usize, t: usize, n: i32, mostOfS: f32, mostOfT: f32, by: f32): f64 {
+  const shift = f32x4.splat(mostOfT);
+  const other = f32x4.splat(mostOfS);
+  const scale = f32x4.splat(by);
+  const none = f32x4.splat(0);
+  let sum: f64 = 0;
+  let all: f64 = 0;
+  while (n >= 4) {
+    let count = min(n >> 2, blockPairs);
+    n -= count << 2;
+    let p = none;
+    let d = none;
+    do {
+      const u = f32x4.sub(v128.load(t), shift);
+      const e = Float4.expOfDifference(f32x4.mul(u, scale));
+      const far = f32x4.sub(u, f32x4.sub(v128.load(s), other));
+      p = f32x4.add(p, e);
+      // Where the teacher gives 0, neither logarithm counts.
+      d = f32x4.add(d, v128.andnot(f32x4.mul(e, far), f32x4.eq(e, none)));
+      s += 16;
+      t += 16;
+    } while (--count > 0);
+    sum += total(p);
+    all += total(d);
+  }
+  if (n > 0) {
+    const u = f32x4.sub(loadRow(t, n, -Infinity), shift);
+    const e = Float4.expOfDifference(f32x4.mul(u, scale));
+    const far = f32x4.sub(u, f32x4.sub(loadRow(s, n, 0), other));
+    sum += total(e);
+    all += total(v128.andnot(f32x4.mul(e, far), f32x4.eq(e, none)));
+  }
+  terms = all * by;
+  return sum;
+}
+
 export function divergence(
   loss: usize,
   stats: usize,
@@ -92,52 +161,12 @@ export function divergence(
   n: i32,
   temperature: f64,
 ): void {
-  const by = f32x4.splat((1 / temperature) as f32);
-  const none = f32x4.splat(0);
-  for (; rows > 0; rows--, loss += 4, stats += 32) {
+  const by = (1 / temperature) as f32;
+  for (; rows > 0; rows--, loss += 4, stats += 32, student += n * 4, teacher += n * 4) {
     const most = maxOf(student, n);
     const mostTeacher = maxOf(teacher, n);
-    const shift = f32x4.splat(most);
-    const shiftTeacher = f32x4.splat(mostTeacher);
-    let sum: f64 = 0;
-    let sumTeacher: f64 = 0;
-    let terms: f64 = 0;
-    let left = n;
-    while (left > 0) {
-      let q = none;
-      let p = none;
-      let d = none;
-      let count = min(left >> 2, blockPairs);
-      left -= count << 2;
-      if (count > 0)
-        do {
-          const v = f32x4.mul(f32x4.sub(v128.load(student), shift), by);
-          const u = f32x4.mul(f32x4.sub(v128.load(teacher), shiftTeacher), by);
-          const e = Float4.expOfDifference(u);
-          q = f32x4.add(q, Float4.expOfDifference(v));
-          p = f32x4.add(p, e);
-          // Where the teacher gives 0, neither logarithm counts.
-          d = f32x4.add(d, v128.andnot(f32x4.mul(e, f32x4.sub(u, v)), f32x4.eq(e, none)));
-          student += 16;
-          teacher += 16;
-        } while (--count > 0);
-      if (left < 4) {
-        if (left > 0) {
-          const v = f32x4.mul(f32x4.sub(loadRow(student, left, -Infinity), shift), by);
-          const u = f32x4.mul(f32x4.sub(loadRow(teacher, left, -Infinity), shiftTeacher), by);
-          const e = Float4.expOfDifference(u);
-          q = f32x4.add(q, Float4.expOfDifference(v));
-          p = f32x4.add(p, e);
-          d = f32x4.add(d, v128.andnot(f32x4.mul(e, f32x4.sub(u, v)), f32x4.eq(e, none)));
-          student += left * 4;
-          teacher += left * 4;
-        }
-        left = 0;
-      }
-      sum += total(q);
-      sumTeacher += total(p);
-      terms += total(d);
-    }
+    const sum = sumExps(student, n, most, by);
+    const sumTeacher = sumTerms(student, teacher, n, most, mostTeacher, by);
     store<f64>(stats, most as f64);
     store<f64>(stats, sum, 8);
     store<f64>(stats, mostTeacher as f64, 16);
@@ -163,16 +192,24 @@ export function divergenceGrad(
     const share = f32x4.splat((grad / load<f64>(stats, 8)) as f32);
     const shiftTeacher = f32x4.splat(load<f64>(stats, 16) as f32);
     const shareTeacher = f32x4.splat((grad / load<f64>(stats, 24)) as f32);
-    for (let left = n; left > 0; left -= 4) {
-      const v = f32x4.mul(f32x4.sub(v128.load(student), shift), by);
-      const u = f32x4.mul(f32x4.sub(v128.load(teacher), shiftTeacher), by);
-      const q = f32x4.mul(share, Float4.expOfDifference(v));
-      const p = f32x4.mul(shareTeacher, Float4.expOfDifference(u));
-      Lanes.store(dStudent, f32x4.sub(q, p), left);
-      const bytes = min(left, 4) * 4;
-      student += bytes;
-      teacher += bytes;
-      dStudent += bytes;
+    let left = n;
+    if (left >= 4)
+      do {
+        const q = f32x4.mul(share, Scaled.exp(v128.load(student), shift, by));
+        const p = f32x4.mul(shareTeacher, Scaled.exp(v128.load(teacher), shiftTeacher, by));
+        v128.store(dStudent, f32x4.sub(q, p));
+        student += 16;
+        teacher += 16;
+        dStudent += 16;
+        left -= 4;
+      } while (left >= 4);
+    if (left > 0) {
+      const q = f32x4.mul(share, Scaled.exp(v128.load(student), shift, by));
+      const p = f32x4.mul(shareTeacher, Scaled.exp(v128.load(teacher), shiftTeacher, by));
+      storePart(dStudent, f32x4.sub(q, p), left);
+      student += left * 4;
+      teacher += left * 4;
+      dStudent += left * 4;
     }
   }
 }
