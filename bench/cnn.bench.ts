@@ -4,7 +4,17 @@
  * memory more than it computes stands beside the sum of two tensors of its size.
  */
 
-import { backendInfo, noGrad, Rng, randint, randn, scope, setThreads, type Tensor } from "../src/index.ts";
+import {
+  backendInfo,
+  noGrad,
+  Rng,
+  randint,
+  randn,
+  scope,
+  setThreads,
+  type Tensor,
+  vjp,
+} from "../src/index.ts";
 import { ResNet } from "../src/models/index.ts";
 import { BatchNorm2d, crossEntropy } from "../src/nn/index.ts";
 import { inputGradOp, weightGradOp } from "../src/ops/conv.ts";
@@ -112,13 +122,8 @@ async function beside(name: string, run: () => unknown): Promise<void> {
 }
 
 const norm = new BatchNorm2d(16);
-const given = normal(pictures, 16, 32, 32);
-given.requiresGrad = true;
 const pooled = normal(pictures, 16, 16, 16);
-const withGrad = (run: (x: Tensor) => Tensor, grad: Tensor) => () => {
-  run(given).backward(grad);
-  given.grad = null;
-};
+const withGrad = (run: (x: Tensor) => Tensor, grad: Tensor) => () => vjp(run)(x)[1](grad);
 await beside("batch norm, training, forward", () => noGrad(() => void norm.forward(x)));
 await beside(
   "batch norm, training, forward and gradient",
