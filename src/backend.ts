@@ -217,6 +217,7 @@ export const maxPool2dIndices = /* @__PURE__ */ fastest(
   poolReference.maxPool2dIndices,
   poolSimd.maxPool2dIndices,
 );
+export const maxPool2dGrad = /* @__PURE__ */ fastest(poolReference.maxPool2dGrad, poolSimd.maxPool2dGrad);
 export const avgPool2d = /* @__PURE__ */ summing([0, 1], [1, 2], poolReference.avgPool2d, poolSimd.avgPool2d);
 export const avgPool2dGrad = /* @__PURE__ */ summing(
   [0, 1],

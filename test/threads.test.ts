@@ -37,6 +37,7 @@ import * as mixed from "../kernels/mixed/index.ts";
 import * as norm from "../kernels/norm/index.ts";
 import * as updates from "../kernels/optimizer/index.ts";
 import * as draws from "../kernels/random/index.ts";
+import * as pools from "../kernels/pool/index.ts";
 import { reduceFold, reduceSum } from "../kernels/reduce/index.ts";
 import * as softmax from "../kernels/softmax/index.ts";
 import * as sorts from "../kernels/sort/index.ts";
@@ -77,7 +78,7 @@ function arraysAfter(run: (...args: KernelArgs) => void, args: KernelArgs): Floa
 describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
-    ...[elementwise, mixed, loss, norm, updates, softmax, sorts, draws].flatMap((folder) =>
+    ...[elementwise, pools, mixed, loss, norm, updates, softmax, sorts, draws].flatMap((folder) =>
       Object.values(folder),
     ),
     ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],

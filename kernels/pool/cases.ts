@@ -1,9 +1,10 @@
 /** What every pooling is tried on: rows around the vector, strides, dilation, uneven padding, ceil mode, NaN and ties. */
 
 import type { Windows } from "../windows.ts";
-import { type AverageWindows, avgPool2d, avgPool2dGrad } from "./reference.ts";
+import { type AverageWindows, avgPool2d, avgPool2dGrad, maxPool2dIndices } from "./reference.ts";
 
-export type MaxArgs = [indices: Int32Array, x: Float32Array, windows: Windows];
+export type MaxArgs = [indices: Int32Array, values: Float32Array, x: Float32Array, windows: Windows];
+export type MaxGradArgs = [dx: Float32Array, dOut: Float32Array, indices: Int32Array, windows: Windows];
 export type AverageArgs = [out: Float32Array, x: Float32Array, windows: AverageWindows];
 
 const wave = (size: number, seed: number): Float32Array =>
@@ -54,11 +55,20 @@ export function maxArgs(windows: Windows): MaxArgs {
   const x = wave(n * c * h * w, 1).map((value, i) =>
     i % 11 < 3 && i % 7 < 3 ? special[i % 3] : Math.floor(value * 3),
   );
-  return [new Int32Array(n * c * oh * ow), x, windows];
+  return [new Int32Array(n * c * oh * ow), new Float32Array(n * c * oh * ow), x, windows];
 }
 
 export function* maxCases(): Generator<MaxArgs> {
   for (const windows of windowCases([1, 2])) yield maxArgs(windows);
+}
+
+/** Windows that meet no pixel have no place in training. */
+export function* maxGradCases(): Generator<MaxGradArgs> {
+  for (const windows of windowCases([1, 2])) {
+    const [indices, values, x] = maxArgs(windows);
+    maxPool2dIndices(indices, values, x, windows);
+    if (!indices.includes(-1)) yield [new Float32Array(x.length), wave(indices.length, 2), indices, windows];
+  }
 }
 
 export function averageArgs(windows: AverageWindows): AverageArgs {

@@ -9,7 +9,9 @@ import {
   averageGradTolerance,
   averageTolerance,
   type MaxArgs,
+  type MaxGradArgs,
   maxCases,
+  maxGradCases,
 } from "./cases.ts";
 import * as reference from "./reference.ts";
 import * as simd from "./simd.ts";
@@ -37,6 +39,29 @@ export const maxPool: Kernel<MaxArgs> = {
   reference: reference.maxPool2dIndices,
   implementations: builds<MaxArgs>(simd.maxPool2dIndices),
   cases: maxCases,
+  tolerance: () => null,
+};
+
+type ValueArgs = [values: Float32Array, indices: Int32Array, x: Float32Array, windows: MaxArgs[3]];
+
+/** The same by its other result. */
+export const maxPoolValues: Kernel<ValueArgs> = {
+  name: "pool.maxValues",
+  reference: (values, indices, x, windows) => reference.maxPool2dIndices(indices, values, x, windows),
+  implementations: builds<ValueArgs>((values, indices, ...rest) =>
+    simd.maxPool2dIndices(indices, values, ...rest),
+  ),
+  *cases() {
+    for (const [indices, values, x, windows] of maxCases()) yield [values, indices, x, windows];
+  },
+  tolerance: () => null,
+};
+
+export const maxPoolGrad: Kernel<MaxGradArgs> = {
+  name: "pool.maxGrad",
+  reference: reference.maxPool2dGrad,
+  implementations: builds<MaxGradArgs>(simd.maxPool2dGrad),
+  cases: maxGradCases,
   tolerance: () => null,
 };
 

@@ -1,7 +1,8 @@
 /**
- * Pooling over windows of images: the place of the maximum, the average and the average's adjoint.
+ * Pooling over windows of images: the maximum and its place, the average, and the adjoints of both.
  *
- * Layout: x and dx (n, c, h, w); indices, out and dOut (n, c, oh, ow); contiguous. Maxima may be dilated, averages not.
+ * Layout: x and dx (n, c, h, w); indices, values, out and dOut (n, c, oh, ow); contiguous. Maxima may be dilated, averages
+ * not.
  * Exactness: averages are summed in double and rounded once.
  * Memory: the caller allocates the results, which are overwritten.
  */
@@ -19,9 +20,15 @@ export interface AverageWindows extends Windows {
 
 /**
  * indices = where each window has its maximum, flat within the image plane (h·w). Padding is never chosen, the first of
- * equals wins, NaN beats every number and the last NaN wins, as in PyTorch. −1 marks a window that meets no pixel.
+ * equals wins, NaN beats every number and the last NaN wins, as in PyTorch. −1 marks a window that meets no pixel. values,
+ * where there are any, = the maxima.
  */
-export function maxPool2dIndices(indices: Int32Array, x: TypedArray, windows: Windows): void {
+export function maxPool2dIndices(
+  indices: Int32Array,
+  values: TypedArray | null,
+  x: TypedArray,
+  windows: Windows,
+): void {
   const { n, c, h, w, kh, kw, oh, ow, strideH, strideW, padTop, padLeft, dilationH, dilationW } = windows;
   let at = 0;
   for (let plane = 0; plane < n * c; plane++) {
@@ -42,7 +49,23 @@ export function maxPool2dIndices(indices: Int32Array, x: TypedArray, windows: Wi
           }
         }
         indices[at] = best;
+        if (values !== null) values[at] = max;
       }
+  }
+}
+
+/** dx = at each pixel what dOut holds of the windows whose maximum it is: the adjoint of picking by `indices`. */
+export function maxPool2dGrad(
+  dx: FloatArray,
+  dOut: FloatArray,
+  indices: Int32Array,
+  { n, c, h, w, oh, ow }: Pick<Windows, "n" | "c" | "h" | "w" | "oh" | "ow">,
+): void {
+  const sums = new Float64Array(h * w);
+  for (let plane = 0, at = 0; plane < n * c; plane++) {
+    sums.fill(0);
+    for (const end = at + oh * ow; at < end; at++) sums[indices[at]] += dOut[at];
+    dx.set(sums, plane * h * w);
   }
 }
 

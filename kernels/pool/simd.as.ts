@@ -27,8 +27,10 @@ function endWhole(pad: i32, stride: i32, windows: i32, size: i32, reach: i32): i
   return room < 0 ? 0 : min(windows, room / stride + 1);
 }
 
+/** Values are written where their address is not 0. */
 export function maxIndices(
   indices: usize,
+  values: usize,
   x: usize,
   planes: i32,
   h: i32,
@@ -44,10 +46,14 @@ export function maxIndices(
   dilationH: i32,
   dilationW: i32,
 ): void {
+  const step = values ? ow * 4 : 0;
+  const steps = i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(strideW));
+  const next = i32x4.splat(dilationW);
+  const pairs = kw === 2 && strideW === 2 && dilationW === 1;
   const first = firstWhole(padLeft, strideW, ow);
   const end = endWhole(padLeft, strideW, ow, w, (kw - 1) * dilationW + 1);
   for (let plane = 0; plane < planes; plane++, x += h * w * 4)
-    for (let oy = 0; oy < oh; oy++, indices += ow * 4) {
+    for (let oy = 0; oy < oh; oy++, indices += ow * 4, values += step) {
       const top = oy * strideH - padTop;
       let ox = 0;
       while (ox < ow) {
@@ -66,28 +72,74 @@ export function maxIndices(
             }
           }
           store<i32>(indices + ox * 4, best);
+          if (values) store<f32>(values + ox * 4, max);
           ox++;
           continue;
         }
         let best = i32x4.splat(-1);
         let max = f32x4.splat(-Infinity);
+        // The first pixel is taken whatever it holds.
+        let fresh = i32x4.splat(-1);
         const left = ox * strideW - padLeft;
         for (let i = 0, iy = top; i < kh; i++, iy += dilationH) {
           if (iy < 0 || iy >= h) continue;
-          for (let j = 0, at = iy * w + left; j < kw; j++, at += dilationW) {
-            const value = lanes(x + at * 4, strideW * 4);
-            const place = i32x4.add(i32x4.splat(at), i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(strideW)));
-            // The first, a greater one, or NaN, which equals nothing.
-            const more = v128.or(f32x4.gt(value, max), f32x4.ne(value, value));
-            const beats = v128.or(more, i32x4.lt_s(best, i32x4.splat(0)));
+          let place = i32x4.add(i32x4.splat(iy * w + left), steps);
+          let at = x + (iy * w + left) * 4;
+          if (pairs) {
+            const a = v128.load(at);
+            const b = v128.load(at, 16);
+            const even = v128.shuffle<f32>(a, b, 0, 2, 4, 6);
+            const odd = v128.shuffle<f32>(a, b, 1, 3, 5, 7);
+            let beats = v128.or(v128.or(f32x4.gt(even, max), f32x4.ne(even, even)), fresh);
+            best = v128.bitselect(place, best, beats);
+            max = v128.bitselect(even, max, beats);
+            beats = v128.or(f32x4.gt(odd, max), f32x4.ne(odd, odd));
+            best = v128.bitselect(i32x4.add(place, next), best, beats);
+            max = v128.bitselect(odd, max, beats);
+            fresh = i32x4.splat(0);
+            continue;
+          }
+          for (let j = 0; j < kw; j++, at += dilationW * 4) {
+            const value = lanes(at, strideW * 4);
+            // A greater one, or NaN, which equals nothing.
+            const beats = v128.or(v128.or(f32x4.gt(value, max), f32x4.ne(value, value)), fresh);
             best = v128.bitselect(place, best, beats);
             max = v128.bitselect(value, max, beats);
+            place = i32x4.add(place, next);
+            fresh = i32x4.splat(0);
           }
         }
         v128.store(indices + ox * 4, best);
+        if (values) v128.store(values + ox * 4, max);
         ox += 4;
       }
     }
+}
+
+/** dx (planes, size) = sums of dOut (planes, pooled) by indices; scratch has room for `size` doubles. */
+export function maxGrad(
+  dx: usize,
+  dOut: usize,
+  indices: usize,
+  planes: i32,
+  size: i32,
+  pooled: i32,
+  scratch: usize,
+): void {
+  for (; planes > 0; planes--, dx += size * 4) {
+    memory.fill(scratch, 0, size * 8);
+    for (let i = 0; i < pooled; i++, dOut += 4, indices += 4) {
+      const at = scratch + load<i32>(indices) * 8;
+      store<f64>(at, load<f64>(at) + (load<f32>(dOut) as f64));
+    }
+    let i = 0;
+    for (; i + 4 <= size; i += 4) {
+      const low = f32x4.demote_f64x2_zero(v128.load(scratch + i * 8));
+      const high = f32x4.demote_f64x2_zero(v128.load(scratch + i * 8, 16));
+      v128.store(dx + i * 4, v128.shuffle<i64>(low, high, 0, 2));
+    }
+    for (; i < size; i++) store<f32>(dx + i * 4, load<f64>(scratch + i * 8) as f32);
+  }
 }
 
 /** The length a window is divided by along one axis. */

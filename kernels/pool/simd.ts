@@ -2,8 +2,10 @@
 
 import type { FloatArray, TypedArray } from "../../src/dtype.ts";
 import { wasmKernel } from "../wasm/load.ts";
+import { inRows } from "../wasm/parallel.ts";
 import { staged } from "../wasm/staging.ts";
 import type { Windows } from "../windows.ts";
+import type * as reference from "./reference.ts";
 import type { AverageWindows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
@@ -12,6 +14,7 @@ type Run = (...numbers: number[]) => void;
 /** What simd.as.ts exports. */
 export interface PoolExports {
   maxIndices: Run;
+  maxGrad: Run;
   average: Run;
   averageGrad: Run;
 }
@@ -23,8 +26,7 @@ const sizesOf = ({ n, c, h, w, oh, ow }: Windows): { image: number; pooled: numb
   pooled: n * c * oh * ow,
 });
 
-const shared = ({ n, c, h, w, kh, kw, oh, ow, strideH, strideW, padTop, padLeft }: Windows): number[] => [
-  n * c,
+const shared = ({ h, w, kh, kw, oh, ow, strideH, strideW, padTop, padLeft }: Windows): number[] => [
   h,
   w,
   kh,
@@ -44,9 +46,23 @@ const averageNumbers = (g: AverageWindows): number[] => [
   g.countIncludePad ? 1 : 0,
 ];
 
+/** Calls exports[name] with args(bytes of images, bytes of results, count) over ranges of the planes. */
+function inPlanes(
+  exports: PoolExports,
+  name: keyof PoolExports,
+  { n, c, h, w, kh, kw, oh, ow }: Windows,
+  args: (images: number, results: number, count: number) => number[],
+): boolean {
+  const cost = n * c * (h * w + oh * ow * kh * kw) * 0.3;
+  return inRows(exports, name, n * c, 1, cost, (first, count) =>
+    args(first * h * w * 4, first * oh * ow * 4, count),
+  );
+}
+
 /** The contract of reference.ts for float32 images. False, with nothing written, where it does not apply. */
 export function maxPool2dIndices(
   indices: Int32Array,
+  values: TypedArray | null,
   x: TypedArray,
   windows: Windows,
   exports = poolExports(),
@@ -57,9 +73,47 @@ export function maxPool2dIndices(
   return staged((staging) => {
     const from = staging.input(x, 0, image);
     const to = staging.output(indices, 0, pooled, false);
-    if (from === 0 || to === 0) return false;
-    exports.maxIndices(to, from, ...shared(windows), dilationH, dilationW);
-    return true;
+    const most = values === null ? 0 : staging.output(values, 0, pooled, false);
+    if (from === 0 || to === 0 || (values !== null && most === 0)) return false;
+    const numbers = [...shared(windows), dilationH, dilationW];
+    return inPlanes(exports, "maxIndices", windows, (images, results, count) => [
+      to + results,
+      most && most + results,
+      from + images,
+      count,
+      ...numbers,
+    ]);
+  });
+}
+
+/** The contract of reference.ts for float32 arrays. False, with nothing written, where it does not apply. */
+export function maxPool2dGrad(
+  dx: FloatArray,
+  dOut: FloatArray,
+  indices: Int32Array,
+  { n, c, h, w, oh, ow }: Parameters<typeof reference.maxPool2dGrad>[3],
+  exports = poolExports(),
+): boolean {
+  if (exports === null || !(dx instanceof Float32Array && dOut instanceof Float32Array)) return false;
+  const [planes, size, pooled] = [n * c, h * w, oh * ow];
+  return staged((staging) => {
+    const from = staging.input(dOut, 0, planes * pooled);
+    const places = staging.input(indices, 0, planes * pooled);
+    const to = staging.output(dx, 0, planes * size, false);
+    if (from === 0 || places === 0 || to === 0) return false;
+    const cost = planes * (size + 2 * pooled);
+    return inRows(
+      exports,
+      "maxGrad",
+      planes,
+      1,
+      cost,
+      (first, count, local) => {
+        const at = first * pooled * 4;
+        return [to + first * size * 4, from + at, places + at, count, size, pooled, local];
+      },
+      size * 8,
+    );
   });
 }
 
@@ -76,8 +130,13 @@ export function avgPool2d(
     const from = staging.input(x, 0, image);
     const to = staging.output(out, 0, pooled, false);
     if (from === 0 || to === 0) return false;
-    exports.average(to, from, ...averageNumbers(windows));
-    return true;
+    const numbers = averageNumbers(windows);
+    return inPlanes(exports, "average", windows, (images, results, count) => [
+      to + results,
+      from + images,
+      count,
+      ...numbers,
+    ]);
   });
 }
 
@@ -94,7 +153,12 @@ export function avgPool2dGrad(
     const from = staging.input(dOut, 0, pooled);
     const to = staging.output(dx, 0, image, false);
     if (from === 0 || to === 0) return false;
-    exports.averageGrad(to, from, ...averageNumbers(windows));
-    return true;
+    const numbers = averageNumbers(windows);
+    return inPlanes(exports, "averageGrad", windows, (images, results, count) => [
+      to + images,
+      from + results,
+      count,
+      ...numbers,
+    ]);
   });
 }

@@ -1,11 +1,16 @@
 /** Pooling over (N, C, H, W), and (N, C, L) by way of it. */
 
-import { avgPool2dGrad as avgGradLoop, avgPool2d as avgLoop, maxPool2dIndices } from "../backend.ts";
+import {
+  avgPool2dGrad as avgGradLoop,
+  avgPool2d as avgLoop,
+  maxPool2dGrad as maxGradLoop,
+  maxPool2dIndices as maxLoop,
+} from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { isPlainObject, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { checkShape, type Shape } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
-import { defineOp, type Grads } from "./op.ts";
+import { defineMultiOp, defineOp, type Grads } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
 import {
   type Padding,
@@ -82,17 +87,43 @@ export function readPool<O extends PoolOptions>(
   };
 }
 
-const maxIndices = defineOp<[x: Tensor], { windows: WindowOptions; ceilMode: boolean }>("maxPool2dIndices", {
+type MaxWindows = { windows: WindowOptions; ceilMode: boolean };
+
+const maxOp = defineMultiOp<[x: Tensor], MaxWindows>("maxPool2d", {
+  writesAll: true,
   arity: 1,
   shape([x], { windows, ceilMode }) {
     const { n, c, oh, ow } = windowsOver("maxPool2d", x.shape, windows, ceilMode);
-    return [n, c, oh, ow];
+    return [
+      [n, c, oh, ow],
+      [n, c, oh, ow],
+    ];
   },
-  dtype: () => "int32",
-  forward(out, [x], { windows, ceilMode }) {
-    maxPool2dIndices(out as Int32Array, x.data, windowsOver("maxPool2d", x.shape, windows, ceilMode));
-    if ((out as Int32Array).includes(-1))
+  dtype: ([x]) => [x.dtype, "int32"],
+  forward([values, indices], [x], { windows, ceilMode }) {
+    const places = indices as Int32Array;
+    maxLoop(places, values, x.data, windowsOver("maxPool2d", x.shape, windows, ceilMode));
+    // Only padding and what lies beyond the image can fill a window.
+    if ((ceilMode || windows.pads.some((pad) => pad > 0)) && places.includes(-1))
       throw new ShapeError(`maxPool2d: every window must meet a pixel, got ${show(x.shape)}; pad less`);
+  },
+  vjp: ([grad], { inputs: [x], outputs: [, indices] }) => [maxGradOp(grad!, indices, { shape: x.shape })],
+});
+
+const maxGradOp = defineOp<[grad: Tensor, indices: Tensor], { shape: Shape }>("maxPool2dGrad", {
+  writesAll: true,
+  arity: 2,
+  shape: (_, { shape }) => shape,
+  dtype: ([grad]) => grad.dtype,
+  forward(out, [grad, indices], { shape: [n, c, h, w] }) {
+    const [, , oh, ow] = grad.shape;
+    const sizes = { n, c, h, w, oh, ow };
+    maxGradLoop(out as FloatArray, numbers(grad), indices.data as Int32Array, sizes);
+  },
+  vjp(outer, { inputs: [, indices] }, { shape: [n, c, h, w] }): Grads {
+    const places = indices.reshape([n, c, indices.size / Math.max(1, n * c)]);
+    const picked = outer.reshape([n, c, h * w]).gather(places, { axis: 2 });
+    return [picked.reshape(indices.shape), null];
   },
 });
 
@@ -103,11 +134,8 @@ export function maxPool2dWithIndices(
 ): { values: Tensor; indices: Tensor } {
   x = asTensor("maxPool2d", x);
   const { windows, ceilMode } = read("maxPool2d", x, options, { ...poolDefaults, dilation: [1, 1] });
-  const indices = maxIndices(x, { windows, ceilMode });
-  const [n, c, h, w] = x.shape;
-  const [, , oh, ow] = indices.shape;
-  const flat = x.reshape([n, c, h * w]).gather(indices.reshape([n, c, oh * ow]), { axis: 2 });
-  return { values: flat.reshape(indices.shape), indices };
+  const [values, indices] = maxOp(x, { windows, ceilMode });
+  return { values, indices };
 }
 
 /** The largest element of every window. `maxPool2d(x, 2)` is short for `maxPool2d(x, { kernelSize: 2 })`. */

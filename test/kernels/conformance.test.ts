@@ -45,7 +45,13 @@ import {
   rmsNormGrad,
 } from "../../kernels/norm/index.ts";
 import { adam, lion, sgd, signStep } from "../../kernels/optimizer/index.ts";
-import { averagePool, averagePoolGrad, maxPool } from "../../kernels/pool/index.ts";
+import {
+  averagePool,
+  averagePoolGrad,
+  maxPool,
+  maxPoolGrad,
+  maxPoolValues,
+} from "../../kernels/pool/index.ts";
 import { randomBernoulli, randomNormals, randomWords } from "../../kernels/random/index.ts";
 import {
   reduceAny,
@@ -136,7 +142,9 @@ conform(quantizeUniform);
 conform(quantizeLevels);
 conform(quantizeSigns);
 conform(quantizeByRows);
+conform(maxPoolValues);
 conform(maxPool);
+conform(maxPoolGrad);
 for (const kernel of [averagePool, averagePoolGrad]) conform(kernel);
 conform(reduceSum);
 conform(reduceFold);

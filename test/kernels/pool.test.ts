@@ -36,7 +36,7 @@ describe("maxPool2dIndices", () => {
       fc.property(geometries, fc.boolean(), (g, ties) => {
         const x = values(g.n * g.c * g.h * g.w, 1).map((v) => (ties ? Math.floor(3 * v) : v - 2));
         const got = new Int32Array(g.n * g.c * g.oh * g.ow);
-        maxPool2dIndices(got, x, g);
+        maxPool2dIndices(got, null, x, g);
         const want = got.map((_, at) => {
           const ox = at % g.ow;
           const oy = Math.floor(at / g.ow) % g.oh;
@@ -63,7 +63,7 @@ describe("maxPool2dIndices", () => {
     };
     const low = Number.NEGATIVE_INFINITY;
     const indices = new Int32Array(2);
-    maxPool2dIndices(indices, Float32Array.of(5, Number.NaN, 9, low, low, low), line);
+    maxPool2dIndices(indices, null, Float32Array.of(5, Number.NaN, 9, low, low, low), line);
     expect(Array.from(indices)).toEqual([1, 3]);
   });
 });

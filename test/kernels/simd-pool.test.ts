@@ -41,7 +41,7 @@ describe("SIMD pooling on the heap", () => {
       fc.property(windows, ({ dilated, dense }) => {
         const max = maxArgs(dilated);
         const places = max[0].slice();
-        reference.maxPool2dIndices(places, max[1], dilated);
+        reference.maxPool2dIndices(places, null, max[2], dilated);
         onHeap(max, (placed: typeof max) => {
           expect(simd.maxPool2dIndices(...placed)).toBe(true);
           expect([...placed[0]]).toEqual([...places]);
@@ -70,6 +70,6 @@ describe("SIMD pooling on the heap", () => {
       false,
     );
     expect(simd.avgPool2d(new Float64Array(1), new Float64Array(4), g)).toBe(false);
-    expect(simd.maxPool2dIndices(new Int32Array(1), new Int32Array(4), g)).toBe(false);
+    expect(simd.maxPool2dIndices(new Int32Array(1), null, new Int32Array(4), g)).toBe(false);
   });
 });

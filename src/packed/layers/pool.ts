@@ -50,7 +50,7 @@ export class PackedPool implements PackedStep {
     const { data, shape } = checkValues("PackedPool", x);
     if (shape.length !== 4) throw new ShapeError(`PackedPool: needs (N, C, H, W), got ${show(shape)}`);
     const windows = this.windows(shape);
-    const { n, c, h, w, kh, kw, oh, ow } = windows;
+    const { n, c, kh, kw, oh, ow } = windows;
     const size = n * c * oh * ow;
     work(size * kh * kw);
     const out = room(size);
@@ -62,12 +62,9 @@ export class PackedPool implements PackedStep {
     }
     const { buffer, byteOffset } = codeRoom(4 * size);
     const places = new Int32Array(buffer, byteOffset, size);
-    maxPool2dIndices(places, data, windows);
-    for (let i = 0; i < size; i++) {
-      if (places[i] < 0)
-        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
-      out[i] = data[Math.floor(i / (oh * ow)) * h * w + places[i]];
-    }
+    maxPool2dIndices(places, out, data, windows);
+    if (places.includes(-1))
+      throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
     return made;
   }
 
