@@ -22,10 +22,15 @@ function storeBytes(to: usize, lanes: v128, left: i32): void {
   if (left > 2) store<u8>(to, i8x16.extract_lane_u(bytes, 2), 2);
 }
 
+/** Where a number is not finite: x − x is 0 for all others. */
+function oddOf(x: v128): v128 {
+  const zero = f32x4.sub(x, x);
+  return f32x4.ne(zero, zero);
+}
+
 function mark(seen: usize, outside: v128, odd: v128): void {
   if (v128.any_true(outside)) store<u8>(seen, 1);
-  // Products with 0 add up to 0 where all is finite.
-  if (v128.any_true(f32x4.ne(odd, f32x4.splat(0)))) store<u8>(seen, 1, 1);
+  if (v128.any_true(odd)) store<u8>(seen, 1, 1);
 }
 
 // Four floats as doubles.
@@ -74,29 +79,68 @@ function least4(v: v128): f32 {
 
 /** out: 4 doubles a run. */
 export function ranges(out: usize, x: usize, rows: i32, n: i32, step: i32, sums: i32): void {
-  const zero = f32x4.splat(0);
   for (; rows > 0; rows--)
     for (let from = 0; from < n; from += step) {
       const length = min(step, n - from);
-      // NaN is less than nothing, so that it is passed over; the largest number is the least of the negated.
-      let less = f32x4.splat(Infinity);
-      let more = less;
-      let odd = zero;
+      // NaN is neither less nor more than anything, so that it is passed over.
+      let a = f32x4.splat(Infinity);
+      let b = a;
+      let c = a;
+      let d = a;
+      let e = f32x4.splat(-Infinity);
+      let f = e;
+      let g = e;
+      let h = e;
+      let odd = i32x4.splat(0);
       let at = x;
-      for (let left = length; left > 0; left -= 4, at += 16) {
-        const v = load4(at, left);
-        less = f32x4.pmin(less, v);
-        more = f32x4.pmin(more, f32x4.neg(v));
-        odd = f32x4.add(odd, f32x4.mul(v, zero));
+      let left = length;
+      // Four of each need not wait for one another.
+      for (; left >= 16; left -= 16, at += 64) {
+        const p = v128.load(at);
+        const q = v128.load(at, 16);
+        const r = v128.load(at, 32);
+        const s = v128.load(at, 48);
+        a = f32x4.pmin(a, p);
+        b = f32x4.pmin(b, q);
+        c = f32x4.pmin(c, r);
+        d = f32x4.pmin(d, s);
+        e = f32x4.pmax(e, p);
+        f = f32x4.pmax(f, q);
+        g = f32x4.pmax(g, r);
+        h = f32x4.pmax(h, s);
+        odd = v128.or(odd, v128.or(v128.or(oddOf(p), oddOf(q)), v128.or(oddOf(r), oddOf(s))));
       }
-      const finite = !v128.any_true(f32x4.ne(odd, zero));
-      store<f64>(out, (least4(less) + 0) as f64);
-      store<f64>(out, (-least4(more) + 0) as f64, 8);
+      for (; left > 0; left -= 4, at += 16) {
+        const v = load4(at, left);
+        a = f32x4.pmin(a, v);
+        e = f32x4.pmax(e, v);
+        odd = v128.or(odd, oddOf(v));
+      }
+      const more = f32x4.pmax(f32x4.pmax(e, f), f32x4.pmax(g, h));
+      const finite = !v128.any_true(odd);
+      store<f64>(out, (least4(f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d))) + 0) as f64);
+      store<f64>(out, (-least4(f32x4.neg(more)) + 0) as f64, 8);
       store<f64>(out, sums ? magnitudes(x, length) : finite ? 0 : NaN, 16);
       store<f64>(out, length, 24);
       x += length << 2;
       out += 32;
     }
+}
+
+/** The largest magnitude; NaN is passed over. */
+function largestOf(x: usize, n: i32): f32 {
+  let a = f32x4.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  for (; n >= 16; n -= 16, x += 64) {
+    a = f32x4.pmax(a, f32x4.abs(v128.load(x)));
+    b = f32x4.pmax(b, f32x4.abs(v128.load(x, 16)));
+    c = f32x4.pmax(c, f32x4.abs(v128.load(x, 32)));
+    d = f32x4.pmax(d, f32x4.abs(v128.load(x, 48)));
+  }
+  for (; n > 0; n -= 4, x += 16) a = f32x4.pmax(a, f32x4.abs(load4(x, n)));
+  return -least4(f32x4.neg(f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d))));
 }
 
 /** Values are multiples of `unit`. */
@@ -129,7 +173,7 @@ function uniformRun(
     const held = f32x4.pmin(top, f32x4.pmax(bottom, q));
     const clamped = f32x4.ne(held, q);
     outside = v128.or(outside, clamped);
-    odd = f32x4.add(odd, f32x4.mul(v, none));
+    odd = v128.or(odd, oddOf(v));
     if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(held, units), none), left);
     if (codes) storeBytes(codes + i, i32x4.trunc_sat_f32x4_s(f32x4.add(held, shift)), left);
     if (inside) storeBytes(inside + i, v128.andnot(one, clamped), left);
@@ -203,7 +247,7 @@ function levelRun(
     }
     const away = v128.or(v128.not(f32x4.gt(u, bottom)), f32x4.gt(u, top));
     outside = v128.or(outside, away);
-    odd = f32x4.add(odd, f32x4.mul(v, none));
+    odd = v128.or(odd, oddOf(v));
     if (values) Lanes.store(values + (i << 2), f32x4.add(f32x4.mul(value, by), none), left);
     if (codes) storeBytes(codes + i, code, left);
     if (inside) storeBytes(inside + i, v128.andnot(one, away), left);
@@ -263,7 +307,7 @@ function signRun(
     const below = f32x4.lt(v, none);
     const within = f32x4.le(f32x4.abs(v), unit);
     outside = v128.or(outside, v128.not(within));
-    odd = f32x4.add(odd, f32x4.mul(v, none));
+    odd = v128.or(odd, oddOf(v));
     if (values) Lanes.store(values + (i << 2), v128.bitselect(minus, plus, below), left);
     if (codes) storeBytes(codes + i, v128.or(below, one), left);
     if (inside) storeBytes(inside + i, v128.and(within, one), left);
@@ -303,10 +347,7 @@ const leastScale: f32 = 1.1754943508222875e-38;
 /** Values are integers where there is room for the scales. */
 export function rows(values: usize, scales: usize, x: usize, seen: usize, rows: i32, n: i32, top: f32): void {
   for (; rows > 0; rows--, values += n << 2, x += n << 2) {
-    let more = f32x4.splat(0);
-    let at = x;
-    for (let left = n; left > 0; left -= 4, at += 16) more = f32x4.pmax(more, f32x4.abs(load4(at, left)));
-    const largest = -least4(f32x4.neg(more));
+    const largest = largestOf(x, n);
     const scale: f32 = largest === 0 ? 1 : max(largest / top, leastScale);
     if (scales) {
       store<f32>(scales, scale);
