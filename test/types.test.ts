@@ -106,6 +106,7 @@ it("what keeps a dtype says so", () => {
   typed(b.flatten(), "bool");
   typed(f.detach(), "float32");
   typed(i.sort().values, "int32");
+  typed(i.quantile(0.5), "float32");
   typed(f.sort().indices, "int32");
   for (const part of i.chunk(1)) typed(part, "int32");
   typed(i.to("float64"), "float64");
