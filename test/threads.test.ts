@@ -38,7 +38,7 @@ import * as norm from "../kernels/norm/index.ts";
 import * as updates from "../kernels/optimizer/index.ts";
 import * as draws from "../kernels/random/index.ts";
 import * as pools from "../kernels/pool/index.ts";
-import { reduceFold, reduceSum } from "../kernels/reduce/index.ts";
+import * as reduce from "../kernels/reduce/index.ts";
 import * as softmax from "../kernels/softmax/index.ts";
 import * as sorts from "../kernels/sort/index.ts";
 import { alloc, free, heapFloats } from "../kernels/wasm/heap.ts";
@@ -78,10 +78,10 @@ function arraysAfter(run: (...args: KernelArgs) => void, args: KernelArgs): Floa
 describe("on any number of threads", () => {
   const kernels = [
     ...[gemmF32, attentionForward, attentionBackward, convForward, convInputGrad, convWeightGrad],
-    ...[elementwise, pools, mixed, loss, norm, updates, softmax, sorts, draws].flatMap((folder) =>
+    ...[elementwise, pools, mixed, loss, norm, reduce, updates, softmax, sorts, draws].flatMap((folder) =>
       Object.values(folder),
     ),
-    ...[reduceSum, reduceFold, gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],
+    ...[gemmSigns, gemmTernary, gemmDigits, gemmI8, gemmI4, convBits, convInt],
   ];
 
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))(
