@@ -41,6 +41,13 @@ export const one: Binary = (a, b) => Number((a !== 0) !== (b !== 0));
 export const sizeBelow: Binary = (a, b) => Number(Math.abs(a) < b);
 export const sizeEquals: Binary = (a, b) => Number(Math.abs(a) === b);
 
+export const fraction: Unary = (x) => x - Math.trunc(x);
+/** Remainders with the sign of a, and of b. */
+export const modulo: Binary = (a, b) => a % b;
+export const modFloored: Binary = (a, b) => {
+  const r = a % b;
+  return r !== 0 && r < 0 !== b < 0 ? r + b : r;
+};
 /** Of integers, as those of 32 bits. */
 export const bitAnd: Binary = (a, b) => a & b;
 export const bitOr: Binary = (a, b) => a | b;

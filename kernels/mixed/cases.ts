@@ -50,7 +50,7 @@ export const filled = (type: DType, size: number, seed: number): TypedArray =>
   ) as TypedArray;
 
 const arithmetic = [plain.plus, plain.minus, plain.times, plain.over, Math.max, Math.min];
-const divisions = [plain.floored, plain.truncated];
+const divisions = [plain.floored, plain.truncated, plain.modulo, plain.modFloored];
 const tests = [
   ...[plain.equals, plain.differs, plain.below, plain.atMost, plain.above, plain.atLeast],
   ...[plain.both, plain.either, plain.one, plain.sizeBelow, plain.sizeEquals],
@@ -109,13 +109,24 @@ export function* binaryCases(): Generator<BinaryArgs> {
 }
 
 const kept = [Math.abs, plain.negative, plain.signOf, plain.rectified, Math.floor, Math.ceil, Math.trunc];
-const singles = [...kept, roundEven, Math.sqrt, plain.reciprocal, plain.reciprocalSqrt, plain.square];
+const singles = [
+  ...kept,
+  plain.fraction,
+  roundEven,
+  Math.sqrt,
+  plain.reciprocal,
+  plain.reciprocalSqrt,
+  plain.square,
+];
 
 export function* unaryCases(): Generator<UnaryArgs> {
   for (const n of sizes)
     for (const type of types) {
-      if (type === "float32") continue;
       const x = filled(type, n, 1);
+      if (type === "float32") {
+        yield [new Float32Array(n), x, plain.fraction];
+        continue;
+      }
       const out = () => newArray(type, n).fill(7);
       for (const f of type === "float64" ? singles : kept) yield [out(), x, f];
       for (const f of singles) yield [new Float32Array(n), x, f];

@@ -254,6 +254,23 @@ class BitXor {
   }
 }
 
+class Fraction {
+  @inline
+  of(a: v128, b: v128): v128 {
+    return f64x2.sub(a, f64x2.trunc(a));
+  }
+}
+
+/** a % b, with the sign of a or, where `floored` is set, of b. */
+function remainders(to: usize, a: usize, b: usize, n: i32, floored: bool): void {
+  for (; n > 0; n--, to += 8, a += 8, b += 8) {
+    const by = load<f64>(b);
+    let r = load<f64>(a) % by;
+    if (floored && r !== 0 && r < 0 !== by < 0) r += by;
+    store<f64>(to, r);
+  }
+}
+
 function bitLoop<F>(to: usize, a: usize, b: usize, n: i32): void {
   const f = changetype<F>(0);
   for (; n > 0; n -= 4, to += 32, a += 32, b += 32) {
@@ -299,7 +316,9 @@ function apply(op: i32, to: usize, a: usize, b: usize, n: i32): void {
   else if (op === 31) loop<Square>(to, a, b, n);
   else if (op === 32) bitLoop<BitAnd>(to, a, b, n);
   else if (op === 33) bitLoop<BitOr>(to, a, b, n);
-  else bitLoop<BitXor>(to, a, b, n);
+  else if (op === 34) bitLoop<BitXor>(to, a, b, n);
+  else if (op === 35) loop<Fraction>(to, a, b, n);
+  else remainders(to, a, b, n, op === 37);
 }
 
 /** Of bytes, 16 at once. */

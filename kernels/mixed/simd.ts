@@ -37,7 +37,7 @@ const functions: readonly plain.Binary[] = [
   ...[plain.both, plain.either, plain.one, plain.sizeBelow, plain.sizeEquals],
   ...[Math.abs, plain.negative, plain.signOf, plain.rectified, Math.floor, Math.ceil, Math.trunc, roundEven],
   ...[Math.sqrt, plain.reciprocal, plain.reciprocalSqrt, plain.square],
-  ...[plain.bitAnd, plain.bitOr, plain.bitXor],
+  ...[plain.bitAnd, plain.bitOr, plain.bitXor, plain.fraction, plain.modulo, plain.modFloored],
 ];
 // What those from here on make of floats is whole, or goes to floats alone.
 const firstTest = 9;
@@ -85,7 +85,12 @@ export function unary(
   f: plain.Unary & Partial<plain.Tuned>,
   exports = mixedExports(),
 ): boolean {
-  if (exports === null || x instanceof Float32Array || !pays(out.length, few, out, x)) return false;
+  if (
+    exports === null ||
+    (x instanceof Float32Array && f !== plain.fraction) ||
+    !pays(out.length, few, out, x)
+  )
+    return false;
   const shape = [out.length];
   const run = (from: TypedArray, beside: TypedArray, op: number) =>
     zip(exports, out, shape, from, shape, beside, [1], op);

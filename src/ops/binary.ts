@@ -152,16 +152,12 @@ const division = (name: string, value: Value, rule: Rule) =>
   });
 
 /** a − b · floor(a/b): the remainder with the sign of b. Throws BitgradError for an integer divided by zero. */
-export const remainder = division(
-  "remainder",
-  (a, b) => {
-    const r = a % b;
-    return r !== 0 && r < 0 !== b < 0 ? r + b : r;
-  },
-  [(g) => g, (g, a, b) => g.mul(a.div(b).floor()).neg()],
-);
+export const remainder = division("remainder", plain.modFloored, [
+  (g) => g,
+  (g, a, b) => g.mul(a.div(b).floor()).neg(),
+]);
 /** a − b · trunc(a/b): the remainder with the sign of a. Throws BitgradError for an integer divided by zero. */
-export const fmod = division("fmod", (a, b) => a % b, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
+export const fmod = division("fmod", plain.modulo, [(g) => g, (g, a, b) => g.mul(a.div(b).trunc()).neg()]);
 const flat: Rule = [zerosLike, zerosLike];
 /**
  * floor(a/b) in the promoted dtype; integers divide exactly. Its gradients are 0, as those of floor. Throws BitgradError for

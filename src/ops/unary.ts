@@ -171,11 +171,7 @@ export const ceil = step("ceil", Math.ceil);
 /** x without its fraction, in the dtype of x. */
 export const trunc = step("trunc", Math.trunc);
 /** x − trunc(x). */
-export const frac = same(
-  "frac",
-  (x) => x - Math.trunc(x),
-  (g) => g,
-);
+export const frac = same("frac", plain.fraction, (g) => g);
 
 /**
  * x held within [min, max]; either may be left out. The gradient passes on [min, max], ends included, as torch.clamp.
