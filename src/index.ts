@@ -72,11 +72,12 @@ export {
   maxPool2dWithIndices,
   type PoolOptions,
 } from "./ops/pool.ts";
-export type { NormOptions, ReduceOptions, VarianceOptions } from "./ops/reduce.ts";
+export type { NormOptions, ReduceOptions } from "./ops/reduce.ts";
 export type { PadOptions } from "./ops/repeat.ts";
 export type { AxisOptions } from "./ops/scan.ts";
 export { type OpVisitor, shapesOnly } from "./ops/shapes-only.ts";
 export type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
+export type { VarianceOptions } from "./ops/variance.ts";
 export type { Padding } from "./ops/windows.ts";
 export { manualSeed } from "./random/default.ts";
 export { Rng, type RngState } from "./random/rng.ts";

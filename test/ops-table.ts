@@ -18,6 +18,7 @@ import * as scan from "../src/ops/scan.ts";
 import * as softmax from "../src/ops/softmax.ts";
 import * as sort from "../src/ops/sort.ts";
 import * as unary from "../src/ops/unary.ts";
+import * as variance from "../src/ops/variance.ts";
 import type { Tensor } from "../src/tensor.ts";
 
 const modules = {
@@ -25,6 +26,7 @@ const modules = {
   ...activation,
   ...binary,
   ...reduce,
+  ...variance,
   ...scan,
   ...movement,
   ...join,

@@ -1,4 +1,4 @@
-/** What all convolutions on the heap share: their compiled code, the sizes of frames and chunks, and the room they work in. */
+/** What all convolutions on the heap share: compiled code, the sizes of frames and chunks, and the room they work in. */
 
 import type { FloatArray } from "../../src/dtype.ts";
 import { gemmExports } from "../gemm-f32/simd.ts";

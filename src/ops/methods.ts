@@ -26,6 +26,7 @@ export {
   threshold,
 } from "./activation.ts";
 export { groupedQuery, rotary, scaledDotProductAttention } from "./attention.ts";
+export { batchNorm } from "./batch-norm.ts";
 export {
   add,
   atan2,
@@ -89,7 +90,6 @@ export {
   unfoldDim,
   unsqueeze,
 } from "./movement.ts";
-export { batchNorm } from "./batch-norm.ts";
 export { groupNorm, instanceNorm, layerNorm, rmsNorm } from "./norm.ts";
 export { adaptiveAvgPool2d, avgPool1d, avgPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 export {
@@ -103,9 +103,7 @@ export {
   min,
   norm,
   prod,
-  std,
   sum,
-  variance,
 } from "./reduce.ts";
 export { pad, repeatInterleave, roll, tile } from "./repeat.ts";
 export { cumprod, cumsum } from "./scan.ts";
@@ -152,3 +150,4 @@ export {
   to,
   trunc,
 } from "./unary.ts";
+export { std, variance } from "./variance.ts";
