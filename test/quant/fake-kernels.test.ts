@@ -181,6 +181,22 @@ it("scales that fit the rows as they come are those of chooseParams, and leave n
   }
 });
 
+it('a number on an end code is outside of the boundary "outside", also by scales that fit the rows', () => {
+  const how = spec({ granularity: "token" });
+  const x = tensor(
+    [
+      [1, -2, 0.5, 4],
+      [3, -1, 2, -3],
+    ],
+    { requiresGrad: true },
+  );
+  for (const mask of [true, false]) {
+    x.grad = null;
+    fakeQuantize(x, how, null, { boundary: "outside", mask }).sum().backward();
+    expect(list(x.grad!)).toEqual(mask ? [1, 1, 1, 0, 0, 1, 1, 0] : Array(8).fill(1));
+  }
+});
+
 it.each([Number.NaN, Infinity, -Infinity])("%d is refused by scales that fit the rows, or clamped", (odd) => {
   const x = tensor([
     [1, 2, 3, 4, 5],
