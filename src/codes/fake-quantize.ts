@@ -187,6 +187,8 @@ function learnable(
 function spread(scale: Tensor, shape: Shape, { granularity, axis }: QuantSpec): Tensor {
   // Of whatever shape the scales of no elements are.
   if (sizeOf(shape) === 0) return scale.sum();
+  // That of a scalar has an axis of its own.
+  if (shape.length === 0) return scale.reshape([]);
   if (granularity === "tensor" || granularity === "token") return scale;
   if (granularity === "channel") {
     const at = axis < 0 ? axis + shape.length : axis;

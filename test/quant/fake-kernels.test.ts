@@ -197,6 +197,18 @@ it('a number on an end code is outside of the boundary "outside", also by scales
   }
 });
 
+it.each(["float32", "float64", "int32"] as const)(
+  "a scalar of %s stays one under a learned scale",
+  (dtype) => {
+    const x = tensor(3, { dtype });
+    const scale = tensor([0.5], { requiresGrad: true });
+    const y = fakeQuantize(x, spec({ bits: 3 }), { scale, zeroPoint: null });
+    expect([y.shape, y.item()]).toEqual([[], 1.5]);
+    y.backward();
+    expect(list(scale.grad!)).toEqual([3]);
+  },
+);
+
 it.each([Number.NaN, Infinity, -Infinity])("%d is refused by scales that fit the rows, or clamped", (odd) => {
   const x = tensor([
     [1, 2, 3, 4, 5],
