@@ -187,7 +187,10 @@ export class MultiHeadAttention {
         context: null,
       });
       const { cache, capture } = call;
-      if (cache !== null && typeof cache.append !== "function") {
+      if (
+        cache !== null &&
+        [cache.append, cache.extend ?? cache.append].some((f) => typeof f !== "function")
+      ) {
         throw new OptionError(`${op}: cache must be a KVCache or null, got ${show(cache)}`);
       }
       if (capture !== null && !isPlainObject(capture)) {

@@ -44,7 +44,8 @@ export class KVCache implements KeyValueCache {
   extend(keys: Tensor, values: Tensor): readonly [keys: Tensor, values: Tensor] | null {
     this.check(keys, values);
     if (!this.keys.roomy(keys) || !this.values.roomy(values)) return null;
-    return this.add(keys, values, (held, t) => held.extend(t));
+    const rows = Math.max(this.keys.rows, this.values.rows);
+    return this.add(keys, values, (held, t) => held.extend(t, rows));
   }
 
   private check(keys: Tensor, values: Tensor): void {
@@ -110,6 +111,10 @@ class Held {
   /** What `append` returned last. */
   private given: Tensor | null = null;
 
+  get rows(): number {
+    return this.tensor?.shape[2] ?? 0;
+  }
+
   takes(t: Tensor): boolean {
     const { tensor } = this;
     return (
@@ -137,11 +142,15 @@ class Held {
     return this.given;
   }
 
-  extend(t: Tensor): Tensor {
-    const { length } = this;
+  /** In room for `least` positions at least. */
+  extend(t: Tensor, least = 0): Tensor {
+    const { tensor, given, length } = this;
     const total = length + t.shape[2];
-    const all = this.roomFor(total, t);
+    const all = this.roomFor(total, least, t);
     put(all, length, t, t.shape[2]);
+    // Only now, as t may be one of them.
+    if (all !== tensor) return this.replace(all, total);
+    given?.dispose();
     this.length = total;
     return all;
   }
@@ -184,14 +193,13 @@ class Held {
   }
 
   /** The tensor with room for `total` positions: a larger one with what is held, where that is full. */
-  private roomFor(total: number, { dtype, shape: [b, h, , d] }: Tensor): Tensor {
-    this.given?.dispose();
-    const { tensor, length } = this;
-    if (tensor !== null && tensor.shape[2] >= total) return tensor;
-    const shape = [b, h, Math.max(2 * total, 16), d];
+  private roomFor(total: number, least: number, { dtype, shape: [b, h, , d] }: Tensor): Tensor {
+    const { tensor, rows, length } = this;
+    if (tensor !== null && rows >= Math.max(total, least)) return tensor;
+    const shape = [b, h, total > least ? Math.max(2 * total, 16) : least, d];
     const larger = pin(new Tensor(new Storage(newArray(dtype, sizeOf(shape)), dtype), shape, dtype));
     if (tensor !== null) put(larger, 0, tensor, length);
-    return this.replace(larger, length);
+    return larger;
   }
 }
 

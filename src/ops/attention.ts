@@ -211,6 +211,7 @@ export function attend(
   if (
     a.shape[3] !== b.shape[3] ||
     b.shape[2] !== c.shape[2] ||
+    b.shape[2] < (keys ?? 0) ||
     b.shape[1] !== c.shape[1] ||
     a.shape[0] !== b.shape[0] ||
     b.shape[0] !== c.shape[0] ||

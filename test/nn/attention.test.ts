@@ -1,4 +1,16 @@
-import { bernoulli, full as fullOf, memory, noGrad, Rng, randn, scope, type Tensor, tensor } from "bitgrad";
+import {
+  bernoulli,
+  concat,
+  full as fullOf,
+  memory,
+  noGrad,
+  OptionError,
+  Rng,
+  randn,
+  scope,
+  type Tensor,
+  tensor,
+} from "bitgrad";
 import { KVCache, MultiHeadAttention, namedParameters, parameters } from "bitgrad/nn";
 import { expectClose, gradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
@@ -228,8 +240,54 @@ describe("KVCache", () => {
     expect(step(null)).toEqual(full(3e38).toArray());
   });
 
+  it("gives keys and values equal room, also where gradients went through one of the two alone", () => {
+    for (const [a, b] of [
+      [false, true],
+      [true, false],
+    ]) {
+      const layer = make();
+      layer.query.weight.trainable = layer.query.bias!.trainable = false;
+      layer.key.weight.trainable = layer.key.bias!.trainable = a;
+      layer.value.weight.trainable = layer.value.bias!.trainable = b;
+      const [cut, short] = [new KVCache(), new KVCache()];
+      layer.forward(input(10), { cache: cut, causal: true });
+      layer.forward(input(10).slice([null, [0, 3]]), { cache: short, causal: true });
+      noGrad(() => {
+        cut.truncate(3);
+        for (let i = 0; i < 20; i++) {
+          const step = (cache: KVCache) => layer.forward(input(1, `${i}`), { cache, causal: true });
+          expectClose(step(cut), step(short), { atol: 1e-6 });
+        }
+      });
+    }
+  });
+
+  it("takes what it returned", () => {
+    for (const dtype of ["float32", "float64"] as const) {
+      const cache = new KVCache();
+      const t = randn([1, 2, 3, 4]);
+      cache.append(t, t);
+      const all = cache.append(t.to(dtype), t.to(dtype));
+      const twice = concat(
+        [t, t, t, t].map((x) => x.to(dtype)),
+        { axis: 2 },
+      ).toArray();
+      for (const held of cache.append(...all)) expect(held.toArray()).toEqual(twice);
+    }
+  });
+
   it("refuses what does not go with what it holds", () => {
     const cache = new KVCache();
+    const own = (extend: unknown) => ({
+      length: 9,
+      append: () => expect.unreachable() as never,
+      extend: extend as never,
+    });
+    expect(() => make().forward(input(1), { cache: own(5) })).toThrow(OptionError);
+    const short = own((k: Tensor, v: Tensor) => [k, v]);
+    expect(() => noGrad(() => make().forward(input(1), { cache: short }))).toThrow(
+      "shapes do not fit together",
+    );
     const t = (...shape: number[]) => randn(shape);
     expect(() => cache.append(t(1, 2, 3), t(1, 2, 3))).toThrow("must be (B, H, T, D)");
     expect(() => cache.append(t(1, 2, 3, 4), t(1, 2, 2, 4))).toThrow("KVCache");
