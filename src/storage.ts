@@ -42,6 +42,12 @@ const memoryState = shared("memory", () => ({
   least: 64,
 }));
 
+/** What was to be pinned, lies off the heap and is collected, as a model that nobody uses. */
+const strays = /* @__PURE__ */ shared(
+  "strays",
+  () => new FinalizationRegistry((bytes: number) => outside("pinned", -bytes, 0)),
+);
+
 /** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
 export class Storage {
   readonly dtype: DType;
@@ -114,8 +120,10 @@ export class Storage {
   /** Says that it lies off the heap for want of room, or no longer. */
   lack(out: "scoped" | "pinned" | null): void {
     if (this.out) outside(this.out, -this.bytes, 0);
+    if (this.out === "pinned") strays.unregister(this);
     this.out = out;
     if (out) outside(out, this.bytes, pinnedBytes());
+    if (out === "pinned") strays.register(this, this.bytes, this);
   }
 
   /** Moves the numbers to an ordinary array. */

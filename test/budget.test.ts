@@ -116,6 +116,18 @@ describe.skipIf(backendInfo().name !== "simd" || !memoryIsShared())("an exhauste
     expect(wanted).toBeLessThan(1.2 * ample.heap.reserved);
     expect(small).toMatchObject({ wanted: 0, memory: { tensors: 0, bytes: 0 } });
   });
+
+  it("wants nothing for models that are gone", async () => {
+    const dropped = fileURLToPath(new URL("./fixtures/dropped.ts", import.meta.url));
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ["--expose-gc", "--import", "tsx", dropped],
+      { env: { ...process.env, NODE_OPTIONS: "" } },
+    );
+    // A model has 4 MiB, and pins take half of a budget.
+    expect(Number(stdout)).toBeGreaterThan(8 * 2 ** 20);
+    expect(Number(stdout)).toBeLessThan(12 * 2 ** 20);
+  });
 });
 
 describe("tensors larger than any memory", () => {
