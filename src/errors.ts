@@ -103,7 +103,7 @@ function shown(value: unknown, depth: number): string {
     const name: unknown = value.constructor?.name;
     return typeof name === "string" && name !== "" ? name : "object";
   }
-  return String(value);
+  return Object.is(value, -0) ? "-0" : String(value);
 }
 
 /** `toJSON` of what a file holds and text would not: NaN, types, gigabytes. */

@@ -54,4 +54,6 @@ describe("show", () => {
     expect(here.show(JSON.parse('{"constructor": {"name": {"toString": 1}}}'))).toBe("object");
     expect(here.show(Object.create(null))).toBe("object");
   });
+
+  it("tells −0, which some options refuse, from 0", () => expect(here.show([-0, 0])).toBe("(-0, 0)"));
 });
