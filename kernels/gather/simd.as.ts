@@ -5,9 +5,9 @@
 
 /** Whether all of an index lies in 0 … n − 1; as numbers without a sign, negative ones are large. */
 export function isWithin(index: usize, count: i32, n: i32): i32 {
-  const most = i32x4.splat(n - 1);
+  const all = i32x4.splat(n);
   let beyond = i32x4.splat(0);
-  for (; count >= 4; count -= 4, index += 16) beyond = v128.or(beyond, i32x4.gt_u(v128.load(index), most));
+  for (; count >= 4; count -= 4, index += 16) beyond = v128.or(beyond, i32x4.ge_u(v128.load(index), all));
   let outside = v128.any_true(beyond);
   for (; count > 0; count--, index += 4) outside |= load<u32>(index) >= (n as u32);
   return !outside;

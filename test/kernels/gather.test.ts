@@ -9,7 +9,7 @@ import {
   scatterAdd,
 } from "../../kernels/gather/reference.ts";
 import * as simd from "../../kernels/gather/simd.ts";
-import { maskedSelect, tensor } from "../../src/index.ts";
+import { maskedSelect, scope, tensor, zeros } from "../../src/index.ts";
 import { sizeOf, stridesOf } from "../../src/shape.ts";
 
 /** Sizes of a tensor and of an index that fits into it off the axis, and the index. */
@@ -95,6 +95,16 @@ describe("the SIMD loops", () => {
         expect(firstOutside(index, 700)).toBe(at);
         expect(simd.isWithin(index, 700)).toBe(false);
       }
+  });
+
+  it("see every index of an axis without elements, on the heap and off it", () => {
+    expect(simd.isWithin(new Int32Array(5003), 0)).toBe(false);
+    const read = (size: number) => zeros([0, 2]).embedding(zeros([size], { dtype: "int32" }));
+    const message = "embedding: index out of range, got 0 for an axis of size 0";
+    expect(() => read(5003)).toThrow(message);
+    scope(() => {
+      for (const size of [64, 67]) expect(() => read(size)).toThrow(message);
+    });
   });
 
   it("decline an index that a program has written to since it was checked", () => {
