@@ -8,7 +8,7 @@ import { broadcastStrides, type Shape } from "../../src/shape.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inRows, type Run } from "../wasm/parallel.ts";
 import { pays, type Staging, staged, stagedRows } from "../wasm/staging.ts";
-import { type Binary, square, type Unary } from "./arithmetic.ts";
+import { type Binary, reciprocal, reciprocalSqrt, square, type Unary } from "./arithmetic.ts";
 import { walkRows } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 import { type ElementwiseExports, loopOf, simdBinary, simdSlopes, simdTests } from "./simd-loops.ts";
@@ -25,10 +25,14 @@ const isFloat = (array: TypedArray): boolean => array instanceof Float32Array;
 const whole = 64;
 const chunk = 1024;
 
+// Of integers, kernels/mixed and the reference alone compute these, in doubles.
+const inDoubles: readonly Unary[] = [Math.sqrt, reciprocal, reciprocalSqrt];
+
 /** out = f(x), element by element; of integers as float32 has them. */
 export function unary(out: TypedArray, x: TypedArray, f: Unary, exports = elementwiseExports()): boolean {
   const loop = loopOf(f);
   if (exports === null || loop === undefined || !isFloat(out) || x instanceof Float64Array) return false;
+  if (!isFloat(x) && inDoubles.includes(f)) return false;
   const { name, numbers } = loop;
   const floats = isFloat(x) ? x : new Float32Array(x);
   const run = (staging: Staging, first: number, n: number): boolean => {

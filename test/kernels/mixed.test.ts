@@ -1,4 +1,4 @@
-import { DTypeError, tensor } from "bitgrad";
+import { DTypeError, scope, tensor } from "bitgrad";
 import { describe, expect, it } from "vitest";
 import { cast, mixedExports } from "../../kernels/mixed/simd.ts";
 
@@ -39,5 +39,18 @@ describe("casts to integers", () => {
     numbers[1234] = -128.75;
     expect(() => tensor(numbers).to("int8")).toThrow("got 10000000000 at index 1999");
     expect(tensor(numbers.subarray(0, 1900)).to("int8").data[1234]).toBe(-128);
+  });
+});
+
+describe("roots and reciprocals of integers", () => {
+  it.each(["sqrt", "rsqrt", "reciprocal"] as const)("%s is the same on the heap and off it", (op) => {
+    const x = Int32Array.from({ length: 100 }, (_, i) => 2 ** 30 + i * 7654321 + 1);
+    const off = tensor(x)[op]().toArray();
+    const on = scope(() => tensor(x)[op]().toArray());
+    expect(on).toEqual(off);
+    const f = { sqrt: Math.sqrt, rsqrt: (v: number) => 1 / Math.sqrt(v), reciprocal: (v: number) => 1 / v }[
+      op
+    ];
+    expect(off).toEqual(Array.from(x, (v) => Math.fround(f(v))));
   });
 });
