@@ -38,6 +38,8 @@ export const reduceExports = /* @__PURE__ */ wasmKernel<ReduceExports>(bytes);
 
 // Plain arrays below this size stay in JavaScript.
 const few = 1024;
+/** The same where the loops of the reference are quick and vectors are of little use: in rows and narrow columns. */
+const fewNarrow = (inner: number): number => (inner < 12 ? 2 ** 14 : few);
 
 /** Runs on the addresses of out and x. */
 function run(
@@ -67,7 +69,8 @@ export function sum(
   if (exports === null) return false;
   if (!isFloatArray(x) || (out instanceof Float64Array && x instanceof Float32Array)) {
     const totals = new Float64Array(out.length);
-    if (!pays(x.length, few, out, x) || !foldDoubles(exports, totals, x, sizes, 0, null)) return false;
+    const least = isFloatArray(x) ? fewNarrow(inner) : few;
+    if (!pays(x.length, least, out, x) || !foldDoubles(exports, totals, x, sizes, 0, null)) return false;
     for (let i = 0; i < out.length; i++) out[i] = totals[i] * scale;
     return true;
   }
@@ -177,7 +180,7 @@ export function argBest(
   exports = reduceExports(),
 ): boolean {
   const op = functions.indexOf(f);
-  if (exports === null || op < 0 || !pays(x.length, few, out, x)) return false;
+  if (exports === null || op < 0 || !pays(x.length, fewNarrow(sizes.inner), out, x)) return false;
   const best = new Float64Array(out.length).fill(starts[op]);
   const places = new Float64Array(out.length).fill(-1);
   const found =
