@@ -167,7 +167,7 @@ function roundInto(
       const q = round(x[i], scale, zero);
       const code = Math.min(qmax, Math.max(qmin, q));
       if (code !== q) seen[0] = 1;
-      if (values) values[i] = Math.fround(code - zero) * scale + 0;
+      if (values) values[i] = Math.fround(Math.fround(code - zero) * scale) + 0;
       if (codes) codes[i] = code;
       if (inside) inside[i] = code === q ? 1 : 0;
     }
@@ -194,7 +194,7 @@ export function valuesOf(
     const [scale, zero] = [scales[k], zeros ? zeros[k] : 0];
     if (levels) for (let i = from; i < to; i++) out[i] = Math.fround(levels[codes[i]] * scale) + 0;
     // Adding 0 turns the −0 of a zero code under a negative scale into 0.
-    else for (let i = from; i < to; i++) out[i] = Math.fround(codes[i] - zero) * scale + 0;
+    else for (let i = from; i < to; i++) out[i] = Math.fround(Math.fround(codes[i] - zero) * scale) + 0;
   });
   return values;
 }

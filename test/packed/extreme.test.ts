@@ -144,3 +144,24 @@ it("a query that may read nothing stays one where scores overflow", () => {
   expect([...got.subarray(0, 16)]).toEqual(Array(16).fill(0));
   expect([...got.subarray(16)]).toEqual([...x.data.subarray(16)]);
 });
+
+it("no value of a weight is −0, also where it is too small for float32", () => {
+  const row = (more: object): number[] => {
+    const out = new Float32Array(4);
+    PackedWeight.ofCodes({
+      rows: 1,
+      columns: 4,
+      bits: 2,
+      signed: false,
+      codes: Uint8Array.of(0b11100100),
+      scale: Float32Array.of(2 ** -126),
+      group: null,
+      scaleType: "float32",
+      codebook: null,
+      ...more,
+    } as never).readRow(out, 0);
+    return Array.from(out);
+  };
+  expect(row({ codebook: [-1e-10, 0, 1e-10, 1] })).toEqual([0, 0, 0, 2 ** -126]);
+  expect(row({ zeroPoint: Float32Array.of(1e-10) })).toEqual([0, 2 ** -126, 2 ** -125, 3 * 2 ** -126]);
+});

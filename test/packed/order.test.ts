@@ -5,7 +5,7 @@ import {
   loadPacked,
   PackedLinear,
   PackedModel,
-  type PackedWeight,
+  PackedWeight,
   type Values,
 } from "bitgrad/packed";
 import { describe, expect, it } from "vitest";
@@ -272,6 +272,26 @@ describe("every kind of layer goes through a file", () => {
     // No codes of the input, and no norm behind the blocks of a language, are said: there nothing means others.
     expect(JSON.stringify(description(bytes)).replaceAll(/"(norm|input)":null/g, "")).not.toMatch(
       /null|"dilation":\[1,1\]/,
+    );
+  });
+
+  it.each<[string, object, string]>([
+    ["sizes that are none", { group: 2 ** 31 }, "a weight's sizes must be counts, got (1, 2, 2147483648)"],
+    ["levels that are no list", { codebook: Float32Array.of(1, 2) }, "a weight's sizes must be counts"],
+    ["a sign that is none", { signed: undefined }, "signed must be one of true, false, got undefined"],
+    [
+      "scales of no type",
+      { scaleType: "bfloat16" },
+      'scaleType must be one of float16, float32, got "bfloat16"',
+    ],
+  ])("but for weights that no reader takes: %s", (_, odd, message) => {
+    const sizes = { rows: 1, columns: 2, bits: 1, signed: false, codes: Uint8Array.of(1) };
+    const scales = { scale: Float32Array.of(1), group: null, scaleType: "float32", codebook: null };
+    const weight = PackedWeight.ofCodes({ ...sizes, ...scales, ...odd } as never);
+    expect(() => holding(weight).toBytes()).toThrow(`toBytes: ${message}`);
+    const nothing = PackedWeight.ofFloats(new Float32Array(0), 0, 2);
+    expect(() => holding(nothing).toBytes()).toThrow(
+      "toBytes: a weight's sizes must be counts, got (0, 2, null)",
     );
   });
 

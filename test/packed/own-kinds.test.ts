@@ -161,6 +161,7 @@ describe("a packed kind from outside", () => {
       new Uint8Array(2),
       new Map(),
       Symbol("a"),
+      new Array(2),
     ]) {
       expect(() => made(field).toBytes()).toThrow(OptionError);
     }
@@ -185,6 +186,23 @@ describe("a packed kind from outside", () => {
       const { root } = loadPacked(bytes, { kinds: [Holds] });
       expect((root as Holds).field).toStrictEqual(field);
     }
+  });
+
+  it("may have its kind from its prototype", () => {
+    class Lent {
+      static readonly kind = "lent";
+      readonly bias = Float32Array.of(1);
+      get kind() {
+        return "lent";
+      }
+      forward(x: Values) {
+        return x;
+      }
+    }
+    const bytes = new PackedModel(new Lent(), { kinds: [Lent] }).toBytes();
+    const back = loadPacked(bytes, { kinds: [Lent] });
+    expect(back.root).toBeInstanceOf(Lent);
+    expect(back.toBytes()).toEqual(bytes);
   });
 
   it("meets damaged fields by a FieldReader", () => {

@@ -8,11 +8,13 @@ import {
   bitnet158,
   bwn,
   chooseParams,
+  dequantize,
   fakeQuantize,
   plan,
   prepare,
   type QuantParams,
   type QuantSpec,
+  quantize,
   type SpecOptions,
   spec,
 } from "bitgrad/quant";
@@ -208,6 +210,15 @@ it.each(["float32", "float64", "int32"] as const)(
     expect(list(scale.grad!)).toEqual([3]);
   },
 );
+
+it("no value is −0, also where it is too small for float32", () => {
+  const params = { scale: tensor([2 ** -126]), zeroPoint: tensor([1e-10]) };
+  for (const rounding of ["half-even", "half-up"] as const) {
+    const how = spec({ bits: 2, scheme: "affine", zeroPoint: "float", rounding });
+    expect(list(fakeQuantize(tensor([0]), how, params))).toEqual([0]);
+    expect(list(dequantize(quantize(tensor([0]), how, params)))).toEqual([0]);
+  }
+});
 
 it.each([Number.NaN, Infinity, -Infinity])("%d is refused by scales that fit the rows, or clamped", (odd) => {
   const x = tensor([

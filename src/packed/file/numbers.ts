@@ -44,24 +44,22 @@ const areLevels = (levels: unknown): levels is number[] | null =>
     levels.length <= 256 &&
     levels.every((level) => Number.isFinite(level) && Number.isFinite(Math.fround(level))));
 
-function oneOf(name: string, value: unknown, known: readonly unknown[]): void {
+function oneOf(op: string, name: string, value: unknown, known: readonly unknown[]): void {
   if (known.includes(value)) return;
-  throw new FormatError(
-    `loadPacked: ${name} must be one of ${known.map(String).join(", ")}, got ${show(value)}`,
-  );
+  throw new FormatError(`${op}: ${name} must be one of ${known.map(String).join(", ")}, got ${show(value)}`);
 }
 
 /** Throws FormatError for what is no description of a weight. */
-export function checkWeight(given: Fields): WeightType {
+export function checkWeight(given: Fields, op = "loadPacked"): WeightType {
   const { rows, columns, bits, signed, group, codebook, zero, scales, scaleType } = given;
   if (!isCount(rows) || !isCount(columns) || !(group === null || isCount(group)) || !areLevels(codebook)) {
-    throw new FormatError(`loadPacked: a weight's sizes must be counts, got ${show([rows, columns, group])}`);
+    throw new FormatError(`${op}: a weight's sizes must be counts, got ${show([rows, columns, group])}`);
   }
-  oneOf("bits", bits, [1, 2, 3, 4, 5, 6, 7, 8, 32]);
-  if (bits !== 32) oneOf("signed", signed, [true, false]);
-  oneOf("zero", zero, [null, ...zeroKinds]);
-  oneOf("scales", scales, group === null ? [null, "one"] : [null]);
-  oneOf("scaleType", scaleType, ["float16", "float32"]);
+  oneOf(op, "bits", bits, [1, 2, 3, 4, 5, 6, 7, 8, 32]);
+  if (bits !== 32) oneOf(op, "signed", signed, [true, false]);
+  oneOf(op, "zero", zero, [null, ...zeroKinds]);
+  oneOf(op, "scales", scales, group === null ? [null, "one"] : [null]);
+  oneOf(op, "scaleType", scaleType, ["float16", "float32"]);
   return given as unknown as WeightType;
 }
 

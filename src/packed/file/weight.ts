@@ -124,9 +124,9 @@ export class PackedWeight {
     if (odd >= 0) {
       throw new FormatError(`PackedWeight: float16 scales must be float16 numbers, got ${scale[odd]}`);
     }
-    if (codebook !== null && (signed || codebook.length < 2 ** bits)) {
+    if (codebook !== null && (signed || !(codebook?.length >= 2 ** bits))) {
       throw new FormatError(
-        `PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook.length}`,
+        `PackedWeight: needs ${2 ** bits} levels for unsigned codes, got ${codebook?.length}`,
       );
     }
     const { zeroPoint } = coded;
@@ -271,7 +271,7 @@ export class PackedWeight {
     for (let i = 0; i < columns; i++) {
       const at = perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step));
       const value = codebook ? codebook[row[i]] : zeroPoint ? row[i] - zeroPoint[at] : row[i];
-      out[i] = Math.fround(value) * scale[at] + 0;
+      out[i] = Math.fround(Math.fround(value) * scale[at]) + 0;
     }
   }
 }

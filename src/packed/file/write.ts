@@ -7,7 +7,7 @@ import { isPlainObject, OptionError, show } from "../../errors.ts";
 import { DEPTH_LIMIT } from "../../safetensors/json.ts";
 import { defaults, isOurs } from "../layers/kinds.ts";
 import { endless, type Fields, type PackedLayer } from "./layer.ts";
-import { type Format, weightDefaults } from "./numbers.ts";
+import { checkWeight, type Format, weightDefaults } from "./numbers.ts";
 import { telling } from "./read.ts";
 import { PackedWeight, scalesPerRow } from "./weight.ts";
 
@@ -31,6 +31,10 @@ const without = (usual: Fields, fields: Fields): Fields =>
       ([name, field]) => JSON.stringify(field) !== JSON.stringify(usual[name] ?? null),
     ),
   );
+
+/** What a file says of a weight. Throws FormatError for one that no reader takes. */
+const said = (told: Fields): Fields =>
+  without(weightDefaults, checkWeight({ ...weightDefaults, ...told }, "toBytes"));
 
 /** A layer and all below it as a file describes them, and their numbers by dtype, in the order in which it names them. */
 export function described(root: PackedLayer): {
@@ -62,7 +66,8 @@ export function described(root: PackedLayer): {
   }
 
   function fields(value: object, path: string): unknown {
-    if (Array.isArray(value)) return value.map((item, i) => describe(item, `${path}.${i}`));
+    // A list with holes has undefined in them.
+    if (Array.isArray(value)) return Array.from(value, (item, i) => describe(item, `${path}.${i}`));
     const { kind } = value as Partial<PackedLayer>;
     if (!isPlainObject(value) && typeof kind !== "string") return checkJson(value, path);
     if (Object.hasOwn(value, "__proto__")) {
@@ -70,8 +75,11 @@ export function described(root: PackedLayer): {
         `toBytes: a field must not have a reserved name, got "__proto__" at ${path || "the root"}`,
       );
     }
-    const isLayer = Object.hasOwn(value, "kind");
-    const stored = Object.entries(value).filter(([name]) => !name.startsWith("_"));
+    const isLayer = kind !== undefined || Object.hasOwn(value, "kind");
+    // That of a class may be its prototype's.
+    const stored = Object.entries(isLayer ? { kind, ...value } : value).filter(
+      ([name]) => !name.startsWith("_"),
+    );
     const below = Object.fromEntries(
       stored.map(([name, field]) => [
         isLayer ? name : name.replace(telling, "_$1"),
@@ -90,7 +98,7 @@ export function described(root: PackedLayer): {
   function weight({ rows, columns, floats: matrix, coded }: PackedWeight): Fields {
     if (coded === null) {
       floats(matrix!);
-      return { rows, columns };
+      return said({ rows, columns });
     }
     const { bits, signed, codes, scale, group, scaleType, codebook, zeroPoint } = coded;
     numbers.U8.push(codes);
@@ -100,8 +108,7 @@ export function described(root: PackedLayer): {
     if (zero === "float") floats(zeroPoint!);
     else if (zeroPoint) numbers.U8.push(Uint8Array.from(zeroPoint));
     const scales = scalesPerRow(coded) === 0 ? "one" : null;
-    const told = { rows, columns, bits, signed, group, codebook, zero, scales, scaleType };
-    return without(weightDefaults, told);
+    return said({ rows, columns, bits, signed, group, codebook, zero, scales, scaleType });
   }
 
   return { model: describe(root, ""), numbers };
