@@ -47,20 +47,35 @@ export function forEachRun(
 export const rangeSize = 4;
 
 export function ranges(out: Float64Array, x: FloatArray, runs: Runs, sums: boolean): void {
-  forEachRun(runs, (from, to, k) => {
-    let min = Infinity;
-    let max = -Infinity;
-    let odd = 0;
-    for (let i = from; i < to; i++) {
-      const v = x[i];
-      if (v < min) min = v;
-      if (v > max) max = v;
-      odd += v * 0;
-    }
-    // Adding 0 makes 0 of −0.
-    out.set([min + 0, max + 0, sums ? magnitudes(x, from, to) : odd, to - from], k * rangeSize);
-  });
+  forEachRun(runs, (from, to, k) => range(out, k * rangeSize, x, from, to, sums));
 }
+
+/** Those of one run, written from place `at` on. */
+export function range(
+  out: Float64Array,
+  at: number,
+  x: FloatArray,
+  from: number,
+  to: number,
+  sums: boolean,
+): void {
+  let min = Infinity;
+  let max = -Infinity;
+  let odd = 0;
+  for (let i = from; i < to; i++) {
+    const v = x[i];
+    if (v < min) min = v;
+    if (v > max) max = v;
+    odd += v * 0;
+  }
+  // Adding 0 makes 0 of −0.
+  out[at] = min + 0;
+  out[at + 1] = max + 0;
+  out[at + 2] = sums ? magnitudes(x, from, to) : odd;
+  out[at + 3] = to - from;
+}
+
+const rest = (x: FloatArray, i: number, to: number): number => (i < to ? Math.abs(x[i]) : 0);
 
 function magnitudes(x: FloatArray, from: number, to: number): number {
   let [a, b, c, d, e, f, g, h] = [0, 0, 0, 0, 0, 0, 0, 0];
@@ -75,9 +90,9 @@ function magnitudes(x: FloatArray, from: number, to: number): number {
     g += Math.abs(x[i + 6]);
     h += Math.abs(x[i + 7]);
   }
-  const rest = [0, 1, 2, 3, 4, 5, 6].map((k) => (i + k < to ? Math.abs(x[i + k]) : 0));
-  const left = a + rest[0] + (b + rest[1]) + (c + rest[2] + (d + rest[3]));
-  return left + (e + rest[4] + (f + rest[5]) + (g + rest[6] + h));
+  const left =
+    a + rest(x, i, to) + (b + rest(x, i + 1, to)) + (c + rest(x, i + 2, to) + (d + rest(x, i + 3, to)));
+  return left + (e + rest(x, i + 4, to) + (f + rest(x, i + 5, to)) + (g + rest(x, i + 6, to) + h));
 }
 
 /** A double beyond which there are no fractions: adding and taking it away rounds half to even. */

@@ -1,6 +1,6 @@
 /** chooseParams: scale and zero point from the numbers they are for. */
 
-import { forEachRun, rangeSize, ranges as rangesAnew } from "../../kernels/fake-quantize/reference.ts";
+import { forEachRun, range, rangeSize } from "../../kernels/fake-quantize/reference.ts";
 import { nearestHalf } from "../../kernels/formats/half.ts";
 import { rangesOfRuns } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
@@ -44,37 +44,42 @@ export function rangesOf(x: Tensor, spec: QuantSpec, sums = isSigns(spec)): Rang
   const ranges: (Range | undefined)[] = new Array(count);
   const data = floatsOf(x);
   const runs = runsOf(spec, x.shape);
-  const found = new Float64Array(runs.rows * Math.ceil(runs.n / runs.step) * rangeSize);
-  rangesOfRuns(found, data, runs, sums);
+  // Ranges of short runs take more room than the numbers, and longer to be brought from a kernel than to be found.
+  const short = runs.step < 4;
+  const found = new Float64Array(short ? rangeSize : runs.rows * Math.ceil(runs.n / runs.step) * rangeSize);
+  if (!short) rangesOfRuns(found, data, runs, sums);
   forEachRun(runs, (from, to, run) => {
-    let seen = rangeAt(found, run);
+    const at = short ? 0 : run * rangeSize;
+    if (short) range(found, at, data, from, to, sums);
     // A sum of magnitudes is finite if all are, unless doubles overflow.
-    if (!(seen.sum < Infinity)) {
+    if (!(found[at + 2] < Infinity)) {
       const odd = notFinite(data, from, to);
       if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data, odd);
-      seen = finiteRange(data, from, to, sums);
+      found.set(finiteRange(data, from, to, sums), at);
     }
     const held = ranges[run % count];
-    if (held === undefined) ranges[run] = seen;
-    else widen(held, seen);
+    if (held === undefined) ranges[run] = rangeAt(found, at);
+    else widen(held, found, at);
   });
   return ranges as Range[];
 }
 
-const rangeAt = (found: Float64Array, run: number): Range => {
-  const at = run * rangeSize;
-  return { min: found[at], max: found[at + 1], sum: found[at + 2], count: found[at + 3] };
-};
+const rangeAt = (found: Float64Array, at: number): Range => ({
+  min: found[at],
+  max: found[at + 1],
+  sum: found[at + 2],
+  count: found[at + 3],
+});
 
-function widen(held: Range, { min, max, sum, count }: Range): void {
-  held.min = Math.min(held.min, min);
-  held.max = Math.max(held.max, max);
-  held.sum += sum;
-  held.count += count;
+function widen(held: Range, found: Float64Array, at: number): void {
+  held.min = Math.min(held.min, found[at]);
+  held.max = Math.max(held.max, found[at + 1]);
+  held.sum += found[at + 2];
+  held.count += found[at + 3];
 }
 
 /** The range of what is finite. Throws for NaN. */
-function finiteRange(x: FloatArray, from: number, to: number, sums: boolean): Range {
+function finiteRange(x: FloatArray, from: number, to: number, sums: boolean): Float64Array {
   const finite: number[] = [];
   for (let i = from; i < to; i++) {
     if (Number.isNaN(x[i])) throw nonFinite(x, i);
@@ -82,9 +87,8 @@ function finiteRange(x: FloatArray, from: number, to: number, sums: boolean): Ra
   }
   const found = new Float64Array(rangeSize);
   const n = finite.length;
-  if (n === 0) found.set([Infinity, -Infinity]);
-  rangesAnew(found, Float64Array.from(finite), { rows: 1, n, step: n }, sums);
-  return rangeAt(found, 0);
+  range(found, 0, Float64Array.from(finite), 0, n, sums);
+  return found;
 }
 
 /** 2^−126: a scale that is a normal number can be divided by without surprises. */
