@@ -5,8 +5,8 @@
  * used in every step is pinned there.
  */
 
-import { displace, outside, place, view } from "../kernels/wasm/heap.ts";
-import { pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/wasm/pins.ts";
+import { displace, place, view } from "../kernels/wasm/heap.ts";
+import { astray, pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/wasm/pins.ts";
 import { warnOfShortage } from "../kernels/wasm/shortage.ts";
 import { clear, usesSimd } from "./backend.ts";
 
@@ -41,12 +41,6 @@ const memoryState = shared("memory", () => ({
   /** Elements from which a tensor is placed on the heap: smaller ones cost more to place than to copy. */
   least: 64,
 }));
-
-/** What was to be pinned, lies off the heap and is collected, as a model that nobody uses. */
-const strays = /* @__PURE__ */ shared(
-  "strays",
-  () => new FinalizationRegistry((bytes: number) => outside("pinned", -bytes, 0)),
-);
 
 /** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
 export class Storage {
@@ -119,11 +113,9 @@ export class Storage {
 
   /** Says that it lies off the heap for want of room, or no longer. */
   lack(out: "scoped" | "pinned" | null): void {
-    if (this.out) outside(this.out, -this.bytes, 0);
-    if (this.out === "pinned") strays.unregister(this);
+    if (this.out) astray(this, this.out, -this.bytes);
     this.out = out;
-    if (out) outside(out, this.bytes, pinnedBytes());
-    if (out === "pinned") strays.register(this, this.bytes, this);
+    if (out) astray(this, out, this.bytes);
   }
 
   /** Moves the numbers to an ordinary array. */

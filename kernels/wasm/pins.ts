@@ -6,10 +6,12 @@
 
 import type { ArrayOf, DType, TypedArray } from "../../src/dtype.ts";
 import { shared } from "../../src/state.ts";
-import { displace, heapUse, ownView } from "./heap.ts";
+import { displace, heapUse, outside, ownView } from "./heap.ts";
 
 const pins = /* @__PURE__ */ shared("pins", () => ({
   arrays: new FinalizationRegistry(unpin),
+  /** Of what was to be pinned and lies outside. */
+  strays: new FinalizationRegistry((bytes: number) => outside("pinned", -bytes, 0)),
   bytes: 0,
 }));
 
@@ -40,6 +42,14 @@ function unpin({ address, bytes }: Block): void {
 /** Releases the block of an array from `pin` now; leaves other arrays alone. */
 export function release(array: TypedArray): void {
   if (pins.arrays.unregister(array)) unpin({ address: array.byteOffset, bytes: array.byteLength });
+}
+
+/** As `outside`, for bytes of an owner; those that were to be pinned count until it is collected. */
+export function astray(owner: object, kind: "scoped" | "pinned", bytes: number): void {
+  outside(kind, bytes, pins.bytes);
+  if (kind === "scoped") return;
+  if (bytes < 0) pins.strays.unregister(owner);
+  else pins.strays.register(owner, bytes, owner);
 }
 
 /** Bytes of all blocks that are pinned. */
