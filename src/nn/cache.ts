@@ -1,7 +1,7 @@
 /** KVCache: the keys and values of one attention layer for the positions read so far. */
 
 import { changing, repeatedRun } from "../changes.ts";
-import { newArray } from "../dtype.ts";
+import { type DType, newArray } from "../dtype.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { concat } from "../ops/join.ts";
 import { isPlaceholder, placeholder } from "../ops/shapes-only.ts";
@@ -138,7 +138,9 @@ class Held {
     if (isPlaceholder(t)) return this.lengthen(t);
     if (!this.roomy(t))
       return this.replace(own(concat(tensor ? [first(tensor, length), t] : [t], { axis: 2 })), total);
-    this.given = own(first(this.extend(t), total));
+    const all = this.extend(t);
+    this.given = own(zeroed(sized(t, total), t.dtype));
+    put(this.given, 0, all, total);
     return this.given;
   }
 
@@ -197,13 +199,16 @@ class Held {
     const { tensor, rows, length } = this;
     if (tensor !== null && rows >= Math.max(total, least)) return tensor;
     const shape = [b, h, total > least ? Math.max(2 * total, 16) : least, d];
-    const larger = pin(new Tensor(new Storage(newArray(dtype, sizeOf(shape)), dtype), shape, dtype));
+    const larger = pin(zeroed(shape, dtype));
     if (tensor !== null) put(larger, 0, tensor, length);
     return larger;
   }
 }
 
 const sized = ({ shape: [b, h, , d] }: Tensor, length: number): number[] => [b, h, length, d];
+
+const zeroed = (shape: readonly number[], dtype: DType): Tensor =>
+  new Tensor(new Storage(newArray(dtype, sizeOf(shape)), dtype), shape, dtype);
 
 /** The first positions of (B, H, R, D), in a tensor of their own. */
 const first = (t: Tensor, length: number): Tensor => t.slice([null, null, [0, length]]);
