@@ -10,10 +10,12 @@ import type { Scope } from "../src/storage.ts";
 if (process.env.BITGRAD_MEMORY === "unshared") {
   // Before anything makes the memory.
   (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated = false;
-  const { memoryIsShared } = await import("../kernels/wasm/heap.ts");
+  const { memoryIsShared, setHeapBudget } = await import("../kernels/wasm/heap.ts");
   const { shared } = await import("../src/state.ts");
   const { scope } = await import("../src/storage.ts");
   if (memoryIsShared()) throw new Error("setup: the memory is shared");
+  // Each growth makes a buffer of the whole memory, for the collector to find.
+  setHeapBudget(2 ** 30);
   const heap = shared("heap", () => ({}));
   Object.defineProperty(heap, "lacking", { get: () => 1, set: () => {} });
   // Small tensors too are to lie on the heap.
