@@ -107,6 +107,8 @@ export function gemm(
     });
     const run = (to: number, left: number, right: number, sizes: HeapGemm) =>
       gemmHeap(to, left, right, sizes, exports);
-    return whole || gemmTiles(out, a, b, { ...shape, bias: start }, run);
+    // Scratch first: no tile may lack it when others have been added.
+    if (whole || scratch(exports.scratchBytes()) === 0) return whole;
+    return gemmTiles(out, a, b, { ...shape, bias: start }, run);
   });
 }
