@@ -38,8 +38,12 @@ export const reduceExports = /* @__PURE__ */ wasmKernel<ReduceExports>(bytes);
 
 // Plain arrays below this size stay in JavaScript.
 const few = 1024;
-/** The same where the loops of the reference are quick and vectors are of little use: in rows and narrow columns. */
-const fewNarrow = (inner: number): number => (inner < 12 ? 2 ** 14 : few);
+// Vectors are of little use in so few columns, and two passes in fewer than these.
+const fewColumns = 5;
+const fewColumnsTwice = 12;
+const narrow = ({ inner }: ReduceSizes, least = fewColumns): boolean => inner > 1 && inner < least;
+/** The size from which sums and places of rows pay, where the loops of the reference are quick. */
+const fewInRows = 2 ** 14;
 
 /** Runs on the addresses of out and x. */
 function run(
@@ -69,8 +73,9 @@ export function sum(
   if (exports === null) return false;
   if (!isFloatArray(x) || (out instanceof Float64Array && x instanceof Float32Array)) {
     const totals = new Float64Array(out.length);
-    const least = isFloatArray(x) ? fewNarrow(inner) : few;
-    if (!pays(x.length, least, out, x) || !foldDoubles(exports, totals, x, sizes, 0, null)) return false;
+    const least = isFloatArray(x) && inner === 1 ? fewInRows : few;
+    if (narrow(sizes) || !pays(x.length, least, out, x) || !foldDoubles(exports, totals, x, sizes, 0, null))
+      return false;
     for (let i = 0; i < out.length; i++) out[i] = totals[i] * scale;
     return true;
   }
@@ -167,11 +172,11 @@ export function deviations(
   sizes: ReduceSizes,
   exports = reduceExports(),
 ): boolean {
-  if (exports === null || !pays(x.length, few, out, x)) return false;
+  if (exports === null || narrow(sizes) || !pays(x.length, few, out, x)) return false;
   return foldDoubles(exports, out.fill(0), x, sizes, functions.length, centers);
 }
 
-/** out = index along n of the first element that is what `f`, larger or smaller, leaves of all. */
+/** out = index along n of the first element that is what `f`, larger or smaller, leaves of all; not of narrow columns. */
 export function argBest(
   out: TypedArray,
   x: TypedArray,
@@ -180,7 +185,9 @@ export function argBest(
   exports = reduceExports(),
 ): boolean {
   const op = functions.indexOf(f);
-  if (exports === null || op < 0 || !pays(x.length, fewNarrow(sizes.inner), out, x)) return false;
+  if (exports === null || op < 0 || !pays(x.length, sizes.inner === 1 ? fewInRows : few, out, x))
+    return false;
+  if (narrow(sizes, fewColumnsTwice)) return false;
   const best = new Float64Array(out.length).fill(starts[op]);
   const places = new Float64Array(out.length).fill(-1);
   const found =
@@ -194,7 +201,7 @@ export function argBest(
 export function scan(
   out: TypedArray,
   x: TypedArray,
-  { outer, n, inner }: ReduceSizes,
+  sizes: ReduceSizes,
   initial: number,
   f: Folded,
   exports = reduceExports(),
@@ -202,7 +209,8 @@ export function scan(
   const op = functions.indexOf(f);
   if (exports === null || !(f === added || f === times) || starts[op] !== initial || !isFloatArray(out))
     return false;
-  if (!pays(x.length, few, out, x)) return false;
+  if (narrow(sizes) || !pays(x.length, few, out, x)) return false;
+  const { outer, n, inner } = sizes;
   return staged((staging) => {
     const from = staging.input(x, 0, x.length);
     const to = staging.output(out, 0, x.length, false);
