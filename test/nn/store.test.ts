@@ -51,7 +51,9 @@ describe("a store of signs", () => {
   it.each([[0], [0.5], [-0], [2], [Number.NaN], [Infinity]])("refuses %d wherever it comes from", (odd) => {
     const values = () => tensor([1, -1, odd]);
     expect(() => new Parameter(values(), { store: signs })).toThrow(
-      new OptionError(`Parameter: the store holds 1 and -1, got ${odd + 0} at element 2`),
+      new OptionError(
+        `Parameter: the store holds 1 and -1, got ${Object.is(odd, -0) ? "-0" : odd} at element 2`,
+      ),
     );
     const weight = new Parameter(tensor([1, 1, -1]), { store: signs });
     const { version } = weight;
