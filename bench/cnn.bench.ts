@@ -4,17 +4,7 @@
  * memory more than it computes stands beside the sum of two tensors of its size.
  */
 
-import {
-  backendInfo,
-  noGrad,
-  Rng,
-  randint,
-  randn,
-  scope,
-  setThreads,
-  type Tensor,
-  vjp,
-} from "../src/index.ts";
+import { backendInfo, noGrad, Rng, randint, randn, setThreads, type Tensor, vjp } from "../src/index.ts";
 import { ResNet } from "../src/models/index.ts";
 import { BatchNorm2d, crossEntropy } from "../src/nn/index.ts";
 import { inputGradOp, weightGradOp } from "../src/ops/conv.ts";
@@ -22,48 +12,17 @@ import { optimizer, sgd } from "../src/optim/index.ts";
 import { pin } from "../src/storage.ts";
 import { trainStep } from "../src/train/index.ts";
 import { operations, square } from "./conv-shapes.ts";
-import { type PairResult, pair, showRatio, writeResults } from "./pair.ts";
-import { type Bounds, type ComparedRow, free, writePage } from "./table.ts";
+import { compared, shareOfLimit, side } from "./limit.ts";
+import { pair, writeResults } from "./pair.ts";
+import { type ComparedRow, free, writePage } from "./table.ts";
 
 const rng = new Rng("cnn");
 const normal = (...shape: number[]): Tensor => pin(randn(shape, { rng }));
-// What a run gives is left in its scope.
-const side = (name: string, run: () => unknown) => ({
-  name,
-  run: () => scope(() => void run()),
-  result: () => [],
-});
-
-const [left, right] = [normal(512, 512), normal(512, 512)];
-const limit = side("product of 512", () => void left.matmul(right));
-const limitWork = (2 * 512 ** 3) / 1e9;
-
 const results: ComparedRow[] = [];
-
-function report(name: string, peer: string, bounds: Bounds, unit: string, work: number, result: PairResult) {
-  const [required, reach] = bounds;
-  const { a, b, ratio, interval, load } = result;
-  const speed = unit === "ms" ? `${(b * 1e3).toFixed(2)} ms` : `${(work / b).toFixed(1)} ${unit}`;
-  console.log(name.padEnd(56), speed.padStart(14), `beside ${peer}`, showRatio(result));
-  results.push({
-    ...{ name, unit, work, required, reach, load },
-    peers: [{ peer, native: false, ratio, interval, a, b }],
-  });
-}
-
-/** A run of so many GFLOP as a share of the limit. */
-async function share(name: string, work: number, run: () => unknown, bounds: Bounds = free): Promise<void> {
-  const options = { tolerance: 0, rounds: 11, seconds: 4, milliseconds: 60 };
-  const result = await pair(limit, side(name, run), options);
-  const scale = work / limitWork;
-  const [low, high] = result.interval;
-  report(name, limit.name, bounds, "GFLOP/s", work, {
-    ...result,
-    ratio: result.ratio * scale,
-    interval: [low * scale, high * scale],
-    a: result.a * scale,
-  });
-}
+const measured = shareOfLimit();
+const share = async (...args: Parameters<typeof measured>): Promise<void> => {
+  results.push(await measured(...args));
+};
 
 const pictures = 64;
 
@@ -123,7 +82,8 @@ const add = side("add", () => noGrad(() => void x.add(y)));
 /** A run beside the sum. */
 async function beside(name: string, run: () => unknown): Promise<void> {
   const options = { tolerance: 0, rounds: 11, seconds: 4 };
-  report(`${name}, 1 M`, add.name, free, "ms", 1, await pair(add, side(name, run), options));
+  const result = await pair(add, side(name, run), options);
+  results.push(compared(`${name}, 1 M`, add.name, free, { unit: "ms", work: 1 }, result));
 }
 
 const norm = new BatchNorm2d(16);

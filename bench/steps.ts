@@ -13,6 +13,8 @@ export interface Workload {
   /** What a step counts as, and how many of it one step does. */
   readonly unit: string;
   readonly count: number;
+  /** Multiplications and additions of the products of a training step. */
+  readonly products?: number;
   /** Makes the step; what it holds lives with it. */
   make(): () => void;
 }
@@ -25,6 +27,20 @@ const gptConfig = {
   heads: 4,
   activation: "gelu",
 } as const;
+
+/** Forward and both gradients. */
+const linear = (rows: number, from: number, to: number): number => 3 * 2 * rows * from * to;
+
+/** Two products forward and five backward, of the half that is seen. */
+const causalAttention = (texts: number, length: number, dim: number): number =>
+  (7 * 2 * texts * length * (length + 1) * dim) / 2;
+
+const gptProducts = (texts: number, length: number): number => {
+  const { vocabulary, dim, layers } = gptConfig;
+  const rows = texts * length;
+  const layer = 4 * linear(rows, dim, dim) + 2 * linear(rows, dim, 4 * dim);
+  return layers * (layer + causalAttention(texts, length, dim)) + linear(rows, dim, vocabulary);
+};
 
 const convolution = (backward: boolean): Workload => ({
   warmUp: 5,
@@ -53,6 +69,7 @@ export const workloads: Record<string, Workload> = {
     rounds: 15,
     unit: "token",
     count: 8 * 128,
+    products: gptProducts(8, 128),
     make() {
       manualSeed(1);
       const model = new Gpt(gptConfig);
@@ -67,6 +84,8 @@ export const workloads: Record<string, Workload> = {
     rounds: 61,
     unit: "image",
     count: 64,
+    // Nobody wants the gradient of the pictures.
+    products: (linear(64, 784, 512) * 2) / 3 + linear(64, 512, 512) + linear(64, 512, 10),
     make() {
       manualSeed(1);
       const relu = (x: Tensor): Tensor => x.relu();

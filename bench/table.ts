@@ -96,7 +96,7 @@ function table(results: Results<ComparedRow> | null, command: string): string {
 export const sections = [
   ...(["peers", "peers-relaxed", "peers-threads"] as const),
   ...(["packed", "bits", "digits", "ints"] as const),
-  ...(["qat", "cnn", "ops", "long", "heap"] as const),
+  ...(["steps", "qat", "cnn", "ops", "long", "heap"] as const),
 ];
 
 export type Section = (typeof sections)[number];
@@ -110,6 +110,7 @@ const commands: Record<Section, string> = {
   bits: "npm run bench -- bits",
   digits: "npm run bench -- digits",
   ints: "npm run bench -- ints",
+  steps: "npm run bench -- steps",
   qat: "npm run bench -- qat",
   cnn: "npm run bench -- cnn",
   ops: "npm run bench -- ops",
