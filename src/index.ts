@@ -1,4 +1,8 @@
-/** The public list of `bitgrad`: tensors, ops and gradients. */
+/**
+ * Tensors, ops and gradients.
+ *
+ * @module bitgrad
+ */
 
 import "./ops/all.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * Batches, tokenizers and named data sets.
+ *
+ * @module bitgrad/data
+ */
+
 import "../ops/all.ts";
 
 export { type CsvOptions, csv, parseCsv, text } from "./csv.ts";

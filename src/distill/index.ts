@@ -1,3 +1,9 @@
+/**
+ * Losses by which a student learns from a teacher.
+ *
+ * @module bitgrad/distill
+ */
+
 import "../ops/all.ts";
 
 export {

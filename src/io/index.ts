@@ -1,3 +1,9 @@
+/**
+ * Models and tensors in safetensors files.
+ *
+ * @module bitgrad/io
+ */
+
 import "../ops/all.ts";
 
 export type { StoredFloat } from "./formats.ts";

@@ -1,3 +1,9 @@
+/**
+ * Transformers, language models and small networks of images.
+ *
+ * @module bitgrad/models
+ */
+
 import "../ops/all.ts";
 
 export { type SampleOptions, sampleToken } from "../generation/sample.ts";

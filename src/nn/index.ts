@@ -1,3 +1,9 @@
+/**
+ * Layers, losses, parameters and what walks a model.
+ *
+ * @module bitgrad/nn
+ */
+
 import "../ops/all.ts";
 
 export {

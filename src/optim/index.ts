@@ -1,3 +1,9 @@
+/**
+ * Update rules, optimizers over groups of parameters, schedules and clipping.
+ *
+ * @module bitgrad/optim
+ */
+
 import "../ops/all.ts";
 
 export { clipGradNorm, clipGradValue } from "./clip.ts";

@@ -1,4 +1,8 @@
-/** The public list of `bitgrad/packed`. */
+/**
+ * Packed models, which run without autograd: their files, layers and what they may take.
+ *
+ * @module bitgrad/packed
+ */
 
 export type { GenerateOptions, StreamOptions } from "../generation/loop.ts";
 export {

@@ -1,4 +1,8 @@
-/** The public list of `bitgrad/quant`. */
+/**
+ * Numbers of few bits: quantizers, presets, plans, training through rounding, and packing.
+ *
+ * @module bitgrad/quant
+ */
 
 import "../ops/all.ts";
 

@@ -1,4 +1,8 @@
-/** The public list of `bitgrad/testing`: checks of gradients, values and memory, laws, and arbitraries for fast-check. */
+/**
+ * Checks of gradients, values and memory, laws, and arbitraries for fast-check.
+ *
+ * @module bitgrad/testing
+ */
 
 import "../ops/all.ts";
 

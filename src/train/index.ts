@@ -1,3 +1,9 @@
+/**
+ * The training loop, a single step, and measures of classifiers and language models.
+ *
+ * @module bitgrad/train
+ */
+
 import "../ops/all.ts";
 
 export { type FitHistory, type FitOptions, fit, type StepReport } from "./fit.ts";

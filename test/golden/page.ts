@@ -49,6 +49,7 @@ export function page(): string {
     return [`## ${title}`, "", "| PyTorch | bitgrad | |", "| --- | --- | --- |", ...lines].join("\n");
   });
   return `${[
+    "---\ntitle: Ops beside PyTorch\n---",
     "# PyTorch's names and bitgrad's",
     [
       "Every line is run against reference values and gradients made with PyTorch 1.13, held in `test/golden` with the calls",
