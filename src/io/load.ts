@@ -115,9 +115,14 @@ export interface LoadOptions<M extends object = object> extends ReadOptions {
  * does; and what `loadStateDict` throws where file and model differ.
  *
  * @example
+ * ```ts
+ * import { load, save } from "bitgrad/io";
+ * import { Bert, Gpt } from "bitgrad/models";
+ *
  * const file = await save(null, new Gpt({ vocabulary: 9, context: 4, dim: 8, layers: 1, heads: 2 }));
  * const model = await load(file, { models: [Gpt, Bert] });
- * model.config.dim; // 8
+ * console.log(model.config.dim); // 8
+ * ```
  */
 export async function load<M extends object>(
   source: Source,

@@ -72,8 +72,14 @@ export const inSequence = (container: object, steps: Iterable<Step>, x: Tensor):
  * gives its steps by `*[Symbol.iterator]()`, in place of `forward` and `toPacked`, which both follow from them.
  *
  * @example
+ * ```ts
+ * import { relu } from "bitgrad";
+ * import { Linear, namedParameters, Sequential } from "bitgrad/nn";
+ *
  * const net = new Sequential({ hidden: new Linear(4, 8), act: relu, out: new Linear(8, 2) });
- * namedParameters(net).map(([name]) => name); // ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]
+ * console.log(namedParameters(net).map(([name]) => name));
+ * // ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]
+ * ```
  */
 export class Sequential {
   [index: number]: Step;

@@ -61,9 +61,13 @@ const hasMatrix = (layer: Layer): layer is MatrixLayer =>
  *
  * @example
  * ```ts
+ * import { randn } from "bitgrad";
+ * import { Linear, Sequential, statistics } from "bitgrad/nn";
+ *
  * const model = new Sequential(new Linear(4, 8), new Linear(8, 2));
  * const found = await statistics(model, [randn([16, 4]), randn([3, 4])], { layers: "1", keep: ["absmax", "hessian"] });
- * const { rows, absmax, hessian } = found.get("1")!; // 19, of shape (8), of shape (8, 8)
+ * const { rows, absmax, hessian } = found.get("1")!;
+ * console.log(rows, absmax.shape, hessian.shape); // 19 [8] [8, 8]
  * ```
  */
 export async function statistics<B, K extends Statistic = Exclude<Statistic, "hessian">>(

@@ -62,8 +62,12 @@ export interface Units {
  * an index that is no integer from 0 on.
  *
  * @example
+ * ```ts
+ * import { placeIndices } from "bitgrad/nn";
+ *
  * // Two key heads of 4 features, each read by 2 query heads: feature 5 is the second of head 1.
- * placeIndices({ name: "out.weight", axis: 1, repeat: 2, size: 4 }, 5); // [9, 13]
+ * console.log(placeIndices({ name: "out.weight", axis: 1, repeat: 2, size: 4 }, 5)); // [9, 13]
+ * ```
  */
 export function placeIndices(place: Place, index: number): number[] {
   if (!isPlainObject(place)) {

@@ -55,9 +55,13 @@ export const knownNumbers = (tensor: Tensor): TypedArray =>
  * statistics) is put back. Reading a number throws StageError, as does an async `fn`. Returns what `fn` does.
  *
  * @example
+ * ```ts
+ * import { ones, shapesOnly, zeros } from "bitgrad";
+ *
  * const seen: string[] = [];
  * const y = shapesOnly(() => zeros([100_000, 100_000]).matmul(ones([100_000, 3])), (op) => seen.push(op));
- * y.shape; // [100000, 3]
+ * console.log(y.shape, seen); // [100000, 3] ["matmul"]
+ * ```
  */
 export function shapesOnly<T>(fn: () => T, visit: OpVisitor = () => {}): T {
   for (const item of [fn, visit]) {

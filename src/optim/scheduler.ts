@@ -32,10 +32,15 @@ export interface PlateauScheduler {
  *
  * @example
  * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { cosine, linear, optimizer, schedule, sgd } from "bitgrad/optim";
+ *
  * const opt = optimizer(new Linear(2, 1), sgd({ lr: 0.1, momentum: 0.9 }));
  * const rate = schedule(opt, cosine({ total: 100 }));
  * const momentum = schedule(opt, linear({ start: 1, end: 0.5, total: 100 }), "momentum");
- * momentum.step(); // opt.groups[0].hyper.momentum is now 0.8955
+ * rate.step();
+ * momentum.step();
+ * console.log(opt.lr, opt.groups[0].hyper.momentum); // 0.09998 0.8955
  * ```
  */
 export function schedule(optimizer: Optimizer, fn: Schedule, key?: string): Scheduler;

@@ -38,6 +38,9 @@ export interface OptimizerLawOptions {
  *
  * @example
  * ```ts
+ * import { sgd } from "bitgrad/optim";
+ * import { laws } from "bitgrad/testing";
+ *
  * for (const { check } of laws.optimizer(() => sgd({ lr: 0.1 }), { kind: "continuous" })) check();
  * ```
  */
