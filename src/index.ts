@@ -56,11 +56,13 @@ export {
   sinusoidalPositions,
   zeros,
 } from "./ops/create.ts";
-export { einsum } from "./ops/einsum.ts";
-export { concat, stack } from "./ops/join.ts";
+export { bincount, nonzero, searchsorted, type Unique, unique } from "./ops/distinct.ts";
+export { type ContractedAxes, einsum, tensordot } from "./ops/einsum.ts";
+export { concat, meshgrid, stack } from "./ops/join.ts";
 export { addmm, type MatmulOptions } from "./ops/matmul.ts";
 export * from "./ops/methods.ts";
 export type { SliceRange } from "./ops/movement.ts";
+export { type MultinomialOptions, multinomial } from "./ops/multinomial.ts";
 export type { LayerNormOptions } from "./ops/norm.ts";
 export {
   checkNumerics,
@@ -78,7 +80,7 @@ export {
 } from "./ops/pool.ts";
 export type { NormOptions, ReduceOptions } from "./ops/reduce.ts";
 export type { PadOptions } from "./ops/repeat.ts";
-export type { AxisOptions } from "./ops/scan.ts";
+export { type AxisOptions, cummax, cummin, type DiffOptions, diff } from "./ops/scan.ts";
 export { type OpVisitor, shapesOnly } from "./ops/shapes-only.ts";
 export type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
 export type { VarianceOptions } from "./ops/variance.ts";

@@ -557,6 +557,44 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     of([spaced(2, 3)], (x) => b.norm(x.add(2), { p: Number.NEGATIVE_INFINITY })),
     rough([any(2, 3)], (x) => b.norm(x, { p: 0 })),
   ],
+  cummax: [
+    of([spaced(3, 4)], (x) => b.cummax(x).values),
+    of([spaced(2, 3, 2)], (x) => b.cummax(x, { axis: 1 }).values),
+  ],
+  cummin: [
+    of([spaced(3, 4)], (x) => b.cummin(x).values),
+    of([spaced(2, 5)], (x) => b.cummin(x, { axis: -1 }).values),
+  ],
+  diff: [
+    of([any(3, 4)], (x) => b.diff(x)),
+    of([any(3, 4), any(1, 4)], (x, y) => b.diff(x, { n: 2, axis: 0, prepend: y, append: y })),
+  ],
+  unique: [
+    of([spaced(2, 3)], (x) => b.unique(x).values),
+    of([spaced(3, 2)], (x) => b.unique(x, { axis: 0 }).values),
+  ],
+  nonzero: [rough([zeroed(2, 3)], (x) => b.nonzero(x))],
+  bincount: [
+    of([any(4)], (w) => b.bincount([2, 0, 2, 1], { weights: w })),
+    rough([whole(0, 3)(4)], (x) => b.bincount(x, { minLength: 2 })),
+  ],
+  searchsorted: [
+    rough([spaced(4), any(2, 3)], (x, y) => b.searchsorted(x, y)),
+    rough([spaced(2, 4), any(2, 3)], (x, y) => b.searchsorted(x, y, { right: true })),
+  ],
+  multinomial: [
+    rough([positive(4)], (x) => b.multinomial(x, 2)),
+    rough([positive(2, 3)], (x) => b.multinomial(x, 5, { replacement: true })),
+  ],
+  meshgrid: [
+    of([any(2), any(3)], (x, y) => b.meshgrid([x, y])),
+    of([any(2), any(), any(1)], (x, y, z) => b.meshgrid([x, y, z], { indexing: "xy" })),
+  ],
+  tensordot: [
+    of([any(2, 3, 2), any(3, 2, 2)], (x, y) => b.tensordot(x, y)),
+    of([any(2, 3), any(2, 3)], (x, y) => b.tensordot(x, y, { axes: [[0], [0]] })),
+    of([any(2), any(3)], (x, y) => b.tensordot(x, y, { axes: 0 })),
+  ],
   reshape: [of([any(2, 3)], (x) => b.reshape(x, [-1, 2])), of([any(0, 3)], (x) => b.reshape(x, [3, 0, 5]))],
   flatten: [of([any()], (x) => b.flatten(x)), of([any(2, 3, 4)], (x) => b.flatten(x, { start: 1 }))],
   squeeze: [of([any(1, 2, 1)], (x) => b.squeeze(x)), of([any(1, 2, 1)], (x) => b.squeeze(x, -1))],

@@ -1,8 +1,8 @@
-/** einsum: sums of products written with one letter an axis, turned into permutes, matrix products and sums. */
+/** Sums of products over named axes, turned into permutes, matrix products and sums: by letters, or by pairs of axes. */
 
-import { OptionError, ShapeError, show } from "../errors.ts";
-import { sizeOf } from "../shape.ts";
-import { asTensor, type Tensor } from "../tensor.ts";
+import { checkInteger, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { normalizeAxis, type Shape, sizeOf } from "../shape.ts";
+import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
 interface Labelled {
   readonly tensor: Tensor;
@@ -138,4 +138,54 @@ function product(a: Labelled, b: Labelled, later: ReadonlySet<string>): Labelled
   const r = arrange(right, [batch, inner, n]);
   const y = l.matrix.matmul(r.matrix).reshape([...l.sizes[0], ...l.sizes[1], ...r.sizes[2]]);
   return { tensor: y, labels: [...batch, ...m, ...n] };
+}
+
+/** How many axes, the last of a and the first of b, or which of a with which of b. */
+export type ContractedAxes = number | readonly [ofA: readonly number[], ofB: readonly number[]];
+
+/**
+ * The products of a and b summed over pairs of axes: the last `axes` (default 2) of a with the first of b, or those that two
+ * lists name pair by pair. What is left of a comes first, then what is left of b. Throws ShapeError for sizes that differ.
+ *
+ * @example
+ * tensordot(ones([2, 3, 4]), ones([4, 3, 5]), { axes: [[1, 2], [1, 0]] }); // (2, 5), every element 12
+ */
+export function tensordot(a: TensorLike, b: TensorLike, options?: { axes?: ContractedAxes }): Tensor {
+  const op = "tensordot";
+  const { axes = 2 } = readOptions<{ axes?: unknown }>(op, options, { axes: undefined });
+  const left = asTensor(op, a);
+  const right = asTensor(op, b, left.dtype);
+  const lists = Array.isArray(axes) ? axes : inOrder(axes as number, left.shape, right.shape);
+  const [ofA, ofB] = [left, right].map(({ rank }, i) => {
+    const list = lists[i];
+    if (lists.length !== 2 || !Array.isArray(list))
+      throw new OptionError(`${op}: axes must be a number or two lists, got ${show(axes)}`);
+    const found = list.map((axis) => normalizeAxis(op, axis, rank));
+    if (new Set(found).size < found.length)
+      throw new ShapeError(`${op}: an axis is named twice, got ${show(list)}`);
+    return found;
+  });
+  const sizes = ofA.map((axis) => left.shape[axis]);
+  if (ofA.length !== ofB.length || ofB.some((axis, i) => right.shape[axis] !== sizes[i])) {
+    throw new ShapeError(
+      `${op}: paired axes differ in size, got ${show(left.shape)} and ${show(right.shape)} over ${show([ofA, ofB])}`,
+    );
+  }
+  const rest = (t: Tensor, taken: number[]) => t.shape.map((_, k) => k).filter((k) => !taken.includes(k));
+  const [m, n] = [rest(left, ofA), rest(right, ofB)];
+  const rows = left.permute([...m, ...ofA]).reshape([sizeOf(m.map((k) => left.shape[k])), sizeOf(sizes)]);
+  const columns = right
+    .permute([...ofB, ...n])
+    .reshape([sizeOf(sizes), sizeOf(n.map((k) => right.shape[k]))]);
+  return rows.matmul(columns).reshape([...m.map((k) => left.shape[k]), ...n.map((k) => right.shape[k])]);
+}
+
+/** The last axes of one shape and the first of another. */
+function inOrder(count: number, a: Shape, b: Shape): readonly number[][] {
+  checkInteger("tensordot", "axes", count, 0);
+  if (count > Math.min(a.length, b.length)) {
+    throw new ShapeError(`tensordot: there are fewer axes, got ${count} for ${show(a)} and ${show(b)}`);
+  }
+  const first = Array.from({ length: count }, (_, i) => i);
+  return [first.map((i) => a.length - count + i), first];
 }

@@ -280,4 +280,4 @@ export const tril = triangle("tril", (row, column, offset) => column - row <= of
 /** The last two axes with zeros below diagonal `offset`. */
 export const triu = triangle("triu", (row, column, offset) => column - row >= offset);
 
-export { around, gatherOp, indexAddOp, indexSelectOp, scatterAddOp, scatterOp };
+export { around, asIndex, gatherOp, indexAddOp, indexSelectOp, scatterAddOp, scatterOp };

@@ -1,7 +1,7 @@
 /** Joining tensors and taking them apart. */
 
 import { promote } from "../dtype.ts";
-import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { checkChoice, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { slice, unsqueeze } from "./movement.ts";
@@ -113,6 +113,25 @@ export function chunk(x: TensorLike, count: number, options?: { axis?: number })
     throw new OptionError(`chunk: the count must be a positive integer, got ${show(count)}`);
   const k = normalizeAxis("chunk", axis, x.rank);
   return split(x, Math.max(1, Math.ceil(x.shape[k] / count)), { axis: k });
+}
+
+/**
+ * The coordinates of a grid: vectors of n₀, n₁, … elements -> as many tensors of shape (n₀, n₁, …), each constant along the
+ * axes of the others. With indexing "xy" the first two axes change places, as rows and columns of a picture.
+ *
+ * @example
+ * const [rows, columns] = meshgrid([arange(2), arange(3)]); // both (2, 3)
+ */
+export function meshgrid(tensors: readonly TensorLike[], options?: { indexing?: "ij" | "xy" }): Tensor[] {
+  const { indexing } = readOptions("meshgrid", options, { indexing: "ij" });
+  checkChoice("meshgrid", "indexing", indexing, ["ij", "xy"]);
+  const list = tensorList("meshgrid", tensors);
+  const shape = list.map((t) => t.size);
+  return list.map((t, i) => {
+    if (t.rank > 1) throw new ShapeError(`meshgrid: needs vectors, got ${show(t.shape)}`);
+    const grid = t.reshape(shape.map((n, k) => (k === i ? n : 1))).broadcastTo(shape);
+    return indexing === "xy" && list.length > 1 ? grid.transpose(0, 1) : grid;
+  });
 }
 
 export { concatOp };

@@ -56,7 +56,8 @@ export interface Ranked<D extends DType = DType> {
   indices: Tensor<"int32">;
 }
 
-const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
+/** What stands at indices of an axis, and they. */
+export const ranked = (x: Tensor, indices: Tensor, axis: number): Ranked => ({
   values: x.rank === 0 ? x : gatherOp(x, indices, { axis }),
   indices: indices as Tensor<"int32">,
 });

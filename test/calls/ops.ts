@@ -1,6 +1,6 @@
 /** A right call of every op that `bitgrad` exports. */
 
-import { ones, type Tensor } from "bitgrad";
+import { ones, Rng, type Tensor } from "bitgrad";
 import {
   any,
   call,
@@ -81,6 +81,17 @@ const reductions: Table = {
   std: call([any(matrix)], { ...reduce, correction: real(1) }, { says: "variance" }),
   norm: call([any(matrix)], { ...reduce, p: real(2) }),
   ...each("cumsum cumprod", call([any(matrix)], { axis })),
+  ...each("cummax cummin", call([any(matrix)], { axis })),
+  diff: call(
+    [any(matrix)],
+    {
+      axis,
+      n: count(1, "huge"),
+      prepend: exact(() => ones([1, 3]), "null dtype"),
+      append: exact(() => ones([1, 3]), "null dtype"),
+    },
+    { says: "concat" },
+  ),
   ...each("softmax logSoftmax softmin", call([any(matrix), optional(axis)])),
 };
 
@@ -110,6 +121,9 @@ const movement: Table = {
   roll: call([any(matrix), integer(1, "huge")], { axis: integer(0) }),
   tile: call([any(matrix), list(() => [2, 1], "list")], null, { says: "broadcastTo" }),
   repeatInterleave: call([any(matrix), count(2)], { axis }, { says: "broadcastTo" }),
+  meshgrid: call([list(() => [vector(), vector()], "", "dtype flag nan negative fraction huge list")], {
+    indexing: choice("xy"),
+  }),
   einsum: call([given(() => "ij,jk->ik"), exact(matrix, "dtype"), exact(() => ones([3, 2]), "dtype")]),
 };
 
@@ -124,6 +138,14 @@ const indexing: Table = {
   maskedFill: call([like(matrix), like(() => matrix().greater(2)), like(() => 0)]),
   maskedSelect: call([like(matrix), like(() => matrix().greater(2))]),
   oneHot: call([ids([0, 1])], { classes: count(3) }),
+  unique: call([any(matrix)], { axis: integer(0, "null") }),
+  nonzero: call([any(matrix)]),
+  bincount: call([ids([0, 1])], { weights: exact(() => ones([2]), "null dtype"), minLength: count(3) }),
+  searchsorted: call([exact(vector, "dtype list shape"), any(matrix)], { right: flag(false) }),
+  multinomial: call([exact(vector, "dtype"), count(2)], {
+    replacement: flag(true),
+    rng: given(() => new Rng(1), "null"),
+  }),
   ...each("tril triu", call([exact(matrix, "shape dtype")], { offset: integer(0, "huge") })),
   argsort: call([any(matrix)], { axis, descending: flag(false) }),
   sort: call([any(matrix)], { axis, descending: flag(false) }),
@@ -138,6 +160,9 @@ const indexing: Table = {
 };
 
 const algebra: Table = {
+  tensordot: call([exact(() => ones([2, 3, 2]), "dtype"), exact(() => ones([3, 2, 2]), "dtype")], {
+    axes: given(() => 2),
+  }),
   matmul: call([exact(matrix, "dtype shape"), exact(() => ones([3, 2]), "dtype")], {
     transposeA: flag(false),
     transposeB: flag(false),

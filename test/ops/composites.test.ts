@@ -82,9 +82,10 @@ describe.each(Object.keys(composites) as CompositeName[])("%s", (name) => {
   });
 });
 
-/** Where nothing may stand for a tensor: the weight and bias of normalisation and the like. */
+/** Where nothing may stand for a tensor: the weight and bias of normalisation and the like, the weights of a count. */
 const optional = (name: CompositeName, i: number): boolean =>
-  i > 0 && /Norm$|^conv|^linear$/.test(name) && (!/^conv|^linear$/.test(name) || i > 1);
+  name === "bincount" ||
+  (i > 0 && /Norm$|^conv|^linear$/.test(name) && (!/^conv|^linear$/.test(name) || i > 1));
 
 /** A result, or an error of the library. */
 function expectTyped(fn: () => unknown): void {

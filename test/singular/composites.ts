@@ -87,6 +87,28 @@ export const composites: { readonly [K in CompositeName]: Points } = {
     at([[0, 0, 0]], [0], [[0, 0, 0]], [[0, 0, 0]], { run: (x) => b.norm(x, { p: -Infinity }) }),
     at([[0, 3, -3, 1]], [0], [[0, 0, 0, 0]], [[0, 0, 0, 0]], { run: (x) => b.norm(x, { p: -Infinity }) }),
   ],
+  cummax: [
+    at([[1, 1, 0, 2]], [1, 1, 1, 2], [[1, 5, 0, 4]], [[0, 0, 0, 0]], { run: (x) => b.cummax(x).values }),
+    at([[1, NaN, 2, NaN]], [1, NaN, NaN, NaN], [[1, 5, 0, 4]], [[0, 0, 0, 0]], {
+      run: (x) => b.cummax(x).values,
+    }),
+  ],
+  cummin: [
+    at([[1, 1, 2, 0]], [1, 1, 1, 0], [[1, 5, 0, 4]], [[0, 0, 0, 0]], { run: (x) => b.cummin(x).values }),
+  ],
+  diff: "linear: no singular point",
+  unique: [
+    at([[2, 1, 2]], [1, 2], [[2, 1, 0]], [[0, 0, 0]], {
+      run: (x) => b.unique(x).values,
+      torch: "no gradient; ours: that of the first of equal elements",
+    }),
+  ],
+  nonzero: "gives indices: no gradient",
+  bincount: "linear in its weights: no singular point",
+  searchsorted: "gives indices: no gradient",
+  multinomial: "gives indices: no gradient",
+  meshgrid: "moves elements: no singular point",
+  tensordot: "linear in each operand: no singular point",
   reshape: "moves elements: no singular point",
   flatten: "moves elements: no singular point",
   squeeze: "moves elements: no singular point",
