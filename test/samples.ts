@@ -294,6 +294,11 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
     { inputs: [any(2, 1, 3), any(2, 2, 3)], options: { axis: 1 } },
     { inputs: [any(2, 2)], options: { axis: 1 } },
   ],
+  splitOp: [
+    { inputs: [any(5)], options: { sizes: [2, 0, 3] } },
+    { inputs: [any(2, 3, 2)], options: { axis: 1, sizes: [1, 2] } },
+    { inputs: [any(0, 3)], options: { axis: 1, sizes: [2, 1] } },
+  ],
   padOp: [
     {
       inputs: [any(2, 3)],

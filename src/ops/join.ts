@@ -3,9 +3,9 @@
 import { promote } from "../dtype.ts";
 import { checkChoice, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { normalizeAxis, sameShape, sizeOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
-import { slice, unsqueeze } from "./movement.ts";
-import { defineOp } from "./op.ts";
+import { asTensor, empty, type Tensor, type TensorLike } from "../tensor.ts";
+import { unsqueeze } from "./movement.ts";
+import { defineMultiOp, defineOp } from "./op.ts";
 
 const concatOp = defineOp<Tensor[], { axis: number }>("concat", {
   writesAll: true,
@@ -74,6 +74,39 @@ export function stack(tensors: readonly TensorLike[], options?: { axis?: number 
   );
 }
 
+const splitOp = defineMultiOp<[x: Tensor], { axis: number; sizes: readonly number[] }>("split", {
+  writesAll: true,
+  options: { axis: 0, sizes: [] },
+  arity: 1,
+  shape: ([x], { axis, sizes }) => sizes.map((size) => x.shape.map((n, k) => (k === axis ? size : n))),
+  dtype: ([x], { sizes }) => sizes.map(() => x.dtype),
+  forward(outs, [{ data, shape }], { axis, sizes }) {
+    const inner = sizeOf(shape.slice(axis + 1));
+    const row = shape[axis] * inner;
+    const outer = sizeOf(shape.slice(0, axis));
+    let at = 0;
+    outs.forEach((out, i) => {
+      const block = sizes[i] * inner;
+      for (let o = 0; o < outer; o++) out.set(data.subarray(o * row + at, o * row + at + block), o * block);
+      at += block;
+    });
+  },
+  // One concatenation, where a slice for each piece would have a gradient of the whole size each.
+  vjp: (grads, { inputs: [x] }, { axis, sizes }) => [
+    concatOp(
+      ...grads.map(
+        (grad, i) =>
+          grad ??
+          empty(
+            x.shape.map((n, k) => (k === axis ? sizes[i] : n)),
+            x.dtype,
+          ),
+      ),
+      { axis },
+    ),
+  ],
+});
+
 /** Pieces along an axis: of `size` each (the last may be shorter), or of the listed sizes, which must add up. */
 export function split(
   x: TensorLike,
@@ -98,11 +131,7 @@ export function split(
       `split: sizes must add up to ${n}, got ${show(sizes)} on axis ${k} of ${show(x.shape)}`,
     );
   }
-  let at = 0;
-  return sizes.map((length) => {
-    at += length;
-    return slice(x, [...Array<null>(k).fill(null), [at - length, at]]);
-  });
+  return sizes.length > 0 ? [...splitOp(x, { axis: k, sizes })] : [];
 }
 
 /** `count` pieces along an axis, of equal size but for the last. */
@@ -134,4 +163,4 @@ export function meshgrid(tensors: readonly TensorLike[], options?: { indexing?: 
   });
 }
 
-export { concatOp };
+export { concatOp, splitOp };

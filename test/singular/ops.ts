@@ -680,6 +680,7 @@ export const ops: { readonly [K in OpName]: Points } = {
   scatterStridedOp: "moves elements: no singular point",
   stridedOp: "moves elements: no singular point",
   concatOp: "moves elements: no singular point",
+  splitOp: "moves elements: no singular point",
   padOp: "moves elements: no singular point",
   gatherOp: [
     at(
