@@ -1,5 +1,5 @@
 /**
- * What attention does with a block of scores between its products, in AssemblyScript. kernels/attention/simd.ts drives it.
+ * What attention does with a block of scores between its products, in AssemblyScript. kernels/attention/blocks.ts drives it.
  *
  * A block is (rows, keys) with rows `ld` elements apart, ld a multiple of 4, so that the last vector of a row may reach
  * into the padding. Row r sees its first `seen` keys, `seen` growing by `seenStep` a row. Addresses and strides are bytes.
@@ -89,8 +89,8 @@ export function expRows(
   }
 }
 
-/** Divides each row of out (rows, n) by its sum in stats; zeros where that is 0. */
-export function divideRows(out: usize, rows: i32, n: i32, stats: usize): void {
+/** Divides each row of out (rows, n), `step` apart, by its sum in stats; zeros where that is 0. */
+export function divideRows(out: usize, step: i32, rows: i32, n: i32, stats: usize): void {
   const whole = n & ~3;
   for (let r = 0; r < rows; r++) {
     const sum = load<f32>(stats + r * 8, 4);
@@ -102,7 +102,7 @@ export function divideRows(out: usize, rows: i32, n: i32, stats: usize): void {
     }
     for (; j < whole; j += 4) v128.store(out + j * 4, f32x4.div(v128.load(out + j * 4), sums));
     for (; j < n; j++) store<f32>(out + j * 4, load<f32>(out + j * 4) / sum);
-    out += n * 4;
+    out += step;
   }
 }
 
@@ -136,7 +136,7 @@ export function probabilities(
   }
 }
 
-/** dScores (rows, keys) = p · (dScores − Σ dOut · out of the row) · scale, dOut and out being (rows, n). */
+/** dScores (rows, keys) = p · (dScores − Σ dOut · out of the row) · scale. Rows of dOut and out, of n, are `step` apart. */
 export function scoreGradients(
   dScores: usize,
   p: usize,
@@ -145,6 +145,7 @@ export function scoreGradients(
   keys: i32,
   dOut: usize,
   out: usize,
+  step: i32,
   n: i32,
   scale: f32,
 ): void {
@@ -164,7 +165,7 @@ export function scoreGradients(
     }
     dScores += ld * 4;
     p += ld * 4;
-    dOut += n * 4;
-    out += n * 4;
+    dOut += step;
+    out += step;
   }
 }
