@@ -65,7 +65,7 @@ export function examplesOf(path: string, text: string): Program[] {
 function blocksOf(path: string, lines: readonly string[], wanted: (info: string) => boolean): string {
   let info: string | null = null;
   const kept = lines.map((line) => {
-    const fence = /^```(.*)$/.exec(line);
+    const fence = /^```([^`]*)$/.exec(line);
     if (fence === null) return info !== null && wanted(info) ? line : "";
     info = info === null ? fence[1].trim() : null;
     return "";
@@ -119,7 +119,7 @@ export function brokenLinks(path: string): string[] {
   });
 }
 
-const blockless = (text: string): string => text.replace(/^```.*?^```$/gms, "");
+const blockless = (text: string): string => text.replace(/^```[^`\n]*\n.*?^```$/gms, "");
 
 const headingsOf = (text: string): string[] =>
   [...blockless(text).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
