@@ -36,10 +36,10 @@ const layers: readonly Record<string, { beside?: readonly string[]; types?: read
     autograd: { beside: ["storage", "tensor", "tape"] },
     ops: { beside: ["storage", "tensor", "tape", "autograd"], types: ["tensor-methods"] },
   },
-  { nn: {}, codes: { beside: ["nn"] }, optim: { beside: ["nn"] }, data: {} },
+  { nn: {}, codes: { beside: ["nn"] }, optim: { beside: ["nn"] }, data: {}, io: { beside: ["nn", "data"] } },
   { quant: {}, binary: {}, prune: {}, distill: {}, discovery: {}, cost: {}, train: {} },
   { dynamic: {} },
-  { models: {}, io: {}, testing: {} },
+  { models: {}, testing: {} },
   { index: {}, gpu: {} },
 ];
 
