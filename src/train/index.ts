@@ -6,6 +6,8 @@
 
 import "../ops/all.ts";
 
+export { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from "./checkpoint.ts";
 export { type FitHistory, type FitOptions, fit, type StepReport } from "./fit.ts";
 export { type AccuracyOptions, accuracy, confusionMatrix, perplexity } from "./metrics.ts";
+export type { Resumable, RunParts } from "./parts.ts";
 export { type StepLoss, trainStep } from "./step.ts";

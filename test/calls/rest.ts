@@ -1,9 +1,10 @@
 /** A right call of everything that the small entries export: distill, train, cost and testing. */
 
-import { type Tensor, tensor } from "bitgrad";
+import { Rng, type Tensor, tensor } from "bitgrad";
+import { loader } from "bitgrad/data";
 import { optimizer, sgd } from "bitgrad/optim";
 import * as testing from "bitgrad/testing";
-import { fit as fitModel, trainStep as trainModel } from "bitgrad/train";
+import { fit as fitModel, saveCheckpoint, trainStep as trainModel } from "bitgrad/train";
 import {
   call,
   choice,
@@ -54,7 +55,35 @@ const pairOf = () => {
   return { net, made: optimizer(net, sgd()) };
 };
 
+const runParts = () => {
+  const { net, made } = pairOf();
+  return { model: net, optimizer: made, rng: new Rng(1), loader: loader({ x: vector() }, { batch: 1 }) };
+};
+const checkpointed = await saveCheckpoint(null, { ...runParts(), scheduler: [], step: 1 });
+const parts = {
+  model: model(),
+  optimizer: given(() => runParts().optimizer),
+  scheduler: list(() => [], "list"),
+  loader: given(() => runParts().loader),
+  rng: given(() => new Rng(1)),
+};
+
 export const train: Table = {
+  saveCheckpoint: call(
+    [given(() => null, "null text")],
+    { ...parts, step: count(1), extra: given(() => ({ a: 1 }), "object") },
+    {
+      needs: "model step",
+      // Text is a path, and would be written to.
+      run: (sink: null, run: never) =>
+        saveCheckpoint(typeof sink === "string" ? (`${sink}\0` as never) : sink, run),
+      says: "model stateDict save",
+    },
+  ),
+  loadCheckpoint: call([given(() => checkpointed)], parts, {
+    needs: "model",
+    says: "load open readSafetensors model",
+  }),
   accuracy: call(
     [scores, classes],
     { topK: count(2), ignoreIndex: integer(-100, "huge fraction") },
