@@ -201,73 +201,63 @@ function addTile(to: usize, step: i32, from: usize, h: i32, w: i32): void {
     } else for (let j = 0; j < w * 4; j += 4) store<f32>(to + j, load<f32>(to + j) + load<f32>(from + j));
 }
 
+/**
+ * One step of the depth stands before the loop: without it the engines compute the addresses of the rows anew in each step,
+ * or spill them. depth is 1 or more.
+ */
 function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {
   const end = a + depth * (tileRows * 4);
-  let c00 = v128.load(from);
-  let c01 = v128.load(from, 16);
+  let b0 = v128.load(b);
+  let b1 = v128.load(b, 16);
+  let x = v128.load32_splat(a);
+  let c00 = madd(x, b0, v128.load(from));
+  let c01 = madd(x, b1, v128.load(from, 16));
   from += fromStep;
-  let c10 = v128.load(from);
-  let c11 = v128.load(from, 16);
+  x = v128.load32_splat(a, 4);
+  let c10 = madd(x, b0, v128.load(from));
+  let c11 = madd(x, b1, v128.load(from, 16));
   from += fromStep;
-  let c20 = v128.load(from);
-  let c21 = v128.load(from, 16);
+  x = v128.load32_splat(a, 8);
+  let c20 = madd(x, b0, v128.load(from));
+  let c21 = madd(x, b1, v128.load(from, 16));
   from += fromStep;
-  let c30 = v128.load(from);
-  let c31 = v128.load(from, 16);
+  x = v128.load32_splat(a, 12);
+  let c30 = madd(x, b0, v128.load(from));
+  let c31 = madd(x, b1, v128.load(from, 16));
   from += fromStep;
-  let c40 = v128.load(from);
-  let c41 = v128.load(from, 16);
+  x = v128.load32_splat(a, 16);
+  let c40 = madd(x, b0, v128.load(from));
+  let c41 = madd(x, b1, v128.load(from, 16));
+  let c50 = c40;
+  let c51 = c41;
   if (tileRows === 6) {
     from += fromStep;
-    let c50 = v128.load(from);
-    let c51 = v128.load(from, 16);
-    while (a < end) {
-      const b0 = v128.load(b);
-      const b1 = v128.load(b, 16);
-      const a0 = v128.load32_splat(a);
-      c00 = madd(a0, b0, c00);
-      c01 = madd(a0, b1, c01);
-      const a1 = v128.load32_splat(a, 4);
-      c10 = madd(a1, b0, c10);
-      c11 = madd(a1, b1, c11);
-      const a2 = v128.load32_splat(a, 8);
-      c20 = madd(a2, b0, c20);
-      c21 = madd(a2, b1, c21);
-      const a3 = v128.load32_splat(a, 12);
-      c30 = madd(a3, b0, c30);
-      c31 = madd(a3, b1, c31);
-      const a4 = v128.load32_splat(a, 16);
-      c40 = madd(a4, b0, c40);
-      c41 = madd(a4, b1, c41);
-      const a5 = v128.load32_splat(a, 20);
-      c50 = madd(a5, b0, c50);
-      c51 = madd(a5, b1, c51);
-      a += 24;
-      b += 32;
-    }
-    v128.store(out + 5 * step, c50);
-    v128.store(out + 5 * step, c51, 16);
-  } else {
-    while (a < end) {
-      const b0 = v128.load(b);
-      const b1 = v128.load(b, 16);
-      const a0 = v128.load32_splat(a);
-      c00 = madd(a0, b0, c00);
-      c01 = madd(a0, b1, c01);
-      const a1 = v128.load32_splat(a, 4);
-      c10 = madd(a1, b0, c10);
-      c11 = madd(a1, b1, c11);
-      const a2 = v128.load32_splat(a, 8);
-      c20 = madd(a2, b0, c20);
-      c21 = madd(a2, b1, c21);
-      const a3 = v128.load32_splat(a, 12);
-      c30 = madd(a3, b0, c30);
-      c31 = madd(a3, b1, c31);
-      const a4 = v128.load32_splat(a, 16);
-      c40 = madd(a4, b0, c40);
-      c41 = madd(a4, b1, c41);
-      a += 20;
-      b += 32;
+    x = v128.load32_splat(a, 20);
+    c50 = madd(x, b0, v128.load(from));
+    c51 = madd(x, b1, v128.load(from, 16));
+  }
+  for (a += tileRows * 4, b += 32; a < end; a += tileRows * 4, b += 32) {
+    b0 = v128.load(b);
+    b1 = v128.load(b, 16);
+    x = v128.load32_splat(a);
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
+    x = v128.load32_splat(a, 4);
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
+    x = v128.load32_splat(a, 8);
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
+    x = v128.load32_splat(a, 12);
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
+    x = v128.load32_splat(a, 16);
+    c40 = madd(x, b0, c40);
+    c41 = madd(x, b1, c41);
+    if (tileRows === 6) {
+      x = v128.load32_splat(a, 20);
+      c50 = madd(x, b0, c50);
+      c51 = madd(x, b1, c51);
     }
   }
   v128.store(out, c00);
@@ -284,4 +274,9 @@ function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: us
   out += step;
   v128.store(out, c40);
   v128.store(out, c41, 16);
+  if (tileRows === 6) {
+    out += step;
+    v128.store(out, c50);
+    v128.store(out, c51, 16);
+  }
 }
