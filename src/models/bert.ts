@@ -1,9 +1,9 @@
 /** Bert: the bidirectional encoder, with heads for masked tokens and for classification. */
 
-import { undoing } from "../changes.ts";
 import { checkShare, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { Embedding } from "../nn/embedding.ts";
+import { inside } from "../nn/inside.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
@@ -180,7 +180,7 @@ export class Bert {
    * or that go beyond the context.
    */
   forward(ids: TensorLike, options?: Partial<BertCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Bert", options, bertCall);
       return this.finish(this.encode(ids, call), { rng: call.rng });
     });
@@ -188,7 +188,7 @@ export class Bert {
 
   /** The last hidden states (B, T, C), whatever the head. */
   encode(ids: TensorLike, options?: Partial<BertCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { segments, ...call } = readOptions("Bert", options, bertCall);
       return this.runBlocks(this.embed(ids, { segments, rng: call.rng }), call);
     });
@@ -199,7 +199,7 @@ export class Bert {
    * `finish(runBlocks(embed(ids)))`.
    */
   embed(ids: TensorLike, options?: Partial<Pick<BertCall, "segments" | "rng">>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { segments, rng } = readOptions("Bert", options, {
         segments: bertCall.segments,
         rng: bertCall.rng,
@@ -219,7 +219,7 @@ export class Bert {
 
   /** States through all blocks, (B, T, C) -> (B, T, C). */
   runBlocks(x: TensorLike, options?: Partial<LanguageCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Bert", options, languageCall);
       return runBlocks("Bert", this.blocks, readStates("Bert", x), call, false);
     });
@@ -227,7 +227,7 @@ export class Bert {
 
   /** What the head makes of states that left the last block: logits (B, T, V) or (B, classes), or the states themselves. */
   finish(x: TensorLike, options?: Partial<Pick<BertCall, "rng">>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { rng } = readOptions("Bert", options, { rng: bertCall.rng });
       const hidden = readStates("Bert", x);
       if (this.maskedLm) return this.maskedLm.forward(hidden);

@@ -1,12 +1,12 @@
 /** Gpt: the decoder-only Transformer, in GPT-1's and GPT-2's forms. */
 
-import { undoing } from "../changes.ts";
 import { checkShare, readOptions } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import type { Activation } from "../nn/feed-forward.ts";
 import { normal } from "../nn/init.ts";
+import { inside } from "../nn/inside.ts";
 import { Linear } from "../nn/linear.ts";
 import { LayerNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
@@ -19,8 +19,8 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 import {
   branchEnds,
-  cachedPositions,
   type CausalCall,
+  cachedPositions,
   causalCall,
   checkContext,
   type EmbedCall,
@@ -150,7 +150,7 @@ export class Gpt {
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Gpt", options, causalCall);
       const { cache, rng } = call;
       return this.finish(this.runBlocks(this.embed(ids, { cache, rng }), call));
@@ -162,7 +162,7 @@ export class Gpt {
    * `finish(runBlocks(embed(ids)))`. Throws ShapeError for ids that are not (B, T) or that go beyond the context.
    */
   embed(ids: TensorLike, options?: Partial<EmbedCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { cache, rng } = readOptions("Gpt", options, embedCall);
       const given = readIds("Gpt", ids);
       const start = cachedPositions("Gpt", cache, this.blocks.length);
@@ -176,7 +176,7 @@ export class Gpt {
 
   /** States through all blocks, (B, T, C) -> (B, T, C). Takes the options of `forward`. */
   runBlocks(x: TensorLike, options?: Partial<CausalCall>): Tensor {
-    return undoing(() =>
+    return inside(this, () =>
       runBlocks("Gpt", this.blocks, readStates("Gpt", x), readOptions("Gpt", options, causalCall)),
     );
   }

@@ -1,10 +1,10 @@
 /** Llama: the decoder-only Transformer with RMS normalisation, rotary positions, SwiGLU and grouped queries. */
 
-import { undoing } from "../changes.ts";
 import { checkShare, readOptions } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
+import { inside } from "../nn/inside.ts";
 import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
@@ -17,8 +17,8 @@ import type { Tensor, TensorLike } from "../tensor.ts";
 import { type GenerateOptions, generate, type StreamOptions, stream } from "./generate.ts";
 import {
   branchEnds,
-  cachedPositions,
   type CausalCall,
+  cachedPositions,
   causalCall,
   checkContext,
   type EmbedCall,
@@ -150,7 +150,7 @@ export class Llama {
 
   /** Throws ShapeError for ids that are not (B, T) or that go beyond the context. */
   forward(ids: TensorLike, options?: Partial<CausalCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Llama", options, causalCall);
       const { cache, rng } = call;
       return this.finish(this.runBlocks(this.embed(ids, { cache, rng }), call));
@@ -162,7 +162,7 @@ export class Llama {
    * `finish(runBlocks(embed(ids)))`. Throws ShapeError for ids that are not (B, T) or that go beyond the context.
    */
   embed(ids: TensorLike, options?: Partial<EmbedCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { cache, rng } = readOptions("Llama", options, embedCall);
       const given = readIds("Llama", ids);
       const start = cachedPositions("Llama", cache, this.blocks.length);
@@ -174,7 +174,7 @@ export class Llama {
 
   /** States through all blocks, (B, T, C) -> (B, T, C). Takes the options of `forward`. */
   runBlocks(x: TensorLike, options?: Partial<CausalCall>): Tensor {
-    return undoing(() =>
+    return inside(this, () =>
       runBlocks("Llama", this.blocks, readStates("Llama", x), readOptions("Llama", options, causalCall)),
     );
   }

@@ -1,11 +1,11 @@
 /** Transformer: the encoder-decoder with sinusoidal positions. */
 
-import { undoing } from "../changes.ts";
 import { checkShare, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import { type Capture, note } from "../nn/attention.ts";
 import { type KeyValueCache, KVCache } from "../nn/cache.ts";
 import { Embedding } from "../nn/embedding.ts";
 import { normal, xavierUniform } from "../nn/init.ts";
+import { inside } from "../nn/inside.ts";
 import type { Linear } from "../nn/linear.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
@@ -160,7 +160,7 @@ export class Transformer {
 
   /** Logits (B, T, V) of what follows each target position, for a source (B, S) and a target (B, T). */
   forward(source: TensorLike, target: TensorLike, options?: Partial<TransformerCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { sourceMask, capture, rng } = readOptions<TransformerCall>("Transformer", options, {
         sourceMask: null,
         capture: null,
@@ -182,7 +182,7 @@ export class Transformer {
 
   /** The source's states, (B, S) -> (B, S, C). */
   encode(source: TensorLike, options?: Partial<LanguageCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Transformer", options, languageCall);
       return this.runEncoder(this.embed(source, { rng: call.rng, stack: "encoder" }), call);
     });
@@ -190,7 +190,7 @@ export class Transformer {
 
   /** The source's states through the blocks of the encoder, (B, S, C) -> (B, S, C). Takes the options of `encode`. */
   runEncoder(x: TensorLike, options?: Partial<LanguageCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Transformer", options, languageCall);
       return runBlocks("Transformer", this.encoder, readStates("Transformer", x), call, false);
     });
@@ -198,7 +198,7 @@ export class Transformer {
 
   /** Logits (B, T, V) for target ids (B, T) and a source's states (B, S, C). */
   decode(target: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Transformer", options, decodeCall);
       const { cache, rng } = call;
       return this.finish(this.runDecoder(this.embed(target, { cache, rng, stack: "decoder" }), memory, call));
@@ -210,7 +210,7 @@ export class Transformer {
    * options of `decode`.
    */
   runDecoder(x: TensorLike, memory: Tensor, options?: Partial<DecodeCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const call = readOptions("Transformer", options, decodeCall);
       const { capture, memoryCapture, cache, rng } = call;
       const layers = this.decoder.length;
@@ -250,7 +250,7 @@ export class Transformer {
    * caches hold. `decode` is `finish` of `runDecoder` of it, `encode` `runEncoder`.
    */
   embed(ids: TensorLike, options?: Partial<StackCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       const { stack, cache, rng } = readOptions<StackCall>("Transformer", options, {
         stack: "decoder",
         cache: null,

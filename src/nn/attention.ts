@@ -1,6 +1,6 @@
 /** Multi-head attention: projections around `scaledDotProductAttention`, with a path that shows its insides. */
 
-import { changing, repeatedRun, undoing } from "../changes.ts";
+import { changing, repeatedRun } from "../changes.ts";
 import {
   checkShare,
   isPlainObject,
@@ -26,6 +26,7 @@ import { broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { RngOption } from "./init.ts";
+import { inside } from "./inside.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
@@ -180,7 +181,7 @@ export class MultiHeadAttention {
 
   /** Throws ShapeError where shapes do not fit; with a cache, x holds the positions after those cached. */
   forward(x: TensorLike, options?: Partial<AttentionCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       x = asTensor(op, x);
       const call = readOptions<AttentionCall>(op, options, {
         ...selfAttentionCall,

@@ -6,6 +6,7 @@ import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
+import { inside } from "./inside.ts";
 import { type NormOptions, unitAffine } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
@@ -130,11 +131,13 @@ export class BatchNorm1d extends BatchNorm {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("BatchNorm1d", x);
-    if (x.rank !== 2 && x.rank !== 3) {
-      throw new ShapeError(`BatchNorm1d: needs (N, C) or (N, C, L), got ${show(x.shape)}`);
-    }
-    return this.normalize("BatchNorm1d", x);
+    return inside(this, () => {
+      x = asTensor("BatchNorm1d", x);
+      if (x.rank !== 2 && x.rank !== 3) {
+        throw new ShapeError(`BatchNorm1d: needs (N, C) or (N, C, L), got ${show(x.shape)}`);
+      }
+      return this.normalize("BatchNorm1d", x);
+    });
   }
 }
 
@@ -148,8 +151,10 @@ export class BatchNorm2d extends BatchNorm {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("BatchNorm2d", x);
-    if (x.rank !== 4) throw new ShapeError(`BatchNorm2d: needs (N, C, H, W), got ${show(x.shape)}`);
-    return this.normalize("BatchNorm2d", x);
+    return inside(this, () => {
+      x = asTensor("BatchNorm2d", x);
+      if (x.rank !== 4) throw new ShapeError(`BatchNorm2d: needs (N, C, H, W), got ${show(x.shape)}`);
+      return this.normalize("BatchNorm2d", x);
+    });
   }
 }

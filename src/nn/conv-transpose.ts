@@ -2,6 +2,7 @@ import { readOptions } from "../errors.ts";
 import { type Pair, readPadding, readPair } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { Conv2dOptions } from "./conv.ts";
+import { inside } from "./inside.ts";
 import { weightAndBias } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
@@ -65,13 +66,15 @@ export class ConvTranspose2d {
 
   /** Throws ShapeError for other channels, and where padding leaves nothing. */
   forward(x: TensorLike): Tensor {
-    const { stride, padding, dilation, outputPadding, groups } = this;
-    const options = { stride, padding, dilation, outputPadding, groups };
-    return asTensor("ConvTranspose2d", x).conv2dTranspose(
-      this.weight.effective(),
-      this.bias?.effective(),
-      options,
-    );
+    return inside(this, () => {
+      const { stride, padding, dilation, outputPadding, groups } = this;
+      const options = { stride, padding, dilation, outputPadding, groups };
+      return asTensor("ConvTranspose2d", x).conv2dTranspose(
+        this.weight.effective(),
+        this.bias?.effective(),
+        options,
+      );
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -2,6 +2,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { unfold } from "../ops/conv.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { inside } from "./inside.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import type { Parameter } from "./parameter.ts";
@@ -71,13 +72,15 @@ export class Conv1d {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("Conv1d", x);
-    const { stride, padding, dilation, groups } = this;
-    const options = { stride, padding, dilation, groups };
-    if (this.inputQuantizer) {
-      return this.inputQuantizer.run(x, this, (a, w) => a.conv1d(w, null, options), 1);
-    }
-    return x.conv1d(this.weight.effective(), this.bias?.effective(), options);
+    return inside(this, () => {
+      x = asTensor("Conv1d", x);
+      const { stride, padding, dilation, groups } = this;
+      const options = { stride, padding, dilation, groups };
+      if (this.inputQuantizer) {
+        return this.inputQuantizer.run(x, this, (a, w) => a.conv1d(w, null, options), 1);
+      }
+      return x.conv1d(this.weight.effective(), this.bias?.effective(), options);
+    });
   }
 
   /** The input as the matrices that the weight multiplies: (N, C, L) -> (groups, N·windows, C/groups·kernel). */
@@ -159,13 +162,15 @@ export class Conv2d {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("Conv2d", x);
-    const { stride, padding, dilation, groups } = this;
-    const options = { stride, padding, dilation, groups };
-    if (this.inputQuantizer) {
-      return this.inputQuantizer.run(x, this, (a, w) => a.conv2d(w, null, options), 1);
-    }
-    return x.conv2d(this.weight.effective(), this.bias?.effective(), options);
+    return inside(this, () => {
+      x = asTensor("Conv2d", x);
+      const { stride, padding, dilation, groups } = this;
+      const options = { stride, padding, dilation, groups };
+      if (this.inputQuantizer) {
+        return this.inputQuantizer.run(x, this, (a, w) => a.conv2d(w, null, options), 1);
+      }
+      return x.conv2d(this.weight.effective(), this.bias?.effective(), options);
+    });
   }
 
   /** The input as the matrices that the weight multiplies: (N, C, H, W) -> (groups, N·windows, C/groups·kh·kw). */

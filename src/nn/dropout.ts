@@ -2,6 +2,7 @@ import { checkShare, readOptions } from "../errors.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields } from "./packing.ts";
 
 /** In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
@@ -17,9 +18,11 @@ export class Dropout {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("Dropout", x);
-    const { p, training, rng } = this;
-    return x.dropout({ p, training, rng });
+    return inside(this, () => {
+      x = asTensor("Dropout", x);
+      const { p, training, rng } = this;
+      return x.dropout({ p, training, rng });
+    });
   }
 
   /** Nothing is dropped outside of training. */

@@ -5,6 +5,7 @@ import { isInstance } from "../state.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
 import { blank, hasData } from "./blank.ts";
 import { normal, type RngOption } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
@@ -64,8 +65,10 @@ export class Embedding {
   }
 
   forward(ids: TensorLike): Tensor {
-    const { paddingIndex } = this;
-    return embedding(this.weight.effective(), ids, paddingIndex === null ? {} : { paddingIndex });
+    return inside(this, () => {
+      const { paddingIndex } = this;
+      return embedding(this.weight.effective(), ids, paddingIndex === null ? {} : { paddingIndex });
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

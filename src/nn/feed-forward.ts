@@ -3,6 +3,7 @@
 import { OptionError, readOptions, show } from "../errors.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
+import { inside } from "./inside.ts";
 import { Linear } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
@@ -62,10 +63,12 @@ export class FeedForward {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("FeedForward", x);
-    const act = activations[this.activation];
-    const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
-    return this.down.forward(inner);
+    return inside(this, () => {
+      x = asTensor("FeedForward", x);
+      const act = activations[this.activation];
+      const inner = this.gate ? act(this.gate.forward(x)).mul(this.up.forward(x)) : act(this.up.forward(x));
+      return this.down.forward(inner);
+    });
   }
 
   /** Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass. */

@@ -4,10 +4,10 @@
  */
 
 import { erf } from "../../kernels/elementwise/special.ts";
+import { normalQuantile } from "../../kernels/random/quantile.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { defaultRng } from "../random/default.ts";
-import { normalQuantile } from "../../kernels/random/quantile.ts";
 import type { Rng } from "../random/rng.ts";
 import { checkShape, type Shape, sizeOf } from "../shape.ts";
 import { drawing, hasData } from "./blank.ts";

@@ -4,6 +4,7 @@ import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
@@ -58,9 +59,11 @@ export class Linear {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("Linear", x);
-    if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
-    return x.linear(this.weight.effective(), this.bias?.effective());
+    return inside(this, () => {
+      x = asTensor("Linear", x);
+      if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
+      return x.linear(this.weight.effective(), this.bias?.effective());
+    });
   }
 
   /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in). */

@@ -6,6 +6,7 @@ import { checkShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { ones, zeros } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkGroups, checkSizes } from "./sizes.ts";
@@ -69,9 +70,11 @@ export class LayerNorm {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("LayerNorm", x);
-    const { eps, normalizedShape } = this;
-    return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
+    return inside(this, () => {
+      x = asTensor("LayerNorm", x);
+      const { eps, normalizedShape } = this;
+      return x.layerNorm(this.weight?.effective(), this.bias?.effective(), { eps, normalizedShape });
+    });
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -103,9 +106,11 @@ export class RMSNorm {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("RMSNorm", x);
-    const { eps, normalizedShape } = this;
-    return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
+    return inside(this, () => {
+      x = asTensor("RMSNorm", x);
+      const { eps, normalizedShape } = this;
+      return x.rmsNorm(this.weight?.effective(), { eps, normalizedShape });
+    });
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -149,9 +154,11 @@ export class GroupNorm {
   }
 
   forward(x: TensorLike): Tensor {
-    x = asTensor("GroupNorm", x);
-    const { groups, eps } = this;
-    return x.groupNorm(this.weight?.effective(), this.bias?.effective(), { groups, eps });
+    return inside(this, () => {
+      x = asTensor("GroupNorm", x);
+      const { groups, eps } = this;
+      return x.groupNorm(this.weight?.effective(), this.bias?.effective(), { groups, eps });
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -4,6 +4,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { type AvgPoolOptions, type MaxPoolOptions, poolDefaults, readPool } from "../ops/pool.ts";
 import type { Pair, WindowOptions } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields } from "./packing.ts";
 
 type Sizes = number | Pair;
@@ -37,8 +38,10 @@ export class MaxPool2d {
 
   /** Throws ShapeError for another rank, and where the window is larger than the padded image. */
   forward(x: TensorLike): Tensor {
-    const { kernelSize, stride, padding, dilation, ceilMode } = this;
-    return asTensor("MaxPool2d", x).maxPool2d({ kernelSize, stride, padding, dilation, ceilMode });
+    return inside(this, () => {
+      const { kernelSize, stride, padding, dilation, ceilMode } = this;
+      return asTensor("MaxPool2d", x).maxPool2d({ kernelSize, stride, padding, dilation, ceilMode });
+    });
   }
 
   toPacked(): PackedFields {
@@ -71,8 +74,10 @@ export class AvgPool2d {
 
   /** Throws ShapeError for another rank, and where the window is larger than the padded image. */
   forward(x: TensorLike): Tensor {
-    const { kernelSize, stride, padding, ceilMode, countIncludePad } = this;
-    return asTensor("AvgPool2d", x).avgPool2d({ kernelSize, stride, padding, ceilMode, countIncludePad });
+    return inside(this, () => {
+      const { kernelSize, stride, padding, ceilMode, countIncludePad } = this;
+      return asTensor("AvgPool2d", x).avgPool2d({ kernelSize, stride, padding, ceilMode, countIncludePad });
+    });
   }
 
   toPacked(): PackedFields {
@@ -94,10 +99,12 @@ export class AvgPool2d {
 export class GlobalAvgPool2d {
   /** Throws ShapeError for another rank. */
   forward(x: TensorLike): Tensor {
-    const images = asTensor("GlobalAvgPool2d", x);
-    if (images.rank !== 4)
-      throw new ShapeError(`GlobalAvgPool2d: needs (N, C, H, W), got ${show(images.shape)}`);
-    return images.adaptiveAvgPool2d(1);
+    return inside(this, () => {
+      const images = asTensor("GlobalAvgPool2d", x);
+      if (images.rank !== 4)
+        throw new ShapeError(`GlobalAvgPool2d: needs (N, C, H, W), got ${show(images.shape)}`);
+      return images.adaptiveAvgPool2d(1);
+    });
   }
 
   toPacked(): PackedFields {

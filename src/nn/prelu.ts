@@ -3,6 +3,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { constant } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
@@ -33,7 +34,9 @@ export class PReLU {
   }
 
   forward(x: TensorLike): Tensor {
-    return prelu(x, this.weight.effective());
+    return inside(this, () => {
+      return prelu(x, this.weight.effective());
+    });
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -1,10 +1,10 @@
 /** Branches of a graph: sums around layers, and what images need on the way. */
 
-import { undoing } from "../changes.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { readPair } from "../ops/windows.ts";
 import { broadcastsTo } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { applied, checkStep, type Step } from "./sequential.ts";
 import { checkSizes } from "./sizes.ts";
@@ -40,7 +40,7 @@ export class Residual {
   /** Throws ShapeError where the two do not fit, and OptionError for one that gives no tensor or was replaced by no step. */
   forward(x: TensorLike): Tensor {
     const given = asTensor("Residual", x);
-    return undoing(() => {
+    return inside(this, () => {
       const y = applied("Residual", this, "body", this.body, given);
       const kept =
         this.shortcut === null ? given : applied("Residual", this, "shortcut", this.shortcut, given);
@@ -90,12 +90,14 @@ export class Subsample {
 
   /** Throws ShapeError for another rank. */
   forward(x: TensorLike): Tensor {
-    x = asTensor("Subsample", x);
-    if (x.rank !== 4) throw new ShapeError(`Subsample: needs (N, C, H, W), got ${show(x.shape)}`);
-    const { stride, channels } = this;
-    return x
-      .slice([null, null, [null, null, stride], [null, null, stride]])
-      .pad([[0, 0], channels, [0, 0], [0, 0]]);
+    return inside(this, () => {
+      x = asTensor("Subsample", x);
+      if (x.rank !== 4) throw new ShapeError(`Subsample: needs (N, C, H, W), got ${show(x.shape)}`);
+      const { stride, channels } = this;
+      return x
+        .slice([null, null, [null, null, stride], [null, null, stride]])
+        .pad([[0, 0], channels, [0, 0], [0, 0]]);
+    });
   }
 
   toPacked(): PackedFields {
@@ -126,9 +128,11 @@ export class Flatten {
 
   /** Throws ShapeError for axes that x has not, and where the last comes before the first. */
   forward(x: TensorLike): Tensor {
-    x = asTensor("Flatten", x);
-    if (x.rank === 0) throw new ShapeError("Flatten: needs (N, …), got 0 axes");
-    return x.flatten({ start: this.startDim, end: this.endDim });
+    return inside(this, () => {
+      x = asTensor("Flatten", x);
+      if (x.rank === 0) throw new ShapeError("Flatten: needs (N, …), got 0 axes");
+      return x.flatten({ start: this.startDim, end: this.endDim });
+    });
   }
 
   toPacked(): PackedFields {

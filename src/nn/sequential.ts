@@ -1,7 +1,6 @@
-import { undoing } from "../changes.ts";
 import { isFunction, isPlainObject, isThenable, OptionError, show } from "../errors.ts";
-import { shared } from "../state.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
+import { inside } from "./inside.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { walk } from "./tree.ts";
@@ -16,24 +15,22 @@ export function checkStep(op: string, step: unknown, where: string): void {
   );
 }
 
-/** The steps that run, each within the one before, in the containers that hold them. */
-const running = shared("steps", () => [] as { container: object; step: unknown; place: string | number }[]);
-
 /** The property that holds the step at a place of a container, however deep, or the place. */
-function nameOf({ container, step, place }: (typeof running)[number]): string {
+function nameOf(container: object, place: string | number, step: unknown): string {
+  if (typeof place === "string") return place;
   const entries = Object.entries(container);
-  const held = entries[Number(place)]?.[1] === step ? entries[Number(place)] : undefined;
+  const held = entries[place]?.[1] === step ? entries[place] : undefined;
   let name = (held ?? entries.find(([, value]) => value === step))?.[0];
   walk(container, (item, path) => {
     if (item === step) name ??= path;
     return name === undefined;
   });
-  return typeof place === "string" ? place : (name ?? String(place));
+  return name ?? String(place);
 }
 
 /**
- * What the step of a container gives for x. Throws OptionError, naming the path of the step in the containers that run, for
- * one that is neither a layer nor a function, and for one that gives no tensor.
+ * What the step of a container gives for x. Throws OptionError, naming the step, for one that is neither a layer nor a
+ * function, and for one that gives no tensor.
  */
 export function applied(
   op: string,
@@ -42,24 +39,18 @@ export function applied(
   step: Step,
   x: Tensor,
 ): Tensor {
-  running.push({ container, step, place });
-  try {
-    if (!isLayer(step) && !isFunction(step)) checkStep(op, step, `at ${show(running.map(nameOf).join("."))}`);
-    const y: unknown = isLayer(step) ? step.forward(x) : step(x);
-    if (isTensor(y)) return y;
-    // Nobody else hears of the rejection of a promise.
-    isThenable(y);
-    throw new OptionError(
-      `${op}: a step must give a tensor, got ${show(y)} from ${show(running.map(nameOf).join("."))}`,
-    );
-  } finally {
-    running.pop();
-  }
+  const name = (): string => show(nameOf(container, place, step));
+  if (!isLayer(step) && !isFunction(step)) checkStep(op, step, `at ${name()}`);
+  const y: unknown = isLayer(step) ? step.forward(x) : step(x);
+  if (isTensor(y)) return y;
+  // Nobody else hears of the rejection of a promise.
+  isThenable(y);
+  throw new OptionError(`${op}: a step must give a tensor, got ${show(y)} from ${name()}`);
 }
 
 /** x through all steps of a container, one after another. */
 export const inSequence = (container: object, steps: Iterable<Step>, x: Tensor): Tensor =>
-  undoing(() => {
+  inside(container, () => {
     let y = x;
     let place = 0;
     for (const step of steps) y = applied("Sequential", container, place++, step, y);

@@ -3,6 +3,7 @@ import { relu, sigmoid } from "../ops/activation.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { Conv2d } from "./conv.ts";
 import type { RngOption } from "./init.ts";
+import { inside } from "./inside.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { applied } from "./sequential.ts";
 import { checkSizes } from "./sizes.ts";
@@ -43,11 +44,13 @@ export class SqueezeExcite {
 
   /** Throws OptionError for an activation or a gate that gives no tensor. */
   forward(x: TensorLike): Tensor {
-    x = asTensor("SqueezeExcite", x);
-    const run = (name: "fc1" | "activation" | "fc2" | "gate", y: Tensor): Tensor =>
-      applied("SqueezeExcite", this, name, this[name], y);
-    const average = x.adaptiveAvgPool2d(1);
-    return x.mul(run("gate", run("fc2", run("activation", run("fc1", average)))));
+    return inside(this, () => {
+      x = asTensor("SqueezeExcite", x);
+      const run = (name: "fc1" | "activation" | "fc2" | "gate", y: Tensor): Tensor =>
+        applied("SqueezeExcite", this, name, this[name], y);
+      const average = x.adaptiveAvgPool2d(1);
+      return x.mul(run("gate", run("fc2", run("activation", run("fc1", average)))));
+    });
   }
 
   /** Throws OptionError for an activation or a gate that is not one of `bitgrad`. */

@@ -1,6 +1,5 @@
 /** The blocks of Transformers: encoder and decoder layers around attention and the position-wise network. */
 
-import { undoing } from "../changes.ts";
 import { checkShare, OptionError, readOptions, show } from "../errors.ts";
 import { dropout as drop } from "../ops/create.ts";
 import type { Rng } from "../random/rng.ts";
@@ -13,6 +12,7 @@ import {
   selfAttentionCall,
 } from "./attention.ts";
 import { type Activation, FeedForward } from "./feed-forward.ts";
+import { inside } from "./inside.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
@@ -134,7 +134,7 @@ export class TransformerEncoderLayer {
 
   /** Takes the options of `MultiHeadAttention.forward`, but for `context`. */
   forward(x: TensorLike, options?: Partial<SelfAttentionCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       x = asTensor("TransformerEncoderLayer", x);
       const call = readOptions("TransformerEncoderLayer", options, selfAttentionCall);
       const y = residual(this, x, this.norm1, (z) => this.attention.forward(z, call), call.rng);
@@ -221,7 +221,7 @@ export class TransformerDecoderLayer {
 
   /** x (B, T, C) attends to itself, causally unless told otherwise, and to the memory (B, S, C). */
   forward(x: TensorLike, memory: TensorLike, options?: Partial<DecoderCall>): Tensor {
-    return undoing(() => {
+    return inside(this, () => {
       x = asTensor("TransformerDecoderLayer", x);
       const { memoryMask, memoryHeadMask, memoryCapture, ...call } = readOptions(
         "TransformerDecoderLayer",

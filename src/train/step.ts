@@ -1,6 +1,5 @@
 /** One training step, in a scope of its own. */
 
-import { undoing } from "../changes.ts";
 import {
   GradError,
   isFunction,
@@ -11,6 +10,7 @@ import {
   ShapeError,
   show,
 } from "../errors.ts";
+import { inside } from "../nn/inside.ts";
 import { namedParameters, parameters } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { pin, scope } from "../storage.ts";
@@ -35,7 +35,7 @@ export function trainStep<M extends object>(
     throw new OptionError(`trainStep: needs an optimizer, got ${show(optimizer)}`);
   if (!isFunction(loss)) throw new OptionError(`trainStep: loss must be a function, got ${show(loss)}`);
   dropGradients(model, optimizer);
-  return undoing(() => {
+  return inside(model, () => {
     const [value] = addGradients("trainStep", model, loss, false);
     checkStepped("trainStep", model, optimizer);
     optimizer.step();
