@@ -126,8 +126,8 @@ const filesOf = (root: string): string[] =>
 
 const files = ["src", "kernels"]
   .flatMap(filesOf)
-  // Sources in AssemblyScript and the script that compiles them: no part of the library.
-  .filter((path) => !path.endsWith(".as.ts") && path !== "kernels/wasm/build.ts")
+  // Sources in AssemblyScript and what compiles them: no part of the library.
+  .filter((path) => !path.endsWith(".as.ts") && !/^kernels\/wasm\/(build|hoist)\.ts$/.test(path))
   .sort();
 
 for (const path of files) {

@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
+import { hoistConstants } from "./hoist.ts";
 import { encodeText } from "./text.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -35,7 +36,7 @@ async function compile(source: string, extra: readonly string[]): Promise<Uint8A
     listFiles: () => [],
   });
   if (error !== null || bytes === undefined) throw new Error(`${source}: ${stderr.toString() || error}`);
-  return bytes;
+  return hoistConstants(bytes);
 }
 
 /** The texts of a source and of all that it imports, each once. */
@@ -51,7 +52,9 @@ function sources(path: string, seen = new Map<string, string>()): Map<string, st
 /** Builds what is stale and returns its sources. */
 export async function buildKernels(): Promise<string[]> {
   const built: string[] = [];
-  const builder = ["build.ts", "text.ts"].map((name) => read(`${folder}/wasm/${name}`)).join("\0");
+  const builder = ["build.ts", "hoist.ts", "text.ts"]
+    .map((name) => read(`${folder}/wasm/${name}`))
+    .join("\0");
   for (const product of readdirSync(join(root, folder)).sort()) {
     const source = `${folder}/${product}/simd.as.ts`;
     if (!existsSync(join(root, source))) continue;
