@@ -37,6 +37,7 @@ describe("the programs of the documents", () => {
       bundle: true,
       splitting: true,
       platform: "node",
+      target: "node20",
       format: "esm",
       packages: "external",
       alias: aliases(),

@@ -27,8 +27,12 @@ export interface Unique<D extends DType = DType> {
  * reaches the first of equal elements.
  *
  * @example
+ * ```ts
+ * import { tensor, unique } from "bitgrad";
+ *
  * const { values, inverse, counts } = unique(tensor([3, 1, 3]));
- * values.toArray(); // [1, 3]; inverse is [1, 0, 1], counts is [1, 2]
+ * console.log(values.toArray(), inverse.toArray(), counts.toArray()); // [1, 3] [1, 0, 1] [1, 2]
+ * ```
  */
 export function unique<D extends DType>(x: Tensor<D>, options?: { axis?: number | null }): Unique<D>;
 export function unique(x: TensorLike, options?: { axis?: number | null }): Unique;
@@ -82,7 +86,11 @@ export function unique(x: TensorLike, options?: { axis?: number | null }): Uniqu
  * The indices of the elements that are not 0, in order: (…) -> (count, rank), int32.
  *
  * @example
- * nonzero(tensor([[0, 5], [7, 0]])).toArray(); // [[0, 1], [1, 0]]
+ * ```ts
+ * import { nonzero, tensor } from "bitgrad";
+ *
+ * console.log(nonzero(tensor([[0, 5], [7, 0]])).toArray()); // [[0, 1], [1, 0]]
+ * ```
  */
 export function nonzero(x: TensorLike): Tensor<"int32"> {
   const { data, shape, rank } = asTensor("nonzero", x);
@@ -102,7 +110,11 @@ export function nonzero(x: TensorLike): Tensor<"int32"> {
  * where that is more, in int32. With `weights` (n) their sums, which have their dtype and a gradient.
  *
  * @example
- * bincount([0, 2, 2]).toArray(); // [1, 0, 2]
+ * ```ts
+ * import { bincount } from "bitgrad";
+ *
+ * console.log(bincount([0, 2, 2]).toArray()); // [1, 0, 2]
+ * ```
  */
 export function bincount(
   x: TensorLike,
@@ -136,7 +148,11 @@ export function bincount(
  * (…, m). int32 of the shape of the values. NaN counts as larger than every number.
  *
  * @example
- * searchsorted(tensor([1, 3, 3]), tensor([3, 4])).toArray(); // [1, 3]
+ * ```ts
+ * import { searchsorted, tensor } from "bitgrad";
+ *
+ * console.log(searchsorted(tensor([1, 3, 3]), tensor([3, 4])).toArray()); // [1, 3]
+ * ```
  */
 export function searchsorted(
   sorted: TensorLike,

@@ -148,7 +148,11 @@ export type ContractedAxes = number | readonly [ofA: readonly number[], ofB: rea
  * lists name pair by pair. What is left of a comes first, then what is left of b. Throws ShapeError for sizes that differ.
  *
  * @example
- * tensordot(ones([2, 3, 4]), ones([4, 3, 5]), { axes: [[1, 2], [1, 0]] }); // (2, 5), every element 12
+ * ```ts
+ * import { ones, tensordot } from "bitgrad";
+ *
+ * console.log(tensordot(ones([2, 3, 4]), ones([4, 3, 5]), { axes: [[1, 2], [1, 0]] }).shape); // [2, 5]
+ * ```
  */
 export function tensordot(a: TensorLike, b: TensorLike, options?: { axes?: ContractedAxes }): Tensor {
   const op = "tensordot";

@@ -149,7 +149,12 @@ export function chunk(x: TensorLike, count: number, options?: { axis?: number })
  * axes of the others. With indexing "xy" the first two axes change places, as rows and columns of a picture.
  *
  * @example
- * const [rows, columns] = meshgrid([arange(2), arange(3)]); // both (2, 3)
+ * ```ts
+ * import { arange, meshgrid } from "bitgrad";
+ *
+ * const [rows, columns] = meshgrid([arange(2), arange(3)]);
+ * console.log(rows.toArray(), columns.toArray()); // [[0, 0, 0], [1, 1, 1]] [[0, 1, 2], [0, 1, 2]]
+ * ```
  */
 export function meshgrid(tensors: readonly TensorLike[], options?: { indexing?: "ij" | "xy" }): Tensor[] {
   const { indexing } = readOptions("meshgrid", options, { indexing: "ij" });

@@ -20,7 +20,12 @@ export interface MultinomialOptions {
  * twice. Throws OptionError for weights that are negative or not finite, and for fewer weights above 0 than are drawn.
  *
  * @example
- * multinomial([0, 10, 3, 0], 2); // 1 and 2, mostly in this order
+ * ```ts
+ * import { multinomial } from "bitgrad";
+ *
+ * const drawn = multinomial([0, 10, 3, 0], 2); // 1 and 2, mostly in this order
+ * console.log(Array.from(drawn.data).sort()); // [1, 2]
+ * ```
  */
 export function multinomial(
   weights: TensorLike,

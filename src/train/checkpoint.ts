@@ -40,10 +40,16 @@ const VERSION = 1;
  * than plain data and tensors.
  *
  * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { adamw, optimizer } from "bitgrad/optim";
+ * import { loadCheckpoint, saveCheckpoint } from "bitgrad/train";
+ *
  * const model = new Linear(2, 1);
  * const update = optimizer(model, adamw());
  * const bytes = await saveCheckpoint(null, { model, optimizer: update, step: 7 });
- * const { step } = await loadCheckpoint(bytes, { model, optimizer: update }); // 7
+ * console.log((await loadCheckpoint(bytes, { model, optimizer: update })).step); // 7
+ * ```
  */
 export async function saveCheckpoint(sink: Sink, run: Checkpoint): Promise<void>;
 export async function saveCheckpoint(sink: null, run: Checkpoint): Promise<Uint8Array>;

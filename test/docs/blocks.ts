@@ -81,14 +81,15 @@ const program = (name: string, text: string, run: string): Program => ({
 });
 
 /**
- * What `console.log(…);` prints is what the comment behind it says, or the comment lines right below it; a line with neither
- * may print anything.
+ * What `console.log(…);` prints is what the comment behind it says, or the comment lines right below it, but for a label, a
+ * text in quotes before other values. A line with neither may print anything.
  */
 function holdPrinted(path: string, text: string): string {
   const lines = text.split("\n");
   return lines
     .map((line, at) => {
-      const [, indent, given, behind] = /^(\s*)console\.log\((.*)\);(?: \/\/ (.*))?$/.exec(line) ?? [];
+      const [, indent, given, behind] =
+        /^(\s*)console\.log\((?:"[^"]*", )?(.*)\);(?: \/\/ (.*))?$/.exec(line) ?? [];
       if (given === undefined) return line;
       const said = behind ?? linesBelow(lines, at);
       const place = JSON.stringify(`${path}:${at + 1}`);

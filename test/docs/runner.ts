@@ -9,13 +9,12 @@ const heard = new Set<string>();
 const shown = (value: unknown): string =>
   typeof value === "string" ? value : inspect(value, { breakLength: Infinity, depth: 5 });
 
-/** The comment says what a line prints; a text before it is a label and is left out. */
+/** The comment says what a line prints. */
 const says =
   (place: string, said: string) =>
   (...given: unknown[]) => {
     heard.add(place);
-    const [first, ...rest] = given;
-    const printed = (typeof first === "string" && rest.length > 0 ? rest : given).map(shown).join(" ");
+    const printed = given.map(shown).join(" ");
     if (!agrees(printed, said)) problems.push(`${place}: prints ${plain(printed)}, says ${said}`);
   };
 
