@@ -30,6 +30,7 @@ export {
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export { type Activation, FeedForward, type FeedForwardOptions } from "./feed-forward.ts";
+export { cosineSimilarity, glu, type NormalizeOptions, normalize } from "./functional.ts";
 export * as init from "./init.ts";
 export { isLayer, type Layer } from "./layer.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
@@ -37,6 +38,7 @@ export {
   bceLoss,
   bceWithLogits,
   cosineEmbedding,
+  gaussianNllLoss,
   huberLoss,
   type KlDivOptions,
   klDiv,
@@ -45,6 +47,12 @@ export {
   smoothL1Loss,
   softMarginLoss,
 } from "./losses.ts";
+export {
+  hingeEmbeddingLoss,
+  marginRankingLoss,
+  type TripletMarginOptions,
+  tripletMarginLoss,
+} from "./margin-losses.ts";
 export { evaluate, setTrainable, train, whileEvaluating, whileFloat } from "./modes.ts";
 export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export type {
@@ -59,6 +67,24 @@ export { parametrize, removeParametrization, type TransformFactory } from "./par
 export { matchPath, type PathPattern } from "./pattern.ts";
 export { AvgPool2d, GlobalAvgPool2d, MaxPool2d } from "./pool.ts";
 export { PReLU, prelu } from "./prelu.ts";
+export {
+  GRU,
+  LSTM,
+  type LstmCall,
+  type LstmResult,
+  RNN,
+  type RecurrentCall,
+  type RecurrentOptions,
+  type RecurrentResult,
+  type RnnOptions,
+} from "./recurrent.ts";
+export {
+  type CellOptions,
+  GRUCell,
+  LSTMCell,
+  RNNCell,
+  type RnnCellOptions,
+} from "./recurrent-cells.ts";
 export type { Reduction, ReductionOption } from "./reduction.ts";
 export {
   Flatten,

@@ -2,11 +2,12 @@
 
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { straightThrough } from "../ops/binary.ts";
 import { defineOp } from "../ops/op.ts";
 import { knownNumbers, visitor } from "../ops/shapes-only.ts";
 import { floats, logSoftmax } from "../ops/softmax.ts";
 import { gate, holds } from "../ops/unary.ts";
-import { normalizeAxis } from "../shape.ts";
+import { normalizeAxis, sameShape } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { paired, type Reduction, type ReductionOption, reduced } from "./reduction.ts";
 
@@ -211,6 +212,41 @@ export function cosineEmbedding(
   return reduced(op, losses, reduction);
 }
 
+/**
+ * The negative log-likelihood of targets under normal distributions of mean `input` and of a variance, which is `eps` at
+ * least and has its gradient there too: (log v + (input − target)²/v)/2, and with `full` log(2π)/2 more. The variance has
+ * the input's shape, or one number for each last axis: (…, C) with (…, C), (…, 1) or (…). Nix and Weigend, 1994.
+ */
+export function gaussianNllLoss(
+  input: TensorLike,
+  target: TensorLike,
+  variance: TensorLike,
+  options?: Partial<ReductionOption & { full: boolean; eps: number }>,
+): Tensor {
+  const op = "gaussianNllLoss";
+  const { reduction, full, eps } = readOptions(op, options, { ...mean, full: false, eps: 1e-6 });
+  if (eps === 0) throw new OptionError(`${op}: eps must be above 0, got 0`);
+  const [x, y] = paired(op, input, target);
+  const given = floats(asTensor(op, variance, x.dtype));
+  const lead = x.shape.slice(0, -1);
+  const fits = [x.shape, [...lead, 1], lead].some((shape) => sameShape(shape, given.shape));
+  if (!fits) {
+    throw new ShapeError(
+      `${op}: the variance must have the input's shape, or one number a row, got ${show(given.shape)} for ${show(x.shape)}`,
+    );
+  }
+  const negative = knownNumbers(given).findIndex((value: number) => !(value >= 0));
+  if (negative >= 0) {
+    throw new OptionError(
+      `${op}: a variance must not be negative, got ${given.data[negative]} at index ${negative}`,
+    );
+  }
+  const rows = given.rank < x.rank ? given.unsqueeze(-1) : given;
+  const v = straightThrough(rows, rows.clip({ min: eps }));
+  const losses = v.log().add(x.sub(y).square().div(v)).mul(0.5);
+  return reduced(op, full ? losses.add(Math.log(2 * Math.PI) / 2) : losses, reduction);
+}
+
 /** log(1 + exp(−target·input)), target ±1. */
 export function softMarginLoss(
   input: TensorLike,
@@ -223,7 +259,8 @@ export function softMarginLoss(
   return reduced("softMarginLoss", x.mul(y).logSigmoid().neg(), reduction);
 }
 
-function checkSigns(op: string, target: Tensor): void {
+/** Throws OptionError unless every target is 1 or −1. */
+export function checkSigns(op: string, target: Tensor): void {
   const data = knownNumbers(target);
   for (let i = 0; i < data.length; i++) {
     if (Math.abs(data[i]) !== 1) {

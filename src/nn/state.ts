@@ -55,9 +55,17 @@ const torchNames: Readonly<Record<string, string>> = {
   num_batches_tracked: "numBatchesTracked",
 };
 
-/** PyTorch's names of batch norm buffers in camelCase. */
-const camelBuffers = (name: string): string =>
-  name.replace(/[^.]+$/, (last) => (Object.hasOwn(torchNames, last) ? torchNames[last] : last));
+/** As in `weight_ih_l0_reverse`, or `bias_hh` of a cell. */
+const recurrentName = /(?<=^|\.)(weight|bias)_(ih|hh)(?:_l(\d+)(_reverse)?)?$/;
+
+/** PyTorch's names of batch norm buffers and of recurrent weights, as ours. */
+const ownName = (name: string): string =>
+  name
+    .replace(/[^.]+$/, (last) => (Object.hasOwn(torchNames, last) ? torchNames[last] : last))
+    .replace(recurrentName, (_, what: string, of: string, layer?: string, reverse?: string) => {
+      const cell = layer === undefined ? "" : `cells.l${layer}${reverse ? "Reverse" : ""}.`;
+      return `${cell}${what}${of === "ih" ? "Ih" : "Hh"}`;
+    });
 
 /** What `loadStateDict` found wanting when not strict. */
 export interface LoadReport {
@@ -66,12 +74,13 @@ export interface LoadReport {
 }
 
 /**
- * Copies a state into a model's parameters and buffers. PyTorch's `running_mean`, `running_var` and `num_batches_tracked`
- * are taken as `runningMean`, `runningVar` and `numBatchesTracked`; other names go through `rename`. A tied parameter needs
- * only one of its names, and the count of batches may be missing, as it is in old checkpoints. Not strict, it takes what
- * fits by name and reports the rest. Floats go to floats and integers to integers, rounded to the model's precision. Throws
- * FormatError, having changed nothing, for missing or unexpected names, shapes or kinds of numbers that differ, and tied
- * names whose values differ.
+ * Copies a state into a model's parameters and buffers. PyTorch's `running_mean`, `running_var` and
+ * `num_batches_tracked` are taken as `runningMean`, `runningVar` and `numBatchesTracked`, its `weight_ih_l0` and the
+ * like as `cells.l0.weightIh`; other names go through `rename`. A tied parameter needs only one of its names, and the
+ * count of batches may be missing, as it is in old checkpoints. Not strict, it takes what fits by name and reports the
+ * rest. Floats go to floats and integers to integers, rounded to the model's precision. Throws FormatError, having
+ * changed nothing, for missing or unexpected names, shapes or kinds of numbers that differ, and tied names whose values
+ * differ.
  */
 export function loadStateDict(
   model: object,
@@ -141,7 +150,7 @@ function renamed(
         `loadStateDict: rename must return a name or null, got ${show(chosen)} for ${show(old)}`,
       );
     }
-    const name = camelBuffers(chosen);
+    const name = ownName(chosen);
     if (given.has(name)) {
       throw new OptionError(`loadStateDict: two names become one, got ${show(name)} for ${show(old)} too`);
     }

@@ -35,6 +35,7 @@ const rng = given(() => new Rng(1), "null");
 const dtype = choice("float32");
 const linear = { bias: flag(true), dtype, rng };
 const conv = { ...linear, stride: count(1), padding: count(0, "list"), dilation: count(1), groups: count(1) };
+const recurrent = { ...linear, layers: count(2), bidirectional: flag(true), dropout: share(0.1) };
 const pool = { stride: given(() => 2, "null"), padding: count(0), ceilMode: flag(false) };
 const norm = { eps: positive(1e-5), affine: flag(true), bias: flag(true), dtype };
 const batch = { ...norm, momentum: share(0.1, "null") };
@@ -187,6 +188,70 @@ MultiHeadAttention.rotated".replace(/\s+/g, " "),
     x(() => ones([1, 1, 4, 4])),
     "conv2dTranspose",
   ),
+  RNN: call(
+    [count(3), count(2)],
+    { ...recurrent, nonlinearity: choice("relu") },
+    { says: "RNNCell Dropout" },
+  ),
+  LSTM: call([count(3), count(2)], recurrent, { says: "LSTMCell Dropout" }),
+  GRU: call([count(3), count(2)], recurrent, { says: "GRUCell Dropout" }),
+  ...Object.fromEntries(
+    [nn.RNN, nn.GRU].map((Kind) => [
+      `${Kind.name}.forward`,
+      call(
+        [x(() => ones([2, 4, 3]))],
+        { state: exact(() => ones([1, 2, 2]), "null dtype") },
+        {
+          run: (...args: never[]) => new Kind(3, 2).forward(...(args as unknown as [Tensor])),
+          says: Kind.name,
+        },
+      ),
+    ]),
+  ),
+  "LSTM.forward": call(
+    [x(() => ones([2, 4, 3]))],
+    { state: given(() => [ones([1, 2, 2]), ones([1, 2, 2])], "null") },
+    { run: (...args: never[]) => new nn.LSTM(3, 2).forward(...(args as unknown as [Tensor])), says: "LSTM" },
+  ),
+  RNNCell: call([count(3), count(2)], { ...linear, nonlinearity: choice("relu") }),
+  ...each("LSTMCell GRUCell", call([count(3), count(2)], linear)),
+  ...Object.fromEntries(
+    [nn.RNNCell, nn.GRUCell].map((Kind) => [
+      `${Kind.name}.forward`,
+      call(
+        [
+          x(() => ones([2, 3])),
+          optional(
+            exact(() => ones([2, 2]), "dtype"),
+            "null",
+          ),
+        ],
+        null,
+        {
+          run: (...args: never[]) => new Kind(3, 2).forward(...(args as unknown as [Tensor])),
+          says: Kind.name,
+        },
+      ),
+    ]),
+  ),
+  "LSTMCell.forward": call(
+    [
+      x(() => ones([2, 3])),
+      optional(
+        given(() => [ones([2, 2]), ones([2, 2])]),
+        "null",
+      ),
+    ],
+    null,
+    {
+      run: (...args: never[]) => new nn.LSTMCell(3, 2).forward(...(args as unknown as [Tensor])),
+      says: "LSTMCell",
+    },
+  ),
+  ...each(
+    "RNN.run LSTM.run GRU.run RNNCell.project LSTMCell.project GRUCell.project RNNCell.once LSTMCell.once GRUCell.once",
+    "is called by forward",
+  ),
   SqueezeExcite: call([count(4), count(2)], {
     activation: fn((t: Tensor) => t.relu()),
     gate: fn((t: Tensor) => t.sigmoid()),
@@ -276,6 +341,23 @@ const losses: Table = {
     reduction,
     margin: real(0),
   }),
+  gaussianNllLoss: call([...pair, exact(vector, "dtype flag fraction huge")], {
+    reduction,
+    full: flag(true),
+    eps: positive(1e-6),
+  }),
+  tripletMarginLoss: call([exact(matrix, "dtype"), exact(matrix, "dtype"), exact(matrix, "dtype")], {
+    reduction,
+    margin: positive(1),
+    p: real(2),
+    eps: positive(1e-6),
+    swap: flag(true),
+  }),
+  marginRankingLoss: call([...pair, exact(() => tensor([1, -1, 1]))], { reduction, margin: real(0.5) }),
+  hingeEmbeddingLoss: call([exact(vector, "dtype"), exact(() => tensor([1, -1, 1]))], {
+    reduction,
+    margin: real(1),
+  }),
   softMarginLoss: call([exact(vector, "dtype"), exact(() => tensor([1, -1, 1]))], { reduction }),
   crossEntropy: call(logits, {
     axis: integer(1),
@@ -290,6 +372,12 @@ const losses: Table = {
     { says: "notEqual" },
   ),
   multiMarginLoss: call(logits, { margin: real(1), p: count(1), weight: classes, reduction }),
+};
+
+const functions: Table = {
+  glu: call([exact(() => ones([2, 4]), "dtype")], { axis: integer(1) }),
+  normalize: call([exact(matrix, "dtype shape")], { p: real(2), axis: integer(1), eps: positive(1e-12) }),
+  cosineSimilarity: call([like(matrix), like(matrix)], { axis: integer(1), eps: positive(1e-8) }),
 };
 
 const onParameter = (options: Call["options"], more: Place[] = []): Call =>
@@ -408,4 +496,4 @@ const trees: Table = {
   ),
 };
 
-export const table: Table = { ...layers, ...losses, ...inits, ...trees };
+export const table: Table = { ...layers, ...losses, ...functions, ...inits, ...trees };

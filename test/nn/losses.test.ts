@@ -4,14 +4,18 @@ import {
   bceWithLogits,
   cosineEmbedding,
   crossEntropy,
+  gaussianNllLoss,
+  hingeEmbeddingLoss,
   huberLoss,
   klDiv,
   l1Loss,
+  marginRankingLoss,
   mseLoss,
   multiMarginLoss,
   nllLoss,
   smoothL1Loss,
   softMarginLoss,
+  tripletMarginLoss,
 } from "bitgrad/nn";
 import { expectClose, gradcheck, gradgradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
@@ -198,6 +202,70 @@ describe("losses of pairs", () => {
     expectClose(klDiv(logits, p.log(), { from: "logits", logTarget: true }), tensor(0), { atol: 1e-6 });
   });
 
+  it("gives distances, ranks and likelihoods PyTorch's losses", () => {
+    const [a, p, n] = [
+      [
+        [1, 2],
+        [0, 1],
+      ],
+      [
+        [1.5, 2.25],
+        [3, 1],
+      ],
+      [
+        [3, 1],
+        [0.5, 0.5],
+      ],
+    ];
+    const all = { reduction: "none" } as const;
+    expectClose(tripletMarginLoss(a, p, n, all), tensor([0, 3.29289222]));
+    expectClose(
+      tripletMarginLoss(a, p, n, { ...all, p: 3, margin: 2, swap: true }),
+      tensor([0.773428019, 4.37003848]),
+    );
+    expectClose(tripletMarginLoss(a, p, n), tensor(1.646446109));
+    const [x, y] = [
+      [
+        [1, 2],
+        [0, 3],
+      ],
+      [
+        [1, 0],
+        [3, 2],
+      ],
+    ];
+    expectClose(gaussianNllLoss(x, y, [0.5, 0.25]), tensor(5.480139256));
+    expectClose(gaussianNllLoss(x, y, [[0.5], [0.25]], { full: true }), tensor(6.399077892));
+    expectClose(
+      marginRankingLoss([1, 1, 2, 0], [0.5, 1, 1, 3], [1, -1, 1, 1], { ...all, margin: 0.5 }),
+      tensor([0, 0.5, 0, 3.5]),
+    );
+    expectClose(
+      hingeEmbeddingLoss([1, 2, 0, -1, 0.25], [1, -1, -1, -1, -1], { ...all, margin: 0.5 }),
+      tensor([1, 0, 0.5, 1.5, 0.25]),
+    );
+  });
+
+  it.each([
+    [
+      () => gaussianNllLoss([1], [1], [-1]),
+      "gaussianNllLoss: a variance must not be negative, got -1 at index 0",
+    ],
+    [
+      () => gaussianNllLoss([1, 2], [1, 2], [1, 2, 3]),
+      "gaussianNllLoss: the variance must have the input's shape",
+    ],
+    [() => tripletMarginLoss(1, 2, 3), "tripletMarginLoss: needs vectors on the last axis, got ()"],
+    [
+      () => tripletMarginLoss([1], [1], [1], { margin: -1 }),
+      "tripletMarginLoss: margin must not be negative, got -1",
+    ],
+    [() => hingeEmbeddingLoss([1], [0]), "hingeEmbeddingLoss: targets must be 1 or -1, got 0 at index 0"],
+    [() => marginRankingLoss([1], [2], [[1]]), "marginRankingLoss: input and target must have one shape"],
+  ])("refuses %s", (run, message) => {
+    expect(run).toThrow(message);
+  });
+
   it.each([
     ["mseLoss", (a, b) => mseLoss(a, b)],
     ["huberLoss", (a, b) => huberLoss(a, b)],
@@ -207,6 +275,10 @@ describe("losses of pairs", () => {
     ["klDiv", (a, b) => klDiv(a, b.exp(), { from: "logits" })],
     ["cosineEmbedding", (a, b) => cosineEmbedding(a.unsqueeze(0), b.unsqueeze(0), [1])],
     ["softMarginLoss", (a) => softMarginLoss(a, [1, -1, 1])],
+    ["gaussianNllLoss", (a, b) => gaussianNllLoss(a, b, b.square().add(0.3))],
+    ["tripletMarginLoss", (a, b) => tripletMarginLoss(a, b, a.neg(), { p: 3, swap: true })],
+    ["marginRankingLoss", (a, b) => marginRankingLoss(a, b, [1, -1, 1], { margin: 5 })],
+    ["hingeEmbeddingLoss", (a, b) => hingeEmbeddingLoss(a.mul(b), [1, -1, 1], { margin: 5 })],
     ["multiMarginLoss", (a) => multiMarginLoss(a.unsqueeze(0), [1], { p: 2 })],
   ] as [string, Parameters<typeof gradcheck>[0]][])("%s has the right gradient, twice", (_, loss) => {
     gradcheck(loss, [x, y]);
