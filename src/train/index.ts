@@ -7,7 +7,18 @@
 import "../ops/all.ts";
 
 export { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from "./checkpoint.ts";
-export { type FitHistory, type FitOptions, fit, type StepReport } from "./fit.ts";
+export { fit } from "./fit.ts";
 export { type AccuracyOptions, accuracy, confusionMatrix, perplexity } from "./metrics.ts";
+export type {
+  EarlyStopping,
+  EpochReport,
+  FitCheckpoint,
+  FitHistory,
+  FitOptions,
+  Measures,
+  Metric,
+  StepReport,
+  Validation,
+} from "./options.ts";
 export type { Resumable, RunParts } from "./parts.ts";
 export { type StepLoss, trainStep } from "./step.ts";

@@ -50,7 +50,7 @@ export function checkParts(op: string, { model, optimizer, scheduler, loader, rn
   return { model, optimizer, schedulers, loader, rng };
 }
 
-const isResumable = (value: unknown): value is Resumable =>
+export const isResumable = (value: unknown): value is Resumable =>
   typeof (value as Resumable | null)?.stateDict === "function" &&
   typeof (value as Resumable).loadStateDict === "function";
 

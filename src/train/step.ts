@@ -80,18 +80,7 @@ export function addGradients<M extends object>(
 ): [value: number, count: number] {
   return scope(
     () => {
-      const given = loss(model);
-      const whole = isTensor(given) || !isPlainObject(given) ? { loss: given, count: 1 } : given;
-      const { loss: result, count } = readOptions<{ loss: Tensor; count: number }>(op, whole, {
-        loss: null as never,
-        count: 1,
-      });
-      if (!isTensor(result) || result.size !== 1) {
-        throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}${advice(result)}`);
-      }
-      if (!(count >= 0 && count < Infinity)) {
-        throw new OptionError(`${op}: count must be a finite number of at least 0, got ${show(count)}`);
-      }
+      const { result, count } = lossOf(op, () => loss(model));
       const value = result.item();
       if (!Number.isFinite(value)) {
         throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
@@ -104,6 +93,23 @@ export function addGradients<M extends object>(
     },
     { name: op },
   );
+}
+
+/** What a loss function gives, checked. */
+export function lossOf(op: string, loss: () => StepLoss): { result: Tensor; count: number } {
+  const given = loss();
+  const whole = isTensor(given) || !isPlainObject(given) ? { loss: given, count: 1 } : given;
+  const { loss: result, count } = readOptions<{ loss: Tensor; count: number }>(op, whole, {
+    loss: null as never,
+    count: 1,
+  });
+  if (!isTensor(result) || result.size !== 1) {
+    throw new ShapeError(`${op}: the loss must be a single number, got ${show(result)}${advice(result)}`);
+  }
+  if (!(count >= 0 && count < Infinity)) {
+    throw new OptionError(`${op}: count must be a finite number of at least 0, got ${show(count)}`);
+  }
+  return { result, count };
 }
 
 function advice(loss: unknown): string {

@@ -1,5 +1,8 @@
 /** A right call of everything that the small entries export: distill, train, cost and testing. */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Rng, type Tensor, tensor } from "bitgrad";
 import { loader } from "bitgrad/data";
 import { optimizer, sgd } from "bitgrad/optim";
@@ -55,6 +58,8 @@ const pairOf = () => {
   return { net, made: optimizer(net, sgd()) };
 };
 
+const folder = mkdtempSync(join(tmpdir(), "bitgrad-calls-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const runParts = () => {
   const { net, made } = pairOf();
   return { model: net, optimizer: made, rng: new Rng(1), loader: loader({ x: vector() }, { batch: 1 }) };
@@ -112,7 +117,12 @@ export const train: Table = {
       accumulate: count(1, "huge"),
       schedule: fn(() => 1, "shape dtype"),
       signal: given(() => new AbortController().signal),
+      validation: given(() => ({ data: [1] })),
+      metrics: given(() => ({ score: () => 1 }), "object"),
+      earlyStopping: given(() => ({ metric: "score" }), "object"),
+      checkpoint: given(() => ({ path: join(folder, "run.safetensors") })),
       onStep: fn(() => {}),
+      onEpoch: fn(() => {}),
     },
     {
       needs: "data loss optimizer epochs",
