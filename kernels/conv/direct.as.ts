@@ -1,12 +1,13 @@
 /**
  * Products over windows that are read where they lie, those of a row one element apart: nothing is copied into columns. Sums
  * run as those of gemm-f32, in order of the taps and in its blocks, so that the bits are the same.
- *
- * Filters, or taps, go in groups of `tileRows` and of one less, so that hardly a lane of a tile is idle.
  */
 
-import { pack4, tileRows } from "../gemm-f32/pack.as";
+import { fullRows, packRows, paddedRows, tileRows } from "../gemm-f32/pack.as";
+import { Tile } from "../gemm-f32/tile.as";
 import { madd } from "../wasm/madd.as";
+
+export { paddedRows };
 
 // As gemm-f32.
 const blockDepth: i32 = 256;
@@ -17,39 +18,11 @@ const blockFloats: i32 = 1 << 16;
 // The scratch: zeros, and a tile for groups that lack rows.
 const edgeAt: usize = 64;
 
-/** How many groups are full; the others have a row less. The last may lack more, and then none is full. */
-function fullGroups(rows: i32): i32 {
-  const groups = (rows + tileRows - 1) / tileRows;
-  return max(0, groups - (groups * tileRows - rows));
-}
-
-/** Rows of all groups. */
-export function paddedRows(rows: i32): i32 {
-  const groups = (rows + tileRows - 1) / tileRows;
-  return groups * (tileRows - 1) + fullGroups(rows);
-}
-
 /** Lays filters w (m, k) out for `direct`, in paddedRows(m) · k floats: blocks of the depth, in them groups, depth-major. */
 export function packFilters(to: usize, w: usize, m: i32, k: i32): void {
-  const full = fullGroups(m) * tileRows;
   const padded = paddedRows(m);
-  for (let k0 = 0; k0 < k; k0 += blockDepth) {
-    const depth = min(blockDepth, k - k0);
-    for (let i = 0; i < padded; ) {
-      const width = i < full ? tileRows : tileRows - 1;
-      const group = to + (k0 * padded + i * depth) * 4;
-      const from = w + (i * k + k0) * 4;
-      let lane = 0;
-      if (i + 4 <= m) {
-        pack4(group, width * 4, from, depth, k * 4, 4);
-        lane = 4;
-      }
-      for (; lane < width; lane++)
-        for (let d = 0; d < depth; d++)
-          store<f32>(group + (d * width + lane) * 4, i + lane < m ? load<f32>(from + (lane * k + d) * 4) : 0);
-      i += width;
-    }
-  }
+  for (let k0 = 0; k0 < k; k0 += blockDepth)
+    packRows(to + k0 * padded * 4, w + k0 * 4, m, min(blockDepth, k - k0), k * 4, 4);
 }
 
 /**
@@ -71,7 +44,7 @@ export function direct(
 ): void {
   v128.store(scratch, f32x4.splat(0));
   v128.store(scratch, f32x4.splat(0), 16);
-  const full = fullGroups(m) * tileRows;
+  const full = fullRows(m);
   const padded = paddedRows(m);
   const most = max(1, blockFloats / (k * tileRows)) * tileRows;
   for (let first = 0, end = 0; first < padded; first = end) {
@@ -101,9 +74,9 @@ export function direct(
             const from = starts ? result : scratch;
             const fromStep = starts ? resultStep : 0;
             if (width < tileRows)
-              Tile.windows(false, result, resultStep, from, fromStep, group, windows, table, depth);
-            else if (adds) fullTile(scratch + edgeAt, 32, scratch, 0, group, windows, table, depth);
-            else fullTile(at, step, from, fromStep, group, windows, table, depth);
+              shortWindows(result, resultStep, from, fromStep, group, windows, table, depth);
+            else if (adds) fullWindows(scratch + edgeAt, 32, scratch, 0, group, windows, table, depth);
+            else fullWindows(at, step, from, fromStep, group, windows, table, depth);
             if (adds) addRows(at, step, result, 32, h);
             else if (edges) copyRows(at, step, result, 32, h);
             i += width;
@@ -130,7 +103,7 @@ export function directWeight(
   adds: bool,
   scratch: usize,
 ): void {
-  const full = fullGroups(n) * tileRows;
+  const full = fullRows(n);
   const padded = paddedRows(n);
   const step = filters * 4;
   for (let j = 0; j < filters; j += 8) {
@@ -170,7 +143,7 @@ function addRows(to: usize, toStep: i32, from: usize, fromStep: i32, rows: i32):
   }
 }
 
-function fullTile(
+function fullWindows(
   out: usize,
   step: i32,
   from: usize,
@@ -180,7 +153,20 @@ function fullTile(
   taps: usize,
   depth: i32,
 ): void {
-  Tile.windows(true, out, step, from, fromStep, a, x, taps, depth);
+  Tile.run(true, true, out, step, from, fromStep, a, x, taps, depth);
+}
+
+function shortWindows(
+  out: usize,
+  step: i32,
+  from: usize,
+  fromStep: i32,
+  a: usize,
+  x: usize,
+  taps: usize,
+  depth: i32,
+): void {
+  Tile.run(false, true, out, step, from, fromStep, a, x, taps, depth);
 }
 
 function fullTaps(
@@ -194,7 +180,7 @@ function fullTaps(
   ow: i32,
   rowStep: i32,
 ): void {
-  Tile.taps(true, to, step, x, taps, last, b, rows, ow, rowStep);
+  Taps.run(true, to, step, x, taps, last, b, rows, ow, rowStep);
 }
 
 function shortTaps(
@@ -208,105 +194,14 @@ function shortTaps(
   ow: i32,
   rowStep: i32,
 ): void {
-  Tile.taps(false, to, step, x, taps, last, b, rows, ow, rowStep);
+  Taps.run(false, to, step, x, taps, last, b, rows, ow, rowStep);
 }
 
-/** Tiles of eight columns by `tileRows` rows where `full`, else by one less. */
-class Tile {
-  /** out = from + filters · windows, `from` read with its own step. */
-  @inline
-  static windows(
-    full: bool,
-    out: usize,
-    step: i32,
-    from: usize,
-    fromStep: i32,
-    a: usize,
-    x: usize,
-    taps: usize,
-    depth: i32,
-  ): void {
-    const end = taps + depth * 4;
-    let c00 = v128.load(from);
-    let c01 = v128.load(from, 16);
-    from += fromStep;
-    let c10 = v128.load(from);
-    let c11 = v128.load(from, 16);
-    from += fromStep;
-    let c20 = v128.load(from);
-    let c21 = v128.load(from, 16);
-    from += fromStep;
-    let c30 = v128.load(from);
-    let c31 = v128.load(from, 16);
-    let c40 = c30;
-    let c41 = c31;
-    let c50 = c30;
-    let c51 = c31;
-    if (full || tileRows === 6) {
-      from += fromStep;
-      c40 = v128.load(from);
-      c41 = v128.load(from, 16);
-    }
-    if (full && tileRows === 6) {
-      from += fromStep;
-      c50 = v128.load(from);
-      c51 = v128.load(from, 16);
-    }
-    while (taps < end) {
-      const at = x + load<i32>(taps);
-      const b0 = v128.load(at);
-      const b1 = v128.load(at, 16);
-      const a0 = v128.load32_splat(a);
-      c00 = madd(a0, b0, c00);
-      c01 = madd(a0, b1, c01);
-      const a1 = v128.load32_splat(a, 4);
-      c10 = madd(a1, b0, c10);
-      c11 = madd(a1, b1, c11);
-      const a2 = v128.load32_splat(a, 8);
-      c20 = madd(a2, b0, c20);
-      c21 = madd(a2, b1, c21);
-      const a3 = v128.load32_splat(a, 12);
-      c30 = madd(a3, b0, c30);
-      c31 = madd(a3, b1, c31);
-      if (full || tileRows === 6) {
-        const a4 = v128.load32_splat(a, 16);
-        c40 = madd(a4, b0, c40);
-        c41 = madd(a4, b1, c41);
-      }
-      if (full && tileRows === 6) {
-        const a5 = v128.load32_splat(a, 20);
-        c50 = madd(a5, b0, c50);
-        c51 = madd(a5, b1, c51);
-      }
-      a += full ? tileRows * 4 : tileRows * 4 - 4;
-      taps += 4;
-    }
-    v128.store(out, c00);
-    v128.store(out, c01, 16);
-    out += step;
-    v128.store(out, c10);
-    v128.store(out, c11, 16);
-    out += step;
-    v128.store(out, c20);
-    v128.store(out, c21, 16);
-    out += step;
-    v128.store(out, c30);
-    v128.store(out, c31, 16);
-    if (full || tileRows === 6) {
-      out += step;
-      v128.store(out, c40);
-      v128.store(out, c41, 16);
-    }
-    if (full && tileRows === 6) {
-      out += step;
-      v128.store(out, c50);
-      v128.store(out, c51, 16);
-    }
-  }
-
+/** A tile of eight filters by `tileRows` taps where `full`, else by one less. */
+class Taps {
   /** to (taps, 8), 32 bytes a row, = windows · a panel of eight filters; taps beyond `last` are that one again. */
   @inline
-  static taps(
+  static run(
     full: bool,
     to: usize,
     step: i32,

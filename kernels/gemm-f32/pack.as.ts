@@ -8,6 +8,18 @@
 export const tileRows: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const tileCols: i32 = 8;
 
+/** Of so many rows, those in full groups. The others go in groups of a row less, of which the last may lack rows. */
+export function fullRows(rows: i32): i32 {
+  const groups = (rows + tileRows - 1) / tileRows;
+  return max(0, groups - (groups * tileRows - rows)) * tileRows;
+}
+
+/** Rows of all groups. */
+export function paddedRows(rows: i32): i32 {
+  const groups = (rows + tileRows - 1) / tileRows;
+  return groups * (tileRows - 1) + fullRows(rows) / tileRows;
+}
+
 export function packRows(
   to: usize,
   from: usize,
@@ -16,14 +28,18 @@ export function packRows(
   laneStep: i32,
   depthStep: i32,
 ): void {
-  for (let i = 0; i < lanes; i += tileRows) {
+  const full = fullRows(lanes);
+  for (let i = 0; i < lanes; ) {
+    const width = i < full ? tileRows : tileRows - 1;
     const group = to + i * depth * 4;
     const start = from + i * laneStep;
-    if (lanes - i < tileRows) packEdge(group, tileRows, start, lanes - i, depth, laneStep, depthStep);
-    else {
-      pack4(group, tileRows * 4, start, depth, laneStep, depthStep);
-      packRest(group + 16, start + 4 * laneStep, depth, laneStep, depthStep);
+    let first = 0;
+    if (lanes - i >= 4) {
+      pack4(group, width * 4, start, depth, laneStep, depthStep);
+      first = 4;
     }
+    packLanes(group, width, first, start, lanes - i, depth, laneStep, depthStep);
+    i += width;
   }
 }
 
@@ -38,7 +54,7 @@ export function packColumns(
   for (let j = 0; j < lanes; j += tileCols) {
     const group = to + j * depth * 4;
     const start = from + j * laneStep;
-    if (lanes - j < tileCols) packEdge(group, tileCols, start, lanes - j, depth, laneStep, depthStep);
+    if (lanes - j < tileCols) packLanes(group, tileCols, 0, start, lanes - j, depth, laneStep, depthStep);
     else if (laneStep === 4) pack8(group, start, depth, depthStep);
     else {
       pack4(group, 32, start, depth, laneStep, depthStep);
@@ -47,9 +63,11 @@ export function packColumns(
   }
 }
 
-function packEdge(
+/** The lanes of a group from `first` on, one by one. */
+function packLanes(
   to: usize,
   width: i32,
+  first: i32,
   from: usize,
   lanes: i32,
   depth: i32,
@@ -57,7 +75,7 @@ function packEdge(
   depthStep: i32,
 ): void {
   const step = width * 4;
-  for (let lane = 0; lane < width; lane++) {
+  for (let lane = first; lane < width; lane++) {
     let at = to + lane * 4;
     let source = from + lane * laneStep;
     if (lane < lanes)
@@ -109,13 +127,5 @@ export function pack4(to: usize, toStep: i32, from: usize, depth: i32, laneStep:
     store<f32>(to, load<f32>(from1 + at), 4);
     store<f32>(to, load<f32>(from2 + at), 8);
     store<f32>(to, load<f32>(from3 + at), 12);
-  }
-}
-
-/** The lanes of a group beyond the fourth. */
-function packRest(to: usize, from: usize, depth: i32, laneStep: i32, depthStep: i32): void {
-  for (let d = 0; d < depth; d++, to += tileRows * 4, from += depthStep) {
-    store<f32>(to, load<f32>(from));
-    if (tileRows === 6) store<f32>(to, load<f32>(from + laneStep), 4);
   }
 }

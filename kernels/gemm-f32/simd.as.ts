@@ -1,16 +1,16 @@
 /**
  * The float32 matrix product on the heap, in AssemblyScript. kernels/gemm-f32/index.ts states the contract.
  *
- * Both operands are packed into panels, A in groups of `tileRows` rows and B in groups of 8 columns, depth-major, the
- * last group padded with zeros, so that the register tile reads two streams in order. Every sum runs in order of k, in
- * blocks of `blockDepth`. What is added to out begins at 0, but for shallow blocks, so that rounding grows with their number
- * and not with k; nothing else decides its bits.
+ * Both operands are packed into panels, A in groups of `tileRows` rows or one less and B in groups of 8 columns,
+ * depth-major, the last group padded with zeros, so that the register tile reads two streams in order. Every sum runs in
+ * order of k, in blocks of `blockDepth`. What is added to out begins at 0, but for shallow blocks, so that rounding grows
+ * with their number and not with k; nothing else decides its bits.
  * Addresses and steps are bytes, sizes are elements.
  */
 
-import { madd } from "../wasm/madd.as";
 import { addBlocks, dots } from "./narrow.as";
-import { packColumns, packRows, tileCols, tileRows } from "./pack.as";
+import { fullRows, packColumns, packRows, tileCols, tileRows } from "./pack.as";
+import { Tile } from "./tile.as";
 
 // A block and the B panel in use stay in the second and first level caches. The rows are a multiple of 5 and of 6.
 const blockRows: i32 = 180;
@@ -166,22 +166,27 @@ export function tiles(
 ): void {
   const edge = scratch + edgeAt;
   const adds = from === out && depth > shallow;
+  const full = fullRows(rows);
   for (let j = 0; j < cols; j += tileCols) {
     const b = panelB + j * depth * 4;
-    for (let i = 0; i < rows; i += tileRows) {
+    const w = min(tileCols, cols - j);
+    for (let i = 0, width = tileRows; i < rows; i += width) {
+      if (i >= full) width = tileRows - 1;
       const a = panelA + i * depth * 4;
       const to = out + i * step + j * 4;
       const start = from + i * fromStep + j * fromCol;
-      const h = min(tileRows, rows - i);
-      const w = min(tileCols, cols - j);
+      const h = min(width, rows - i);
       if (adds) {
-        tile(edge, tileCols * 4, scratch, 0, a, b, depth);
+        if (i < full) fullTile(edge, tileCols * 4, scratch, 0, a, b, depth);
+        else shortTile(edge, tileCols * 4, scratch, 0, a, b, depth);
         addTile(to, step, edge, h, w);
-      } else if (h === tileRows && w === tileCols) tile(to, step, start, fromStep, a, b, depth);
+      } else if (i < full && w === tileCols) fullTile(to, step, start, fromStep, a, b, depth);
+      else if (h === width && w === tileCols) shortTile(to, step, start, fromStep, a, b, depth);
       else {
         // Lanes beyond the edge hold whatever was there: they are computed and dropped.
         copyTile(edge, tileCols * 4, start, fromStep, h, w);
-        tile(edge, tileCols * 4, edge, tileCols * 4, a, b, depth);
+        if (i < full) fullTile(edge, tileCols * 4, edge, tileCols * 4, a, b, depth);
+        else shortTile(edge, tileCols * 4, edge, tileCols * 4, a, b, depth);
         copyTile(to, step, edge, tileCols * 4, h, w);
       }
     }
@@ -201,82 +206,10 @@ function addTile(to: usize, step: i32, from: usize, h: i32, w: i32): void {
     } else for (let j = 0; j < w * 4; j += 4) store<f32>(to + j, load<f32>(to + j) + load<f32>(from + j));
 }
 
-/**
- * One step of the depth stands before the loop: without it the engines compute the addresses of the rows anew in each step,
- * or spill them. depth is 1 or more.
- */
-function tile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {
-  const end = a + depth * (tileRows * 4);
-  let b0 = v128.load(b);
-  let b1 = v128.load(b, 16);
-  let x = v128.load32_splat(a);
-  let c00 = madd(x, b0, v128.load(from));
-  let c01 = madd(x, b1, v128.load(from, 16));
-  from += fromStep;
-  x = v128.load32_splat(a, 4);
-  let c10 = madd(x, b0, v128.load(from));
-  let c11 = madd(x, b1, v128.load(from, 16));
-  from += fromStep;
-  x = v128.load32_splat(a, 8);
-  let c20 = madd(x, b0, v128.load(from));
-  let c21 = madd(x, b1, v128.load(from, 16));
-  from += fromStep;
-  x = v128.load32_splat(a, 12);
-  let c30 = madd(x, b0, v128.load(from));
-  let c31 = madd(x, b1, v128.load(from, 16));
-  from += fromStep;
-  x = v128.load32_splat(a, 16);
-  let c40 = madd(x, b0, v128.load(from));
-  let c41 = madd(x, b1, v128.load(from, 16));
-  let c50 = c40;
-  let c51 = c41;
-  if (tileRows === 6) {
-    from += fromStep;
-    x = v128.load32_splat(a, 20);
-    c50 = madd(x, b0, v128.load(from));
-    c51 = madd(x, b1, v128.load(from, 16));
-  }
-  for (a += tileRows * 4, b += 32; a < end; a += tileRows * 4, b += 32) {
-    b0 = v128.load(b);
-    b1 = v128.load(b, 16);
-    x = v128.load32_splat(a);
-    c00 = madd(x, b0, c00);
-    c01 = madd(x, b1, c01);
-    x = v128.load32_splat(a, 4);
-    c10 = madd(x, b0, c10);
-    c11 = madd(x, b1, c11);
-    x = v128.load32_splat(a, 8);
-    c20 = madd(x, b0, c20);
-    c21 = madd(x, b1, c21);
-    x = v128.load32_splat(a, 12);
-    c30 = madd(x, b0, c30);
-    c31 = madd(x, b1, c31);
-    x = v128.load32_splat(a, 16);
-    c40 = madd(x, b0, c40);
-    c41 = madd(x, b1, c41);
-    if (tileRows === 6) {
-      x = v128.load32_splat(a, 20);
-      c50 = madd(x, b0, c50);
-      c51 = madd(x, b1, c51);
-    }
-  }
-  v128.store(out, c00);
-  v128.store(out, c01, 16);
-  out += step;
-  v128.store(out, c10);
-  v128.store(out, c11, 16);
-  out += step;
-  v128.store(out, c20);
-  v128.store(out, c21, 16);
-  out += step;
-  v128.store(out, c30);
-  v128.store(out, c31, 16);
-  out += step;
-  v128.store(out, c40);
-  v128.store(out, c41, 16);
-  if (tileRows === 6) {
-    out += step;
-    v128.store(out, c50);
-    v128.store(out, c51, 16);
-  }
+function fullTile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {
+  Tile.run(true, false, out, step, from, fromStep, a, b, 0, depth);
+}
+
+function shortTile(out: usize, step: i32, from: usize, fromStep: i32, a: usize, b: usize, depth: i32): void {
+  Tile.run(false, false, out, step, from, fromStep, a, b, 0, depth);
 }
