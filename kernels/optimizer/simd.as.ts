@@ -1,12 +1,7 @@
 /** Updates of float32 parameters on the heap in one pass, in AssemblyScript; kernels/optimizer/reference.ts states the contract. */
 
-import { storePart } from "../wasm/lanes.as";
+import { Lanes } from "../wasm/lanes.as";
 import { madd } from "../wasm/madd.as";
-
-function put(to: usize, v: v128, left: i32): void {
-  if (left >= 4) v128.store(to, v);
-  else storePart(to, v, left);
-}
 
 /** −1, 0 or 1; a zero or a NaN itself. */
 function sign(x: v128): v128 {
@@ -17,6 +12,68 @@ function sign(x: v128): v128 {
 /** from + share · (to − from): the moving average, whose two weights add up to 1 exactly. */
 function towards(from: v128, to: v128, share: v128): v128 {
   return madd(share, f32x4.sub(to, from), from);
+}
+
+/**
+ * The steps of four numbers each, of which `left` and more belong to the arrays. What `left` and the flags say is known
+ * where loops of whole vectors call them, so that these loops test nothing.
+ */
+class Step {
+  @inline
+  static adam(
+    weight: usize,
+    grad: usize,
+    mean: usize,
+    square: usize,
+    largest: usize,
+    left: i32,
+    shrink: v128,
+    pull: v128,
+    meanShare: v128,
+    squareShare: v128,
+    step: v128,
+    by: v128,
+    least: v128,
+  ): void {
+    const before = v128.load(weight);
+    const w = madd(before, shrink, before);
+    const g = madd(pull, w, v128.load(grad));
+    const m = towards(v128.load(mean), g, meanShare);
+    const v = towards(v128.load(square), f32x4.mul(g, g), squareShare);
+    let second = v;
+    if (largest) {
+      second = f32x4.max(v128.load(largest), v);
+      Lanes.store(largest, second, left);
+    }
+    Lanes.store(mean, m, left);
+    Lanes.store(square, v, left);
+    const divisor = madd(f32x4.sqrt(second), by, least);
+    Lanes.store(weight, f32x4.sub(w, f32x4.div(f32x4.mul(step, m), divisor)), left);
+  }
+
+  @inline
+  static sgd(
+    weight: usize,
+    grad: usize,
+    buffer: usize,
+    left: i32,
+    way: v128,
+    pull: v128,
+    keep: v128,
+    add: v128,
+    step: v128,
+    nesterov: i32,
+    first: i32,
+  ): void {
+    const w = v128.load(weight);
+    let d = madd(pull, w, f32x4.mul(way, v128.load(grad)));
+    if (buffer) {
+      const m = first ? d : madd(keep, v128.load(buffer), f32x4.mul(add, d));
+      Lanes.store(buffer, m, left);
+      d = nesterov ? madd(keep, m, d) : m;
+    }
+    Lanes.store(weight, madd(step, d, w), left);
+  }
 }
 
 export function adam(
@@ -36,26 +93,18 @@ export function adam(
 ): void {
   const shrink = f32x4.splat(-decay);
   const pull = f32x4.splat(coupled);
-  const meanShare = f32x4.splat(newMean);
-  const squareShare = f32x4.splat(newSquare);
+  const p = f32x4.splat(newMean);
+  const q = f32x4.splat(newSquare);
   const step = f32x4.splat(size);
   const by = f32x4.splat(inverseRoot);
   const least = f32x4.splat(eps);
-  for (let at = 0; n > 0; n -= 4, at += 16) {
-    const before = v128.load(weight + at);
-    const w = madd(before, shrink, before);
-    const g = madd(pull, w, v128.load(grad + at));
-    const m = towards(v128.load(mean + at), g, meanShare);
-    const v = towards(v128.load(square + at), f32x4.mul(g, g), squareShare);
-    let second = v;
-    if (largest) {
-      second = f32x4.max(v128.load(largest + at), v);
-      put(largest + at, second, n);
-    }
-    put(mean + at, m, n);
-    put(square + at, v, n);
-    const divisor = madd(f32x4.sqrt(second), by, least);
-    put(weight + at, f32x4.sub(w, f32x4.div(f32x4.mul(step, m), divisor)), n);
+  let at: usize = 0;
+  if (!largest)
+    for (; n >= 4; n -= 4, at += 16)
+      Step.adam(weight + at, grad + at, mean + at, square + at, 0, 4, shrink, pull, p, q, step, by, least);
+  for (; n > 0; n -= 4, at += 16) {
+    const most = largest ? largest + at : 0;
+    Step.adam(weight + at, grad + at, mean + at, square + at, most, n, shrink, pull, p, q, step, by, least);
   }
 }
 
@@ -78,15 +127,18 @@ export function sgd(
   const keep = f32x4.splat(momentum);
   const add = f32x4.splat(gain);
   const step = f32x4.splat(-lr);
-  for (let at = 0; n > 0; n -= 4, at += 16) {
-    const w = v128.load(weight + at);
-    let d = madd(pull, w, f32x4.mul(way, v128.load(grad + at)));
-    if (buffer) {
-      const m = first ? d : madd(keep, v128.load(buffer + at), f32x4.mul(add, d));
-      put(buffer + at, m, n);
-      d = nesterov ? madd(keep, m, d) : m;
-    }
-    put(weight + at, madd(step, d, w), n);
+  let at: usize = 0;
+  if (!buffer)
+    for (; n >= 4; n -= 4, at += 16) Step.sgd(weight + at, grad + at, 0, 4, way, pull, keep, add, step, 0, 0);
+  else if (!first && !nesterov)
+    for (; n >= 4; n -= 4, at += 16)
+      Step.sgd(weight + at, grad + at, buffer + at, 4, way, pull, keep, add, step, 0, 0);
+  else if (!first)
+    for (; n >= 4; n -= 4, at += 16)
+      Step.sgd(weight + at, grad + at, buffer + at, 4, way, pull, keep, add, step, 1, 0);
+  for (; n > 0; n -= 4, at += 16) {
+    const kept = buffer ? buffer + at : 0;
+    Step.sgd(weight + at, grad + at, kept, n, way, pull, keep, add, step, nesterov, first);
   }
 }
 
@@ -108,8 +160,8 @@ export function lion(
     const w = v128.load(weight + at);
     const g = v128.load(grad + at);
     const m = v128.load(mean + at);
-    put(weight + at, madd(step, sign(towards(m, g, signShare)), madd(w, shrink, w)), n);
-    put(mean + at, towards(m, g, meanShare), n);
+    Lanes.store(weight + at, madd(step, sign(towards(m, g, signShare)), madd(w, shrink, w)), n);
+    Lanes.store(mean + at, towards(m, g, meanShare), n);
   }
 }
 
@@ -131,8 +183,8 @@ export function signStep(
     let g = v128.load(grad + at);
     if (mean) {
       g = towards(v128.load(mean + at), g, share);
-      put(mean + at, g, n);
+      Lanes.store(mean + at, g, n);
     }
-    put(weight + at, madd(step, sign(g), madd(w, shrink, w)), n);
+    Lanes.store(weight + at, madd(step, sign(g), madd(w, shrink, w)), n);
   }
 }
