@@ -102,6 +102,15 @@ export interface GradOptions {
 /**
  * `valueAndGrad(f)(...x)` is `{ value, grad }`: f's value, a single number, and its gradient with respect to its arguments.
  * One argument's gradient has that argument's form (a tensor, array or object of tensors); several arguments give a list.
+ *
+ * @example
+ * ```ts
+ * import { type Tensor, tensor, valueAndGrad } from "bitgrad";
+ *
+ * const loss = valueAndGrad((at: { w: Tensor; b: Tensor }) => at.w.square().sum().add(at.b.mul(3)));
+ * const { value, grad } = loss({ w: tensor([1, -2]), b: tensor(4) });
+ * console.log(value.item(), grad.w!.toArray(), grad.b!.item()); // 17 [2, -4] 3
+ * ```
  */
 export const valueAndGrad = <A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) =>
   gradientOf("valueAndGrad", f, options);
@@ -127,7 +136,18 @@ function gradientOf<A extends readonly unknown[]>(op: string, f: (...x: A) => Te
   };
 }
 
-/** The gradient function of `f`: see `valueAndGrad`. Nests, for gradients of gradients. */
+/**
+ * The gradient function of `f`: see `valueAndGrad`. Nests, for gradients of gradients.
+ *
+ * @example
+ * ```ts
+ * import { grad, type Tensor, tensor } from "bitgrad";
+ *
+ * const slope = grad((x: Tensor) => x.pow(3).sum());
+ * console.log(slope(tensor([1, 2]))!.toArray()); // [3, 12]
+ * console.log(grad((x: Tensor) => slope(x)!.sum())(tensor([1, 2]))!.toArray()); // [6, 12]
+ * ```
+ */
 export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
   const both = gradientOf("grad", f, options);
   return (...x: A): GradsOf<A> => both(...x).grad;
@@ -136,6 +156,14 @@ export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, optio
 /**
  * Vector-Jacobian product: `vjp(f)(...x)` is `[value, pullback]`, where `pullback(v)` is vᵀJ in the form that `grad` gives,
  * for v of the value's shape. The pullback may be called again and again.
+ *
+ * @example
+ * ```ts
+ * import { type Tensor, tensor, vjp } from "bitgrad";
+ *
+ * const [value, pullback] = vjp((x: Tensor) => x.square())(tensor([1, 2]));
+ * console.log(value.toArray(), pullback(tensor([1, 10]))!.toArray()); // [1, 4] [2, 40]
+ * ```
  */
 export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
   checkFunction("vjp", f);
@@ -159,7 +187,16 @@ export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
   };
 }
 
-/** Hessian-vector product of a scalar function of one tensor: `hvp(f)(x, v)` is ∇²f(x)·v, by a gradient of a gradient. */
+/**
+ * Hessian-vector product of a scalar function of one tensor: `hvp(f)(x, v)` is ∇²f(x)·v, by a gradient of a gradient.
+ *
+ * @example
+ * ```ts
+ * import { hvp, type Tensor, tensor } from "bitgrad";
+ *
+ * console.log(hvp((x: Tensor) => x.pow(3).sum())(tensor([1, 2]), tensor([1, 0])).toArray()); // [6, 0]
+ * ```
+ */
 export function hvp(f: (x: Tensor) => Tensor) {
   checkFunction("hvp", f);
   return (x: Tensor, v: Tensor): Tensor => {
@@ -180,6 +217,17 @@ export function hvp(f: (x: Tensor) => Tensor) {
  * statistics move once. Tensors made in f live until it returns, as in a scope; what would keep them, taps and captures, is
  * refused, and so is a cache of keys.
  * Chen et al., 2016, arXiv:1604.06174.
+ *
+ * @example
+ * ```ts
+ * import { checkpoint, randn, type Tensor } from "bitgrad";
+ * import { Linear } from "bitgrad/nn";
+ *
+ * const layer = new Linear(8, 8);
+ * const block = checkpoint((x: Tensor) => layer.forward(x).gelu());
+ * block(randn([4, 8])).sum().backward();
+ * console.log(layer.weight.grad!.shape); // [8, 8]
+ * ```
  */
 export function checkpoint<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
   checkFunction("checkpoint", f);

@@ -262,6 +262,15 @@ export function backendInfo(): BackendInfo {
 /**
  * Chooses the kernels: "simd" (the default where WebAssembly SIMD runs) or "reference", plain typed arrays with sums in
  * double. `relaxed: false` turns relaxed SIMD off. Throws BackendError where SIMD cannot run.
+ *
+ * @example
+ * ```ts
+ * import { backendInfo, useBackend } from "bitgrad";
+ *
+ * useBackend("reference");
+ * console.log(backendInfo().name); // reference
+ * useBackend("simd");
+ * ```
  */
 export function useBackend(name: BackendName, options?: { relaxed?: boolean }): void {
   const { relaxed } = readOptions("useBackend", options, { relaxed: true });
@@ -283,6 +292,17 @@ const mostThreads = 64;
  * shared memory are missing (a page that is not cross-origin isolated, a policy without `worker-src blob:`) one thread runs,
  * and `backendInfo()` says why. Throws OptionError for n other than 1 to 64. A worker that dies makes the next kernel throw
  * BackendError; one thread runs from then on.
+ *
+ * @example
+ * ```ts
+ * import { randn, setThreads } from "bitgrad";
+ *
+ * const [a, b] = [randn([256, 256]), randn([256, 256])];
+ * const one = a.matmul(b);
+ * await setThreads(2);
+ * console.log(a.matmul(b).equal(one).all().toArray()); // true
+ * await setThreads(1);
+ * ```
  */
 export async function setThreads(n: number): Promise<void> {
   if (!Number.isInteger(n) || n < 1 || n > mostThreads)

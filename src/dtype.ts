@@ -123,6 +123,13 @@ export const isFloat32Array = (value: unknown): value is Float32Array =>
 /**
  * The dtype two operands meet in. A float wins over every integer and float64 over float32; two integer types meet in the
  * narrowest type that holds both ranges (uint32 with a signed type only fits float64); bool gives way to everything.
+ *
+ * @example
+ * ```ts
+ * import { promote } from "bitgrad";
+ *
+ * console.log(promote("int8", "uint8"), promote("int32", "float32"), promote("bool", "int8")); // int32 float32 int8
+ * ```
  */
 export function promote(a: DType, b: DType): DType {
   if (a === b) return a;

@@ -5,7 +5,20 @@
 
 const brand: unique symbol = Symbol.for("bitgrad.error") as never;
 
-/** The root of all errors of the library. `instanceof` holds for the errors of every copy of the library in the process. */
+/**
+ * The root of all errors of the library. `instanceof` holds for the errors of every copy of the library in the process.
+ *
+ * @example
+ * ```ts
+ * import { BitgradError, zeros } from "bitgrad";
+ *
+ * try {
+ *   zeros([2, 3]).matmul(zeros([2, 3]));
+ * } catch (error) {
+ *   if (error instanceof BitgradError) console.log(error.code); // SHAPE
+ * }
+ * ```
+ */
 export class BitgradError extends Error {
   readonly code: string;
   constructor(message: string, code = "BITGRAD", options?: ErrorOptions) {

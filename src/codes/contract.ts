@@ -211,6 +211,15 @@ export function givenFloats(op: string, x: TensorLike): Tensor {
 /**
  * The codes of x, with the scales they are read by: those given, or those that fit x. Not differentiable. Throws ShapeError for
  * params of another granularity, and for NaN and infinity as `chooseParams` does.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { dequantize, quantize, spec } from "bitgrad/quant";
+ *
+ * const q = quantize(tensor([[0.5, -1, 0.26]]), spec({ bits: 3, granularity: "channel" }));
+ * console.log(q.codes.toArray(), dequantize(q).toArray()); // [[2, -3, 1]] [[0.667, -1, 0.333]]
+ * ```
  */
 export function quantize(
   x: TensorLike,
@@ -237,7 +246,18 @@ export function quantize(
   return made(codes, kept);
 }
 
-/** The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range. */
+/**
+ * The float32 numbers that codes stand for. Throws OptionError for a code outside the spec's range.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { dequantize, quantize, spec } from "bitgrad/quant";
+ *
+ * console.log(dequantize(quantize(tensor([[1, -1, 0.1]]), spec({ bits: 1, granularity: "channel" }))).toArray());
+ * // [[0.7, -0.7, 0.7]]
+ * ```
+ */
 export function dequantize(quantized: QTensor): Tensor {
   if (!isPlainObject(quantized)) {
     throw new OptionError(`dequantize: needs what quantize gives, got ${show(quantized)}`);

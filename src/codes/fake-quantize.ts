@@ -49,6 +49,17 @@ export interface Own {
  * requires a gradient gets that of PyTorch's learnable fake quantization (Esser et al., 2019, arXiv:1902.08153, without its
  * factor), the scale of signs that of scale · sign(x). Such a zero point is rounded, half to even, and clamped to a code on
  * its way, and its gradient passes. Params of another dtype are rounded to float32.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { fakeQuantize, spec } from "bitgrad/quant";
+ *
+ * const x = tensor([0.5, -1, 0.26], { requiresGrad: true });
+ * const y = fakeQuantize(x, spec({ bits: 3, granularity: "tensor" }));
+ * y.sum().backward();
+ * console.log(y.toArray(), x.grad!.toArray()); // [0.667, -1, 0.333] [1, 1, 1]
+ * ```
  */
 export function fakeQuantize(
   x: TensorLike,

@@ -42,6 +42,15 @@ const brand: unique symbol = Symbol.for("bitgrad.inputQuantizer") as never;
 /**
  * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
  * the integer way.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8Dynamic, plan, prepare, SpecInputQuantizer } from "bitgrad/quant";
+ *
+ * const { inputQuantizer } = prepare(new Linear(4, 2), plan({ default: int8Dynamic() }));
+ * console.log(inputQuantizer instanceof SpecInputQuantizer); // true
+ * ```
  */
 export class SpecInputQuantizer implements InputQuantizer {
   training = true;

@@ -185,6 +185,15 @@ export function paramsOf(ranges: readonly Range[], shape: readonly number[], spe
  * The scale and zero point that fit x: found in float32, one a run, constants to the gradient. A run of zeros has scale 1 (as
  * one of signs 0, since its codes cannot be 0). Throws for NaN, for infinity unless it is clamped, and for scales that the
  * spec's type cannot hold; those below the smallest normal float16 stay float32.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { chooseParams, spec } from "bitgrad/quant";
+ *
+ * const { scale } = chooseParams(tensor([[1.27, -0.5], [0.254, 0]]), spec({ bits: 8, granularity: "channel" }));
+ * console.log(scale.data); // Float32Array(2) [0.01, 0.002]
+ * ```
  */
 export function chooseParams(x: TensorLike, spec: QuantSpec): QuantParams {
   const given = asTensor("chooseParams", x);

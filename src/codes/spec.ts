@@ -73,6 +73,14 @@ export const specDefaults: SpecOptions = {
 /**
  * A spec with what is left out filled in: 8 bits, symmetric, one scale a tensor, narrow range, half to even, float32 scales.
  * Throws OptionError for values outside their domain or that contradict each other.
+ *
+ * @example
+ * ```ts
+ * import { spec } from "bitgrad/quant";
+ *
+ * const { qmin, qmax, zeroPoint } = spec({ bits: 4, scheme: "affine", granularity: { group: 32 } });
+ * console.log(qmin, qmax, zeroPoint); // 0 15 int
+ * ```
  */
 export function spec(options: Partial<SpecOptions> = {}): QuantSpec {
   const read = readOptions("spec", options, specDefaults);

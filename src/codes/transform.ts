@@ -23,7 +23,18 @@ const lacksZero = (spec: QuantSpec): boolean =>
 
 const brand: unique symbol = Symbol.for("bitgrad.quantizedTransform") as never;
 
-/** The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen. */
+/**
+ * The transform that makes a parameter train through a quantizer, and holds its codes once they are frozen.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { freeze, int8WeightOnly, plan, prepare, QuantizedTransform } from "bitgrad/quant";
+ *
+ * const [transform] = freeze(prepare(new Linear(4, 2), plan({ default: int8WeightOnly() }))).weight.transforms;
+ * console.log(transform instanceof QuantizedTransform && transform.codes!.shape); // [2, 4]
+ * ```
+ */
 export class QuantizedTransform implements Transform {
   readonly quantizer: Quantizer;
   /** Private to the tree, so that a state holds latent weights alone: the codes of a frozen weight, and what they are of. */
@@ -204,13 +215,37 @@ export class QuantizedTransform implements Transform {
   }
 }
 
-/** `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent one. */
+/**
+ * `parametrize(model, "blocks.**.weight", quantized(bwn()))`: layers see the quantized weight, the optimizer the latent
+ * one.
+ *
+ * @example
+ * ```ts
+ * import { Linear, parametrize } from "bitgrad/nn";
+ * import { bwn, quantized } from "bitgrad/quant";
+ *
+ * const layer = new Linear(4, 2);
+ * parametrize(layer, "weight", quantized(bwn()));
+ * console.log(new Set(layer.weight.effective().abs().data).size); // 2
+ * ```
+ */
 export function quantized(quantizer: Quantizer): TransformFactory {
   checkQuantizer("quantized", quantizer);
   return (parameter, path) => new QuantizedTransform(quantizer, parameter, path);
 }
 
-/** What quantizes a parameter, with its quantizer and codes; null where nothing does. */
+/**
+ * What quantizes a parameter, with its quantizer and codes; null where nothing does.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8WeightOnly, plan, prepare, quantizedTransform } from "bitgrad/quant";
+ *
+ * const layer = prepare(new Linear(4, 2), plan({ default: int8WeightOnly() }));
+ * console.log(quantizedTransform(layer.weight)!.quantizer.spec.bits, quantizedTransform(layer.bias!)); // 8 null
+ * ```
+ */
 export function quantizedTransform(parameter: Parameter): QuantizedTransform | null {
   if (!isParameter(parameter)) {
     throw new OptionError(`quantizedTransform: needs a parameter, got ${show(parameter)}`);

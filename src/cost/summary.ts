@@ -49,6 +49,16 @@ export interface SummaryOptions {
  * One row a parameter, tied ones once, and totals; `String(summary(model))` is a table. With an input the model is run by
  * shapes alone, so that one of any size, made in `withoutData` too, can be listed; StageError where its forward reads
  * numbers.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { summary } from "bitgrad/cost";
+ * import { mlp } from "bitgrad/models";
+ *
+ * const { rows, totals } = summary(mlp([144, 64, 10]), { input: zeros([1, 144]) });
+ * console.log(totals.parameters, totals.bytes, rows[0].output); // 9930 39720 [1, 64]
+ * ```
  */
 export function summary(model: object, options?: Partial<SummaryOptions>): Summary {
   const { input } = readOptions<SummaryOptions>("summary", options, { input: null });

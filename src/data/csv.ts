@@ -10,6 +10,13 @@ import { platform } from "./platform.node.ts";
  * The cells of delimited text, row by row. Fields in quotes may hold delimiters, line ends and doubled quotes; `quote: ""`
  * turns quoting off. Line ends are \n, \r\n or \r; a last empty line is none, nor is a byte order mark. Throws FormatError for a
  * quote out of place.
+ *
+ * @example
+ * ```ts
+ * import { parseCsv } from "bitgrad/data";
+ *
+ * console.log(parseCsv('name,text\na,"x, y"\n')); // [["name", "text"], ["a", "x, y"]]
+ * ```
  */
 export function parseCsv(content: string, options?: { delimiter?: string; quote?: string }): string[][] {
   const { delimiter, quote } = readOptions("csv", options, { delimiter: ",", quote: '"' });
@@ -87,6 +94,15 @@ export interface CsvOptions {
  * The columns of a CSV, by name: lists of text, or tensors (N) where `types` gives a dtype; a data set as `loader` takes it.
  * Without header and `columns` the names are "0", "1", … Throws FormatError for rows of unequal length, a repeated or missing
  * column, and a cell that is no number of its type.
+ *
+ * @example
+ * ```ts
+ * import type { Tensor } from "bitgrad";
+ * import { csv } from "bitgrad/data";
+ *
+ * const { age, name } = csv("name,age\na,3\nb,5\n", { types: { age: "float32" } });
+ * console.log((age as Tensor).toArray(), name); // [3, 5] ["a", "b"]
+ * ```
  */
 export function csv(source: string | Uint8Array, options?: CsvOptions): Record<string, string[] | Tensor> {
   const { header, columns, types, missing, delimiter, quote } = readOptions<CsvOptions>("csv", options, {
@@ -181,6 +197,13 @@ function numbers(name: string, cells: readonly string[], dtype: DType, missing: 
 /**
  * The text of a file (a path; in a browser a URL) or of bytes. Throws FormatError if there is no such file or it is not in the
  * encoding. A byte order mark at the start is dropped.
+ *
+ * @example
+ * ```ts
+ * import { text } from "bitgrad/data";
+ *
+ * console.log(await text(new TextEncoder().encode("naïve"))); // naïve
+ * ```
  */
 export async function text(
   source: string | Uint8Array,

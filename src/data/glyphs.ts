@@ -27,6 +27,15 @@ const PIXELS = SIDE * SIDE;
  * 3±1 of a 12x12 field of zeros, scaled by U(0.6, 1), and normal noise of deviation `noise` on every pixel. A list of
  * deviations is taken in turn: [0.08, 0.3] makes half the pictures easy and half hard. `seed` (0 unless given) or `rng` fixes
  * them all. Throws OptionError for both, a negative count or a negative noise.
+ *
+ * @example
+ * ```ts
+ * import { Rng } from "bitgrad";
+ * import { glyphs } from "bitgrad/data";
+ *
+ * const { x, y } = glyphs({ count: 10, rng: new Rng("digits") });
+ * console.log(x.shape, y.dtype); // [10, 144] int32
+ * ```
  */
 export function glyphs(options: {
   count: number;

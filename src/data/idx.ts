@@ -21,6 +21,14 @@ const elements: Record<number, Element> = {
  * The tensor in an IDX file, gzipped or not: two zero bytes, the type, the rank, a big-endian uint32 size an axis, then the
  * elements. All six types are read; int16 becomes int32. Throws FormatError where header and length disagree, and for a
  * gzipped file of more than `maxBytes` (1 GiB) unpacked.
+ *
+ * @example
+ * ```ts
+ * import { idx } from "bitgrad/data";
+ *
+ * const file = new Uint8Array([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]); // bytes, one axis of 3
+ * console.log((await idx(file)).toArray()); // [7, 8, 9]
+ * ```
  */
 export async function idx(bytes: Uint8Array, options?: { maxBytes?: number }): Promise<Tensor> {
   const { maxBytes } = readOptions("idx", options, { maxBytes: 2 ** 30 });

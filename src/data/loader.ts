@@ -70,6 +70,17 @@ export interface Loader<B> extends AsyncIterable<B> {
  * Batches of `dataset`; every `for await` loop is one epoch, in which each example comes exactly once (but for `dropLast`).
  * Numbers become float32 unless they are in typed arrays or tensors. Throws OptionError for a batch that is not a positive
  * integer, 2^31 examples or more, or a shuffle without `rng`, ShapeError for fields or examples that do not fit one another.
+ *
+ * @example
+ * ```ts
+ * import { Rng } from "bitgrad";
+ * import { loader } from "bitgrad/data";
+ *
+ * const set = { x: [[0], [1], [2], [3]], y: new Int32Array([0, 1, 0, 1]) };
+ * const data = loader(set, { batch: 3, shuffle: true, rng: new Rng(1) });
+ * for await (const { x, y } of data) console.log("batch", x.shape, y.dtype);
+ * console.log(data.length); // 2
+ * ```
  */
 export function loader<const D extends Dataset>(dataset: D, options: LoaderOptions): Loader<Batch<D>> {
   const { batch, shuffle, rng, dropLast, signal } = readOptions<LoaderOptions>("loader", options, {

@@ -34,6 +34,17 @@ export interface KdOptions {
  * alpha·T²·KL(softmax(teacher/T) ‖ softmax(student/T)) + (1 − alpha)·crossEntropy(student, labels), logits (…, C): both parts
  * summed over classes and averaged over the positions. T² keeps the gradient's size as T grows. Alpha is 1 unless told
  * otherwise, 0.9 with labels. Hinton et al., 2015, arXiv:1503.02531.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { kdLoss } from "bitgrad/distill";
+ *
+ * const teacher = tensor([[4, 1, 0]]);
+ * console.log(kdLoss(teacher, teacher, { temperature: 2 }).item()); // 0
+ * const labels = tensor([0], { dtype: "int32" });
+ * console.log(kdLoss(tensor([[1, 4, 0]]), teacher, { temperature: 2, alpha: 0.5, labels }).item() > 1); // true
+ * ```
  */
 export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOptions>): Tensor {
   const { temperature, alpha, labels } = readOptions("kdLoss", options, {
@@ -117,6 +128,14 @@ export interface SoftCrossEntropyOptions {
 /**
  * −Σ softmax(teacher/T)·log softmax(student/T) over classes, logits (…, C): the divergence plus the teacher's entropy,
  * without T². A class that the teacher gives the logit −Infinity counts 0. Jiao et al., 2019, arXiv:1909.10351, equation 10.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { softCrossEntropy } from "bitgrad/distill";
+ *
+ * console.log(softCrossEntropy(tensor([[0, 0]]), tensor([[3, 1]])).item()); // 0.693
+ * ```
  */
 export function softCrossEntropy(
   student: Tensor,
@@ -159,6 +178,18 @@ export interface HiddenMseOptions {
  * The mean squared difference of hidden states (…, C), over all their elements or over those of the positions in `mask`, 0
  * where there are none.
  * Jiao et al., 2019, arXiv:1909.10351, equation 8.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { hiddenMse } from "bitgrad/distill";
+ * import { Linear } from "bitgrad/nn";
+ *
+ * console.log(hiddenMse(tensor([[1, 2]]), tensor([[1, 4]])).item()); // 2
+ * const widen = new Linear(2, 3); // where the student is narrower
+ * const loss = hiddenMse(tensor([[1, 2]]), tensor([[1, 4, 0]]), { project: (x) => widen.forward(x) });
+ * console.log(loss.shape); // []
+ * ```
  */
 export function hiddenMse(student: Tensor, teacher: Tensor, options?: Partial<HiddenMseOptions>): Tensor {
   const { project, ...given } = readOptions<HiddenMseOptions>("hiddenMse", options, {

@@ -31,7 +31,19 @@ export function checkSampling(op: string, { temperature, topK, topP }: SampleOpt
   }
 }
 
-/** The id drawn from softmax(logits/temperature), cut by topK, then by topP. */
+/**
+ * The id drawn from softmax(logits/temperature), cut by topK, then by topP.
+ *
+ * @example
+ * ```ts
+ * import { Rng } from "bitgrad";
+ * import { sampleToken } from "bitgrad/models";
+ *
+ * console.log(sampleToken([0.1, 2, -1], { temperature: 0 })); // 1
+ * const id = sampleToken([0.1, 2, -1], { temperature: 0.8, topK: 2, rng: new Rng(1) });
+ * console.log(id < 2); // true
+ * ```
+ */
 export function sampleToken(logits: ArrayLike<number>, options?: Partial<SampleOptions>): number {
   const settings = readOptions<SampleOptions>("sampleToken", options, sampleDefaults);
   checkSampling("sampleToken", settings);

@@ -29,6 +29,17 @@ import { type Sink, type Source, writeSink } from "./source.ts";
  * plain objects, lists or maps hold anything but tensors, models and functions: nothing is left out unsaid. Values are read
  * while the file is written: StageError is thrown where a tensor or parameter changes before the promise has settled, as by
  * a step of training, and writes to `data` must wait for it too.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { load, save } from "bitgrad/io";
+ * import { Linear } from "bitgrad/nn";
+ *
+ * await save("model.safetensors", new Linear(4, 2));
+ * const bytes = await save(null, { scores: tensor([1, 2, 3]) });
+ * console.log((await load(bytes)).tensors.scores.toArray()); // [1, 2, 3]
+ * ```
  */
 export async function save(sink: Sink, model: object, options?: WriteOptions): Promise<void>;
 export async function save(sink: null, model: object, options?: WriteOptions): Promise<Uint8Array>;

@@ -24,6 +24,14 @@ export type Rename = NameMap | Readonly<Record<string, string | null>>;
  * name is what the same * of the old one stood for. `{ "h.*.ln_1": "blocks.*.norm1" }` takes h.3.ln_1.weight to
  * blocks.3.norm1.weight. Names that nothing fits stay. Throws OptionError for `**`, and for a new name with more stars than
  * the old one has.
+ *
+ * @example
+ * ```ts
+ * import { nameTable } from "bitgrad/io";
+ *
+ * const rename = nameTable({ "h.*.ln_1": "blocks.*.norm1", "h.*.attn.bias": null });
+ * console.log(rename("h.3.ln_1.weight", [8]), rename("h.3.attn.bias", [1, 1, 8, 8])); // blocks.3.norm1.weight null
+ * ```
  */
 export function nameTable(table: Readonly<Record<string, string | null>>): NameMap {
   if (!isPlainObject(table))
@@ -56,7 +64,17 @@ export function nameTable(table: Readonly<Record<string, string | null>>): NameM
   };
 }
 
-/** One map after another: each decides on the names that the one before it gave, and transposes add up. */
+/**
+ * One map after another: each decides on the names that the one before it gave, and transposes add up.
+ *
+ * @example
+ * ```ts
+ * import { composeNames } from "bitgrad/io";
+ *
+ * const rename = composeNames({ model: "net" }, { "net.fc": "out" });
+ * console.log(rename("model.fc.weight", [2, 4])); // { name: "out.weight", transpose: false }
+ * ```
+ */
 export function composeNames(...maps: readonly Rename[]): NameMap {
   const steps = maps.map(asNameMap);
   return (name, shape) => {
@@ -97,6 +115,14 @@ function asRenamed(given: Renamed | string | null): Renamed | null {
 /**
  * Hugging Face's GPT-2 checkpoints: drops the prefix "transformer." and the causal masks that they store, and transposes the
  * Conv1D matrices (c_attn, c_proj, c_fc), which are [in, out] there. Other names stay GPT-2's own.
+ *
+ * @example
+ * ```ts
+ * import { gpt2Names } from "bitgrad/io";
+ *
+ * console.log(gpt2Names("transformer.h.0.mlp.c_fc.weight", [768, 3072]));
+ * // { name: "h.0.mlp.c_fc.weight", transpose: true }
+ * ```
  */
 export const gpt2Names: NameMap = (name) => {
   if (typeof name !== "string") throw new OptionError(`gpt2Names: a name must be text, got ${show(name)}`);

@@ -35,6 +35,16 @@ export function checkConversions(op: string, { widen, int64 }: Conversions): Con
  * F64 F32 I32 I8 U32 U8 BOOL keep their type; I16 and U16 become int32 and uint32; I64 and U64 become int32 and uint32, or
  * float64 by `int64: "float64"`; F16, BF16, F8_E4M3 and F8_E5M2 become float32 by `widen: true`. Throws FormatError for a file
  * that breaks the format in any way, DTypeError for elements that would not fit.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { readSafetensors, writeSafetensors } from "bitgrad/io";
+ *
+ * const bytes = writeSafetensors({ ids: tensor([1, 2], { dtype: "int32" }) }, { metadata: { made: "by hand" } });
+ * const { tensors, metadata } = readSafetensors(bytes);
+ * console.log(tensors.ids.dtype, metadata.made); // int32 by hand
+ * ```
  */
 export function readSafetensors(bytes: Uint8Array | ArrayBuffer, options?: ReadOptions): TensorFile {
   const conversions = checkConversions(
@@ -179,6 +189,15 @@ export function joinDraft(draft: Draft): Uint8Array {
  * A safetensors file of `tensors`, in the order of their names and aligned. Tensors that share memory and shape are stored
  * once, and `readSafetensors` gives them back as one tensor under every name. Throws DTypeError where a finite number would
  * become infinite, OptionError for names that a file cannot hold.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { readSafetensors, writeSafetensors } from "bitgrad/io";
+ *
+ * const bytes = writeSafetensors({ weight: randn([64, 64]) }, { dtype: "float16" });
+ * console.log(bytes.length < 64 * 64 * 4, readSafetensors(bytes, { widen: true }).tensors.weight.dtype); // true float32
+ * ```
  */
 export function writeSafetensors(
   tensors: Readonly<Record<string, Tensor>>,

@@ -21,6 +21,16 @@ const INDEX = ".safetensors.index.json";
  * As `save`, in parts: a `path` of "model.safetensors.index.json" is the index of model-00001-of-0000N.safetensors and so on
  * beside it, as other libraries lay them out. The index is written last. Throws OptionError for a path of another ending,
  * StageError as `save` does: parts that are new may then lie beside an old index.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { load, saveSharded } from "bitgrad/io";
+ *
+ * const parts = { a: randn([100]), b: randn([100]) };
+ * await saveSharded("parts.safetensors.index.json", parts, { shardBytes: 500 });
+ * console.log(Object.keys((await load("parts.safetensors.index.json")).tensors)); // ["a", "b"]
+ * ```
  */
 export async function saveSharded(path: string, model: object, options?: ShardOptions): Promise<void> {
   const { shardBytes, ...rest } = readOptions<ShardOptions & { shardBytes: number }>(

@@ -98,6 +98,14 @@ export class MaskedLmHead {
 /**
  * Token, learned position and segment embeddings, normalised, and post-norm blocks that read in both directions: ids (B, T)
  * -> what `head` says. Devlin et al., 2018, arXiv:1810.04805. Weights begin as N(0, initStd), cut at two deviations.
+ *
+ * @example
+ * ```ts
+ * import { Bert } from "bitgrad/models";
+ *
+ * const model = new Bert({ vocabulary: 30, dim: 16, layers: 2, heads: 2 });
+ * console.log(model.forward([[2, 7, 3]]).shape); // [1, 3, 16]
+ * ```
  */
 export class Bert {
   /** Its name in files. */

@@ -47,6 +47,17 @@ function readerOf(model: CausalModel): Reader {
  * The tokens that follow `prompt`, one at a time: `for (const id of stream(model, prompt, { maxTokens: 100 }))`. Dropout is
  * off, nothing is recorded, and each step frees its memory. When the context is full, the newest half of the text is read
  * again and the rest forgotten. Throws ShapeError for a prompt longer than the context, OptionError for an empty one.
+ *
+ * @example
+ * ```ts
+ * import { Gpt, stream } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ *
+ * const model = evaluate(new Gpt({ vocabulary: 20, context: 16, dim: 16, layers: 1, heads: 2 }));
+ * let made = 0;
+ * for (const id of stream(model, [3, 1], { maxTokens: 5, temperature: 0 })) if (id >= 0) made++;
+ * console.log(made); // 5
+ * ```
  */
 export const stream = (
   model: CausalModel,
@@ -54,7 +65,18 @@ export const stream = (
   options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
 ): Generator<number, void, undefined> => streamFrom(readerOf(model), prompt, options);
 
-/** All tokens that `stream` yields, without the prompt. */
+/**
+ * All tokens that `stream` yields, without the prompt.
+ *
+ * @example
+ * ```ts
+ * import { generate, Gpt } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ *
+ * const model = evaluate(new Gpt({ vocabulary: 20, context: 16, dim: 16, layers: 1, heads: 2 }));
+ * console.log(generate(model, [3, 1], { maxTokens: 5, temperature: 0 }).length); // 5
+ * ```
+ */
 export const generate = (
   model: CausalModel,
   prompt: ArrayLike<number>,

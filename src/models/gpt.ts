@@ -75,6 +75,16 @@ const gpt2 = (layers: number, dim: number, heads: number): GptConfig => ({
  * Token and learned position embeddings, causal blocks, and a head without bias: ids (B, T) -> logits (B, T, V). Radford et
  * al., 2018 and 2019. Weights begin as N(0, initStd), those that end a residual branch divided by √(2·layers) in the pre form,
  * positions with half of it there, as in GPT-2.
+ *
+ * @example
+ * ```ts
+ * import { Gpt } from "bitgrad/models";
+ * import { parameterCount } from "bitgrad/nn";
+ *
+ * const model = new Gpt({ vocabulary: 50, context: 32, dim: 16, layers: 2, heads: 2 });
+ * console.log(model.forward([[1, 2, 3]]).shape); // [1, 3, 50]
+ * console.log(parameterCount(() => new Gpt(Gpt.configs.gpt2))); // 124439808
+ * ```
  */
 export class Gpt {
   /** Its name in files. */

@@ -17,6 +17,13 @@ const parts: readonly (readonly [RegExp, string])[] = [
 /**
  * A name of GPT-2's checkpoint as `Gpt` has it, the joint projection as its three parts. Made for `load`, after `gpt2Names` of
  * `bitgrad/io`, which transposes: `load(path, { into: gpt, rename: composeNames(gpt2Names, gptNames) })`.
+ *
+ * @example
+ * ```ts
+ * import { gptNames } from "bitgrad/models";
+ *
+ * console.log(gptNames("h.0.mlp.c_fc.weight").name); // blocks.0.mlp.up.weight
+ * ```
  */
 export function gptNames(name: string): { name: string | readonly string[] } {
   if (typeof name !== "string") throw new OptionError(`gptNames: a name must be text, got ${show(name)}`);

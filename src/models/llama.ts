@@ -65,6 +65,14 @@ export interface LlamaConfig {
 /**
  * Token embeddings, causal pre-norm blocks without biases, and a head: ids (B, T) -> logits (B, T, V). Touvron et al., 2023,
  * arXiv:2302.13971. Weights begin as N(0, initStd), those that end a residual branch divided by √(2·layers).
+ *
+ * @example
+ * ```ts
+ * import { Llama } from "bitgrad/models";
+ *
+ * const model = new Llama({ vocabulary: 50, context: 32, dim: 16, layers: 2, heads: 4, kvHeads: 2, feedForward: 32 });
+ * console.log(model.forward([[1, 2, 3]]).shape); // [1, 3, 50]
+ * ```
  */
 export class Llama {
   /** Its name in files. */

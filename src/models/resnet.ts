@@ -265,6 +265,14 @@ export interface ResNet8Config {
 /**
  * MLPerf Tiny's ResNet-8 for CIFAR-10, (N, 3, 32, 32) of raw pixels 0 to 255 -> logits (N, classes). Convolutions have biases,
  * and those of stride 2 pad after the picture only, as in TensorFlow. Banbury et al., 2021, arXiv:2106.07597.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { ResNet8 } from "bitgrad/models";
+ *
+ * console.log(new ResNet8({ classes: 10 }).forward(zeros([2, 3, 32, 32])).shape); // [2, 10]
+ * ```
  */
 export class ResNet8 extends Parts {
   /** Its name in files. */

@@ -24,6 +24,14 @@ export interface MlpOptions {
 /**
  * A multilayer perceptron: `mlp([784, 128, 10])` has one hidden layer of 128. Its layers are "0", "2", "4", …, the
  * activations between them, as in PyTorch's Sequential.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { mlp } from "bitgrad/models";
+ *
+ * console.log(mlp([144, 64, 10], { activation: "gelu" }).forward(zeros([1, 144])).shape); // [1, 10]
+ * ```
  */
 export function mlp(sizes: readonly number[], options?: Partial<MlpOptions>): Sequential {
   const { activation, bias, rng } = readOptions<MlpOptions>("mlp", options, {
@@ -59,6 +67,14 @@ export interface MnistCnnConfig {
 /**
  * burn's convolutional network for MNIST, (N, 1, 28, 28) -> logits (N, 10): three 3x3 convolutions without padding, batch
  * norm, and two layers with a batch norm after the last.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { MnistCnn } from "bitgrad/models";
+ *
+ * console.log(new MnistCnn({ hidden: 64 }).forward(zeros([2, 1, 28, 28])).shape); // [2, 10]
+ * ```
  */
 export class MnistCnn extends Sequential {
   /** Its name in files. */

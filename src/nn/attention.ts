@@ -114,6 +114,15 @@ export const selfAttentionCall: SelfAttentionCall = {
  * otherwise, between the projections query, key, value and out, whose weights say how many heads there are. Vaswani et al.,
  * 2017, arXiv:1706.03762; grouped queries: Ainslie et al., 2023, arXiv:2305.13245. The scores are never kept unless capture,
  * a head mask or dropout needs them.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { MultiHeadAttention } from "bitgrad/nn";
+ *
+ * const attention = new MultiHeadAttention(16, 4);
+ * console.log(attention.forward(zeros([2, 5, 16]), { causal: true }).shape); // [2, 5, 16]
+ * ```
  */
 export class MultiHeadAttention {
   training = true;

@@ -124,7 +124,18 @@ function saveStatistics({ runningMean, runningVar, numBatchesTracked }: BatchNor
   };
 }
 
-/** Batch normalisation of (N, C) or (N, C, L); see BatchNorm2d. */
+/**
+ * Batch normalisation of (N, C) or (N, C, L); see BatchNorm2d.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { BatchNorm1d } from "bitgrad/nn";
+ *
+ * const norm = new BatchNorm1d(8);
+ * console.log(norm.forward(randn([32, 8])).mean().abs().item() < 1e-5); // true
+ * ```
+ */
 export class BatchNorm1d extends BatchNorm {
   constructor(channels: number, options?: Partial<BatchNormOptions>) {
     super("BatchNorm1d", channels, options);
@@ -144,6 +155,14 @@ export class BatchNorm1d extends BatchNorm {
 /**
  * Batch normalisation of (N, C, H, W): the batch's statistics in training, the running ones in evaluation. The running
  * variance is the unbiased one, as in PyTorch. Ioffe and Szegedy, 2015, arXiv:1502.03167.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { BatchNorm2d, evaluate } from "bitgrad/nn";
+ *
+ * console.log(evaluate(new BatchNorm2d(3)).forward(zeros([2, 3, 8, 8])).shape); // [2, 3, 8, 8]
+ * ```
  */
 export class BatchNorm2d extends BatchNorm {
   constructor(channels: number, options?: Partial<BatchNormOptions>) {

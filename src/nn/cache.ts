@@ -25,6 +25,17 @@ export interface KeyValueCache {
 /**
  * Plain keys and values, which grow in place without gradients. What `append` and `extend` returned belongs to the cache:
  * the next of them, `truncate` or `clear` changes or releases it, unless a gradient may still need it.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { evaluate, KVCache, MultiHeadAttention } from "bitgrad/nn";
+ *
+ * const attention = evaluate(new MultiHeadAttention(16, 4));
+ * const cache = new KVCache();
+ * for (let i = 0; i < 3; i++) attention.forward(randn([1, 1, 16]), { causal: true, cache });
+ * console.log(cache.length); // 3
+ * ```
  */
 export class KVCache implements KeyValueCache {
   private readonly keys = new Held();

@@ -9,6 +9,16 @@ import { holdCopies } from "./modes.ts";
  * used twice, a generator) is shared in the copy. Gradients and graphs are not copied. Functions are shared, so a `forward`
  * must find its layers through `this`; objects that are not plain data or class instances (a Date, a Promise) are shared too,
  * and `#private` fields do not survive.
+ *
+ * @example
+ * ```ts
+ * import { clone, init, Linear } from "bitgrad/nn";
+ *
+ * const model = new Linear(4, 2);
+ * const copy = clone(model);
+ * init.zeros(copy.weight);
+ * console.log(copy.weight.value.abs().sum().item(), model.weight.value.abs().sum().item() > 0); // 0 true
+ * ```
  */
 export function clone<M extends object>(model: M): M {
   if (typeof model !== "object" || model === null) {

@@ -18,6 +18,14 @@ export interface ConvTranspose2dOptions extends Conv2dOptions {
  * out, Oh, Ow), Oh = (H − 1)·stride − padding + dilation·(height − 1) + outputPadding + 1. Its weights may be quantized, one
  * scale per input channel, and are packed as codes; its input stays float32. So a plan whose default quantizes inputs leaves
  * it alone: name it in a rule with a weight-only config.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { ConvTranspose2d } from "bitgrad/nn";
+ *
+ * console.log(new ConvTranspose2d(8, 3, 2, { stride: 2 }).forward(zeros([1, 8, 16, 16])).shape); // [1, 3, 32, 32]
+ * ```
  */
 export class ConvTranspose2d {
   weight: Parameter;

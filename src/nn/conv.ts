@@ -26,7 +26,17 @@ export interface Conv2dOptions extends LinearOptions {
 
 const defaults = { groups: 1, bias: true, dtype: "float32", rng: null } as const;
 
-/** Cross-correlation of (N, C, L) with a weight (out, in/groups, kernel). */
+/**
+ * Cross-correlation of (N, C, L) with a weight (out, in/groups, kernel).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Conv1d } from "bitgrad/nn";
+ *
+ * console.log(new Conv1d(3, 8, 5, { padding: 2 }).forward(zeros([1, 3, 100])).shape); // [1, 8, 100]
+ * ```
+ */
 export class Conv1d {
   weight: Parameter;
   bias: Parameter | null;
@@ -106,7 +116,17 @@ export class Conv1d {
   }
 }
 
-/** Cross-correlation of (N, C, H, W) with a weight (out, in/groups, height, width). */
+/**
+ * Cross-correlation of (N, C, H, W) with a weight (out, in/groups, height, width).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Conv2d } from "bitgrad/nn";
+ *
+ * console.log(new Conv2d(3, 8, 3, { padding: 1, stride: 2 }).forward(zeros([1, 3, 32, 32])).shape); // [1, 8, 16, 16]
+ * ```
+ */
 export class Conv2d {
   weight: Parameter;
   bias: Parameter | null;

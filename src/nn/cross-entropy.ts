@@ -40,6 +40,16 @@ const nllDefaults: NllOptions = { axis: -1, ignoreIndex: -100, weight: null, red
  * logits' shape. The mean divides by the summed weights of the targets that are not ignored, and is 0 with a gradient of 0
  * where there are none (PyTorch: NaN), so that a batch of padding alone moves nothing; for probabilities it divides by the
  * number of positions. Throws DTypeError for targets that are neither, ShapeError for ones out of range.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { crossEntropy } from "bitgrad/nn";
+ *
+ * const logits = tensor([[2, 0], [0, 2]]);
+ * console.log(crossEntropy(logits, [0, 1]).item()); // 0.127
+ * console.log(crossEntropy(logits, [0, 1], { labelSmoothing: 0.1 }).item()); // 0.227
+ * ```
  */
 export function crossEntropy(
   logits: Tensor,
@@ -78,7 +88,17 @@ export function crossEntropy(
   return reduced(op, losses, reduction, countOf(classes, ignoreIndex, w));
 }
 
-/** −logProbs at the target: log-probabilities (…, C), or classes on `axis`, and class indices (…). See `crossEntropy`. */
+/**
+ * −logProbs at the target: log-probabilities (…, C), or classes on `axis`, and class indices (…). See `crossEntropy`.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { nllLoss } from "bitgrad/nn";
+ *
+ * console.log(nllLoss(tensor([[2, 0], [0, 2]]).logSoftmax(), [0, 1]).item()); // 0.127
+ * ```
+ */
 export function nllLoss(logProbs: Tensor, target: TensorLike, options?: Partial<NllOptions>): Tensor {
   const op = "nllLoss";
   const { axis, ignoreIndex, weight, reduction } = readOptions<NllOptions>(op, options, nllDefaults);
@@ -102,7 +122,17 @@ export interface MultiMarginOptions extends ReductionOption {
   weight: TensorLike | null;
 }
 
-/** Σ max(0, margin − x[y] + x[c])ᵖ/C over the classes c other than y: scores (N, C) and class indices (N). */
+/**
+ * Σ max(0, margin − x[y] + x[c])ᵖ/C over the classes c other than y: scores (N, C) and class indices (N).
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { multiMarginLoss } from "bitgrad/nn";
+ *
+ * console.log(multiMarginLoss(tensor([[2, 0, 1.5]]), [0]).item()); // 0.167
+ * ```
+ */
 export function multiMarginLoss(
   input: Tensor,
   target: TensorLike,

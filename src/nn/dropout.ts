@@ -5,7 +5,19 @@ import type { RngOption } from "./init.ts";
 import { inside } from "./inside.ts";
 import type { PackedFields } from "./packing.ts";
 
-/** In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014. */
+/**
+ * In training sets a random share p of the elements to 0 and scales the rest by 1/(1 − p). Srivastava et al., 2014.
+ *
+ * @example
+ * ```ts
+ * import { ones, Rng } from "bitgrad";
+ * import { Dropout, evaluate } from "bitgrad/nn";
+ *
+ * const drop = new Dropout(0.5, { rng: new Rng(1) });
+ * console.log(new Set(drop.forward(ones([100])).data).size); // 2
+ * console.log(evaluate(drop).forward(ones([100])).sum().item()); // 100
+ * ```
+ */
 export class Dropout {
   training = true;
   readonly p: number;

@@ -18,7 +18,16 @@ export interface EmbeddingOptions extends RngOption {
 
 const brand: unique symbol = Symbol.for("bitgrad.embedding") as never;
 
-/** Rows of a table by id: ids of any shape (…) -> (…, C), with weight (V, C) drawn from N(0, 1). */
+/**
+ * Rows of a table by id: ids of any shape (…) -> (…, C), with weight (V, C) drawn from N(0, 1).
+ *
+ * @example
+ * ```ts
+ * import { Embedding } from "bitgrad/nn";
+ *
+ * console.log(new Embedding(50, 16).forward([[3, 1, 4]]).shape); // [1, 3, 16]
+ * ```
+ */
 export class Embedding {
   readonly kind = "embedding";
   weight: Parameter;

@@ -31,6 +31,14 @@ export interface FeedForwardOptions extends RngOption {
 /**
  * down(activation(up(x))), (…, C) -> (…, C), with `hidden` features between; for "swiglu" down(silu(gate(x)) · up(x)),
  * Shazeer, 2020, arXiv:2002.05202.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { FeedForward } from "bitgrad/nn";
+ *
+ * console.log(new FeedForward(16, 64, { activation: "gelu" }).forward(zeros([2, 5, 16])).shape); // [2, 5, 16]
+ * ```
  */
 export class FeedForward {
   readonly activation: Activation;

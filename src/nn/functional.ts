@@ -7,7 +7,16 @@ import { floats } from "../ops/softmax.ts";
 import { normalizeAxis } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 
-/** The first half of an axis (default the last) times σ of the second half. Dauphin et al., 2016, arXiv:1612.08083. */
+/**
+ * The first half of an axis (default the last) times σ of the second half. Dauphin et al., 2016, arXiv:1612.08083.
+ *
+ * @example
+ * ```ts
+ * import { glu } from "bitgrad/nn";
+ *
+ * console.log(glu([[1, 2, 0, 0]]).toArray()); // [[0.5, 1]]
+ * ```
+ */
 export function glu(x: TensorLike, options?: { axis?: number }): Tensor {
   const { axis } = readOptions("glu", options, { axis: -1 });
   x = asTensor("glu", x);
@@ -31,7 +40,11 @@ export interface NormalizeOptions {
  * x divided by its p-norm along `axis` (default 1), or by `eps` where that is more: vectors of length 1.
  *
  * @example
- * normalize([[3, 4]]).toArray(); // [[0.6, 0.8]]
+ * ```ts
+ * import { normalize } from "bitgrad/nn";
+ *
+ * console.log(normalize([[3, 4]]).toArray()); // [[0.6, 0.8]]
+ * ```
  */
 export function normalize(x: TensorLike, options?: Partial<NormalizeOptions>): Tensor {
   const { p, axis, eps } = readOptions<NormalizeOptions>("normalize", options, { p: 2, axis: 1, eps: 1e-12 });
@@ -43,6 +56,13 @@ export function normalize(x: TensorLike, options?: Partial<NormalizeOptions>): T
 /**
  * The cosine of the angle between vectors along `axis` (default 1, after broadcasting): a·b / (‖a‖·‖b‖), each norm `eps` at
  * least. (N, C, …) twice -> (N, …).
+ *
+ * @example
+ * ```ts
+ * import { cosineSimilarity } from "bitgrad/nn";
+ *
+ * console.log(cosineSimilarity([[1, 0]], [[1, 1]]).toArray()); // [0.707]
+ * ```
  */
 export function cosineSimilarity(
   a: TensorLike,

@@ -37,7 +37,6 @@ export { Linear, type LinearOptions } from "./linear.ts";
 export {
   bceLoss,
   bceWithLogits,
-  cosineEmbedding,
   gaussianNllLoss,
   huberLoss,
   type KlDivOptions,
@@ -45,11 +44,12 @@ export {
   l1Loss,
   mseLoss,
   smoothL1Loss,
-  softMarginLoss,
 } from "./losses.ts";
 export {
+  cosineEmbedding,
   hingeEmbeddingLoss,
   marginRankingLoss,
+  softMarginLoss,
   type TripletMarginOptions,
   tripletMarginLoss,
 } from "./margin-losses.ts";

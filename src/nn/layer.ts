@@ -13,7 +13,16 @@ export interface Layer {
   toPacked?(packer: Packer): PackedFields;
 }
 
-/** True for objects with a `forward` method. */
+/**
+ * True for objects with a `forward` method.
+ *
+ * @example
+ * ```ts
+ * import { isLayer, Linear } from "bitgrad/nn";
+ *
+ * console.log(isLayer(new Linear(4, 2)), isLayer({ forward: 1 })); // true false
+ * ```
+ */
 export const isLayer = (value: unknown): value is Layer =>
   typeof value === "object" &&
   value !== null &&

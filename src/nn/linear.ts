@@ -31,7 +31,18 @@ export function weightAndBias(
   };
 }
 
-/** x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in). */
+/**
+ * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Linear } from "bitgrad/nn";
+ *
+ * const layer = new Linear(4, 2);
+ * console.log(layer.forward(zeros([3, 4])).shape, layer.weight.shape); // [3, 2] [2, 4]
+ * ```
+ */
 export class Linear {
   weight: Parameter;
   bias: Parameter | null;

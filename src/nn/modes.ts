@@ -10,13 +10,32 @@ import { findParameters, walk } from "./tree.ts";
 /** By part, what `evaluate` was called on to put it into evaluation. */
 const held = shared("held", () => new WeakMap<object, object>());
 
-/** Puts everything in a model that has a `training` flag into training mode. Returns the model. */
+/**
+ * Puts everything in a model that has a `training` flag into training mode. Returns the model.
+ *
+ * @example
+ * ```ts
+ * import { Dropout, evaluate, Sequential, train } from "bitgrad/nn";
+ *
+ * const drop = new Dropout(0.5);
+ * evaluate(new Sequential(drop));
+ * console.log(drop.training, train(drop).training); // false true
+ * ```
+ */
 export const train = <M extends object>(model: M): M => setTraining("train", model, true);
 
 /**
  * Puts a model into evaluation mode: no dropout, running statistics. Returns the model. `fit` puts its model back into
  * training, except for parts on which `evaluate` was called themselves, as in `evaluate(model.backbone)` or
  * `evaluate([model.a, model.b])`: these stay in evaluation until `train` is called on them or on what holds them.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "bitgrad";
+ * import { Dropout, evaluate } from "bitgrad/nn";
+ *
+ * console.log(evaluate(new Dropout(0.9)).forward(ones([3])).toArray()); // [1, 1, 1]
+ * ```
  */
 export const evaluate = <M extends object>(model: M): M => setTraining("evaluate", model, false);
 
@@ -68,7 +87,19 @@ export function holdCopies(copies: ReadonlyMap<object, unknown>): void {
   }
 }
 
-/** Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws StageError for an async `fn`. */
+/**
+ * Runs `fn` with everything in a model in evaluation mode, then puts each part back into the mode it was in. Throws
+ * StageError for an async `fn`.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "bitgrad";
+ * import { Dropout, whileEvaluating } from "bitgrad/nn";
+ *
+ * const drop = new Dropout(0.5);
+ * console.log(whileEvaluating(drop, () => drop.forward(ones([3])).toArray()), drop.training); // [1, 1, 1] true
+ * ```
+ */
 export function whileEvaluating<R>(model: object, fn: () => R): R {
   if (!isFunction(fn)) throw new OptionError(`whileEvaluating: expected a function, got ${show(fn)}`);
   const training: { training: boolean }[] = [];
@@ -88,6 +119,16 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
  * Runs `fn` with the quantizers of a model switched off: layers take their inputs as they are, and weights pass only through
  * the transforms that do not quantize (without `bits`), such as masks. Then puts all of them back. Throws StageError for an
  * async `fn`.
+ *
+ * @example
+ * ```ts
+ * import { Linear, whileFloat } from "bitgrad/nn";
+ * import { binaryWeightOnly, plan, prepare } from "bitgrad/quant";
+ *
+ * const model = prepare(new Linear(16, 1), plan({ default: binaryWeightOnly() }));
+ * const levels = () => new Set(model.weight.effective().abs().data).size;
+ * console.log(levels(), whileFloat(model, levels) > 1); // 1 true
+ * ```
  */
 export function whileFloat<R>(model: object, fn: () => R): R {
   if (!isFunction(fn)) throw new OptionError(`whileFloat: expected a function, got ${show(fn)}`);
@@ -118,6 +159,14 @@ const quantizes = ({ bits }: Transform): boolean => bits !== undefined;
 /**
  * Sets whether the parameters whose path fits a pattern get gradients; a tied parameter fits by any of its names. Returns
  * the paths that fit. Throws OptionError where none does.
+ *
+ * @example
+ * ```ts
+ * import { Linear, Sequential, setTrainable } from "bitgrad/nn";
+ *
+ * const model = new Sequential({ body: new Linear(4, 8), head: new Linear(8, 2) });
+ * console.log(setTrainable(model, "body.*", false)); // ["body.weight", "body.bias"]
+ * ```
  */
 export function setTrainable(model: object, pattern: PathPattern, on: boolean): string[] {
   if (typeof on !== "boolean") {

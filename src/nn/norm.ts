@@ -42,7 +42,17 @@ const toShape = (op: string, size: number | readonly number[]): readonly number[
   return shape;
 };
 
-/** (x − mean)/√(variance + eps) · weight + bias over the last axes, (…, C). Ba et al., 2016, arXiv:1607.06450. */
+/**
+ * (x − mean)/√(variance + eps) · weight + bias over the last axes, (…, C). Ba et al., 2016, arXiv:1607.06450.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { LayerNorm } from "bitgrad/nn";
+ *
+ * console.log(new LayerNorm(2).forward(tensor([[1, 3]])).toArray()); // [[-1.000, 1.000]]
+ * ```
+ */
 export class LayerNorm {
   readonly kind = "norm";
   private readonly _shape: readonly number[];
@@ -82,7 +92,17 @@ export class LayerNorm {
   }
 }
 
-/** x/√(mean(x²) + eps) · weight over the last axes, (…, C). Zhang and Sennrich, 2019, arXiv:1910.07467. */
+/**
+ * x/√(mean(x²) + eps) · weight over the last axes, (…, C). Zhang and Sennrich, 2019, arXiv:1910.07467.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { RMSNorm } from "bitgrad/nn";
+ *
+ * console.log(new RMSNorm(2).forward(tensor([[3, 3]])).toArray()); // [[1.000, 1.000]]
+ * ```
+ */
 export class RMSNorm {
   readonly kind = "norm";
   private readonly _shape: readonly number[];
@@ -129,7 +149,17 @@ function packedNorm(
   return { kind: "norm", type, size, axes, eps, weight: packer.floats(weight), bias: packer.floats(bias) };
 }
 
-/** Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494. */
+/**
+ * Normalises (N, C, …) over groups of channels together with all positions. Wu and He, 2018, arXiv:1803.08494.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { GroupNorm } from "bitgrad/nn";
+ *
+ * console.log(new GroupNorm(2, 8).forward(zeros([1, 8, 4, 4])).shape); // [1, 8, 4, 4]
+ * ```
+ */
 export class GroupNorm {
   readonly kind = "norm";
   readonly groups: number;

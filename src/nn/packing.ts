@@ -64,7 +64,27 @@ interface Forward {
 
 const isForward = (step: Forward | PackedFields): step is Forward => typeof step?.forward === "function";
 
-/** Passed down by `pack`: layers ask it for their weights and for the layers below them. */
+/**
+ * Passed down by `pack`: layers ask it for their weights and for the layers below them.
+ *
+ * @example
+ * ```ts
+ * import type { Tensor } from "bitgrad";
+ * import { Linear, type PackedFields, type Packer } from "bitgrad/nn";
+ * import { pack } from "bitgrad/quant";
+ *
+ * class Twice {
+ *   inner = new Linear(4, 4);
+ *   forward(x: Tensor): Tensor {
+ *     return this.inner.forward(this.inner.forward(x));
+ *   }
+ *   toPacked(packer: Packer): PackedFields {
+ *     return packer.sequence(this.inner, this.inner);
+ *   }
+ * }
+ * console.log(pack(new Twice()).forward({ data: new Float32Array(4), shape: [1, 4] }).shape); // [1, 4]
+ * ```
+ */
 export class Packer {
   private readonly weights = new Map<Parameter, PackedWeight>();
   private readonly staysFloat: StaysFloat;

@@ -43,7 +43,24 @@ export interface ParameterOptions {
 
 const brand = Symbol.for("bitgrad.parameter");
 
-/** A trainable leaf of a model and the transforms that layers read it through. */
+/**
+ * A trainable leaf of a model and the transforms that layers read it through.
+ *
+ * @example
+ * ```ts
+ * import { type Tensor, tensor } from "bitgrad";
+ * import { namedParameters, Parameter } from "bitgrad/nn";
+ *
+ * class Scale {
+ *   factor = new Parameter(tensor([1, 2]));
+ *   forward(x: Tensor): Tensor {
+ *     return x.mul(this.factor.effective());
+ *   }
+ * }
+ * console.log(new Scale().forward(tensor([5, 5])).toArray()); // [5, 10]
+ * console.log(namedParameters(new Scale()).map(([name]) => name)); // ["factor"]
+ * ```
+ */
 export class Parameter {
   /**
    * The latent value: a leaf that requires a gradient while the parameter is trainable. Of a parameter with a store, its `data`
@@ -192,6 +209,16 @@ function leaf(op: string, value: Tensor, store: Store | null): Tensor {
   return pin(made);
 }
 
-/** True for parameters of this and of any other copy of the library in the process. */
+/**
+ * True for parameters of this and of any other copy of the library in the process.
+ *
+ * @example
+ * ```ts
+ * import { isParameter, Linear } from "bitgrad/nn";
+ *
+ * const { weight } = new Linear(4, 2);
+ * console.log(isParameter(weight), isParameter(weight.value)); // true false
+ * ```
+ */
 export const isParameter = (value: unknown): value is Parameter =>
   typeof value === "object" && value !== null && (value as { [brand]?: true })[brand] === true;

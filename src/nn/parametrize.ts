@@ -17,6 +17,16 @@ export type TransformFactory = (parameter: Parameter, path: string) => Transform
  * `parameter.effective()`. A transform is shared by all that fit, a factory makes one for each. A tied parameter fits by any
  * of its names and is transformed once; parameters inside transforms are left alone. Returns the parameters with their
  * paths. Throws OptionError where the pattern fits none, and what a transform throws that cannot serve several.
+ *
+ * @example
+ * ```ts
+ * import type { Tensor } from "bitgrad";
+ * import { Linear, parametrize } from "bitgrad/nn";
+ *
+ * const layer = new Linear(4, 2);
+ * parametrize(layer, "weight", { apply: (weight: Tensor) => weight.abs() });
+ * console.log(layer.weight.effective().min().item() >= 0); // true
+ * ```
  */
 export function parametrize(
   model: object,
@@ -59,6 +69,17 @@ export function parametrize(
  * Takes all transforms off the parameters whose path fits. What they computed becomes the value, unless `bake` is false:
  * then the latent value remains. Returns the paths. Throws OptionError where the pattern fits no transformed parameter, and
  * where a store cannot hold what would be baked in, ShapeError where transforms change a shape; the model is then as it was.
+ *
+ * @example
+ * ```ts
+ * import type { Tensor } from "bitgrad";
+ * import { Linear, parametrize, removeParametrization } from "bitgrad/nn";
+ *
+ * const layer = new Linear(4, 2);
+ * parametrize(layer, "weight", { apply: (weight: Tensor) => weight.abs() });
+ * removeParametrization(layer, "weight");
+ * console.log(layer.weight.transforms.length); // 0
+ * ```
  */
 export function removeParametrization(
   model: object,

@@ -8,6 +8,13 @@ export type PathPattern = string | RegExp;
  * Whether `path` fits `pattern`. In a string `*` stands for any text without a dot (so `blocks.*.weight` takes one segment
  * there), `**` for any number of whole segments, none included, and `{a,b}` for a choice; the whole path must fit. A RegExp
  * may fit anywhere in it. Throws OptionError for unbalanced braces.
+ *
+ * @example
+ * ```ts
+ * import { matchPath } from "bitgrad/nn";
+ *
+ * console.log(matchPath("blocks.*.norm", "blocks.3.norm"), matchPath(/weight$/, "head.bias")); // true false
+ * ```
  */
 export const matchPath = (pattern: PathPattern, path: string): boolean => pathMatcher(pattern)(path);
 

@@ -15,7 +15,17 @@ const sidesOf = ({ pads: [top, bottom, left, right] }: WindowOptions): Sides => 
   [left, right],
 ];
 
-/** The largest of every window of (N, C, H, W). */
+/**
+ * The largest of every window of (N, C, H, W).
+ *
+ * @example
+ * ```ts
+ * import { arange } from "bitgrad";
+ * import { MaxPool2d } from "bitgrad/nn";
+ *
+ * console.log(new MaxPool2d(2).forward(arange(16).reshape([1, 1, 4, 4])).toArray()); // [[[[5, 7], [13, 15]]]]
+ * ```
+ */
 export class MaxPool2d {
   readonly kernelSize: Pair;
   readonly stride: Pair;
@@ -50,7 +60,17 @@ export class MaxPool2d {
   }
 }
 
-/** The mean of every window of (N, C, H, W). */
+/**
+ * The mean of every window of (N, C, H, W).
+ *
+ * @example
+ * ```ts
+ * import { arange } from "bitgrad";
+ * import { AvgPool2d } from "bitgrad/nn";
+ *
+ * console.log(new AvgPool2d(2).forward(arange(16).reshape([1, 1, 4, 4])).toArray()); // [[[[2.5, 4.5], [10.5, 12.5]]]]
+ * ```
+ */
 export class AvgPool2d {
   readonly kernelSize: Pair;
   readonly stride: Pair;
@@ -95,7 +115,17 @@ export class AvgPool2d {
   }
 }
 
-/** The mean of every channel, (N, C, H, W) -> (N, C, 1, 1). */
+/**
+ * The mean of every channel, (N, C, H, W) -> (N, C, 1, 1).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { GlobalAvgPool2d } from "bitgrad/nn";
+ *
+ * console.log(new GlobalAvgPool2d().forward(zeros([2, 8, 7, 7])).shape); // [2, 8, 1, 1]
+ * ```
+ */
 export class GlobalAvgPool2d {
   /** Throws ShapeError for another rank. */
   forward(x: TensorLike): Tensor {

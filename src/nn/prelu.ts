@@ -8,7 +8,17 @@ import type { PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
 
-/** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
+/**
+ * x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …).
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { prelu } from "bitgrad/nn";
+ *
+ * console.log(prelu(tensor([-2, 3]), tensor([0.5])).toArray()); // [-1, 3]
+ * ```
+ */
 export function prelu(x: TensorLike, slope: TensorLike): Tensor {
   x = asTensor("prelu", x);
   slope = asTensor("prelu", slope);
@@ -22,7 +32,17 @@ export function prelu(x: TensorLike, slope: TensorLike): Tensor {
   return x.greater(0).where(x, x.mul(wide));
 }
 
-/** `prelu` with learned slopes, one or one a channel. He et al., 2015, arXiv:1502.01852. */
+/**
+ * `prelu` with learned slopes, one or one a channel. He et al., 2015, arXiv:1502.01852.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { PReLU } from "bitgrad/nn";
+ *
+ * console.log(new PReLU().forward(tensor([-2, 3])).toArray()); // [-0.5, 3]
+ * ```
+ */
 export class PReLU {
   weight: Parameter;
 

@@ -103,7 +103,18 @@ export function stateOf(
   throw new ShapeError(`${op}: the state must have shape ${show(shape)}, got ${show(part.shape)}`);
 }
 
-/** tanh(W_ih·x + b_ih + W_hh·h + b_hh), or relu of it. Elman, 1990. */
+/**
+ * tanh(W_ih·x + b_ih + W_hh·h + b_hh), or relu of it. Elman, 1990.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { RNNCell } from "bitgrad/nn";
+ *
+ * const cell = new RNNCell(8, 16);
+ * console.log(cell.forward(zeros([4, 8]), cell.forward(zeros([4, 8]))).shape); // [4, 16]
+ * ```
+ */
 export class RNNCell extends Cell {
   readonly nonlinearity: "tanh" | "relu";
 
@@ -129,6 +140,15 @@ export class RNNCell extends Cell {
 /**
  * A step of an LSTM. Its gates are those of PyTorch, in this order: input, forget, cell, output. Hochreiter and Schmidhuber,
  * 1997.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { LSTMCell } from "bitgrad/nn";
+ *
+ * const [h, c] = new LSTMCell(8, 16).forward(zeros([4, 8]));
+ * console.log(h.shape, c.shape); // [4, 16] [4, 16]
+ * ```
  */
 export class LSTMCell extends Cell {
   constructor(inputSize: number, hiddenSize: number, options?: Partial<CellOptions>) {
@@ -163,6 +183,14 @@ export function pairOf(op: string, state: unknown): readonly (TensorLike | null)
 /**
  * A step of a GRU. Its gates are those of PyTorch, in this order: reset, update, new; the reset gate scales the state's
  * product. Cho et al., 2014, arXiv:1406.1078.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { GRUCell } from "bitgrad/nn";
+ *
+ * console.log(new GRUCell(8, 16).forward(zeros([4, 8])).shape); // [4, 16]
+ * ```
  */
 export class GRUCell extends Cell {
   constructor(inputSize: number, hiddenSize: number, options?: Partial<CellOptions>) {

@@ -145,7 +145,13 @@ export interface LstmResult {
  * Layers of RNNCell over time: (B, T, input) -> (B, T, hidden). PyTorch's states load by their names.
  *
  * @example
- * const { output, state } = new RNN(8, 16, { layers: 2 }).forward(zeros([4, 10, 8])); // (4, 10, 16), (2, 4, 16)
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { RNN } from "bitgrad/nn";
+ *
+ * const { output, state } = new RNN(8, 16, { layers: 2 }).forward(zeros([4, 10, 8]));
+ * console.log(output.shape, state.shape); // [4, 10, 16] [2, 4, 16]
+ * ```
  */
 export class RNN extends Recurrent<RNNCell> {
   constructor(inputSize: number, hiddenSize: number, options?: Partial<RnnOptions>) {
@@ -166,8 +172,13 @@ export class RNN extends Recurrent<RNNCell> {
  * Layers of LSTMCell over time: (B, T, input) -> (B, T, hidden). PyTorch's states load by their names.
  *
  * @example
- * const lstm = new LSTM(8, 16, { bidirectional: true });
- * const { output, state: [h, c] } = lstm.forward(zeros([4, 10, 8])); // (4, 10, 32), (2, 4, 16) twice
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { LSTM } from "bitgrad/nn";
+ *
+ * const { output, state } = new LSTM(8, 16, { bidirectional: true }).forward(zeros([4, 10, 8]));
+ * console.log(output.shape, state[0].shape, state[1].shape); // [4, 10, 32] [2, 4, 16] [2, 4, 16]
+ * ```
  */
 export class LSTM extends Recurrent<LSTMCell> {
   constructor(inputSize: number, hiddenSize: number, options?: Partial<RecurrentOptions>) {
@@ -188,7 +199,12 @@ export class LSTM extends Recurrent<LSTMCell> {
  * Layers of GRUCell over time: (B, T, input) -> (B, T, hidden). PyTorch's states load by their names.
  *
  * @example
- * const { output } = new GRU(8, 16).forward(zeros([4, 10, 8])); // (4, 10, 16)
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { GRU } from "bitgrad/nn";
+ *
+ * console.log(new GRU(8, 16).forward(zeros([4, 10, 8])).output.shape); // [4, 10, 16]
+ * ```
  */
 export class GRU extends Recurrent<GRUCell> {
   constructor(inputSize: number, hiddenSize: number, options?: Partial<RecurrentOptions>) {

@@ -16,7 +16,18 @@ export interface ResidualOptions {
   join: "sum" | "product";
 }
 
-/** body(x) + shortcut(x), or their product: in the shape of what the shortcut gives, to which the body's broadcasts. */
+/**
+ * body(x) + shortcut(x), or their product: in the shape of what the shortcut gives, to which the body's broadcasts.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { LayerNorm, Linear, Residual, Sequential } from "bitgrad/nn";
+ *
+ * const block = new Residual(new Sequential(new LayerNorm(8), new Linear(8, 8)));
+ * console.log(block.forward(zeros([2, 8])).shape); // [2, 8]
+ * ```
+ */
 export class Residual {
   body: Step;
   shortcut: Step | null;
@@ -73,6 +84,14 @@ export interface SubsampleOptions {
 /**
  * Every `stride`-th pixel of (N, C, H, W), with channels of zeros: (N, before + C + after, ceil(H/stride), ceil(W/stride)).
  * The shortcut without weights of residual networks: He et al., 2015, arXiv:1512.03385, option A.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Subsample } from "bitgrad/nn";
+ *
+ * console.log(new Subsample({ stride: 2 }).forward(zeros([1, 8, 6, 6])).shape); // [1, 8, 3, 3]
+ * ```
  */
 export class Subsample {
   readonly stride: number;
@@ -111,7 +130,17 @@ export interface FlattenOptions {
   endDim: number;
 }
 
-/** Joins axes `startDim` to `endDim`, both among them: by default (N, …) -> (N, features). */
+/**
+ * Joins axes `startDim` to `endDim`, both among them: by default (N, …) -> (N, features).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Flatten } from "bitgrad/nn";
+ *
+ * console.log(new Flatten().forward(zeros([2, 8, 4, 4])).shape); // [2, 128]
+ * ```
+ */
 export class Flatten {
   readonly startDim: number;
   readonly endDim: number;

@@ -17,6 +17,14 @@ export interface SqueezeExciteOptions extends RngOption {
 /**
  * Scales each channel of (N, C, H, W) by gate(fc2(activation(fc1(its average)))), fc1 and fc2 being 1×1 convolutions to
  * `squeezed` channels and back; relu and sigmoid unless told otherwise. Hu et al., 2017, arXiv:1709.01507.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { SqueezeExcite } from "bitgrad/nn";
+ *
+ * console.log(new SqueezeExcite(16, 4).forward(zeros([1, 16, 8, 8])).shape); // [1, 16, 8, 8]
+ * ```
  */
 export class SqueezeExcite {
   fc1: Conv2d;

@@ -34,6 +34,14 @@ const namedTensors = (model: object): [name: string, tensor: Tensor][] =>
 /**
  * The parameters and buffers of a model by name, a tied one under each of its names. The tensors are detached but live:
  * they share the model's memory, as in PyTorch, so a snapshot is `stateDict(clone(model))`.
+ *
+ * @example
+ * ```ts
+ * import { BatchNorm1d, stateDict } from "bitgrad/nn";
+ *
+ * console.log(Object.keys(stateDict(new BatchNorm1d(4))));
+ * // ["weight", "bias", "runningMean", "runningVar", "numBatchesTracked"]
+ * ```
  */
 export function stateDict(model: object): StateDict {
   if (typeof model !== "object" || model === null || ArrayBuffer.isView(model)) {
@@ -81,6 +89,15 @@ export interface LoadReport {
  * rest. Floats go to floats and integers to integers, rounded to the model's precision. Throws FormatError, having
  * changed nothing, for missing or unexpected names, shapes or kinds of numbers that differ, and tied names whose values
  * differ.
+ *
+ * @example
+ * ```ts
+ * import { Linear, loadStateDict, stateDict } from "bitgrad/nn";
+ *
+ * const [a, b] = [new Linear(4, 2), new Linear(4, 2)];
+ * loadStateDict(b, stateDict(a));
+ * console.log(b.weight.value.equal(a.weight.value).all().toArray()); // true
+ * ```
  */
 export function loadStateDict(
   model: object,
@@ -186,6 +203,14 @@ const counted = (what: string, names: readonly string[]): string[] =>
 /**
  * How many numbers the parameters of a model hold, shared ones once. Given a function, counts what it makes without
  * allocating it: `parameterCount(() => new Gpt(config))`.
+ *
+ * @example
+ * ```ts
+ * import { Linear, parameterCount } from "bitgrad/nn";
+ *
+ * console.log(parameterCount(new Linear(4, 2))); // 10
+ * console.log(parameterCount(() => new Linear(100_000, 100_000))); // 10000100000
+ * ```
  */
 export const parameterCount = (model: object | (() => object)): number =>
   parameters(typeof model === "function" ? withoutData(model as () => object) : model).reduce(

@@ -107,6 +107,16 @@ function leave(layer: Layer, listener: Listener): void {
 /**
  * Listens to the layers of a model whose paths fit a pattern: `taps(model, "blocks.*")`. Until `dispose()`, `collect` gathers
  * their outputs, for distillation and analysis. Throws OptionError for a pattern that fits no layer.
+ *
+ * @example
+ * ```ts
+ * import { ones, relu } from "bitgrad";
+ * import { Linear, Sequential, taps } from "bitgrad/nn";
+ *
+ * const model = new Sequential(new Linear(4, 8), relu, new Linear(8, 2));
+ * const { calls } = taps(model, "0").collect(() => model.forward(ones([3, 4])));
+ * console.log(calls.get("0")!.length); // 1
+ * ```
  */
 export function taps(model: object, patterns: PathPattern | readonly PathPattern[]): Taps {
   const list = Array.isArray(patterns) ? patterns : [patterns];

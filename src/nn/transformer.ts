@@ -111,6 +111,14 @@ const attentionInputs = ["attention.query", "attention.key", "attention.value"];
 /**
  * Self-attention and a position-wise network, each with a residual sum and a normalisation, (B, T, C) -> (B, T, C). With
  * `causal` in the call it is the block of a decoder-only model.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { TransformerEncoderLayer } from "bitgrad/nn";
+ *
+ * console.log(new TransformerEncoderLayer(16, 4, 64, { norm: "pre" }).forward(zeros([1, 5, 16])).shape); // [1, 5, 16]
+ * ```
  */
 export class TransformerEncoderLayer {
   training = true;
@@ -193,6 +201,15 @@ const decoderCall: DecoderCall = {
 
 /**
  * Causal self-attention, attention to an encoder's output (the memory) and a position-wise network, (B, T, C) -> (B, T, C).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { TransformerDecoderLayer } from "bitgrad/nn";
+ *
+ * const layer = new TransformerDecoderLayer(16, 4, 64);
+ * console.log(layer.forward(zeros([1, 5, 16]), zeros([1, 9, 16])).shape); // [1, 5, 16]
+ * ```
  */
 export class TransformerDecoderLayer {
   training = true;

@@ -56,10 +56,31 @@ export function findAll<T extends object>(model: object, is: (item: object) => i
   return found;
 }
 
-/** Every parameter with its path and owner. A tied parameter comes once for each of its names. */
+/**
+ * Every parameter with its path and owner. A tied parameter comes once for each of its names.
+ *
+ * @example
+ * ```ts
+ * import { findParameters, Linear, Sequential } from "bitgrad/nn";
+ *
+ * const model = new Sequential(new Linear(4, 2));
+ * console.log(findParameters(model).map(({ path, owner }) => [path, owner === model[0]]));
+ * // [["0.weight", true], ["0.bias", true]]
+ * ```
+ */
 export const findParameters = (model: object): Found<Parameter>[] => findAll(model, isParameter);
 
-/** Parameters by name; a tied parameter comes once, under its first name. */
+/**
+ * Parameters by name; a tied parameter comes once, under its first name.
+ *
+ * @example
+ * ```ts
+ * import { Linear, namedParameters } from "bitgrad/nn";
+ *
+ * console.log(namedParameters(new Linear(4, 2)).map(([name, { shape }]) => [name, shape]));
+ * // [["weight", [2, 4]], ["bias", [2]]]
+ * ```
+ */
 export function namedParameters(model: object): [name: string, parameter: Parameter][] {
   const seen = new Set<Parameter>();
   return findParameters(model).flatMap(({ path, item }) => {
@@ -69,14 +90,42 @@ export function namedParameters(model: object): [name: string, parameter: Parame
   });
 }
 
-/** The parameters of a model, each once. */
+/**
+ * The parameters of a model, each once.
+ *
+ * @example
+ * ```ts
+ * import { Linear, parameters } from "bitgrad/nn";
+ *
+ * console.log(parameters(new Linear(4, 2)).length); // 2
+ * ```
+ */
 export const parameters = (model: object): Parameter[] =>
   namedParameters(model).map(([, parameter]) => parameter);
 
-/** Tensors that are not parameters, such as running statistics, by name. */
+/**
+ * Tensors that are not parameters, such as running statistics, by name.
+ *
+ * @example
+ * ```ts
+ * import { BatchNorm1d, namedBuffers } from "bitgrad/nn";
+ *
+ * console.log(namedBuffers(new BatchNorm1d(4)).map(([name]) => name));
+ * // ["runningMean", "runningVar", "numBatchesTracked"]
+ * ```
+ */
 export const namedBuffers = (model: object): [name: string, buffer: Tensor][] =>
   findAll(model, isTensor).map(({ path, item }) => [path, item]);
 
-/** Every layer below a model with its path, the model itself under "". */
+/**
+ * Every layer below a model with its path, the model itself under "".
+ *
+ * @example
+ * ```ts
+ * import { Linear, namedLayers, Sequential } from "bitgrad/nn";
+ *
+ * console.log(namedLayers(new Sequential({ body: new Linear(4, 2) })).map(([path]) => path)); // ["", "body"]
+ * ```
+ */
 export const namedLayers = (model: object): [path: string, layer: Layer][] =>
   findAll(model, isLayer).map(({ path, item }) => [path, item]);

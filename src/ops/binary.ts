@@ -243,6 +243,16 @@ export function lerp(start: TensorLike, end: TensorLike, weight: TensorLike): Te
 /**
  * The value of `hard` with the gradient of `soft`: the straight-through estimator. Exact, unlike
  * soft + stopGradient(hard − soft). Bengio et al., 2013, arXiv:1308.3432.
+ *
+ * @example
+ * ```ts
+ * import { straightThrough, tensor } from "bitgrad";
+ *
+ * const x = tensor([0.2, 1.7], { requiresGrad: true });
+ * const y = straightThrough(x, x.round());
+ * y.sum().backward();
+ * console.log(y.toArray(), x.grad!.toArray()); // [0, 2] [1, 1]
+ * ```
  */
 export const straightThrough = defineOp<[soft: Tensor, hard: Tensor]>("straightThrough", {
   writesAll: true,

@@ -92,7 +92,16 @@ function filled<D extends DType>(
   return finish(t, settings);
 }
 
-/** start, start + step, … below stop (above it for a negative step). With one argument, 0 to stop. */
+/**
+ * start, start + step, … below stop (above it for a negative step). With one argument, 0 to stop.
+ *
+ * @example
+ * ```ts
+ * import { arange } from "bitgrad";
+ *
+ * console.log(arange(3).toArray(), arange(1, 2, 0.5).toArray()); // [0, 1, 2] [1, 1.5]
+ * ```
+ */
 export function arange<D extends DType = "float32">(
   start: number,
   stop?: number,
@@ -114,7 +123,16 @@ export function arange<D extends DType = "float32">(
   return finish(wrap(convertArray("arange", values, settings.dtype), [n], settings.dtype), settings);
 }
 
-/** `count` numbers from start to stop, both included. */
+/**
+ * `count` numbers from start to stop, both included.
+ *
+ * @example
+ * ```ts
+ * import { linspace } from "bitgrad";
+ *
+ * console.log(linspace(0, 1, 5).toArray()); // [0, 0.25, 0.5, 0.75, 1]
+ * ```
+ */
 export function linspace<D extends DType = "float32">(
   start: number,
   stop: number,
@@ -173,7 +191,16 @@ export const rand = <D extends DType = "float32">(
   options?: Partial<DrawOptions<D>>,
 ): Tensor<NoInfer<D>> => draw("rand", shape, options, (rng, out) => rng.fillUniform(out, 0, 1));
 
-/** Standard normal. */
+/**
+ * Standard normal.
+ *
+ * @example
+ * ```ts
+ * import { Rng, randn } from "bitgrad";
+ *
+ * console.log(randn([2, 3], { rng: new Rng("weights") }).shape); // [2, 3]
+ * ```
+ */
 export const randn = <D extends DType = "float32">(
   shape: Shape,
   options?: Partial<DrawOptions<D>>,

@@ -14,6 +14,13 @@ interface Labelled {
  * remaining axes; a letter twice in one operand takes the diagonal. Axes of size 1 are repeated as those of the same name in
  * other operands need, as in NumPy and PyTorch. Without "->" the result holds the letters that occur once, in alphabetical
  * order. Throws OptionError for a malformed equation, ShapeError for sizes that differ.
+ *
+ * @example
+ * ```ts
+ * import { einsum, tensor } from "bitgrad";
+ *
+ * console.log(einsum("ij,j->i", tensor([[1, 2], [3, 4]]), tensor([1, 10])).toArray()); // [21, 43]
+ * ```
  */
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   const { inputs, output, size } = parse(equation, operands);

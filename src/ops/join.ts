@@ -51,14 +51,32 @@ const tensorList = (op: string, list: readonly TensorLike[]): readonly Tensor[] 
   return list.map((t) => asTensor(op, t));
 };
 
-/** Tensors joined along an existing axis. */
+/**
+ * Tensors joined along an existing axis.
+ *
+ * @example
+ * ```ts
+ * import { concat, tensor } from "bitgrad";
+ *
+ * console.log(concat([tensor([[1], [2]]), tensor([[3], [4]])], { axis: 1 }).toArray()); // [[1, 3], [2, 4]]
+ * ```
+ */
 export function concat(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
   const list = tensorList("concat", tensors);
   const { axis } = readOptions("concat", options, { axis: 0 });
   return concatOp(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
 }
 
-/** Tensors of one shape joined along a new axis. */
+/**
+ * Tensors of one shape joined along a new axis.
+ *
+ * @example
+ * ```ts
+ * import { stack, tensor } from "bitgrad";
+ *
+ * console.log(stack([tensor([1, 2]), tensor([3, 4])]).toArray()); // [[1, 2], [3, 4]]
+ * ```
+ */
 export function stack(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
   const list = tensorList("stack", tensors);
   const { axis } = readOptions("stack", options, { axis: 0 });

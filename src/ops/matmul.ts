@@ -210,7 +210,16 @@ export function linear(x: TensorLike, weight: Tensor, bias?: Tensor | null): Ten
   return added ? y.add(added) : y;
 }
 
-/** beta · input + alpha · a·b. What has the factor 0 is not read, whatever it holds, as in BLAS. */
+/**
+ * beta · input + alpha · a·b. What has the factor 0 is not read, whatever it holds, as in BLAS.
+ *
+ * @example
+ * ```ts
+ * import { addmm, ones } from "bitgrad";
+ *
+ * console.log(addmm(ones([2]), ones([1, 3]), ones([3, 2]), { beta: 10 }).toArray()); // [[13, 13]]
+ * ```
+ */
 export function addmm(
   input: TensorLike,
   a: Tensor,

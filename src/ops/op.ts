@@ -89,6 +89,22 @@ const toShape = (op: string, value: ShapeLike): Shape =>
  * Adds an op: `clip(x, { min, max })` after `const clip = defineOp<[x: Tensor], { min: number; max: number }>("clip", …)`.
  * Called with tensors (or numbers and arrays that stand for them) first and one options object last. It is recorded,
  * broadcast gradients are summed back, and gradients of gradients work, because `vjp` is written in ops.
+ *
+ * @example
+ * ```ts
+ * import { defineOp, type Tensor, tensor } from "bitgrad";
+ *
+ * const cube = defineOp<[x: Tensor], object>("cube", {
+ *   shape: ([x]) => x,
+ *   forward(out, [x]) {
+ *     for (let i = 0; i < out.length; i++) out[i] = x.data[i] ** 3;
+ *   },
+ *   vjp: (grad, { inputs: [x] }) => [grad.mul(x.square()).mul(3)],
+ * });
+ * const x = tensor([1, 2], { requiresGrad: true });
+ * cube(x).sum().backward();
+ * console.log(x.grad!.toArray()); // [3, 12]
+ * ```
  */
 export function defineOp<I extends Inputs, O extends object = object>(
   name: string,
@@ -225,7 +241,22 @@ const fits = (value: number, dtype: DType): boolean =>
 
 const numerics = shared("numerics", () => ({ on: false }));
 
-/** Turns on a check after every op that throws at the first one to make a NaN out of inputs that hold none. */
+/**
+ * Turns on a check after every op that throws at the first one to make a NaN out of inputs that hold none.
+ *
+ * @example
+ * ```ts
+ * import { checkNumerics, tensor } from "bitgrad";
+ *
+ * checkNumerics(true);
+ * try {
+ *   tensor([-1]).log().mean();
+ * } catch (error) {
+ *   console.log((error as Error).message); // log: made a NaN from inputs without any, got inputs of shapes (1)
+ * }
+ * checkNumerics(false);
+ * ```
+ */
 export function checkNumerics(on: boolean): void {
   if (typeof on !== "boolean") {
     throw new OptionError(`checkNumerics: must be true or false, got ${show(on)}`);

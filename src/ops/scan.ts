@@ -86,12 +86,29 @@ function runningBest(op: string, sign: number, x: TensorLike, options?: Partial<
 /**
  * The largest element so far along `axis` (default 0) and its index: the last one of equal elements, and a NaN from the
  * first one on, as torch.cummax.
+ *
+ * @example
+ * ```ts
+ * import { cummax, tensor } from "bitgrad";
+ *
+ * const { values, indices } = cummax(tensor([1, 3, 2]));
+ * console.log(values.toArray(), indices.toArray()); // [1, 3, 3] [0, 1, 1]
+ * ```
  */
 export function cummax(x: TensorLike, options?: Partial<AxisOptions>): Ranked {
   return runningBest("cummax", 1, x, options);
 }
 
-/** The smallest element so far along `axis` (default 0) and its index, as `cummax`. */
+/**
+ * The smallest element so far along `axis` (default 0) and its index, as `cummax`.
+ *
+ * @example
+ * ```ts
+ * import { cummin, tensor } from "bitgrad";
+ *
+ * console.log(cummin(tensor([3, 1, 2])).values.toArray()); // [3, 1, 1]
+ * ```
+ */
 export function cummin(x: TensorLike, options?: Partial<AxisOptions>): Ranked {
   return runningBest("cummin", -1, x, options);
 }
@@ -107,6 +124,13 @@ export interface DiffOptions extends AxisOptions {
 /**
  * Each element less the one before it along `axis` (default the last), which gets one shorter each time; whether they
  * differ, for bool.
+ *
+ * @example
+ * ```ts
+ * import { diff, tensor } from "bitgrad";
+ *
+ * console.log(diff(tensor([1, 4, 9])).toArray()); // [3, 5]
+ * ```
  */
 export function diff(x: TensorLike, options?: Partial<DiffOptions>): Tensor {
   const { n, axis, prepend, append } = readOptions<DiffOptions>("diff", options, {

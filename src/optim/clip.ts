@@ -29,6 +29,17 @@ export const clipFactor = (norm: number, maxNorm: number): number => Math.min(1,
  * Parameters without a gradient are passed over. Each `grad` that changes becomes a new tensor. Throws GradError where a
  * gradient is not finite, which no factor could mend. As torch.nn.utils.clip_grad_norm_; Pascanu et al., 2012,
  * arXiv:1211.5063.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { Parameter } from "bitgrad/nn";
+ * import { clipGradNorm } from "bitgrad/optim";
+ *
+ * const weight = new Parameter(tensor([1, 1]));
+ * weight.grad = tensor([3, 4]);
+ * console.log(clipGradNorm([weight], 1), weight.grad.toArray()); // 5 [0.6, 0.8]
+ * ```
  */
 export function clipGradNorm(
   parameters: Iterable<Parameter>,
@@ -49,7 +60,21 @@ export function clipGradNorm(
   return norm;
 }
 
-/** Limits each gradient element to [−limit, limit]; NaN stays. Each `grad` becomes a new tensor. As clip_grad_value_. */
+/**
+ * Limits each gradient element to [−limit, limit]; NaN stays. Each `grad` becomes a new tensor. As clip_grad_value_.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { Parameter } from "bitgrad/nn";
+ * import { clipGradValue } from "bitgrad/optim";
+ *
+ * const weight = new Parameter(tensor([1, 1]));
+ * weight.grad = tensor([3, -0.5]);
+ * clipGradValue([weight], 1);
+ * console.log(weight.grad.toArray()); // [1, -0.5]
+ * ```
+ */
 export function clipGradValue(parameters: Iterable<Parameter>, limit: number): void {
   checkPositive("clipGradValue", "the limit", limit);
   for (const parameter of withGrads("clipGradValue", parameters)) {

@@ -69,6 +69,28 @@ export interface Optimizer {
  * Updates the parameters of a model (or a list of parameters) by a rule, or by the rule of the first row whose predicate
  * takes them. A parameter that two layers share is stepped once. Throws OptionError for a parameter that no row takes and
  * for a row that takes none.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "bitgrad";
+ * import { LayerNorm, Linear, Sequential } from "bitgrad/nn";
+ * import { adamw, everything, isBias, isNorm, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Sequential(new Linear(4, 8), new LayerNorm(8), new Linear(8, 2));
+ * const opt = optimizer(
+ *   model,
+ *   [
+ *     [isNorm, adamw({ weightDecay: 0 })],
+ *     [isBias, adamw({ weightDecay: 0 })],
+ *     [everything, adamw({ weightDecay: 0.1 })],
+ *   ],
+ *   { clipNorm: 1 },
+ * );
+ * model.forward(ones([3, 4])).square().mean().backward();
+ * opt.step();
+ * opt.zeroGrad();
+ * console.log(opt.groups.map(({ parameters }) => parameters.length)); // [2, 2, 2]
+ * ```
  */
 export function optimizer(
   model: object | readonly Parameter[],

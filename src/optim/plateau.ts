@@ -38,6 +38,17 @@ export interface Plateau {
  * Multiplies the learning rate by `factor` when the metric has not become better for more than `patience` readings. As
  * ReduceLROnPlateau, except that `floor` and `eps` are multipliers of the initial rate and not rates, and that a relative
  * threshold below zero asks for a gain too. Throws OptionError for options out of range and for a NaN metric.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { optimizer, plateau, schedule, sgd } from "bitgrad/optim";
+ *
+ * const opt = optimizer(new Linear(2, 1), sgd({ lr: 0.1 }));
+ * const rate = schedule(opt, plateau({ patience: 1, factor: 0.5 }));
+ * for (const loss of [1, 1, 1, 1]) rate.step(loss);
+ * console.log(opt.lr); // 0.05
+ * ```
  */
 export function plateau(options?: Partial<PlateauOptions>): Plateau {
   const { mode, factor, patience, threshold, thresholdMode, cooldown, floor, eps } =

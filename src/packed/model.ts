@@ -95,7 +95,21 @@ function assemble(value: unknown, kinds: Kinds, path = "", above: readonly objec
   );
 }
 
-/** A packed layer and all below it: runs on typed arrays, on the SIMD heap where there is one, without autograd. */
+/**
+ * A packed layer and all below it: runs on typed arrays, on the SIMD heap where there is one, without autograd.
+ *
+ * @example
+ * ```ts
+ * import { Gpt } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ * import { freeze, int8Dynamic, pack, plan, prepare } from "bitgrad/quant";
+ *
+ * const gpt = new Gpt({ vocabulary: 20, context: 16, dim: 16, layers: 1, heads: 2 });
+ * const packed = pack(freeze(prepare(evaluate(gpt), plan({ default: int8Dynamic() }))));
+ * packed.warmUp();
+ * console.log(packed.generate([3, 1], { maxTokens: 4, temperature: 0 }).length); // 4
+ * ```
+ */
 export class PackedModel {
   readonly root: PackedLayer;
 
@@ -311,6 +325,17 @@ function walk(
  * The model of a file that `toBytes` wrote. No float weights are made on the way. Throws FormatError for a file that is
  * truncated, damaged anywhere, broken in any way, or of another version than 1 to 4, OptionError for kinds as `new
  * PackedModel`.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { loadPacked } from "bitgrad/packed";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const bytes = pack(new Linear(8, 2)).toBytes();
+ * const { data, shape } = loadPacked(bytes).forward({ data: new Float32Array(16), shape: [2, 8] });
+ * console.log(data.length, shape); // 4 [2, 2]
+ * ```
  */
 export const loadPacked = (bytes: Uint8Array | ArrayBuffer, options?: Partial<PackedOptions>): PackedModel =>
   new PackedModel(readPacked(bytes) as PackedLayer, options);

@@ -9,7 +9,17 @@ import { schemes } from "./options.ts";
 /** Makes the input quantizer of one layer. */
 export type InputConfig = () => SpecInputQuantizer;
 
-/** Symmetric codes with a scale for every position, found anew each time; for a convolution one a sample. */
+/**
+ * Symmetric codes with a scale for every position, found anew each time; for a convolution one a sample.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { dynamicInput, plan, prepare, ste } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: { weight: ste({ bits: 6 }), input: dynamicInput({ bits: 6 }) } }));
+ * ```
+ */
 export function dynamicInput(options?: { bits?: number }): InputConfig {
   const { bits } = readOptions("dynamicInput", options, { bits: 8 });
   if (bits < 2)
@@ -26,7 +36,20 @@ export interface StaticOptions {
   observer?: (spec: QuantSpec) => Observer;
 }
 
-/** Codes with one scale and zero point, which `calibrate` finds by an observer of each layer. */
+/**
+ * Codes with one scale and zero point, which `calibrate` finds by an observer of each layer.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { Linear } from "bitgrad/nn";
+ * import { calibrate, movingAverage, plan, prepare, staticInput, ste } from "bitgrad/quant";
+ *
+ * const config = { weight: ste({ bits: 8 }), input: staticInput({ observer: movingAverage }) };
+ * const model = prepare(new Linear(64, 8), plan({ default: config }));
+ * await calibrate(model, [randn([16, 64]), randn([16, 64])]);
+ * ```
+ */
 export function staticInput(options?: StaticOptions): InputConfig {
   const { bits, scheme, observer } = readOptions("staticInput", options, {
     bits: 8,
@@ -49,7 +72,17 @@ export function observedInput(
   return () => new SpecInputQuantizer(codes, checkObserver(op, synchronous(op, observer(codes), "observer")));
 }
 
-/** Signs: −1 below 0, else +1. The gradient passes within −1 … 1. */
+/**
+ * Signs: −1 below 0, else +1. The gradient passes within −1 … 1.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { bitnet158, plan, prepare, signInput } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: { weight: bitnet158(), input: signInput() } }));
+ * ```
+ */
 export const signInput = (options?: Record<string, never>): InputConfig => {
   readOptions("signInput", options, {});
   const signs = spec({ bits: 1, granularity: "token" });

@@ -63,10 +63,34 @@ class RangeObserver implements Observer {
   }
 }
 
-/** The range of everything observed. */
+/**
+ * The range of everything observed.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { minMax, spec } from "bitgrad/quant";
+ *
+ * const observer = minMax(spec({ bits: 8, granularity: "tensor" }));
+ * for (const batch of [[1, -1.27], [0.5, 0.2]]) observer.observe(tensor(batch));
+ * console.log(observer.params().scale.item()); // 0.01
+ * ```
+ */
 export const minMax = (spec: QuantSpec): Observer => new RangeObserver(spec, null);
 
-/** Ranges that move by `momentum` of the way to each batch's, from the first batch's on. Default 0.01, as in PyTorch. */
+/**
+ * Ranges that move by `momentum` of the way to each batch's, from the first batch's on. Default 0.01, as in PyTorch.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { movingAverage, spec } from "bitgrad/quant";
+ *
+ * const observer = movingAverage(spec({ bits: 8, granularity: "tensor" }), { momentum: 0.5 });
+ * for (const batch of [[-1.27, 1.27], [-2.54, 2.54]]) observer.observe(tensor(batch));
+ * console.log(observer.params().scale.item()); // 0.015
+ * ```
+ */
 export function movingAverage(spec: QuantSpec, options?: { momentum?: number }): Observer {
   const { momentum } = readOptions("movingAverage", options, { momentum: 0.01 });
   if (!(momentum > 0 && momentum <= 1)) {

@@ -83,6 +83,17 @@ function jsonOf(what: string, config: QuantConfig | null): PresetCall | null {
 /**
  * A plan of quantization by path. A tied parameter follows the first of its names that a rule matches.
  * Takes what `JSON.stringify` made of a plan, parsed.
+ *
+ * @example
+ * ```ts
+ * import { Linear, Sequential } from "bitgrad/nn";
+ * import { binaryWeightOnly, int8Dynamic, plan } from "bitgrad/quant";
+ *
+ * const model = new Sequential({ body: new Linear(8, 8), head: new Linear(8, 2) });
+ * const mixed = plan({ default: binaryWeightOnly(), rules: [["head.weight", int8Dynamic()]] });
+ * console.log(mixed.explain(model).filter(({ config }) => config !== null).map(({ path }) => path));
+ * // ["body.weight", "head.weight"]
+ * ```
  */
 export function plan(options: Partial<PlanOptions> | PlanJson): Plan {
   const given = readOptions<PlanOptions>("plan", options, { default: null, rules: [] });

@@ -100,6 +100,15 @@ export interface PrepareOptions {
  * quantized already, or frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed,
  * have more bits than the parameter's store, or cannot hold the zeros of a mask, and for one quantizer with tensors of its
  * own on several parameters. The model is then as it was.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { plan, prepare, ternaryWeightOnly } from "bitgrad/quant";
+ *
+ * const model = prepare(new Linear(16, 1), plan({ default: ternaryWeightOnly() }));
+ * console.log(new Set(model.weight.effective().data).size <= 3); // true
+ * ```
  */
 export function prepare<M extends object>(model: M, plan: Plan, options?: Partial<PrepareOptions>): M {
   if (typeof model !== "object" || model === null)
@@ -129,6 +138,16 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
  * again. Returns the model. Throws StageError for a model that is not prepared; with `bake` OptionError where another
  * transform would change what is baked or a store cannot hold it, and ShapeError where transforms change a shape. The model
  * is then as it was.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { binaryWeightOnly, plan, prepare, unprepare } from "bitgrad/quant";
+ *
+ * const model = prepare(new Linear(16, 1), plan({ default: binaryWeightOnly() }));
+ * unprepare(model, { bake: true }); // the rounded weights stay, as plain numbers
+ * console.log(new Set(model.weight.value.abs().data).size); // 1
+ * ```
  */
 export function unprepare<M extends object>(model: M, options?: { bake?: boolean }): M {
   const { bake } = readOptions("unprepare", options, { bake: false });

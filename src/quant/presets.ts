@@ -121,7 +121,17 @@ const int8s = (op: string, options?: StaticPresetOptions): QuantConfig => {
   };
 };
 
-/** int8 weights, one scale an output row unless told otherwise. */
+/**
+ * int8 weights, one scale an output row unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8WeightOnly, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int8WeightOnly() }));
+ * ```
+ */
 export const int8WeightOnly = (options?: UniformOptions): QuantConfig =>
   named("int8WeightOnly", options, int8);
 /**
@@ -137,32 +147,120 @@ export const int8WeightOnly = (options?: UniformOptions): QuantConfig =>
  */
 export const int4WeightOnly = (options?: UniformOptions): QuantConfig =>
   named("int4WeightOnly", options, int4);
-/** NF4 weights, one scale for every `group` inputs; default 64. */
+/**
+ * NF4 weights, one scale for every `group` inputs; default 64.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { nf4WeightOnly, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: nf4WeightOnly({ group: 32 }) }));
+ * ```
+ */
 export const nf4WeightOnly = (options?: GroupOptions): QuantConfig => named("nf4WeightOnly", options, nf4s);
-/** Ternary weights, one scale an output row unless told otherwise. */
+/**
+ * Ternary weights, one scale an output row unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { plan, prepare, ternaryWeightOnly } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: ternaryWeightOnly({ granularity: "tensor" }) }));
+ * ```
+ */
 export const ternaryWeightOnly = (options?: MeanOptions): QuantConfig =>
   named("ternaryWeightOnly", options, ternary);
-/** 1-bit weights, one scale an output row unless told otherwise. */
+/**
+ * 1-bit weights, one scale an output row unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { binaryWeightOnly, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: binaryWeightOnly() }));
+ * ```
+ */
 export const binaryWeightOnly = (options?: MeanOptions): QuantConfig =>
   named("binaryWeightOnly", options, binary);
 
-/** int8 weights and inputs, the inputs' scales found as they come. Needs no calibration. */
+/**
+ * int8 weights and inputs, the inputs' scales found as they come. Needs no calibration.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8Dynamic, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int8Dynamic() }));
+ * ```
+ */
 export const int8Dynamic = (options?: UniformOptions): QuantConfig =>
   named("int8Dynamic", options, dynamic(int8));
-/** int8 weights and uint8 inputs, one scale and zero point a layer, by `calibrate`. */
+/**
+ * int8 weights and uint8 inputs, one scale and zero point a layer, by `calibrate`.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8Static, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int8Static({ inputScheme: "symmetric" }) }));
+ * ```
+ */
 export const int8Static = (options?: StaticPresetOptions): QuantConfig => named("int8Static", options, int8s);
-/** int4 weights in groups, int8 inputs. */
+/**
+ * int4 weights in groups, int8 inputs.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int4Dynamic, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int4Dynamic({ group: 16 }) }));
+ * ```
+ */
 export const int4Dynamic = (options?: UniformOptions): QuantConfig =>
   named("int4Dynamic", options, dynamic(int4));
-/** Ternary weights, int8 inputs: BitNet b1.58. */
+/**
+ * Ternary weights, int8 inputs: BitNet b1.58.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { plan, prepare, ternaryDynamic } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: ternaryDynamic() }));
+ * ```
+ */
 export const ternaryDynamic = (options?: MeanOptions): QuantConfig =>
   named("ternaryDynamic", options, dynamic(ternary));
-/** 1-bit weights, int8 inputs. */
+/**
+ * 1-bit weights, int8 inputs.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { binaryDynamic, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: binaryDynamic() }));
+ * ```
+ */
 export const binaryDynamic = (options?: MeanOptions): QuantConfig =>
   named("binaryDynamic", options, dynamic(binary));
 /**
  * 1-bit weights and inputs. Products of bits are sums that a scale a row or a tensor follows, so there is no `group`; a
  * `granularity` of groups is summed as integers.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { binarySigns, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: binarySigns() }));
+ * ```
  */
 export const binarySigns = (options?: SignOptions): QuantConfig => named("binarySigns", options, signs);
 

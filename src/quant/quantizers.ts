@@ -15,6 +15,14 @@ export type SteOptions = SpecOptions;
  * Uniform codes by the scheme that the options give, symmetric int8 with one float16 scale a row unless told otherwise; the
  * gradient passes straight through within the range. Jacob et al., 2017, arXiv:1712.05877; Bengio et al., 2013,
  * arXiv:1308.3432.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { plan, prepare, ste } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: { weight: ste({ bits: 3, granularity: { group: 16 } }) } }));
+ * ```
  */
 export function ste(options?: Partial<SteOptions>): Quantizer {
   const read = readOptions<SpecOptions>("ste", options, { ...specDefaults, scaleDtype: "float16" });
@@ -37,6 +45,14 @@ const scales = ["granularity", "scaleDtype"] as const;
 /**
  * Ternary codes −1, 0, 1 with scale mean|x|: clamp(round(x/scale), −1, 1), the gradient straight through everywhere.
  * BitNet b1.58, Ma et al., 2024, arXiv:2402.17764, which takes one scale a tensor; here one a row unless told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { bitnet158, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: { weight: bitnet158({ granularity: "tensor" }) } }));
+ * ```
  */
 export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
   const ternary = spec({ bits: 2, ...readWeight("bitnet158", options, scales, "channel") });
@@ -51,13 +67,33 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
 /**
  * Binary codes, +1 for x ≥ 0 and −1 below, with scale mean|x|, the least-squares optimum. The gradient passes straight
  * through. Binary-Weight-Networks, Rastegari et al., 2016, arXiv:1603.05279.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { bwn, dequantize, quantize } from "bitgrad/quant";
+ *
+ * const { spec, params } = bwn({ scaleDtype: "float32" });
+ * const x = tensor([[1, -2, 3]]);
+ * console.log(dequantize(quantize(x, spec, params(x))).toArray()); // [[2, -2, 2]]
+ * ```
  */
 export function bwn(options?: Partial<ScaleOptions>): Quantizer {
   const signs = spec({ bits: 1, ...readWeight("bwn", options, scales, "channel") });
   return { name: "binary", spec: signs, soft: through, params: (x) => chooseParams(x, signs) };
 }
 
-/** NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314. */
+/**
+ * NF4: the quantiles of a normal distribution times max|x| of every 64 numbers. Dettmers et al., 2023, arXiv:2305.14314.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { nf4, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: { weight: nf4() } }));
+ * ```
+ */
 export function nf4(options?: Partial<ScaleOptions>): Quantizer {
   const how = readWeight("nf4", options, scales, { group: 64 });
   const codebook = Array.from(normalFloats);

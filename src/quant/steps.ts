@@ -39,6 +39,17 @@ function checkLive(op: string, model: object): void {
  * `forward: (batch) => …` says how it is run. Throws StageError for a model that is not prepared, frozen, or at calibration
  * already, without batches, for an async `forward`, and where batches do not reach a static input; nothing of the batches is
  * kept then, nor after an error of the batches or of the model.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { Linear } from "bitgrad/nn";
+ * import { calibrate, freeze, int8Static, plan, prepare } from "bitgrad/quant";
+ *
+ * const model = prepare(new Linear(64, 8), plan({ default: int8Static() }));
+ * await calibrate(model, [randn([16, 64]), randn([16, 64])]);
+ * freeze(model);
+ * ```
  */
 export async function calibrate<M extends object, B>(
   model: M,
@@ -86,6 +97,16 @@ export async function calibrate<M extends object, B>(
  * the same bits where `pack` keeps the weight as float32 (`weights: "auto"`). Throws StageError for a model that is not
  * prepared, frozen already, or has static inputs that were not calibrated, or at calibration, and OptionError for a static
  * input whose scale is none, as a state may bring it.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "bitgrad";
+ * import { evaluate, Linear } from "bitgrad/nn";
+ * import { freeze, int8Dynamic, plan, prepare } from "bitgrad/quant";
+ *
+ * const model = evaluate(freeze(prepare(new Linear(8, 2), plan({ default: int8Dynamic() }))));
+ * console.log(model.forward(ones([1, 8])).shape, model.weight.trainable); // [1, 2] false
+ * ```
  */
 export function freeze<M extends object>(model: M): M {
   checkLive("freeze", model);
@@ -125,6 +146,18 @@ export interface PackOptions {
 /**
  * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for
  * the rest. Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
+ *
+ * @example
+ * ```ts
+ * import { loadPacked } from "bitgrad/packed";
+ * import { Linear } from "bitgrad/nn";
+ * import { freeze, int8Dynamic, pack, plan, prepare } from "bitgrad/quant";
+ *
+ * const model = freeze(prepare(new Linear(8, 2), plan({ default: int8Dynamic() })));
+ * const bytes = pack(model).toBytes();
+ * const { shape } = loadPacked(bytes).forward({ data: new Float32Array(8), shape: [1, 8] });
+ * console.log(shape); // [1, 2]
+ * ```
  */
 export function pack(model: object, options?: Partial<PackOptions>): PackedModel {
   if (typeof model !== "object" || model === null) {

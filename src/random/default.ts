@@ -16,6 +16,16 @@ export function defaultRng(): Rng {
 /**
  * Restarts the default generator, which starts from seed 0, and returns it: the same seed gives the same draws, and a run
  * whose draws name no `rng` saves and restores its `state`.
+ *
+ * @example
+ * ```ts
+ * import { manualSeed, rand } from "bitgrad";
+ *
+ * manualSeed(5);
+ * const first = rand([2]).toArray();
+ * manualSeed(5);
+ * console.log(String(rand([2]).toArray()) === String(first)); // true
+ * ```
  */
 export function manualSeed(seed: string | number): Rng {
   const rng = new Rng(seed);

@@ -58,7 +58,20 @@ function keyOf(seed: string | number): [number, number] {
   return [block[0], block[1]];
 }
 
-/** A seeded stream of random numbers. Two generators of equal state produce equal bits in every engine. */
+/**
+ * A seeded stream of random numbers. Two generators of equal state produce equal bits in every engine.
+ *
+ * @example
+ * ```ts
+ * import { Rng, rand } from "bitgrad";
+ *
+ * const rng = new Rng("data");
+ * const state = rng.state;
+ * const first = rand([2], { rng }).toArray();
+ * rng.state = state;
+ * console.log(String(rand([2], { rng }).toArray()) === String(first)); // true
+ * ```
+ */
 export class Rng extends RandomStream {
   /**
    * The stream of a seed: any string, or any finite number; other seeds give other streams. As in seedrandom a number and its

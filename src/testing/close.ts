@@ -22,6 +22,15 @@ const defaults = (dtype: DType): Required<CloseOptions> => {
  * Throws unless the shapes are equal and |got − want| ≤ atol + rtol · |want| everywhere. NaN equals NaN, an infinity only
  * itself. Without either tolerance they are those of the dtype of `got` (float32: 1.3e-6 and 1e-5, float64: 1e-7 both,
  * others: equality); with only one of them the other is 0.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { expectClose } from "bitgrad/testing";
+ *
+ * expectClose(tensor([0.1]).add(0.2), [0.3]);
+ * expectClose(tensor([1.01]), [1], { atol: 0.02 });
+ * ```
  */
 export function expectClose(got: TensorLike, want: TensorLike, options?: CloseOptions): void {
   const given = readOptions<{ rtol: number | null; atol: number | null }>("expectClose", options, {

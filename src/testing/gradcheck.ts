@@ -26,6 +26,21 @@ const defaults: GradcheckOptions = { eps: 1e-5, tolerance: 1e-6, rng: null };
  * Throws unless the gradient of `f` at `inputs` is right: ⟨u, J·v⟩ by central differences must equal ⟨Jᵀ·u, v⟩ by the
  * tape for random u and v, one input at a time. Float inputs are checked in float64; integers and bool pass through. Keep
  * away from kinks by more than a few `eps`.
+ *
+ * @example
+ * ```ts
+ * import { defineOp, type Tensor, tensor } from "bitgrad";
+ * import { gradcheck } from "bitgrad/testing";
+ *
+ * const cube = defineOp<[x: Tensor], object>("cube", {
+ *   shape: ([x]) => x,
+ *   forward(out, [x]) {
+ *     for (let i = 0; i < out.length; i++) out[i] = x.data[i] ** 3;
+ *   },
+ *   vjp: (grad, { inputs: [x] }) => [grad.mul(x.square()).mul(3)],
+ * });
+ * gradcheck((x) => cube(x), [tensor([0.5, -2, 3])]);
+ * ```
  */
 export function gradcheck(
   f: Checked,
@@ -35,7 +50,17 @@ export function gradcheck(
   check("gradcheck", f, inputs, readOptions("gradcheck", options, defaults));
 }
 
-/** The same for the gradient of the gradient: throws unless `f` may be differentiated twice. */
+/**
+ * The same for the gradient of the gradient: throws unless `f` may be differentiated twice.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { gradgradcheck } from "bitgrad/testing";
+ *
+ * gradgradcheck((x) => x.tanh().mul(x), [tensor([0.5, -2, 3])]);
+ * ```
+ */
 export function gradgradcheck(
   f: Checked,
   inputs: readonly TensorLike[],

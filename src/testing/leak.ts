@@ -14,6 +14,14 @@ import { memory, scope } from "../storage.ts";
 /**
  * Throws if running `fn` again and again leaves more tensors or bytes in the scopes around it: what it makes must be
  * released by scopes of its own, disposed of, or owned by something longer-lived. `warmUp` runs come first, for caches.
+ *
+ * @example
+ * ```ts
+ * import { randn, scope } from "bitgrad";
+ * import { leakCheck } from "bitgrad/testing";
+ *
+ * leakCheck(() => scope(() => randn([8, 8]).sum().item()));
+ * ```
  */
 export function leakCheck(fn: () => unknown, options?: { runs?: number; warmUp?: number }): void {
   const { runs, warmUp } = readOptions("leakCheck", options, { runs: 10, warmUp: 2 });

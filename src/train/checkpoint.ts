@@ -94,6 +94,21 @@ export async function saveCheckpoint(sink: Sink | null, run: Checkpoint): Promis
  * those of an uninterrupted run, bit for bit. Parts that are not given are left as they are. Throws FormatError for a file
  * that is damaged, of a later version, lacks a part, or holds another model, other rules or other generators; everything is
  * then as before.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { optimizer, sgd } from "bitgrad/optim";
+ * import { loadCheckpoint, saveCheckpoint } from "bitgrad/train";
+ *
+ * const build = () => {
+ *   const model = new Linear(2, 1);
+ *   return { model, optimizer: optimizer(model, sgd({ lr: 0.1, momentum: 0.9 })) };
+ * };
+ * const bytes = await saveCheckpoint(null, { ...build(), step: 100, extra: { best: 0.25 } });
+ * const { step, extra } = await loadCheckpoint(bytes, build());
+ * console.log(step, extra); // 100 { best: 0.25 }
+ * ```
  */
 export async function loadCheckpoint(source: Source, run: RunParts): Promise<Progress> {
   const op = "loadCheckpoint";

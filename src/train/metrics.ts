@@ -19,6 +19,13 @@ export interface AccuracyOptions {
 /**
  * The share of right predictions, 0 to 1: scores (…, C) or predicted classes (…), and class indices (…). Throws OptionError
  * where no position counts, and for NaN scores where one does, ShapeError for a target that is no class.
+ *
+ * @example
+ * ```ts
+ * import { accuracy } from "bitgrad/train";
+ *
+ * console.log(accuracy([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], [1, 0, 0])); // 0.667
+ * ```
  */
 export function accuracy(
   predicted: TensorLike,
@@ -55,7 +62,16 @@ export function accuracy(
   });
 }
 
-/** exp of a mean cross entropy in nats: the number of equally likely choices that would be as hard. */
+/**
+ * exp of a mean cross entropy in nats: the number of equally likely choices that would be as hard.
+ *
+ * @example
+ * ```ts
+ * import { perplexity } from "bitgrad/train";
+ *
+ * console.log(perplexity(Math.log(8))); // 8.0
+ * ```
+ */
 export function perplexity(loss: number | Tensor): number {
   const nats = isTensor(loss) ? loss.item() : loss;
   if (typeof nats !== "number" || Number.isNaN(nats)) {
@@ -68,6 +84,13 @@ export function perplexity(loss: number | Tensor): number {
  * How often each class was taken for each: entry (i, j) of (C, C) counts examples of class i predicted as j. Scores (…, C) or
  * predicted classes (…), and class indices (…); `classes` is read off the scores, or else must be given. Throws OptionError for
  * NaN scores.
+ *
+ * @example
+ * ```ts
+ * import { confusionMatrix } from "bitgrad/train";
+ *
+ * console.log(confusionMatrix([1, 0, 1], [1, 0, 0], { classes: 2 }).toArray()); // [[1, 1], [0, 1]]
+ * ```
  */
 export function confusionMatrix(
   predicted: TensorLike,

@@ -25,6 +25,21 @@ export type StepLoss = Tensor | { readonly loss: Tensor; readonly count: number 
  * gradients stay until the next step, which releases them. Modes are left as they are. Throws, before any parameter is
  * changed, GradError for a loss or a gradient that is not finite, and OptionError where a trainable parameter of the model has
  * a gradient and is in no group of the optimizer; running statistics and generators are then as before, too.
+ *
+ * @example
+ * ```ts
+ * import { randn } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { optimizer, sgd } from "bitgrad/optim";
+ * import { trainStep } from "bitgrad/train";
+ *
+ * const model = new Linear(4, 1);
+ * const opt = optimizer(model, sgd({ lr: 0.1 }));
+ * const [x, y] = [randn([32, 4]), randn([32, 1])];
+ * const first = trainStep(model, opt, (net) => mseLoss(net.forward(x), y));
+ * const second = trainStep(model, opt, (net) => mseLoss(net.forward(x), y));
+ * console.log(second < first); // true
+ * ```
  */
 export function trainStep<M extends object>(
   model: M,

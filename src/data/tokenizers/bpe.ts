@@ -138,6 +138,14 @@ const CACHED_WORDS = 50_000;
 /**
  * Byte-level BPE from GPT-2's two files. The letters of a special token that is not named in `special` are encoded like any
  * others. Throws FormatError where the files disagree.
+ *
+ * @example
+ * ```ts
+ * import { bpe } from "bitgrad/data";
+ *
+ * const tokenizer = bpe({ vocab: { a: 0, b: 1, ab: 2 }, merges: ["a b"] });
+ * console.log(Array.from(tokenizer.encode("aba"))); // [2, 0]
+ * ```
  */
 export function bpe(options: BpeOptions): BpeTokenizer {
   const {

@@ -68,7 +68,18 @@ export function textOf(pieces: readonly Uint8Array[]): string {
   return decodeUtf8Loosely(bytes);
 }
 
-/** Every UTF-8 byte is its own id, 0 to 255. Needs no vocabulary and loses nothing. */
+/**
+ * Every UTF-8 byte is its own id, 0 to 255. Needs no vocabulary and loses nothing.
+ *
+ * @example
+ * ```ts
+ * import { byteTokenizer } from "bitgrad/data";
+ *
+ * const tokenizer = byteTokenizer();
+ * console.log(Array.from(tokenizer.encode("hé"))); // [104, 195, 169]
+ * console.log(tokenizer.decode([104, 195, 169])); // hé
+ * ```
+ */
 export function byteTokenizer(): Tokenizer {
   return {
     vocabSize: 256,
@@ -90,6 +101,14 @@ export interface CharTokenizer extends Tokenizer {
 /**
  * The characters (code points) of a sample text or of an alphabet, numbered in code point order.
  * Encoding a character that the sample lacks is an OptionError.
+ *
+ * @example
+ * ```ts
+ * import { charTokenizer } from "bitgrad/data";
+ *
+ * const tokenizer = charTokenizer("hello");
+ * console.log(tokenizer.vocabSize, tokenizer.decode(tokenizer.encode("hole"))); // 4 hole
+ * ```
  */
 export function charTokenizer(sample: string): CharTokenizer {
   encodeUtf8("charTokenizer", sample);

@@ -16,6 +16,14 @@ export interface TrainBpeOptions {
  * Learns a byte-level BPE of `vocabSize` tokens from a text: the 256 bytes, then again and again the most frequent pair of
  * neighbours within words, the pair of lower ids among equals. Stops early when no pair occurs twice, so the vocabulary can
  * end smaller. Sennrich et al., 2016, arXiv:1508.07909, algorithm 1.
+ *
+ * @example
+ * ```ts
+ * import { trainBpe } from "bitgrad/data";
+ *
+ * const tokenizer = trainBpe("low lower lowest low low", { vocabSize: 260 });
+ * console.log(tokenizer.encode("lower").length < 5, tokenizer.decode(tokenizer.encode("lower"))); // true lower
+ * ```
  */
 export function trainBpe(text: string, options: TrainBpeOptions): BpeTokenizer {
   const { vocabSize, special: marks = [] } = readOptions<TrainBpeOptions>("trainBpe", options, {

@@ -43,6 +43,14 @@ function splitWords(text: string, lowerCase: boolean): string[] {
  * strips accents as well. A word that has no pieces, or more than 100 characters, becomes [UNK]. Ids have no [CLS] or [SEP];
  * decoding joins words by single spaces, so it gives back the words and not the spacing.
  * Throws FormatError for a vocabulary without [UNK] or with a repeated token.
+ *
+ * @example
+ * ```ts
+ * import { wordPiece } from "bitgrad/data";
+ *
+ * const tokenizer = wordPiece({ vocab: ["[UNK]", "low", "##er"] });
+ * console.log(Array.from(tokenizer.encode("lower low high"))); // [1, 2, 1, 0]
+ * ```
  */
 export function wordPiece(options: {
   vocab: string | readonly string[];

@@ -15,6 +15,18 @@ type State = { square: FloatArray; moved: FloatArray };
 /**
  * v ← ρv + (1 − ρ)g²; Δ = g·√(u + ε) / √(v + ε); u ← ρu + (1 − ρ)Δ²; w ← w − lr·Δ, with λw added to g. As
  * torch.optim.Adadelta; Zeiler, 2012, arXiv:1212.5701. Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { adadelta, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, adadelta({ lr: 1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function adadelta(options?: Partial<AdadeltaOptions>): UpdateRule<State> {
   const all = readOptions<AdadeltaOptions>("adadelta", options, {

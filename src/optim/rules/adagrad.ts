@@ -18,6 +18,18 @@ type State = { step: number; sum: FloatArray };
  * s ← s + g²; w ← w − lr / (1 + (t − 1)·lrDecay)·g / (√s + ε), with λw added to g. As torch.optim.Adagrad; Duchi et al.,
  * 2011, "Adaptive subgradient methods for online learning and stochastic optimization". Throws OptionError for options out
  * of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { adagrad, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, adagrad({ lr: 0.1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function adagrad(options?: Partial<AdagradOptions>): UpdateRule<State> {
   const all = readOptions<AdagradOptions>("adagrad", options, {

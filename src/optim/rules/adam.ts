@@ -18,6 +18,18 @@ export type AdamState = { step: number; mean: FloatArray; square: FloatArray; la
  * m ← β₁m + (1 − β₁)g and v ← β₂v + (1 − β₂)g²; w ← w − lr·m̂ / (√v̂ + ε), m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). The
  * decay λw is added to g; `amsgrad` divides by the largest v so far. As torch.optim.Adam; Kingma and Ba, 2014,
  * arXiv:1412.6980; Reddi et al., 2018, arXiv:1904.09237. Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { adam, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, adam({ lr: 0.1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export const adam = (options?: Partial<AdamOptions>): UpdateRule<AdamState> =>
   adamRule("adam", options, 0, false);

@@ -15,6 +15,18 @@ type State = { step: number; mean: FloatArray; largest: FloatArray };
 /**
  * Adam in the infinity norm: u ← max(β₂u, |g| + ε); w ← w − lr·m̂ / u, with λw added to g. As torch.optim.Adamax; Kingma and
  * Ba, 2014, arXiv:1412.6980, section 7. Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { adamax, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, adamax({ lr: 0.1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function adamax(options?: Partial<AdamaxOptions>): UpdateRule<State> {
   const all = readOptions<AdamaxOptions>("adamax", options, {

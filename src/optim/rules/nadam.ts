@@ -18,6 +18,18 @@ type State = { step: number; product: number; mean: FloatArray; square: FloatArr
  * w ← w − lr·[(1 − μₜ)g / (1 − Πₜ) + μₜ₊₁m / (1 − Πₜμₜμₜ₊₁)] / (√v̂ + ε). As torch.optim.NAdam of PyTorch 1.13, where the
  * paper's last product is Πₜμₜ₊₁; the difference fades as the products do. Dozat, 2016, "Incorporating
  * Nesterov momentum into Adam". Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { nadam, optimizer } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, nadam({ lr: 0.1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function nadam(options?: Partial<NadamOptions>): UpdateRule<State> {
   const all = readOptions<NadamOptions>("nadam", options, {

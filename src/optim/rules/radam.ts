@@ -17,6 +17,18 @@ type State = { step: number; mean: FloatArray; square: FloatArray };
  * ρₜ = ρ∞ − 2tβ₂ᵗ / (1 − β₂ᵗ), w ← w − lr·m̂·√[(ρₜ − 4)(ρₜ − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρₜ)] / √v̂ where ρₜ > 5, and
  * w ← w − lr·m̂ before. As torch.optim.RAdam; Liu et al., 2019, arXiv:1908.03265. Throws OptionError for options out of
  * range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { optimizer, radam } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, radam({ lr: 0.1 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function radam(options?: Partial<RadamOptions>): UpdateRule<State> {
   const all = readOptions<RadamOptions>("radam", options, {

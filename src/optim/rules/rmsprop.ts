@@ -18,6 +18,18 @@ type State = { square: FloatArray; momentum?: FloatArray; mean?: FloatArray };
  * v ← αv + (1 − α)g²; d = g / (√v + ε), where `centered` subtracts the square of the gradient's running mean from v; with
  * momentum b ← μb + d and d ← b; w ← w − lr·d. λw is added to g. As torch.optim.RMSprop; Tieleman and Hinton, 2012,
  * "Lecture 6.5: rmsprop"; centred form Graves, 2013, arXiv:1308.0850. Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { optimizer, rmsprop } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, rmsprop({ lr: 0.01, momentum: 0.9 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function rmsprop(options?: Partial<RmspropOptions>): UpdateRule<State> {
   const all = readOptions<RmspropOptions>("rmsprop", options, {

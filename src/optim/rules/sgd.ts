@@ -19,6 +19,18 @@ type State = { step: number; momentum?: FloatArray };
  * Gradient descent: d = g + λw; with momentum m ← μm + (1 − dampening)d (m = d at the first step) and d ← m, or d + μm for
  * Nesterov's form; w ← w − lr·d. `maximize` climbs instead. As torch.optim.SGD; Sutskever et al., 2013, "On the importance
  * of initialization and momentum in deep learning". Throws OptionError for options out of range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { optimizer, sgd } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, sgd({ lr: 0.1, momentum: 0.9, nesterov: true }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function sgd(options?: Partial<SgdOptions>): UpdateRule<State> {
   const all = readOptions<SgdOptions>("sgd", options, {

@@ -11,6 +11,18 @@ export interface SignSgdOptions {
 /**
  * w ← w(1 − lr·λ) − lr·sign(g); sign(0) = 0. Bernstein et al., 2018, arXiv:1802.04434. Throws OptionError for options out of
  * range.
+ *
+ * @example
+ * ```ts
+ * import { ones, zeros } from "bitgrad";
+ * import { Linear, mseLoss } from "bitgrad/nn";
+ * import { optimizer, signSgd } from "bitgrad/optim";
+ *
+ * const model = new Linear(2, 1);
+ * const opt = optimizer(model, signSgd({ lr: 0.01 }));
+ * mseLoss(model.forward(ones([8, 2])), zeros([8, 1])).backward();
+ * opt.step();
+ * ```
  */
 export function signSgd(options?: Partial<SignSgdOptions>): UpdateRule<Record<never, never>> {
   const all = readOptions<SignSgdOptions>("signSgd", options, { lr: 1e-3, weightDecay: 0 });
