@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
@@ -25,7 +25,6 @@ describe("the programs of the documents", () => {
   beforeAll(async () => {
     // Here, so that they find what the library depends on.
     home = await mkdtemp(join(root, "node_modules/.docs-"));
-    await mkdir(join(home, "cwd"));
     for (const program of all) await writeFile(join(home, `${place(program)}.ts`), program.run);
     await build({
       entryPoints: [
@@ -56,7 +55,7 @@ describe("the programs of the documents", () => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
       [join(home, "out/runner.mjs"), JSON.stringify(modules)],
-      { cwd: join(home, "cwd"), maxBuffer: 2 ** 26 },
+      { cwd: await mkdtemp(join(home, "cwd-")), maxBuffer: 2 ** 26 },
     );
     return JSON.parse(stdout.trim().split("\n").at(-1)!) as string[];
   }

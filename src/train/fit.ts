@@ -34,16 +34,22 @@ import { measure } from "./validate.ts";
  * import { glyphs, loader } from "bitgrad/data";
  * import { crossEntropy, Linear, Sequential } from "bitgrad/nn";
  * import { adamw, optimizer } from "bitgrad/optim";
- * import { fit } from "bitgrad/train";
+ * import { accuracy, fit } from "bitgrad/train";
  *
  * const model = new Sequential(new Linear(144, 32), relu, new Linear(32, 10));
- * const { losses, epochs } = await fit(model, {
- *   data: loader(glyphs({ count: 500, rng: new Rng(1) }), { batch: 50, shuffle: true, rng: new Rng(2) }),
- *   loss: (net, { x, y }) => crossEntropy(net.forward(x), y),
- *   optimizer: optimizer(model, adamw({ lr: 3e-3 })),
+ * const train = glyphs({ count: 500, rng: new Rng("train") });
+ * const test = glyphs({ count: 100, rng: new Rng("test") });
+ * const { losses, validations } = await fit(model, {
+ *   data: loader(train, { batch: 50, shuffle: true, rng: new Rng("order") }),
+ *   loss: (m, { x, y }) => crossEntropy(m.forward(x), y),
+ *   optimizer: optimizer(model, adamw()),
  *   epochs: 2,
+ *   validation: { data: loader(test, { batch: 100 }) },
+ *   metrics: { accuracy: (m, { x, y }) => accuracy(m.forward(x), y) },
+ *   earlyStopping: { metric: "accuracy", mode: "max" },
+ *   checkpoint: { path: "run.safetensors", every: 10, resume: true },
  * });
- * console.log(losses.length, epochs); // 20 2
+ * console.log(losses.length, validations.length); // 20 2
  * ```
  */
 export async function fit<M extends object, B>(model: M, options: FitOptions<M, B>): Promise<FitHistory> {
