@@ -37,7 +37,7 @@ export {
   StageError,
 } from "./errors.ts";
 export type { NestedArray } from "./nested.ts";
-export type { AttentionOptions, RotaryOptions } from "./ops/attention.ts";
+export type { AttentionOptions } from "./ops/attention.ts";
 export { straightThrough } from "./ops/binary.ts";
 export type { ConvOptions } from "./ops/conv.ts";
 export {
@@ -80,6 +80,7 @@ export {
 } from "./ops/pool.ts";
 export type { NormOptions, ReduceOptions } from "./ops/reduce.ts";
 export type { PadOptions } from "./ops/repeat.ts";
+export type { RotaryOptions } from "./ops/rotary.ts";
 export { type AxisOptions, cummax, cummin, type DiffOptions, diff } from "./ops/scan.ts";
 export { type OpVisitor, shapesOnly } from "./ops/shapes-only.ts";
 export type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";

@@ -4,7 +4,7 @@
  */
 
 import type { BesideNumber, Counted, DType, Float, Promoted } from "./dtype.ts";
-import type { AttentionOptions, RotaryOptions } from "./ops/attention.ts";
+import type { AttentionOptions } from "./ops/attention.ts";
 import type { ConvOptions } from "./ops/conv.ts";
 import type { DropoutOptions } from "./ops/create.ts";
 import type { MatmulOptions } from "./ops/matmul.ts";
@@ -13,6 +13,7 @@ import type { LayerNormOptions } from "./ops/norm.ts";
 import type { AvgPoolOptions, MaxPoolOptions } from "./ops/pool.ts";
 import type { NormOptions, ReduceOptions } from "./ops/reduce.ts";
 import type { PadOptions } from "./ops/repeat.ts";
+import type { RotaryOptions } from "./ops/rotary.ts";
 import type { AxisOptions } from "./ops/scan.ts";
 import type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/sort.ts";
 import type { VarianceOptions } from "./ops/variance.ts";

@@ -14,6 +14,7 @@ import type { Op, OpRules } from "../src/ops/op.ts";
 import * as pool from "../src/ops/pool.ts";
 import * as reduce from "../src/ops/reduce.ts";
 import * as repeat from "../src/ops/repeat.ts";
+import * as rotary from "../src/ops/rotary.ts";
 import * as scan from "../src/ops/scan.ts";
 import * as softmax from "../src/ops/softmax.ts";
 import * as sort from "../src/ops/sort.ts";
@@ -38,6 +39,7 @@ const modules = {
   ...norm,
   ...batchNorm,
   ...attention,
+  ...rotary,
   ...conv,
   ...pool,
 };

@@ -16,11 +16,9 @@ import {
   attendValues,
   attentionProbabilities,
   attentionScores,
-  type RotaryOptions,
-  readRotary,
-  rotary as rotate,
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
+import { type RotaryOptions, readRotary, rotary as rotate } from "../ops/rotary.ts";
 import type { Rng } from "../random/rng.ts";
 import { broadcastsTo, type Shape } from "../shape.ts";
 import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";

@@ -25,7 +25,7 @@ export {
   tanhShrink,
   threshold,
 } from "./activation.ts";
-export { groupedQuery, rotary, scaledDotProductAttention } from "./attention.ts";
+export { groupedQuery, scaledDotProductAttention } from "./attention.ts";
 export { batchNorm } from "./batch-norm.ts";
 export {
   add,
@@ -106,6 +106,7 @@ export {
   sum,
 } from "./reduce.ts";
 export { pad, repeatInterleave, roll, tile } from "./repeat.ts";
+export { rotary } from "./rotary.ts";
 export { cumprod, cumsum } from "./scan.ts";
 export { logSoftmax, softmax, softmin } from "./softmax.ts";
 export { argsort, kthValue, median, quantile, sort, topK } from "./sort.ts";
