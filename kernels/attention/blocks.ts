@@ -5,7 +5,7 @@ import { free, work } from "../wasm/heap.ts";
 import { wasmKernel } from "../wasm/load.ts";
 import { inTasks } from "../wasm/parallel.ts";
 import { staged } from "../wasm/staging.ts";
-import type { AttentionOptions, AttentionSizes } from "./reference.ts";
+import { type AttentionOptions, type AttentionSizes, layoutOf, type Steps } from "./reference.ts";
 import { bytes } from "./simd.wasm.ts";
 
 /** What simd.as.ts exports. */
@@ -49,11 +49,8 @@ const packedDepth = 256;
 // With fewer query rows to a key head packing costs more than it saves.
 const packedRows = 16;
 
-/** An operand: elements from batch to batch, head to head and row to row, and how much of it is read or written. */
-export interface Operand {
-  readonly batch: number;
-  readonly head: number;
-  readonly row: number;
+/** An operand, and how much of it is read or written. */
+export interface Operand extends Steps {
   /** Features of a row. */
   readonly width: number;
   readonly length: number;
@@ -66,17 +63,17 @@ export interface Placed extends Operand {
 
 /** How q, k, v and out lie. */
 export function operandsOf(sizes: AttentionSizes): Record<"q" | "k" | "v" | "out", Operand> {
-  const { b, h, hkv, tq, tk, d, dv, rows = tk } = sizes;
-  const operand = (heads: number, held: number, width: number, read = held): Operand => {
-    const steps = { batch: heads * held * width, head: held * width, row: width };
-    const last = (b - 1) * steps.batch + (heads - 1) * steps.head + (read - 1) * steps.row + width;
-    return { ...steps, width, length: b * heads * read === 0 ? 0 : last };
+  const { b, h, hkv, tq, tk, d, dv } = sizes;
+  const { q, k, v, out } = layoutOf(sizes);
+  const operand = (steps: Steps, heads: number, rows: number, width: number): Operand => {
+    const last = (b - 1) * steps.batch + (heads - 1) * steps.head + (rows - 1) * steps.row + width;
+    return { ...steps, width, length: b * heads * rows === 0 ? 0 : last };
   };
   return {
-    q: operand(h, tq, d),
-    k: operand(hkv, rows, d, tk),
-    v: operand(hkv, rows, dv, tk),
-    out: operand(h, tq, dv),
+    q: operand(q, h, tq, d),
+    k: operand(k, hkv, tk, d),
+    v: operand(v, hkv, tk, dv),
+    out: operand(out, h, tq, dv),
   };
 }
 

@@ -6,6 +6,8 @@ import {
   type AttentionSizes,
   attention,
   type attentionGrad,
+  layoutOf,
+  type Steps,
 } from "./reference.ts";
 
 type Inputs = [q: Float32Array, k: Float32Array, v: Float32Array];
@@ -92,6 +94,34 @@ export function* attentionCases(): Generator<ForwardArgs> {
   yield attentionArgs({ b: 1, h: 1, hkv: 1, tq: 70, tk: 7, d: 4, dv: 5 }, true, 0);
 }
 
+/** Which operands hold heads side by side: all, those that no cache holds, and those that are not turned by position. */
+export const besides = [
+  { q: true, k: true, v: true, out: true },
+  { q: true, out: true },
+  { v: true, out: true },
+];
+
+function* besideCases(): Generator<ForwardArgs> {
+  let turn = 0;
+  for (const beside of besides)
+    for (const [tq, tk, d, dv] of [
+      [0, 3, 4, 4],
+      [2, 0, 4, 4],
+      [1, 9, 8, 5],
+      [3, 5, 1, 1],
+      [33, 34, 9, 1],
+      [40, 90, 1, 6],
+      [65, 70, 16, 12],
+      [5, 3, 0, 2],
+      [5, 3, 2, 0],
+    ]) {
+      const sizes = { b: 1 + (turn % 2), h: 4, hkv: turn % 3 === 0 ? 4 : 2, tq, tk, d, dv, beside };
+      yield attentionArgs(sizes, turn % 2 === 0, turn % 6, turn % 5 === 0);
+      turn++;
+    }
+  yield attentionArgs({ b: 1, h: 2, hkv: 1, tq: 20, tk: 600, d: 260, dv: 1, beside: besides[0] }, true, 0);
+}
+
 /** Keys and values with room behind those of each head. */
 function* roomyCases(): Generator<ForwardArgs> {
   for (const [tq, tk, rows] of [
@@ -101,11 +131,13 @@ function* roomyCases(): Generator<ForwardArgs> {
     [3, 5, 9],
     [40, 41, 64],
   ])
-    yield attentionArgs({ b: 2, h: 4, hkv: 2, tq, tk, d: 9, dv: 6, rows }, tq > 1, tq % 2);
+    for (const beside of [undefined, ...besides])
+      yield attentionArgs({ b: 2, h: 4, hkv: 2, tq, tk, d: 9, dv: 6, rows, beside }, tq > 1, tq % 2);
 }
 
 export function* forwardCases(): Generator<ForwardArgs> {
   yield* attentionCases();
+  yield* besideCases();
   yield* roomyCases();
 }
 
@@ -129,32 +161,44 @@ export function backwardArgs(...[results, q, k, v, sizes, options]: ForwardArgs)
 
 export function* backwardCases(): Generator<BackwardArgs> {
   for (const args of attentionCases()) yield backwardArgs(...args);
+  for (const args of besideCases()) yield backwardArgs(...args);
 }
 
 const unit = 2 ** -24;
 const expError = 3e-7;
 
 interface Entry {
+  /** The row among those of all heads. */
   query: number;
-  key: number;
-  /** Rows of q and of k, over all heads. */
+  /** Where the rows of the operands begin. */
+  at: Record<"q" | "k" | "v" | "out", number>;
   score: number;
   /** Bound on the error of the score. */
   error: number;
 }
 
+const rowAt = (steps: Steps, batch: number, head: number, row: number): number =>
+  batch * steps.batch + head * steps.head + row * steps.row;
+
 /** The finite scores of every row, each with the dot-product bound d · 2⁻²⁴ · Σ|q||k|. */
 function* scoresOf(q: Float32Array, k: Float32Array, ...[sizes, options]: Settings): Generator<Entry[]> {
-  const { b, h, hkv, tq, tk, d, rows = tk } = sizes;
+  const { b, h, hkv, tq, tk, d } = sizes;
   const { scale, causal, mask } = options;
+  const lie = layoutOf(sizes);
   for (let query = 0; query < b * h * tq; query++) {
     const [i, head, batch] = [query % tq, Math.floor(query / tq) % h, Math.floor(query / tq / h)];
-    const first = (batch * hkv + Math.floor((head * hkv) / h)) * rows;
+    const keyHead = Math.floor((head * hkv) / h);
     const row: Entry[] = [];
     for (let j = 0; j < (causal ? Math.min(tk, i + 1 + tk - tq) : tk); j++) {
+      const at = {
+        q: rowAt(lie.q, batch, head, i),
+        k: rowAt(lie.k, batch, keyHead, j),
+        v: rowAt(lie.v, batch, keyHead, j),
+        out: rowAt(lie.out, batch, head, i),
+      };
       let [sum, size] = [0, 0];
       for (let c = 0; c < d; c++) {
-        const term = q[query * d + c] * k[(first + j) * d + c];
+        const term = q[at.q + c] * k[at.k + c];
         sum += term;
         size += Math.abs(term);
       }
@@ -162,7 +206,7 @@ function* scoresOf(q: Float32Array, k: Float32Array, ...[sizes, options]: Settin
       const added = mask?.data[batch * stepB + head * stepH + i * stepQ + j * stepK] ?? 0;
       if (!Number.isFinite(added)) continue;
       const error = (d + 3) * unit * (Math.abs(scale) * size + Math.abs(added));
-      row.push({ query, key: first + j, score: scale * sum + added, error });
+      row.push({ query, at, score: scale * sum + added, error });
     }
     yield row;
   }
@@ -183,10 +227,10 @@ export function attentionTolerance(...[results, q, k, v, sizes, options]: Forwar
       relative += p * off;
       return [p, off];
     });
-    row.forEach(({ query, key }, r) => {
+    row.forEach(({ at }, r) => {
       const [p, off] = shares[r];
       for (let c = 0; c < dv; c++)
-        bound[query * dv + c] += p * Math.abs(v[key * dv + c]) * (off + relative + 2 * (tk + 4) * unit);
+        bound[at.out + c] += p * Math.abs(v[at.v + c]) * (off + relative + 2 * (tk + 4) * unit);
     });
     if (row.length > 0)
       bound[lse + row[0].query] += relative + (tk + 2 + 4 * Math.abs(max) + 4 * Math.log(tk + 1)) * unit;
@@ -202,19 +246,19 @@ export function backwardTolerance(...args: BackwardArgs): Float64Array {
   const [keyStart, valueStart] = [q.length, q.length + k.length];
   const rows = (tq * h) / hkv;
   for (const row of scoresOf(q, k, sizes, options))
-    for (const { query, key, score, error } of row) {
+    for (const { query, at, score, error } of row) {
       const p = Math.exp(score - lse[query]);
       const off = error + (Math.abs(score - lse[query]) + Math.abs(lse[query])) * unit + expError;
       let size = 0;
       for (let c = 0; c < dv; c++) {
-        const g = Math.abs(dOut[query * dv + c]);
-        size += g * (Math.abs(v[key * dv + c]) + Math.abs(out[query * dv + c]));
-        bound[valueStart + key * dv + c] += p * g * (off + (rows + 3) * unit);
+        const g = Math.abs(dOut[at.out + c]);
+        size += g * (Math.abs(v[at.v + c]) + Math.abs(out[at.out + c]));
+        bound[valueStart + at.v + c] += p * g * (off + (rows + 3) * unit);
       }
       const slope = Math.abs(options.scale) * p * size;
       for (let c = 0; c < d; c++) {
-        bound[query * d + c] += slope * Math.abs(k[key * d + c]) * (off + (dv + tk + 8) * unit);
-        bound[keyStart + key * d + c] += slope * Math.abs(q[query * d + c]) * (off + (dv + rows + 8) * unit);
+        bound[at.q + c] += slope * Math.abs(k[at.k + c]) * (off + (dv + tk + 8) * unit);
+        bound[keyStart + at.k + c] += slope * Math.abs(q[at.q + c]) * (off + (dv + rows + 8) * unit);
       }
     }
   return bound;

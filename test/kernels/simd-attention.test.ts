@@ -7,13 +7,44 @@ import {
   backward,
   backwardArgs,
   backwardTolerance,
+  besides,
   type ForwardArgs,
   forward,
 } from "../../kernels/attention/cases.ts";
-import { attention as reference, attentionGrad as referenceGrad } from "../../kernels/attention/reference.ts";
-import { attention, attentionExports, attentionGrad } from "../../kernels/attention/simd.ts";
+import {
+  type AttentionSizes,
+  layoutOf,
+  attention as reference,
+  attentionGrad as referenceGrad,
+} from "../../kernels/attention/reference.ts";
+import { attention, attentionCode, attentionExports, attentionGrad } from "../../kernels/attention/simd.ts";
 import { alloc, free, heapUse, view } from "../../kernels/wasm/heap.ts";
+import type { FloatArray } from "../../src/dtype.ts";
 import { exhausted, expectWithin, onHeap } from "./heap.ts";
+
+/** An operand that lies as `beside` says, from one whose heads lie one behind the other. */
+function moved(
+  x: Float32Array,
+  sizes: AttentionSizes,
+  name: "q" | "k" | "v" | "out",
+  beside: AttentionSizes["beside"],
+): Float32Array {
+  const [from, to] = [layoutOf(sizes)[name], layoutOf({ ...sizes, beside })[name]];
+  const { b, h, hkv, tq, tk } = sizes;
+  const [heads, rows] = name === "q" || name === "out" ? [h, tq] : [hkv, tk];
+  const result = new Float32Array(x.length);
+  for (let batch = 0; batch < b; batch++)
+    for (let head = 0; head < heads; head++)
+      for (let row = 0; row < rows; row++) {
+        const start = batch * from.batch + head * from.head + row * from.row;
+        const at = batch * to.batch + head * to.head + row * to.row;
+        result.set(x.subarray(start, start + from.row), at);
+      }
+  return result;
+}
+
+const expectSame = (got: FloatArray, want: FloatArray): void =>
+  expect(got.findIndex((x, i) => !Object.is(x, want[i]))).toBe(-1);
 
 const geometry = fc.record({
   b: fc.integer({ min: 1, max: 2 }),
@@ -49,6 +80,49 @@ describe("SIMD attention on the heap", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("gives the same bits for heads side by side as one behind the other, but for heads of one feature", () => {
+    const builds = (["plain", "relaxed"] as const)
+      .map((name) => attentionCode(name))
+      .filter((code) => code !== null);
+    for (const beside of besides)
+      for (const [tq, tk, d, dv] of [
+        [1, 9, 8, 5],
+        [3, 5, 2, 2],
+        [33, 34, 9, 2],
+        [40, 300, 3, 6],
+        [65, 70, 16, 12],
+        [20, 300, 260, 5],
+      ])
+        for (const hkv of [4, 2]) {
+          const sizes = { b: tk > 100 ? 1 : 2, h: 4, hkv, tq, tk, d, dv };
+          const wide = { ...sizes, beside };
+          const lie = (["q", "k", "v"] as const).map((name) => [name, layoutOf(wide)[name]] as const);
+          const args = attentionArgs(sizes, true, tq % 6);
+          const back = backwardArgs(...args);
+          const [, q, k, v, , options] = args;
+          const [, dOut, , , , out, lse] = back;
+          const [wq, wk, wv] = [q, k, v].map((x, i) => moved(x, sizes, lie[i][0], beside));
+          const [wOut, wdOut] = [out, dOut].map((x) => moved(x, sizes, "out", beside));
+          for (const code of builds) {
+            const [to, wTo] = [out, out].map((x) => new Float32Array(x.length));
+            const [sums, wSums] = [lse, lse].map((x) => new Float64Array(x.length));
+            attention(to, sums, q, k, v, sizes, options, code);
+            attention(wTo, wSums, wq, wk, wv, wide, options, code);
+            expectSame(wTo, moved(to, sizes, "out", beside));
+            expectSame(wSums, sums);
+            const grads = [q, k, v].map((x) => new Float32Array(x.length));
+            const wGrads = [q, k, v].map((x) => new Float32Array(x.length));
+            const [dq, dk, dv] = grads;
+            attentionGrad(dq, dk, dv, dOut, q, k, v, out, lse, sizes, options, code);
+            const [wdq, wdk, wdv] = wGrads;
+            attentionGrad(wdq, wdk, wdv, wdOut, wq, wk, wv, wOut, lse, wide, options, code);
+            wGrads.forEach((grad, i) => {
+              expectSame(grad, moved(grads[i], sizes, lie[i][0], beside));
+            });
+          }
+        }
   });
 
   it("declines other types and a heap that is exhausted, writing nothing and keeping nothing", () => {
