@@ -453,6 +453,15 @@ export const samples: { readonly [K in OpName]: readonly Sample[] } = {
       options: { scale: 1 },
       constant: [3],
     },
+    {
+      inputs: [any(2, 3, 8), any(2, 3, 4), any(2, 3, 6), null],
+      options: { causal: true, scale: 0.7, heads: 4 },
+    },
+    {
+      inputs: [any(1, 2, 2, 3), any(1, 4, 6), any(1, 2, 4, 2), any(2, 1, 4)],
+      options: { scale: 1, heads: 2 },
+      constant: [3],
+    },
   ],
   layerNormOp: [
     { inputs: [any(2, 4), null, null] },
@@ -817,6 +826,12 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     ),
     of([any(1, 2, 2, 2), any(1, 1, 3, 2), any(1, 1, 3, 2)], (q, k, v) =>
       b.scaledDotProductAttention(q, k, v, { mask, causal: true }),
+    ),
+    of([any(1, 2, 4), any(1, 3, 2), any(1, 3, 2), any(2, 3)], (q, k, v, m) =>
+      b.scaledDotProductAttention(q, k, v, { mask: m, heads: 2 }),
+    ),
+    of([any(1, 2, 2), any(1, 3, 1), any(1, 3, 3)], (q, k, v) =>
+      b.scaledDotProductAttention(q, k, v, { heads: 2 }),
     ),
   ],
   rotary: [

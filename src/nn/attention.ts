@@ -16,6 +16,8 @@ import {
   attendValues,
   attentionProbabilities,
   attentionScores,
+  joinHeads,
+  splitHeads,
 } from "../ops/attention.ts";
 import { dropout as drop } from "../ops/create.ts";
 import { type RotaryOptions, readRotary, rotary as rotate } from "../ops/rotary.ts";
@@ -207,19 +209,24 @@ export class MultiHeadAttention {
       if (x.rank !== 3) throw new ShapeError(`${op}: needs (B, T, C), got ${show(x.shape)}`);
       const [keySource, valueSource] = sources(call.context, x);
       const offset = call.cache?.length ?? 0;
-      const q = this.rotated(split(this.query.forward(x), this.headSize), offset);
-      let k = this.rotated(split(this.key.forward(keySource), this.headSize), offset);
-      let v = split(this.value.forward(valueSource), this.headSize);
       const { scores, probabilities, values } = call.capture ?? {};
       const open = scores || probabilities || call.headMask !== null || (this.training && this.dropout > 0);
+      // Heads get an axis of their own only where something reads it.
+      const turned = (x: Tensor): Tensor =>
+        this.rotary ? rotate(this.split(x), { ...this.rotary, offset }) : open ? this.split(x) : x;
+      const apart = (x: Tensor): Tensor => (x.rank === 3 && (open || cache || values) ? this.split(x) : x);
+      const q = turned(this.query.forward(x));
+      let k = apart(turned(this.key.forward(keySource)));
+      let v = apart(this.value.forward(valueSource));
       const roomy = !open && !values && !q.requiresGrad ? cache?.extend?.(k, v) : null;
       if (cache) [k, v] = roomy ?? cache.append(k, v);
       note(values, v);
-      const heads = open
-        ? this.attendOpenly(q, k, v, call)
-        : attend(q, k, v, { causal: call.causal, mask: call.mask }, roomy ? cache!.length : null);
-      const [b, h, t, d] = heads.shape;
-      return this.out.forward(heads.transpose(1, 2).reshape([b, t, h * d]));
+      const { causal, mask } = call;
+      return this.out.forward(
+        open
+          ? joinHeads(this.attendOpenly(q, k, v, call))
+          : attend(q, k, v, { causal, mask, heads: this.heads }, roomy ? cache!.length : null),
+      );
     });
   }
 
@@ -259,8 +266,12 @@ export class MultiHeadAttention {
     };
   }
 
-  private rotated(x: Tensor, offset: number): Tensor {
-    return this.rotary ? rotate(x, { ...this.rotary, offset }) : x;
+  /** (B, T, H·D) -> (B, H, T, D). */
+  private split(x: Tensor): Tensor {
+    const [, , c] = x.shape;
+    const { headSize } = this;
+    if (c % headSize !== 0) throw new ShapeError(`${op}: heads of ${headSize} features do not fit, got ${c}`);
+    return splitHeads(x, c / headSize);
   }
 
   private attendOpenly(q: Tensor, k: Tensor, v: Tensor, call: AttentionCall): Tensor {
@@ -287,13 +298,6 @@ function sources(context: AttentionCall["context"], x: Tensor): readonly [Tensor
     throw new OptionError(`${op}: context must be a tensor or a pair of them, got ${show(pair)}`);
   }
   return context;
-}
-
-/** (B, T, H·D) -> (B, H, T, D). */
-function split(x: Tensor, headSize: number): Tensor {
-  const [b, t, c] = x.shape;
-  if (c % headSize !== 0) throw new ShapeError(`${op}: heads of ${headSize} features do not fit, got ${c}`);
-  return x.reshape([b, t, c / headSize, headSize]).transpose(1, 2);
 }
 
 function perHead(mask: TensorLike, full: Shape): Tensor {

@@ -193,6 +193,13 @@ const pooling = {
   ceilMode: flag(false),
 };
 const eps = { eps: positive(1e-5) };
+const rows = () => ones([1, 2, 3]);
+const attention = {
+  causal: flag(false),
+  mask: exact(() => ones([2, 2]).greater(0), "null flag fraction huge negative dtype"),
+  scale: real(1, "null"),
+  heads: count(1, "null"),
+};
 
 const networks: Table = {
   conv1d: call(
@@ -237,20 +244,10 @@ const networks: Table = {
   batchNorm: call([tensors(matrix), tensors(vector), tensors(vector), bias(3), bias(3)], eps),
   groupNorm: call([tensors(image), bias(2), bias(2)], { ...eps, groups: count(1) }),
   instanceNorm: call([exact(image, "dtype"), bias(2), bias(2)], eps),
-  scaledDotProductAttention: call([tensors(matrix), tensors(matrix), tensors(matrix)], {
-    causal: flag(false),
-    mask: exact(() => ones([2, 2]).greater(0), "null flag fraction huge negative dtype"),
-    scale: real(1, "null"),
+  scaledDotProductAttention: call([tensors(rows), tensors(rows), tensors(rows)], attention),
+  groupedQuery: call([tensors(rows), tensors(rows), tensors(rows)], attention, {
+    says: "scaledDotProductAttention",
   }),
-  groupedQuery: call(
-    [tensors(matrix), tensors(matrix), tensors(matrix)],
-    {
-      causal: flag(false),
-      mask: exact(() => ones([2, 2]).greater(0), "null flag fraction huge negative dtype"),
-      scale: real(1, "null"),
-    },
-    { says: "scaledDotProductAttention" },
-  ),
   rotary: call([exact(() => ones([3, 4]), "dtype")], {
     offset: integer(0, "fraction huge"),
     base: positive(100),

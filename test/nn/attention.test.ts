@@ -8,8 +8,10 @@ import {
   Rng,
   randn,
   scope,
+  shapesOnly,
   type Tensor,
   tensor,
+  zeros,
 } from "bitgrad";
 import { KVCache, MultiHeadAttention, namedParameters, parameters } from "bitgrad/nn";
 import { expectClose, gradcheck } from "bitgrad/testing";
@@ -27,6 +29,20 @@ describe("MultiHeadAttention", () => {
     );
     const names = namedParameters(make({ bias: false, outBias: true })).map(([name]) => name);
     expect(names.filter((name) => name.endsWith("bias"))).toEqual(["out.bias"]);
+  });
+
+  it("moves no heads where nothing reads them by an axis of their own", () => {
+    const ops: string[] = [];
+    for (const [layer, call] of [
+      [make({ kvHeads: 2 }), { causal: true }],
+      [make(), { context: input(3, "context"), mask: zeros([2, 1, 5, 3]) }],
+    ] as const)
+      shapesOnly(
+        () => layer.forward(input(5), call),
+        (op) => ops.push(op),
+      );
+    const products = ["linear", "linear", "linear", "scaledDotProductAttention", "linear"];
+    expect(ops.filter((op) => op !== "reshape")).toEqual([...products, ...products]);
   });
 
   it.each([

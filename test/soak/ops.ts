@@ -144,6 +144,12 @@ export const smooth: Readonly<Record<string, Step>> = {
           )
       : x;
   }),
+  headsBeside: rows((x) => {
+    const queries = first(x, 6).unsqueeze(0);
+    return x.shape[1] % 2 === 0
+      ? queries.scaledDotProductAttention(queries, queries, { heads: 2, causal: true }).squeeze(0)
+      : x;
+  }),
   conv2d: (x, y, _z, n) => {
     const [image, weight] = [picture(x), picture(y)];
     if (!image) return null;

@@ -174,7 +174,10 @@ export class PackedAttention implements PackedLayer {
       const { heads: h, kvHeads: hkv } = this;
       const d = this.query.weight.rows / h;
       const offset = cache?.length ?? 0;
-      const q = this.rotated(split(this.query.forward(x), h), tq, d, offset);
+      // As MultiHeadAttention: heads get an axis of their own where a cache or positions read it, and where D is 1.
+      const turns = this.rotary !== null || d === 1;
+      const apart = (y: Values, count: number, splits: boolean) => (splits ? split(y, count) : y.data);
+      const q = this.rotated(apart(this.query.forward(x), h, turns), tq, d, offset);
       // Those of a context that a cache holds stay as they are.
       const held = cache !== null && context !== null && offset > 0;
       const from = context ?? x;
@@ -182,15 +185,17 @@ export class PackedAttention implements PackedLayer {
       if (!held && (from.shape.length !== 3 || from.shape[0] !== b)) {
         throw new ShapeError(`PackedAttention: the context must be (${b}, S, C), got ${show(from.shape)}`);
       }
-      const k = held ? none : this.rotated(split(this.key.forward(from), hkv), t, d, offset);
-      const v = held ? none : split(this.value.forward(from), hkv);
+      const [splitsKeys, splitsValues] = [turns || cache !== null, d === 1 || cache !== null];
+      const k = held ? none : this.rotated(apart(this.key.forward(from), hkv, splitsKeys), t, d, offset);
+      const v = held ? none : apart(this.value.forward(from), hkv, splitsValues);
       const [keys, values, rows] = cache === null ? [k, v, t] : cache.append(k, v, hkv, t, d);
       const tk = cache === null ? t : cache.length;
       work(2 * b * h * tq * tk * d);
       const mixed = room(b * h * tq * d);
       const lse = doubles(b * h * tq);
       const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, b, tk) };
-      const sizes = { b, h, hkv, tq, tk, d, dv: d, rows };
+      const beside = { q: !turns, k: !splitsKeys, v: !splitsValues, out: d > 1 };
+      const sizes = { b, h, hkv, tq, tk, d, dv: d, rows, beside };
       attention(mixed, lse, q, keys, values, sizes, options);
       // Scores that overflow leave a sum of none, which is right only for a query that may read nothing.
       const reads = (at: number): boolean => {
@@ -201,7 +206,8 @@ export class PackedAttention implements PackedLayer {
       };
       const odd = () => lse.some((sum, at) => !(Math.abs(sum) < Infinity) && reads(at));
       mended(mixed, () => inDouble(mixed, lse, q, keys, values, sizes, options), odd);
-      return this.out.forward({ data: swapped(mixed, b, h, tq, d), shape: [b, tq, h * d] });
+      const data = beside.out ? mixed : swapped(mixed, b, h, tq, d);
+      return this.out.forward({ data, shape: [b, tq, h * d] });
     });
   }
 
