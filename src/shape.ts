@@ -4,33 +4,79 @@ import { OptionError, ShapeError, show } from "./errors.ts";
 
 export type Shape = readonly number[];
 
-/** Number of elements; 1 for a scalar, whose shape is (). */
-export function sizeOf(shape: Shape): number {
+/** Number of elements; 1 for a scalar, whose shape is (). With `from` and `to`, of these axes alone. */
+export function sizeOf(shape: Shape, from = 0, to = shape.length): number {
   let size = 1;
-  for (let i = 0; i < shape.length; i++) size *= shape[i];
+  for (let i = from; i < to; i++) size *= shape[i];
   return size;
 }
 
+/** The sizes of the axes from `from` to before `to`, in a list of their own: engines slice frozen lists slowly. */
+export function sizesAt(shape: Shape, from: number, to = shape.length): number[] {
+  const sizes: number[] = [];
+  for (let i = from; i < to; i++) sizes.push(shape[i]);
+  return sizes;
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
+  if (a === b) return true;
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 
-/** Checks that `shape` is a list of non-negative integers whose product is a safe integer, and returns it frozen. */
+/** Checked shapes by their sizes, axis after axis. */
+interface Known {
+  shape: Shape | null;
+  readonly next: Map<number, Known>;
+}
+
+const unknown = (): Known => ({ shape: null, next: new Map() });
+// More than a program has shapes, unless it makes new ones all the time.
+const mostKnown = 4096;
+let known = unknown();
+let count = 0;
+
+/**
+ * Checks that `shape` is a list of non-negative integers whose product is a safe integer, and returns it frozen. Programs
+ * use the same shapes in every step: to find one again takes less time than to check and freeze another.
+ */
 export function checkShape(op: string, shape: unknown): Shape {
   if (!Array.isArray(shape)) {
     const hint = typeof shape === "number" ? `; write [${shape}, …]` : "";
     throw new ShapeError(`${op}: a shape must be an array of sizes, got ${show(shape)}${hint}`);
   }
-  for (const n of shape) {
+  let found: Known | undefined = known;
+  for (let i = 0; i < shape.length && found; i++) found = found.next.get(shape[i]);
+  return found?.shape ?? keepShape(checkSizes(op, shape));
+}
+
+function checkSizes(op: string, shape: readonly unknown[]): Shape {
+  for (const n of shape as Shape) {
     if (!Number.isInteger(n) || n < 0) {
       throw new ShapeError(`${op}: sizes must be non-negative integers, got ${show(shape)}`);
     }
   }
-  if (!Number.isSafeInteger(sizeOf(shape)))
+  if (!Number.isSafeInteger(sizeOf(shape as Shape)))
     throw new ShapeError(`${op}: the shape holds too many elements, got ${show(shape)}`);
-  return Object.freeze([...shape]);
+  return shape as Shape;
+}
+
+function keepShape(shape: Shape): Shape {
+  if (count >= mostKnown) {
+    known = unknown();
+    count = 0;
+  }
+  let place = known;
+  for (const n of shape) {
+    const next = place.next.get(n) ?? unknown();
+    place.next.set(n, next);
+    place = next;
+    count++;
+  }
+  // Without −0, which is found as 0.
+  place.shape = Object.freeze(shape.map((n) => n + 0));
+  return place.shape;
 }
 
 /** The axis counted from the front; negative axes count from the end. */
@@ -81,7 +127,9 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
 /** Whether `from` repeats to exactly `to` by broadcasting. */
 export function broadcastsTo(from: Shape, to: Shape): boolean {
   const lead = to.length - from.length;
-  return lead >= 0 && from.every((n, i) => n === to[lead + i] || n === 1);
+  if (lead < 0) return false;
+  for (let i = 0; i < from.length; i++) if (from[i] !== to[lead + i] && from[i] !== 1) return false;
+  return true;
 }
 
 /** Row-major strides in elements. */

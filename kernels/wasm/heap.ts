@@ -274,8 +274,11 @@ export const heapFloats = (): Float32Array => heap.floats;
 
 /** Where an array lies on the heap, or 0 for one that does not. */
 export function addressOf(array: TypedArray): number {
+  const { byteOffset } = array;
+  // Nothing begins at 0 there. Asked for its buffer, an engine makes one for a small array, which takes long.
+  if (byteOffset === 0) return 0;
   const { buffer } = array;
-  return buffer === blocks.words.buffer || heap.buffers.has(buffer) ? array.byteOffset : 0;
+  return buffer === blocks.words.buffer || heap.buffers.has(buffer) ? byteOffset : 0;
 }
 
 /** At least `bytes` of scratch, valid until the next call, or 0 where the heap is exhausted. */

@@ -80,7 +80,9 @@ const staging: Staging = {
 
 /** Runs `kernel` with staged addresses; false where there is no room, and then nothing is written. */
 export function staged(kernel: (staging: Staging) => boolean): boolean {
-  const [firstBlock, firstBack, firstSmall] = [blocks.length, back.length, smallUsed];
+  const firstBlock = blocks.length;
+  const firstBack = back.length;
+  const firstSmall = smallUsed;
   try {
     const done = kernel(staging);
     if (done)
@@ -90,7 +92,7 @@ export function staged(kernel: (staging: Staging) => boolean): boolean {
       }
     return done;
   } finally {
-    back.length = firstBack;
+    while (back.length > firstBack) back.pop();
     smallUsed = firstSmall;
     while (blocks.length > firstBlock) free(blocks.pop()!);
   }

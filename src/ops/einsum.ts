@@ -139,7 +139,7 @@ function product(a: Labelled, b: Labelled, later: ReadonlySet<string>): Labelled
   const arrange = ({ tensor, labels }: Labelled, groups: readonly (readonly string[])[]) => {
     const sizes = groups.map((group) => group.map((label) => tensor.shape[labels.indexOf(label)]));
     const order = groups.flat().map((label) => labels.indexOf(label));
-    return { matrix: tensor.permute(order).reshape(sizes.map(sizeOf)), sizes };
+    return { matrix: tensor.permute(order).reshape(sizes.map((axes) => sizeOf(axes))), sizes };
   };
   const l = arrange(left, [batch, m, inner]);
   const r = arrange(right, [batch, inner, n]);

@@ -24,7 +24,7 @@ export interface AxisOption {
 
 /** (outer, n, inner) sizes around an axis. */
 function around(shape: Shape, axis: number): [outer: number, n: number, inner: number] {
-  return [sizeOf(shape.slice(0, axis)), shape[axis], sizeOf(shape.slice(axis + 1))];
+  return [sizeOf(shape, 0, axis), shape[axis], sizeOf(shape, axis + 1)];
 }
 
 /** An integer tensor whose entries all lie in 0…n−1. */

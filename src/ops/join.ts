@@ -25,9 +25,9 @@ const concatOp = defineOp<Tensor[], { axis: number }>("concat", {
   },
   dtype: (inputs) => inputs.map((t) => t.dtype).reduce(promote),
   forward(out, inputs, { axis }, output) {
-    const inner = sizeOf(output.shape.slice(axis + 1));
+    const inner = sizeOf(output.shape, axis + 1);
     const row = output.shape[axis] * inner;
-    const outer = sizeOf(output.shape.slice(0, axis));
+    const outer = sizeOf(output.shape, 0, axis);
     let at = 0;
     for (const { data, shape } of inputs) {
       const block = shape[axis] * inner;

@@ -3,7 +3,7 @@
 import { gemm } from "../backend.ts";
 import { bytesPerElement, exactly, type FloatArray, isFloat, promote, type TypedArray } from "../dtype.ts";
 import { DTypeError, readOptions, ShapeError, show } from "../errors.ts";
-import { broadcastShapes, broadcastStrides, type Shape, sizeOf } from "../shape.ts";
+import { broadcastShapes, broadcastStrides, type Shape, sizeOf, sizesAt } from "../shape.ts";
 import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineOp, type Grads } from "./op.ts";
 import { gate } from "./unary.ts";
@@ -15,24 +15,25 @@ export interface MatmulOptions {
   transposeB: boolean;
 }
 
+/** The sizes of all axes but the last ones, so many. */
+const leading = (shape: Shape, last: number): number[] => sizesAt(shape, 0, shape.length - last);
+
 /** (m, k, n) of a product, checked. */
 function sizes(
   a: Shape,
   b: Shape,
   { transposeA, transposeB }: MatmulOptions,
 ): [m: number, k: number, n: number] {
-  const [ar, ac] = a.slice(-2);
-  const [br, bc] = b.slice(-2);
-  const [m, k] = transposeA ? [ac, ar] : [ar, ac];
-  const [k2, n] = transposeB ? [bc, br] : [br, bc];
+  const aAxis = a.length - (transposeA ? 2 : 1);
+  const bAxis = b.length - (transposeB ? 1 : 2);
+  const k = a[aAxis];
+  const k2 = b[bAxis];
   if (k !== k2) {
-    const aAxis = a.length - (transposeA ? 2 : 1);
-    const bAxis = b.length - (transposeB ? 1 : 2);
     throw new ShapeError(
       `matmul: inner sizes differ, got ${show(a)} and ${show(b)}: axis ${aAxis} is ${k}, axis ${bAxis} is ${k2}`,
     );
   }
-  return [m, k, n];
+  return [a[a.length - (transposeA ? 1 : 2)], k, b[b.length - (transposeB ? 2 : 1)]];
 }
 
 /** A product of every pair of matrices that the leading axes of a and b, broadcast to those of out, name. */
@@ -44,9 +45,13 @@ function products(
   options: MatmulOptions,
 ): void {
   const [m, k, n] = sizes(aShape, bShape, options);
-  const batch = outShape.slice(0, -2);
-  const aStep = broadcastStrides(aShape.slice(0, -2), batch);
-  const bStep = broadcastStrides(bShape.slice(0, -2), batch);
+  if (outShape.length === 2) {
+    gemm(out, a, b, { m, n, k, transposeA: options.transposeA, transposeB: options.transposeB });
+    return;
+  }
+  const batch = leading(outShape, 2);
+  const aStep = broadcastStrides(leading(aShape, 2), batch);
+  const bStep = broadcastStrides(leading(bShape, 2), batch);
   const count = sizeOf(batch);
   for (let i = 0; i < count; i++) {
     let rest = i;
@@ -96,7 +101,8 @@ const matmulOp = defineOp<[a: Tensor, b: Tensor], MatmulOptions>("matmul", {
   arity: 2,
   shape([a, b], options) {
     const [m, , n] = sizes(a.shape, b.shape, options);
-    return [...broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n];
+    if (a.rank === 2 && b.rank === 2) return [m, n];
+    return [...broadcastShapes("matmul", leading(a.shape, 2), leading(b.shape, 2)), m, n];
   },
   dtype([a, b]) {
     const dtype = promote(a.dtype, b.dtype);
@@ -143,21 +149,21 @@ export function matmul(a: TensorLike, b: TensorLike, given?: Partial<MatmulOptio
   if (right.rank === 1) return matmul(a, right.unsqueeze(-1), { ...options, transposeB: false }).squeeze(-1);
   // One large product instead of a batch of small ones, and no batch of gradients to sum.
   if (a.rank > 2 && right.rank === 2 && !options.transposeA) {
-    const rows = matmulOp(a.reshape([sizeOf(a.shape.slice(0, -1)), a.shape[a.rank - 1]]), right, options);
-    return rows.reshape([...a.shape.slice(0, -1), rows.shape[1]]);
+    const rows = matmulOp(a.reshape([sizeOf(a.shape, 0, a.rank - 1), a.shape[a.rank - 1]]), right, options);
+    return rows.reshape([...leading(a.shape, 1), rows.shape[1]]);
   }
   return matmulOp(a, right, options);
 }
 
 /** The rows of a tensor along its last axis, as a matrix. */
 const matrix = (t: Tensor): Tensor =>
-  t.rank === 2 ? t : t.reshape([sizeOf(t.shape.slice(0, -1)), t.shape[t.rank - 1]]);
+  t.rank === 2 ? t : t.reshape([sizeOf(t.shape, 0, t.rank - 1), t.shape[t.rank - 1]]);
 
 const linearOp = defineOp<[x: Tensor, weight: Tensor, bias?: Tensor | null]>("linear", {
   options: {},
   arity: [2, 3],
   writesAll: true,
-  shape: ([x, weight]) => [...x.shape.slice(0, -1), weight.shape[0]],
+  shape: ([x, weight]) => [...leading(x.shape, 1), weight.shape[0]],
   forward(out, [x, weight, bias]) {
     const [n, k] = weight.shape;
     const m = n === 0 ? 0 : out.length / n;

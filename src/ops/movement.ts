@@ -52,11 +52,7 @@ export function flatten(x: TensorLike, options?: { start?: number; end?: number 
   const from = normalizeAxis("flatten", start, x.rank);
   const to = normalizeAxis("flatten", end, x.rank);
   if (from > to) throw new ShapeError(`flatten: start must not come after end, got ${start} and ${end}`);
-  return reshape(x, [
-    ...x.shape.slice(0, from),
-    sizeOf(x.shape.slice(from, to + 1)),
-    ...x.shape.slice(to + 1),
-  ]);
+  return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape, from, to + 1), ...x.shape.slice(to + 1)]);
 }
 
 /** Drops axes of size 1: those named (each must have size 1), or all. */

@@ -3,7 +3,7 @@
 import * as kernel from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import { checkShape, type Shape, sameShape, sizeOf } from "../shape.ts";
+import { checkShape, type Shape, sameShape, sizeOf, sizesAt } from "../shape.ts";
 import { asOptional, asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { defineMultiOp } from "./op.ts";
 import { floats, numbers } from "./softmax.ts";
@@ -17,7 +17,7 @@ export interface Rows {
 export type Affine = [x: Tensor, weight?: Tensor | null, bias?: Tensor | null];
 
 const rowSizes = (shape: Shape, axes: number) => {
-  const n = sizeOf(shape.slice(shape.length - axes));
+  const n = sizeOf(shape, shape.length - axes);
   return { rows: n === 0 ? 0 : sizeOf(shape) / n, n };
 };
 const lastAxes = (axes: number): number[] => Array.from({ length: axes }, (_, i) => i - axes);
@@ -33,7 +33,7 @@ const layerNormGrad = defineMultiOp<
   writesAll: true,
   arity: [4, 5],
   shape: ([, x], { axes, affine }) => {
-    const row = affine ? x.shape.slice(x.rank - axes) : [0];
+    const row = affine ? sizesAt(x.shape, x.rank - axes) : [0];
     return [x, row, row];
   },
   dtype: ([, x]) => [x.dtype, x.dtype, x.dtype],
@@ -57,7 +57,7 @@ const layerNormOp = defineMultiOp<Affine, Rows>("layerNorm", {
   options: { axes: 1, eps: 1e-5 },
   arity: [1, 3],
   shape: ([x], { axes }) => {
-    const outer = x.shape.slice(0, x.rank - axes);
+    const outer = sizesAt(x.shape, 0, x.rank - axes);
     return [x, outer, outer];
   },
   dtype: ([x]) => [x.dtype, "float64", "float64"],
@@ -104,13 +104,13 @@ function normalisedAxes(
   const shapes = [normalizedShape && checkShape(op, normalizedShape), ...own].filter(
     (s) => s !== null && s !== undefined,
   );
-  const shape = shapes[0] ?? x.shape.slice(-1);
+  const shape = shapes[0] ?? sizesAt(x.shape, Math.max(x.rank - 1, 0));
   if (x.rank === 0 || shape.length === 0)
     throw new ShapeError(
       `${op}: needs at least one axis to normalise, got ${show(shape)} for ${show(x.shape)}`,
     );
   for (const s of [shape, ...shapes]) {
-    if (!sameShape(s, x.shape.slice(x.rank - shape.length))) {
+    if (!sameShape(s, sizesAt(x.shape, x.rank - shape.length))) {
       throw new ShapeError(
         `${op}: weight, bias and normalizedShape must be the last axes of the input, got ${show(s)} for ${show(x.shape)}`,
       );
@@ -146,7 +146,7 @@ const rmsNormGrad = defineMultiOp<[grad: Tensor, x: Tensor, rstd: Tensor, weight
   {
     writesAll: true,
     arity: [3, 4],
-    shape: ([, x, , weight], { axes }) => [x, weight ? x.shape.slice(x.rank - axes) : [0]],
+    shape: ([, x, , weight], { axes }) => [x, weight ? sizesAt(x.shape, x.rank - axes) : [0]],
     dtype: ([, x]) => [x.dtype, x.dtype],
     forward([dx, dw], [grad, x, rstd, weight], { axes }) {
       kernel.rmsNormGrad(
@@ -166,7 +166,7 @@ const rmsNormOp = defineMultiOp<[x: Tensor, weight?: Tensor | null], Rows>("rmsN
   writesAll: true,
   options: { axes: 1, eps: 1e-6 },
   arity: [1, 2],
-  shape: ([x], { axes }) => [x, x.shape.slice(0, x.rank - axes)],
+  shape: ([x], { axes }) => [x, sizesAt(x.shape, 0, x.rank - axes)],
   dtype: ([x]) => [x.dtype, "float64"],
   forward([out, rstd], [x, weight], { axes, eps }) {
     kernel.rmsNorm(

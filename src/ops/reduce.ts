@@ -33,9 +33,9 @@ function around(shape: Shape, axes: readonly number[]): ReduceSizes {
   const first = axes[0] ?? shape.length;
   const end = first + axes.length;
   return {
-    outer: sizeOf(shape.slice(0, first)),
-    n: sizeOf(shape.slice(first, end)),
-    inner: sizeOf(shape.slice(end)),
+    outer: sizeOf(shape, 0, first),
+    n: sizeOf(shape, first, end),
+    inner: sizeOf(shape, end),
   };
 }
 

@@ -17,7 +17,7 @@ export const floats = (x: Tensor): Tensor => (isFloat(x.dtype) ? x : x.to("float
 export const numbers = (x: Tensor): FloatArray => x.data as FloatArray;
 
 export function around(shape: Shape, axis: number): ReduceSizes {
-  return { outer: sizeOf(shape.slice(0, axis)), n: shape[axis], inner: sizeOf(shape.slice(axis + 1)) };
+  return { outer: sizeOf(shape, 0, axis), n: shape[axis], inner: sizeOf(shape, axis + 1) };
 }
 
 export interface Axis {
