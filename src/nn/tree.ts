@@ -33,11 +33,17 @@ export function walk(root: object, visit: (item: object, path: string, owner: ob
   step(root, "", root);
 }
 
+/** What lies below an object, by name, but for numbers and the like: every training step walks its model. */
 function children(item: object): [key: string, child: unknown][] {
   if (isParameter(item)) return item.transforms.length > 0 ? [["transforms", item.transforms]] : [];
   if (isTensor(item)) return [];
-  if (isBuiltIn("Map", item)) return [...item].map(([key, child]) => [String(key), child]);
-  return Object.entries(item).filter(([key]) => !key.startsWith("_"));
+  if (isBuiltIn("Map", item)) return Array.from(item, ([key, child]) => [String(key), child]);
+  const entries: [key: string, child: unknown][] = [];
+  for (const key of Object.keys(item)) {
+    const child: unknown = item[key as keyof typeof item];
+    if (typeof child === "object" && key[0] !== "_") entries.push([key, child]);
+  }
+  return entries;
 }
 
 /** What `is` takes, each with its path and owner. Throws OptionError where two different things have one path. */
@@ -82,12 +88,13 @@ export const findParameters = (model: object): Found<Parameter>[] => findAll(mod
  * ```
  */
 export function namedParameters(model: object): [name: string, parameter: Parameter][] {
+  const named: [name: string, parameter: Parameter][] = [];
   const seen = new Set<Parameter>();
-  return findParameters(model).flatMap(({ path, item }) => {
-    if (seen.has(item)) return [];
+  for (const { path, item } of findParameters(model)) {
+    if (!seen.has(item)) named.push([path, item]);
     seen.add(item);
-    return [[path, item] as [string, Parameter]];
-  });
+  }
+  return named;
 }
 
 /**

@@ -66,6 +66,7 @@ function discard(grad: Tensor | null, by: string): void {
 /** Also of the parameters that the optimizer does not step. */
 export function dropGradients(model: object, optimizer: Optimizer): void {
   for (const parameter of parameters(model)) {
+    if (parameter.grad === null) continue;
     discard(parameter.grad, "the next training step");
     parameter.grad = null;
   }
@@ -74,7 +75,8 @@ export function dropGradients(model: object, optimizer: Optimizer): void {
 
 /** Throws OptionError for parameters of the model that would wait for a step for ever. */
 export function checkStepped(op: string, model: object, { groups }: Optimizer): void {
-  const stepped = new Set(groups.flatMap(({ parameters }) => parameters.map(({ parameter }) => parameter)));
+  const stepped = new Set<unknown>();
+  for (const { parameters } of groups) for (const { parameter } of parameters) stepped.add(parameter);
   const left = namedParameters(model).filter(
     ([, parameter]) => parameter.trainable && parameter.grad !== null && !stepped.has(parameter),
   );
@@ -85,7 +87,8 @@ export function checkStepped(op: string, model: object, { groups }: Optimizer): 
 }
 
 /**
- * Adds the gradients of one batch, times its count where it is `weighed`, and returns its loss and how much it counts.
+ * Gradients of one batch. Where it is `weighed`, times its count and added to those of the batches before. Returns its loss
+ * and how much it counts.
  */
 export function addGradients<M extends object>(
   op: string,
@@ -100,7 +103,9 @@ export function addGradients<M extends object>(
       if (!Number.isFinite(value)) {
         throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
       }
-      const before = parameters(model).map((parameter) => [parameter, parameter.grad] as const);
+      // Other gradients have been dropped.
+      const summed = weighed ? parameters(model) : [];
+      const before = summed.map((parameter) => [parameter, parameter.grad] as const);
       backwardTo(pin, weighed && count !== 1 ? result.mul(count) : result);
       for (const [parameter, sum] of before)
         if (parameter.grad !== sum) discard(sum, "a sum with a further batch");
