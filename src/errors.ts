@@ -193,17 +193,23 @@ export function checkShare(op: string, name: string, value: unknown): void {
 }
 
 /** Options that mean the same wherever they stand. */
-const everywhere: Readonly<Record<string, readonly [want: string, is: (value: never) => boolean]>> = {
-  eps: [
-    "finite and not negative",
-    (value: unknown) => typeof value === "number" && value >= 0 && value < Infinity,
+const everywhere = /* @__PURE__ */ new Map<string, readonly [want: string, is: (value: never) => boolean]>([
+  [
+    "eps",
+    [
+      "finite and not negative",
+      (value: unknown) => typeof value === "number" && value >= 0 && value < Infinity,
+    ],
   ],
-  rng: [
-    "an Rng such as new Rng(1)",
-    // Iterators have `next` too.
-    (value: { fork?: unknown } | null) => value === null || typeof value.fork === "function",
+  [
+    "rng",
+    [
+      "an Rng such as new Rng(1)",
+      // Iterators have `next` too.
+      (value: { fork?: unknown } | null) => value === null || typeof value.fork === "function",
+    ],
   ],
-};
+]);
 
 /**
  * `given` laid over `defaults`, whose keys are the only legal names. Unknown names, NaN numbers, values of another primitive
@@ -233,8 +239,9 @@ export function readOptions<T extends object>(op: string, given: Partial<T> | un
     if (value === null && fallback === undefined) {
       throw new OptionError(`${op}: option ${key} may be left out, got null`);
     }
-    if (Object.hasOwn(everywhere, key) && !everywhere[key][1](value as never)) {
-      throw new OptionError(`${op}: option ${key} must be ${everywhere[key][0]}, got ${show(value)}`);
+    const rule = everywhere.get(key);
+    if (rule && !rule[1](value as never)) {
+      throw new OptionError(`${op}: option ${key} must be ${rule[0]}, got ${show(value)}`);
     }
     merged[key] = value;
   }

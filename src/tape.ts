@@ -58,14 +58,16 @@ export class TapeNode implements VjpContext {
   }
 
   get inputs(): Inputs {
-    this.parents.forEach((input, i) => {
-      if (input && input.storage.version !== this.versions[i]) {
+    const { parents, versions } = this;
+    for (let i = 0; i < parents.length; i++) {
+      const input = parents[i];
+      if (input && input.storage.version !== versions[i]) {
         throw new GradError(
-          `${this.op.name}: input ${i} was changed in place after the forward pass, got version ${input.storage.version} where ${this.versions[i]} was recorded; run the forward pass again`,
+          `${this.op.name}: input ${i} was changed in place after the forward pass, got version ${input.storage.version} where ${versions[i]} was recorded; run the forward pass again`,
         );
       }
-    });
-    return this.parents;
+    }
+    return parents;
   }
 
   get output(): Tensor {
@@ -134,7 +136,7 @@ function reachable(roots: readonly Tensor[], floor = -1): TapeNode[] {
     seen.add(node);
     for (const parent of node.parents) if (parent?.node) stack.push(parent);
   }
-  return [...seen].sort((a, b) => b.sequence - a.sequence);
+  return Array.from(seen).sort((a, b) => b.sequence - a.sequence);
 }
 
 interface PassOptions {
@@ -165,9 +167,10 @@ function pass(
     served = [];
   };
   const take = (tensor: Tensor): Tensor | null => {
-    const grad = grads.get(tensor) ?? null;
+    const grad = grads.get(tensor);
+    if (!grad) return null;
     grads.delete(tensor);
-    if (grad) count(grad, -1);
+    count(grad, -1);
     return grad;
   };
   const add = (tensor: Tensor, grad: Tensor) => {
@@ -175,7 +178,7 @@ function pass(
     const sum = before ? before.add(grad) : grad;
     grads.set(tensor, sum);
     count(sum, 1);
-    served.push(before);
+    if (before) served.push(before);
   };
   withRecording(createGraph, () => {
     roots.forEach((root, i) => {
@@ -197,10 +200,11 @@ function pass(
           `${op.name}: vjp must return one gradient an input, got ${result.length} for ${parents.length}`,
         );
       }
-      result.forEach((grad, i) => {
+      for (let i = 0; i < result.length; i++) {
+        const grad = result[i];
         const input = parents[i];
         if (grad && input && needs[i]) add(input, matched(op.name, grad, input));
-      });
+      }
       if (!retainGraph) node.free();
       served.push(...incoming, ...result);
       releaseServed();

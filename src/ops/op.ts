@@ -202,12 +202,6 @@ const tensors = (n: number): string => `${n} tensor${n > 1 ? "s" : ""}`;
 
 /** Tensors for the arguments; plain numbers take the dtype that the tensors beside them promote to. */
 function toInputs(op: OpRules, args: readonly unknown[]): Inputs {
-  let dtype: DType | undefined;
-  let plain = false;
-  for (const arg of args) {
-    if (isTensor(arg)) dtype = dtype ? promote(dtype, arg.dtype) : arg.dtype;
-    else plain = true;
-  }
   const [least, most] = op.arity;
   if (args.length < least) throw new OptionError(`${op.name}: needs ${tensors(least)}, got ${args.length}`);
   if (args.length > most) {
@@ -219,7 +213,9 @@ function toInputs(op: OpRules, args: readonly unknown[]): Inputs {
         : `${op.name}: takes at most ${tensors(most)}, got ${extra} too`,
     );
   }
-  if (!plain) return args as Inputs;
+  if (args.every(isTensor)) return args;
+  let dtype: DType | undefined;
+  for (const arg of args) if (isTensor(arg)) dtype = dtype ? promote(dtype, arg.dtype) : arg.dtype;
   return args.map((arg, i) => {
     if ((arg === null || arg === undefined) && i >= least) return null;
     return asTensor(op.name, arg, typeof arg === "number" ? scalarType(arg, dtype) : undefined);
@@ -269,22 +265,23 @@ export function dispatch(op: OpRules, inputs: Inputs, options: object): readonly
   settle();
   const shapes = op.shapes(inputs, options);
   const dtypes = op.dtypes(inputs, options);
-  const shared = inputs as readonly (Tensor | null)[];
   const visit = visitor();
-  const dtypeOf = (i: number): DType => dtypes?.[i] ?? promoteAll(inputs);
-  let outputs: readonly Tensor[];
+  const outputs: Tensor[] = [];
   if (op.view) {
     const source = inputs[0]!;
-    outputs = [new Tensor(source.storage, shapes[0], source.dtype)];
-  } else if (visit) {
-    outputs = shapes.map((shape, i) => placeholder(shape, dtypeOf(i)));
+    outputs.push(new Tensor(source.storage, shapes[0], source.dtype));
   } else {
-    outputs = shapes.map((shape, i) => empty(shape, dtypeOf(i), !op.writesAll));
+    for (let i = 0; i < shapes.length; i++) {
+      const dtype = dtypes?.[i] ?? promoteAll(inputs);
+      outputs.push(visit ? placeholder(shapes[i], dtype) : empty(shapes[i], dtype, !op.writesAll));
+    }
+  }
+  if (!op.view && !visit) {
     if (growsBetween()) growing((again) => undoing(() => forward(op, inputs, options, outputs, again)));
     else forward(op, inputs, options, outputs, false);
     if (numerics.on) checkOutputs(op.name, inputs, outputs);
   }
-  record(op, shared, options, outputs);
+  record(op, inputs as readonly (Tensor | null)[], options, outputs);
   visit?.(op.name, inputs, options, outputs);
   return outputs;
 }

@@ -243,7 +243,9 @@ export const sumTo = defineOp<[x: Tensor], { shape: Shape }>("sumTo", {
 
 function repeatedAxes(from: Shape, to: Shape): number[] {
   const lead = from.length - to.length;
-  return from.flatMap((n, i) => (i < lead || (to[i - lead] === 1 && n !== 1) ? [i] : []));
+  const axes: number[] = [];
+  for (let i = 0; i < from.length; i++) if (i < lead || (to[i - lead] === 1 && from[i] !== 1)) axes.push(i);
+  return axes;
 }
 
 /** f where t is not 0, and 0 with no slope where it is: zeros take another way, past f. */
