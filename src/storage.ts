@@ -38,8 +38,8 @@ const memoryState = shared("memory", () => ({
   peak: 0,
   /** How often a storage has entered a scope. */
   entered: 0,
-  /** Elements from which a tensor is placed on the heap: smaller ones cost more to place than to copy. */
-  least: 64,
+  /** Elements from which a tensor is placed on the heap: engines make arrays of up to 64 bytes quickly. */
+  least: 17,
 }));
 
 /** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
