@@ -83,6 +83,12 @@ export function gemm(out: TypedArray, a: TypedArray, b: TypedArray, shape: gemmR
   gemmReference.gemm(out, a, b, shape);
 }
 
+// Numbers below which plain loops give the same bits sooner, on the heap too: to call a kernel takes as long as so many
+// sums, codes of a quantizer, or normal draws. Of other things it is about 64.
+const fewSums = 192;
+const fewCodes = 112;
+const fewDraws = 24;
+
 // What SIMD serves; ops import these. All else runs on the reference, which its op imports.
 export const unary = /* @__PURE__ */ fastest(
   elementwiseReference.unary,
@@ -99,11 +105,18 @@ export const binary = /* @__PURE__ */ fastest(
   elementwiseReference.binary,
   (...args: Parameters<typeof elementwiseReference.binary>) =>
     elementwiseSimd.binary(...args) || mixedSimd.binary(...args),
+  0,
+  fewSums,
 );
 /** Whether it has written x into the integers of `out`; else these may not hold every number. */
 export const cast = (out: TypedArray, x: TypedArray): boolean =>
   active() === "simd" && mixedSimd.cast(out, x);
-export const select = /* @__PURE__ */ fastest(elementwiseReference.select, elementwiseSimd.select);
+export const select = /* @__PURE__ */ fastest(
+  elementwiseReference.select,
+  elementwiseSimd.select,
+  0,
+  fewSums,
+);
 export const sum = /* @__PURE__ */ fastest(reduceReference.sum, reduceSimd.sum, 1);
 export const fold = /* @__PURE__ */ fastest(reduceReference.fold, reduceSimd.fold);
 export const deviations = /* @__PURE__ */ fastest(reduceReference.deviations, reduceSimd.deviations);
@@ -171,22 +184,30 @@ export const batchNormGrad = /* @__PURE__ */ summing(
   4,
   512,
 );
-export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided);
+export const strided = /* @__PURE__ */ fastest(movementReference.strided, movementSimd.strided, 0);
 export const scatterStrided = /* @__PURE__ */ fastest(
   movementReference.scatterStrided,
   movementSimd.scatterStrided,
+  1,
 );
 export const clear = /* @__PURE__ */ fastest(movementReference.clear, movementSimd.clear);
 export const takeRows = /* @__PURE__ */ fastest(movementReference.takeRows, movementSimd.takeRows);
 export const addRows = /* @__PURE__ */ fastest(movementReference.addRows, movementSimd.addRows);
-export const gather = /* @__PURE__ */ fastest(gatherReference.gather, gatherSimd.gather, 2);
-export const scatter = /* @__PURE__ */ fastest(gatherReference.scatter, gatherSimd.scatter, 2);
-export const scatterAdd = /* @__PURE__ */ fastest(gatherReference.scatterAdd, gatherSimd.scatterAdd, 2);
+export const gather = /* @__PURE__ */ fastest(gatherReference.gather, gatherSimd.gather, 2, fewSums);
+export const scatter = /* @__PURE__ */ fastest(gatherReference.scatter, gatherSimd.scatter, 2, fewSums);
+export const scatterAdd = /* @__PURE__ */ fastest(
+  gatherReference.scatterAdd,
+  gatherSimd.scatterAdd,
+  2,
+  fewSums,
+);
 export const firstOutside = (index: TypedArray, n: number): number =>
-  active() === "simd" && gatherSimd.isWithin(index, n) ? -1 : gatherReference.firstOutside(index, n);
+  active() === "simd" && index.length >= fewSums && gatherSimd.isWithin(index, n)
+    ? -1
+    : gatherReference.firstOutside(index, n);
 export const places = (mask: TypedArray): Int32Array =>
   (active() === "simd" ? gatherSimd.places(mask) : null) ?? gatherReference.places(mask);
-export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute);
+export const permute = /* @__PURE__ */ fastest(movementReference.permute, movementSimd.permute, 0);
 export const attention = /* @__PURE__ */ summing(
   [0, 1],
   [2, 5],
@@ -226,17 +247,17 @@ export const avgPool2dGrad = /* @__PURE__ */ summing(
   poolSimd.avgPool2dGrad,
 );
 export const argsort = /* @__PURE__ */ fastest(sortReference.argsort, sortSimd.argsort, 1);
-export const words = /* @__PURE__ */ fastest(randomReference.words, randomSimd.words);
-export const normals = /* @__PURE__ */ fastest(randomReference.normals, randomSimd.normals);
-export const bernoulli = /* @__PURE__ */ fastest(randomReference.bernoulli, randomSimd.bernoulli);
+export const words = /* @__PURE__ */ fastest(randomReference.words, randomSimd.words, 0);
+export const normals = /* @__PURE__ */ fastest(randomReference.normals, randomSimd.normals, 0, fewDraws);
+export const bernoulli = /* @__PURE__ */ fastest(randomReference.bernoulli, randomSimd.bernoulli, 0);
 export const encodeSigns = /* @__PURE__ */ fastest(encodeReference.encodeSigns, encodeSimd.encodeSigns);
 export const quantizeRows = /* @__PURE__ */ fastest(encodeReference.quantizeRows, encodeSimd.quantizeRows);
 export const quantizeBy = /* @__PURE__ */ fastest(encodeReference.quantizeBy, encodeSimd.quantizeBy);
-export const rangesOfRuns = /* @__PURE__ */ fastest(fakeReference.ranges, fakeSimd.ranges);
-export const uniformRuns = /* @__PURE__ */ fastest(fakeReference.uniform, fakeSimd.uniform);
-export const levelRuns = /* @__PURE__ */ fastest(fakeReference.levels, fakeSimd.levels);
-export const signRuns = /* @__PURE__ */ fastest(fakeReference.signs, fakeSimd.signs);
-export const uniformRows = /* @__PURE__ */ fastest(fakeReference.rows, fakeSimd.rows);
+export const rangesOfRuns = /* @__PURE__ */ fastest(fakeReference.ranges, fakeSimd.ranges, 1, fewSums);
+export const uniformRuns = /* @__PURE__ */ fastest(fakeReference.uniform, fakeSimd.uniform, 1, fewCodes);
+export const levelRuns = /* @__PURE__ */ fastest(fakeReference.levels, fakeSimd.levels, 1, fewCodes);
+export const signRuns = /* @__PURE__ */ fastest(fakeReference.signs, fakeSimd.signs, 1, fewSums);
+export const uniformRows = /* @__PURE__ */ fastest(fakeReference.rows, fakeSimd.rows, 1, fewCodes);
 export const adam = /* @__PURE__ */ fastest(optimizerReference.adam, optimizerSimd.adam, 0);
 export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd.sgd, 0);
 export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion, 0);

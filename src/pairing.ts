@@ -25,7 +25,7 @@ export const anyNonFinite = (x: FloatArray, length: number): boolean =>
 /**
  * The SIMD kernel where it applies (it returns false where it does not), else the reference; both have one contract. Where
  * the two round differently, the argument `by` chooses by its size, so that bits depend neither on where arrays lie nor on
- * what the heap holds: below `least`, bringing arrays to the heap costs more than it saves.
+ * what the heap holds: below `least`, to bring arrays to the heap and to call the kernel costs more than it saves.
  */
 export const fastest =
   <A extends readonly unknown[]>(

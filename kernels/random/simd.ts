@@ -20,7 +20,7 @@ export interface RandomExports {
 export const randomExports = /* @__PURE__ */ wasmKernel<RandomExports>(bytes);
 
 // Below, staging plain arrays costs more than it saves.
-const fewElements = 64;
+const fewElements = 96;
 /** Elements of a task. */
 const each = 2 ** 16;
 // A chunk of words and the places of some of them, as simd.as.ts has them.
