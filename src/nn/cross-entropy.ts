@@ -34,6 +34,7 @@ export interface CrossEntropyOptions extends NllOptions {
 }
 
 const nllDefaults: NllOptions = { axis: -1, ignoreIndex: -100, weight: null, reduction: "mean" };
+const crossEntropyDefaults: CrossEntropyOptions = { ...nllDefaults, labelSmoothing: 0 };
 
 /**
  * −log softmax(logits) at the target: logits (…, C), or classes on `axis`, and class indices (…) or probabilities of the
@@ -60,7 +61,7 @@ export function crossEntropy(
   const { axis, ignoreIndex, weight, reduction, labelSmoothing } = readOptions<CrossEntropyOptions>(
     op,
     options,
-    { ...nllDefaults, labelSmoothing: 0 },
+    crossEntropyDefaults,
   );
   checkShare(op, "labelSmoothing", labelSmoothing);
   checkInteger(op, "ignoreIndex", ignoreIndex);
