@@ -17,6 +17,8 @@ export const smallBytes = 8192;
 
 interface Heap {
   memory: WebAssembly.Memory | null;
+  /** The one that it has now: asking the memory or a view for it takes several times as long. */
+  buffer: WebAssembly.Memory["buffer"] | null;
   isShared: boolean;
   /** Why it is not shared, or null. */
   reason: string | null;
@@ -47,6 +49,7 @@ interface Heap {
 
 const heap = /* @__PURE__ */ shared<Heap>("heap", () => ({
   memory: null,
+  buffer: null,
   isShared: false,
   reason: null,
   floats: new Float32Array(0),
@@ -91,6 +94,7 @@ function derive(): void {
   const { buffer } = heap.memory!;
   blocks.words = new Uint32Array(buffer);
   heap.floats = new Float32Array(buffer);
+  heap.buffer = buffer;
   heap.buffers.add(buffer);
   if (!heap.isShared) heap.views.clear();
 }
@@ -247,7 +251,7 @@ export function free(address: number): void {
 export function view<D extends DType>(dtype: D, address: number, length: number): ArrayOf<D> {
   const held = heap.views.get(address);
   if (held !== undefined && held.length === length && held instanceof views[dtype]) return held as ArrayOf<D>;
-  const made = new views[dtype](heap.memory!.buffer, address, length);
+  const made = new views[dtype](heap.buffer!, address, length);
   heap.views.set(address, made);
   return made as ArrayOf<D>;
 }
@@ -278,7 +282,7 @@ export function addressOf(array: TypedArray): number {
   // Nothing begins at 0 there. Asked for its buffer, an engine makes one for a small array, which takes long.
   if (byteOffset === 0) return 0;
   const { buffer } = array;
-  return buffer === blocks.words.buffer || heap.buffers.has(buffer) ? byteOffset : 0;
+  return buffer === heap.buffer || heap.buffers.has(buffer) ? byteOffset : 0;
 }
 
 /** At least `bytes` of scratch, valid until the next call, or 0 where the heap is exhausted. */
