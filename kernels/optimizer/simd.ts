@@ -30,17 +30,19 @@ function run(
   numbers: readonly number[],
 ): boolean {
   if (exports === null) return false;
-  const present = [weight, grad, ...state].filter((array) => array !== null);
   const n = weight.length;
-  if (!present.every((array) => array instanceof Float32Array)) return false;
+  const isFloat32 = (array: FloatArray | null): boolean => array === null || array instanceof Float32Array;
+  if (!isFloat32(weight) || !isFloat32(grad) || !state.every(isFloat32)) return false;
   return staged((staging) => {
-    const from = staging.input(grad, 0, n);
-    const [to, ...rest] = [weight, ...state].map((array) =>
-      array === null ? 0 : staging.output(array, 0, n, true),
-    );
-    if (from === 0 || to === 0 || rest.some((at, i) => at === 0 && state[i] !== null)) return false;
+    const starts = [staging.output(weight, 0, n, true), staging.input(grad, 0, n)];
+    if (starts.includes(0)) return false;
+    for (const array of state) {
+      const at = array === null ? 0 : staging.output(array, 0, n, true);
+      if (array !== null && at === 0) return false;
+      starts.push(at);
+    }
     inRows(exports, name, n, whole, n, (i, count) => [
-      ...[to, from, ...rest].map((at) => at && at + i * 4),
+      ...starts.map((at) => at && at + i * 4),
       count,
       ...numbers,
     ]);

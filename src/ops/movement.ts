@@ -98,7 +98,7 @@ export function permute(x: TensorLike, order: readonly number[]): Tensor {
     throw new ShapeError(`permute: needs every axis once, got ${show(order)} for rank ${x.rank}`);
   }
   const axes = order.map((k: number) => normalizeAxis("permute", k, x.rank));
-  if (new Set(axes).size !== x.rank)
+  if (axes.some((k, i) => axes.indexOf(k) !== i))
     throw new ShapeError(`permute: an axis is named twice, got ${show(order)}`);
   // Moving only axes of size 1 leaves the elements where they are.
   const moved = axes.filter((k) => x.shape[k] !== 1);
