@@ -34,5 +34,10 @@ export const platform: Platform = {
       `save: a browser has no files to write, got ${show(String(path))}; pass a WritableStream, or no sink to get the bytes`,
     );
   },
+  async appendFile(path) {
+    throw new BackendError(
+      `log: a browser has no files to write, got ${show(path)}; pass a logger of your own`,
+    );
+  },
   terminal: () => null,
 };

@@ -1,7 +1,7 @@
 /** The platform in Node: files, the environment and the terminal. Only the node build contains this file. */
 
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { appendFile, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -91,6 +91,15 @@ export const platform: Platform = {
       }
     } catch (error) {
       throw refused("save", "written", String(target), error);
+    }
+  },
+
+  async appendFile(path, chunks) {
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await appendFile(path, Buffer.concat(chunks));
+    } catch (error) {
+      throw refused("log", "written", path, error);
     }
   },
 

@@ -31,6 +31,8 @@ export interface Platform {
   openFile(path: string | URL): Promise<ByteSource>;
   /** Writes a file, its folders too, so that it is there whole or not at all. */
   writeFile(path: string | URL, chunks: Iterable<Uint8Array>): Promise<void>;
+  /** Adds to the end of a file, which is made where there is none, its folders too. */
+  appendFile(path: string, chunks: readonly Uint8Array[]): Promise<void>;
   /** Draws one line over the last on a terminal; null where there is none or it is not wanted (CI, NO_COLOR). */
   terminal(): ((line: string) => void) | null;
 }

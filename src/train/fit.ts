@@ -4,10 +4,11 @@ import { undoable } from "../changes.ts";
 import { platform } from "../data/platform.node.ts";
 import { OptionError, show } from "../errors.ts";
 import { evaluating, trainAgain } from "../nn/modes.ts";
+import { namedParameters } from "../nn/tree.ts";
 import { schedule as startSchedule } from "../optim/scheduler.ts";
 import { breather } from "./breathe.ts";
 import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
-import { checked, type FitHistory, type FitOptions } from "./options.ts";
+import { checked, type FitHistory, type FitOptions, type Measures } from "./options.ts";
 import { judge, newProgress, readProgress, restoreBest, savedProgress } from "./progress.ts";
 import { goOn, leave, placeOf, read } from "./read.ts";
 import { addGradients, averageGradients, checkStepped, dropGradients } from "./step.ts";
@@ -55,7 +56,7 @@ import { measure } from "./validate.ts";
 export async function fit<M extends object, B>(model: M, options: FitOptions<M, B>): Promise<FitHistory> {
   const settings = checked(options);
   const { data, loss, optimizer, epochs, steps, accumulate, signal, validation, metrics } = settings;
-  const { earlyStopping, checkpoint, onStep, onEpoch } = settings;
+  const { earlyStopping, checkpoint, loggers, onGradients, onStep, onEpoch } = settings;
   const scheduler =
     typeof settings.schedule === "function" ? startSchedule(optimizer, settings.schedule) : settings.schedule;
   trainAgain(model);
@@ -115,9 +116,31 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     count += accumulate > 1 ? counts : 1;
   };
 
+  const { length } = data as { length?: unknown };
+  const of =
+    steps < Infinity ? steps : typeof length === "number" ? epochs * Math.ceil(length / accumulate) : null;
+  const tell = async (values: Measures) => {
+    for (const logger of loggers)
+      await logger.log({ step: losses.length, of, epoch: progress.epoch, values });
+  };
+
+  const hearing = [
+    ...(onGradients ? [onGradients] : []),
+    ...loggers.flatMap((each) => each.gradients?.bind(each) ?? []),
+  ];
+  const tellGradients = async () => {
+    if (hearing.length === 0) return;
+    const report = { step: losses.length + 1, epoch: progress.epoch, parameters: namedParameters(model) };
+    for (const hear of hearing) await hear(report);
+  };
+
   const validate = async () => {
     const values = await measure(model, validation!.data, loss, metrics, signal);
-    return judge(progress, model, values, earlyStopping);
+    const found = judge(progress, model, values, earlyStopping);
+    await tell(
+      Object.fromEntries(Object.entries(values).map(([name, value]) => [`validation.${name}`, value])),
+    );
+    return found;
   };
 
   /** Does what is due after a step or an epoch; what an abort comes before stays due. */
@@ -135,6 +158,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   const finishStep = async (batches: number) => {
     checkStepped("fit", model, optimizer);
     averageGradients(model, count);
+    await tellGradients();
     const { lr } = optimizer;
     optimizer.step();
     const report = { step: losses.length + 1, epoch: progress.epoch, loss: sum / (count || 1), lr };
@@ -142,6 +166,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     losses.push(report.loss);
     progress.batches = batches;
     scheduler?.step();
+    await tell({ loss: report.loss, lr });
     await onStep?.(report);
     if (validation?.every && report.step % validation.every === 0) {
       progress.unjudged = true;
@@ -202,6 +227,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     for (const back of undo.reverse()) back();
     if (pending > 0) dropGradients(model, optimizer);
     leave(data, place);
+    for (const logger of loggers) await logger.close?.();
   }
   await save();
   const aborted = signal?.aborted ?? false;

@@ -8,6 +8,15 @@ import "../ops/all.ts";
 
 export { type Checkpoint, loadCheckpoint, type Progress, saveCheckpoint } from "./checkpoint.ts";
 export { fit } from "./fit.ts";
+export {
+  type ConsoleLoggerOptions,
+  consoleLogger,
+  csvLogger,
+  type GradientReport,
+  jsonLines,
+  type Logger,
+  type LogRecord,
+} from "./loggers.ts";
 export { type AccuracyOptions, accuracy, confusionMatrix, perplexity } from "./metrics.ts";
 export type {
   EarlyStopping,
@@ -22,3 +31,4 @@ export type {
 } from "./options.ts";
 export type { Resumable, RunParts } from "./parts.ts";
 export { type StepLoss, trainStep } from "./step.ts";
+export { type TensorBoardOptions, tensorBoard } from "./tensorboard.ts";

@@ -5,6 +5,7 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import type { Scheduler } from "../optim/scheduler.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { Rng } from "../random/rng.ts";
+import { type GradientReport, isLogger, type Logger } from "./loggers.ts";
 import { isResumable, type Resumable } from "./parts.ts";
 import { placeOf } from "./read.ts";
 import type { StepLoss } from "./step.ts";
@@ -115,6 +116,10 @@ export interface FitOptions<M extends object, B> {
   earlyStopping?: EarlyStopping;
   /** Saves the run, to be resumed bit for bit. A list of batches goes on where it was, other iterables begin anew. */
   checkpoint?: FitCheckpoint;
+  /** Where the numbers of the run go: one, or a list. */
+  logger?: Logger | readonly Logger[];
+  /** Called before every step, when its gradients are there, and awaited. */
+  onGradients?: (report: GradientReport) => unknown;
   /** Called after every step, and awaited. */
   onStep?: (report: StepReport) => unknown;
   /** Called after every epoch that was gone through to its end, and awaited. */
@@ -154,6 +159,8 @@ export function checked<M extends object, B>(options: FitOptions<M, B>) {
     metrics: undefined,
     earlyStopping: undefined,
     checkpoint: undefined,
+    logger: undefined,
+    onGradients: undefined,
     onStep: undefined,
     onEpoch: undefined,
   });
@@ -170,10 +177,15 @@ export function checked<M extends object, B>(options: FitOptions<M, B>) {
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw new OptionError(`fit: needs an AbortSignal, got ${show(signal)}; pass controller.signal`);
   }
-  for (const name of ["onStep", "onEpoch"] as const) {
+  for (const name of ["onGradients", "onStep", "onEpoch"] as const) {
     if (settings[name] === undefined || isFunction(settings[name])) continue;
     throw new OptionError(`fit: ${name} must be a function, got ${show(settings[name])}`);
   }
+  const loggers = [settings.logger ?? []].flat() as readonly Logger[];
+  if (!loggers.every(isLogger))
+    throw new OptionError(
+      `fit: logger must be one such as consoleLogger(), or a list of such, got ${show(settings.logger)}`,
+    );
   const counts = { epochs: epochs ?? Infinity, steps: steps ?? Infinity, accumulate };
   checkCount("epochs", counts.epochs, 0);
   checkCount("steps", counts.steps, 0);
@@ -182,6 +194,7 @@ export function checked<M extends object, B>(options: FitOptions<M, B>) {
   return {
     ...settings,
     ...counts,
+    loggers,
     validation,
     metrics: settings.metrics ?? {},
     earlyStopping: checkStopping(settings),
