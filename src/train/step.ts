@@ -1,5 +1,6 @@
 /** One training step, in a scope of its own. */
 
+import { undoable } from "../changes.ts";
 import {
   GradError,
   isFunction,
@@ -16,6 +17,7 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import { pin, scope } from "../storage.ts";
 import { backwardTo } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
+import { culprit } from "./culprit.ts";
 
 /** The mean loss of a batch, alone or with how much the batch counts: its examples, or its targets that are not padding. */
 export type StepLoss = Tensor | { readonly loss: Tensor; readonly count: number };
@@ -23,7 +25,8 @@ export type StepLoss = Tensor | { readonly loss: Tensor; readonly count: number 
 /**
  * Gradients of `loss(model)`, one step of the optimizer; returns the loss. Everything made on the way is released, the
  * gradients stay until the next step, which releases them. Modes are left as they are. Throws, before any parameter is
- * changed, GradError for a loss or a gradient that is not finite, and OptionError where a trainable parameter of the model has
+ * changed, GradError for a loss or a gradient that is not finite, which names the layer that such numbers come from, or the
+ * parameter, where it finds one by running the loss again, and OptionError where a trainable parameter of the model has
  * a gradient and is in no group of the optimizer; running statistics and generators are then as before, too.
  *
  * @example
@@ -98,10 +101,13 @@ export function addGradients<M extends object>(
 ): [value: number, count: number] {
   return scope(
     () => {
-      const { result, count } = lossOf(op, () => loss(model));
+      const [{ result, count }, back] = undoable(() => lossOf(op, () => loss(model)));
       const value = result.item();
       if (!Number.isFinite(value)) {
-        throw new GradError(`${op}: the loss is not finite, got ${value}; no parameter was changed`);
+        // It runs again, from the same draws.
+        back();
+        const where = culprit(model, () => loss(model));
+        throw new GradError(`${op}: the loss is not finite, got ${value}${where}; no parameter was changed`);
       }
       // Other gradients have been dropped.
       const summed = weighed ? parameters(model) : [];
