@@ -48,7 +48,7 @@ import { measure } from "./validate.ts";
  *   validation: { data: loader(test, { batch: 100 }) },
  *   metrics: { accuracy: (m, { x, y }) => accuracy(m.forward(x), y) },
  *   earlyStopping: { metric: "accuracy", mode: "max" },
- *   checkpoint: { path: "run.safetensors", every: 10, resume: true },
+ *   checkpoint: { path: "digits.safetensors", every: 10, resume: true },
  * });
  * console.log(losses.length, validations.length); // 20 2
  * ```
