@@ -29,9 +29,11 @@ export {
 } from "./cross-entropy.ts";
 export { Dropout } from "./dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./embedding.ts";
+export { EmbeddingBag, type EmbeddingBagCall, type EmbeddingBagOptions } from "./embedding-bag.ts";
 export { type Activation, FeedForward, type FeedForwardOptions } from "./feed-forward.ts";
 export { cosineSimilarity, glu, type NormalizeOptions, normalize } from "./functional.ts";
 export * as init from "./init.ts";
+export { type InterpolateOptions, interpolate, Upsample } from "./interpolate.ts";
 export { isLayer, type Layer } from "./layer.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
 export {
@@ -54,7 +56,7 @@ export {
   tripletMarginLoss,
 } from "./margin-losses.ts";
 export { evaluate, setTrainable, train, whileEvaluating, whileFloat } from "./modes.ts";
-export { GroupNorm, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
+export { GroupNorm, InstanceNorm2d, LayerNorm, type NormOptions, RMSNorm } from "./norm.ts";
 export type {
   BilinearProduct,
   InputQuantizer,

@@ -1,4 +1,7 @@
-/** Normalisation over the features of a position: LayerNorm, RMSNorm, GroupNorm. Batch norms are in `batch-norm.ts`. */
+/**
+ * Normalisation over features of a position, LayerNorm and RMSNorm, or over channels of a sample, GroupNorm and
+ * InstanceNorm2d. Batch norms are in `batch-norm.ts`.
+ */
 
 import type { DType } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
@@ -195,5 +198,52 @@ export class GroupNorm {
     const { groups, eps } = this;
     const [weight, bias] = [packer.floats(this.weight), packer.floats(this.bias)];
     return { kind: "norm", type: "group", size: groups, eps, weight, bias };
+  }
+}
+
+/**
+ * Normalises every channel of every sample of (N, C, H, W) over its positions, in training and in evaluation alike. Ulyanov
+ * et al., 2016, arXiv:1607.08022.
+ */
+export class InstanceNorm2d {
+  readonly kind = "norm";
+  private readonly _channels: number;
+  readonly eps: number;
+  weight: Parameter | null;
+  bias: Parameter | null;
+
+  /** As in PyTorch there is no weight and no bias unless `affine` is set. */
+  constructor(channels: number, options?: Partial<NormOptions>) {
+    checkSizes("InstanceNorm2d", { channels });
+    const settings = readOptions<NormOptions>("InstanceNorm2d", options, {
+      eps: 1e-5,
+      affine: false,
+      bias: true,
+      dtype: "float32",
+    });
+    this._channels = channels;
+    this.eps = settings.eps;
+    const made = unitAffine("InstanceNorm2d", [channels], settings);
+    this.weight = made.weight;
+    this.bias = made.bias;
+  }
+
+  /** That of the weight, where there is one. */
+  get channels(): number {
+    return this.weight?.shape[0] ?? this._channels;
+  }
+
+  forward(x: TensorLike): Tensor {
+    x = asTensor("InstanceNorm2d", x);
+    const { channels, eps } = this;
+    if (x.rank !== 4 || x.shape[1] !== channels)
+      throw new ShapeError(`InstanceNorm2d: needs (N, ${channels}, H, W), got ${show(x.shape)}`);
+    return x.instanceNorm(this.weight?.effective(), this.bias?.effective(), { eps });
+  }
+
+  toPacked(packer: Packer): PackedFields {
+    const { channels, eps } = this;
+    const [weight, bias] = [packer.floats(this.weight), packer.floats(this.bias)];
+    return { kind: "norm", type: "group", size: channels, eps, weight, bias };
   }
 }

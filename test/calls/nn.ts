@@ -35,6 +35,12 @@ const rng = given(() => new Rng(1), "null");
 const dtype = choice("float32");
 const linear = { bias: flag(true), dtype, rng };
 const conv = { ...linear, stride: count(1), padding: count(0, "list"), dilation: count(1), groups: count(1) };
+const resize = {
+  size: count(4),
+  scaleFactor: given(() => null, "null"),
+  mode: choice("nearest"),
+  alignCorners: flag(false),
+};
 const recurrent = { ...linear, layers: count(2), bidirectional: flag(true), dropout: share(0.1) };
 const pool = { stride: given(() => 2, "null"), padding: count(0), ceilMode: flag(false) };
 const norm = { eps: positive(1e-5), affine: flag(true), bias: flag(true), dtype };
@@ -252,6 +258,36 @@ MultiHeadAttention.split".replace(/\s+/g, " "),
     "RNN.run LSTM.run GRU.run RNNCell.project LSTMCell.project GRUCell.project RNNCell.once LSTMCell.once GRUCell.once",
     "is called by forward",
   ),
+  InstanceNorm2d: call([count(4)], norm),
+  "InstanceNorm2d.forward": forward(
+    () => new nn.InstanceNorm2d(2),
+    x(() => ones([1, 2, 4, 4])),
+    "instanceNorm",
+  ),
+  Upsample: call([], resize, { needs: "size" }),
+  "Upsample.forward": forward(
+    () => new nn.Upsample({ size: 3 }),
+    exact(() => ones([1, 1, 2, 2]), "dtype shape"),
+    "interpolate",
+  ),
+  EmbeddingBag: call(
+    [count(4), count(2)],
+    { paddingIndex: integer(0, "null"), dtype, rng, mode: choice("sum") },
+    { says: "Embedding" },
+  ),
+  "EmbeddingBag.forward": call(
+    [exact(() => index([0, 1, 1]), "")],
+    {
+      offsets: exact(() => index([0, 2]), ""),
+      weights: exact(() => ones([3]), "null dtype"),
+    },
+    {
+      run: (...args: never[]) =>
+        new nn.EmbeddingBag(4, 2, { mode: "sum" }).forward(...(args as unknown as [Tensor])),
+      needs: "offsets",
+      says: "EmbeddingBag",
+    },
+  ),
   SqueezeExcite: call([count(4), count(2)], {
     activation: fn((t: Tensor) => t.relu()),
     gate: fn((t: Tensor) => t.sigmoid()),
@@ -375,6 +411,7 @@ const losses: Table = {
 };
 
 const functions: Table = {
+  interpolate: call([exact(() => ones([1, 1, 2, 2]), "dtype shape")], resize, { needs: "size" }),
   glu: call([exact(() => ones([2, 4]), "dtype")], { axis: integer(1) }),
   normalize: call([exact(matrix, "dtype shape")], { p: real(2), axis: integer(1), eps: positive(1e-12) }),
   cosineSimilarity: call([like(matrix), like(matrix)], { axis: integer(1), eps: positive(1e-8) }),

@@ -424,6 +424,12 @@ export const losses: { readonly [K in LossName]: Points } = {
       { run: (x, y, v) => nn.gaussianNllLoss(x, y, v, { eps: 0.5, reduction: "none" }) },
     ),
   ],
+  interpolate: [
+    at([[[[0, Infinity]]]], [0, Infinity, Infinity, Infinity], [[3.25, 6.75]], [[0, 0]], {
+      run: (x) => nn.interpolate(x, { size: 4, mode: "linear" }),
+      torch: "value [NaN, Infinity, Infinity, Infinity]; ours: what has no share is not read",
+    }),
+  ],
   glu: [
     at(
       [
