@@ -6,6 +6,13 @@
 
 import "../ops/all.ts";
 
+export {
+  type EncodeBatchOptions,
+  type EncodedBatch,
+  encodeBatch,
+  type LengthBatchesOptions,
+  lengthBatches,
+} from "./batches.ts";
 export { type CsvOptions, csv, parseCsv, text } from "./csv.ts";
 export { glyphs } from "./glyphs.ts";
 export { idx } from "./idx.ts";

@@ -43,6 +43,24 @@ const pieces = () => ({
 const words = () => data.wordPiece({ vocab: ["[UNK]", "a", "string"] });
 
 const tokenizers: Table = {
+  encodeBatch: call([given(data.byteTokenizer), list(() => ["a", "bc"], "list", "text")], {
+    padId: count(0),
+    bosId: count(1, "null"),
+    eosId: count(2, "null"),
+    maxLength: count(4, "null huge"),
+    padding: choice("longest"),
+    paddingSide: choice("left"),
+    truncationSide: choice("left"),
+  }),
+  lengthBatches: call(
+    [list(() => [2, 3], "list", "huge")],
+    {
+      batch: count(2, "null huge"),
+      tokens: given(() => null, "null huge"),
+      rng: given(() => new Rng(1), "null"),
+    },
+    { needs: "batch" },
+  ),
   byteTokenizer: "takes nothing",
   ...tokenizer(data.byteTokenizer, "byteTokenizer"),
   charTokenizer: call([text("abc")]),
