@@ -164,19 +164,18 @@ export function quantizeBy(
     );
 }
 
-/** x − x is 0 for finite numbers alone. */
-function differs(x: v128): v128 {
-  const zero = f32x4.sub(x, x);
-  return f32x4.ne(zero, zero);
+/** What is 0 in all bits for finite numbers alone. */
+function difference(x: v128): v128 {
+  return f32x4.sub(x, x);
 }
 
 export function anyNonFinite(x: usize, n: i32): i32 {
   let seen = f32x4.splat(0);
   let more = seen;
   for (; n >= 16; n -= 16, x += 64) {
-    seen = v128.or(seen, v128.or(differs(v128.load(x)), differs(v128.load(x, 16))));
-    more = v128.or(more, v128.or(differs(v128.load(x, 32)), differs(v128.load(x, 48))));
+    seen = v128.or(seen, v128.or(difference(v128.load(x)), difference(v128.load(x, 16))));
+    more = v128.or(more, v128.or(difference(v128.load(x, 32)), difference(v128.load(x, 48))));
   }
-  for (; n > 0; n -= 4, x += 16) seen = v128.or(seen, differs(loadPart(x, min(n, 4), 0)));
+  for (; n > 0; n -= 4, x += 16) seen = v128.or(seen, difference(loadPart(x, min(n, 4), 0)));
   return v128.any_true(v128.or(seen, more)) ? 1 : 0;
 }
