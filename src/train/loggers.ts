@@ -81,6 +81,14 @@ export interface ConsoleLoggerOptions {
 /**
  * Progress for people: on a terminal one line that is drawn over, elsewhere a line every so many steps; each validation has
  * a line that stays. Nothing is drawn over where CI or NO_COLOR is set.
+ *
+ * @example
+ * ```ts
+ * import { consoleLogger } from "bitgrad/train";
+ *
+ * const logger = consoleLogger({ every: 10, write: (line) => console.log(line) });
+ * logger.log({ step: 10, of: 40, epoch: 0, values: { loss: 0.5, lr: 0.001 } });
+ * ```
  */
 export function consoleLogger(options?: Partial<ConsoleLoggerOptions>): Logger {
   const { every, write } = readOptions<ConsoleLoggerOptions>("consoleLogger", options, {
@@ -112,6 +120,15 @@ export function consoleLogger(options?: Partial<ConsoleLoggerOptions>): Logger {
 /**
  * A line of JSON for each record, `{"step":1,"epoch":0,"loss":2.3,"lr":0.001}`, behind what the file holds. Numbers that are
  * not finite are null. Throws FormatError where the file cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { jsonLines } from "bitgrad/train";
+ *
+ * const logger = jsonLines("log.jsonl");
+ * await logger.log({ step: 1, of: null, epoch: 0, values: { loss: 2.3, lr: 0.001 } });
+ * await logger.close?.();
+ * ```
  */
 export function jsonLines(path: string): Logger {
   const file = appending("jsonLines", path);
@@ -124,6 +141,15 @@ export function jsonLines(path: string): Logger {
 /**
  * A row `step,epoch,name,value` for each number, behind what the file holds; a new file begins with these names. The long
  * form has a place for what is measured now and then. Throws FormatError where the file cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { csvLogger } from "bitgrad/train";
+ *
+ * const logger = csvLogger("log.csv");
+ * await logger.log({ step: 1, of: null, epoch: 0, values: { loss: 2.3, lr: 0.001 } });
+ * await logger.close?.();
+ * ```
  */
 export function csvLogger(path: string): Logger {
   const file = appending("csvLogger", path);

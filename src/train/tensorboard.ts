@@ -129,6 +129,15 @@ const files = shared("tensorBoard", () => ({ count: 0 }));
  * An event file in `folder`, for `tensorboard --logdir`: `loss`, `lr` and `validation/…` as scalars, and with `histograms`
  * the `weights/…` and `gradients/…` of every parameter. Each logger has a file of its own, so that runs in one folder go on
  * in one curve. Throws FormatError where the file cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { tensorBoard } from "bitgrad/train";
+ *
+ * const logger = tensorBoard("runs/first", { histograms: 100 });
+ * await logger.log({ step: 1, of: null, epoch: 0, values: { loss: 2.3, lr: 0.001 } });
+ * await logger.close?.();
+ * ```
  */
 export function tensorBoard(folder: string, options?: Partial<TensorBoardOptions>): Logger {
   const op = "tensorBoard";
