@@ -186,7 +186,9 @@ export async function problemsOf(name: string, row: Call, target: unknown): Prom
       }
       // That a tensor does not fit may be told by the op within that it does not fit.
       if (place.tensor && isTensorLike(bad)) return;
-      if (!heads.some((head) => message.startsWith(`${head}:`)))
+      // A layer inside of the one that is called is named by its path.
+      const own = message.replace(/^[\w.]+: (?=\w+: )/, "");
+      if (!heads.some((head) => message.startsWith(`${head}:`) || own.startsWith(`${head}:`)))
         problems.push(`${where} is told by another: ${message}`);
       else if (!taken && !shows(message, bad, place)) problems.push(`${where} is not shown: ${message}`);
     }
