@@ -36,8 +36,12 @@ export interface EncodedBatch {
  * The ids of texts as one batch. Throws OptionError for options that contradict one another.
  *
  * @example
- * const { ids, mask } = encodeBatch(byteTokenizer(), ["ab", "a"], { eosId: 10 });
- * ids.toArray(); // [[97, 98, 10], [97, 10, 0]]
+ * ```ts
+ * import { byteTokenizer, encodeBatch } from "bitgrad/data";
+ *
+ * const { ids } = encodeBatch(byteTokenizer(), ["ab", "a"], { eosId: 10 });
+ * console.log(ids.toArray()); // [[97, 98, 10], [97, 10, 0]]
+ * ```
  */
 export function encodeBatch(
   tokenizer: Pick<Tokenizer, "encode">,
@@ -115,7 +119,11 @@ export interface LengthBatchesOptions {
  * holds `batch` examples at most, or `tokens` ids, or both.
  *
  * @example
- * const batches = lengthBatches([5, 1, 4, 2], { batch: 2 }); // [[1, 3], [2, 0]]
+ * ```ts
+ * import { lengthBatches } from "bitgrad/data";
+ *
+ * console.log(lengthBatches([5, 1, 4, 2], { batch: 2 }).map((rows) => Array.from(rows))); // [[1, 3], [2, 0]]
+ * ```
  */
 export function lengthBatches(
   lengths: readonly number[] | Int32Array,

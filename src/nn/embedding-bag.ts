@@ -26,7 +26,12 @@ export interface EmbeddingBagCall {
  * `offsets` (B) of its bags. Ids of `paddingIndex` count for nothing, and a bag of none is 0.
  *
  * @example
- * new EmbeddingBag(10, 3).forward([1, 2, 4, 5, 4], { offsets: [0, 3] }); // (2, 3), of three rows and of two
+ * ```ts
+ * import { EmbeddingBag } from "bitgrad/nn";
+ *
+ * const bags = new EmbeddingBag(10, 3).forward([1, 2, 4, 5, 4], { offsets: [0, 3] }); // of three rows and of two
+ * console.log(bags.shape); // [2, 3]
+ * ```
  */
 export class EmbeddingBag {
   readonly kind = "embedding";

@@ -125,7 +125,12 @@ export function readInterpolation(
  * place on every axis. Without `alignCorners` a place is the middle of an area.
  *
  * @example
- * interpolate(tensor([[[0, 1]]]), { size: 4, mode: "linear" }).toArray(); // [[[0, 0.25, 0.75, 1]]]
+ * ```ts
+ * import { tensor } from "bitgrad";
+ * import { interpolate } from "bitgrad/nn";
+ *
+ * console.log(interpolate(tensor([[[0, 1]]]), { size: 4, mode: "linear" }).toArray()); // [[[0, 0.25, 0.75, 1]]]
+ * ```
  */
 export function interpolate(x: TensorLike, options: Partial<InterpolateOptions>): Tensor {
   const op = "interpolate";
@@ -187,7 +192,17 @@ function linear(from: number, to: number, step: number, alignCorners: boolean): 
   };
 }
 
-/** `interpolate` as a layer: (N, C, …) -> (N, C, …) of other sizes. */
+/**
+ * `interpolate` as a layer: (N, C, …) -> (N, C, …) of other sizes.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { Upsample } from "bitgrad/nn";
+ *
+ * console.log(new Upsample({ scaleFactor: 2 }).forward(zeros([1, 3, 8, 8])).shape); // [1, 3, 16, 16]
+ * ```
+ */
 export class Upsample {
   readonly size: number | readonly number[] | null;
   readonly scaleFactor: number | readonly number[] | null;

@@ -204,6 +204,14 @@ export class GroupNorm {
 /**
  * Normalises every channel of every sample of (N, C, H, W) over its positions, in training and in evaluation alike. Ulyanov
  * et al., 2016, arXiv:1607.08022.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { InstanceNorm2d } from "bitgrad/nn";
+ *
+ * console.log(new InstanceNorm2d(3).forward(zeros([2, 3, 8, 8])).shape); // [2, 3, 8, 8]
+ * ```
  */
 export class InstanceNorm2d {
   readonly kind = "norm";
