@@ -62,7 +62,6 @@ export { concat, meshgrid, stack } from "./ops/join.ts";
 export { addmm, type MatmulOptions } from "./ops/matmul.ts";
 export * from "./ops/methods.ts";
 export type { SliceRange } from "./ops/movement.ts";
-export { type MultinomialOptions, multinomial } from "./ops/multinomial.ts";
 export type { LayerNormOptions } from "./ops/norm.ts";
 export {
   checkNumerics,

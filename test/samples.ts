@@ -596,10 +596,6 @@ export const composites: { readonly [K in CompositeName]: readonly CompositeSamp
     rough([spaced(4), any(2, 3)], (x, y) => b.searchsorted(x, y)),
     rough([spaced(2, 4), any(2, 3)], (x, y) => b.searchsorted(x, y, { right: true })),
   ],
-  multinomial: [
-    rough([positive(4)], (x) => b.multinomial(x, 2)),
-    rough([positive(2, 3)], (x) => b.multinomial(x, 5, { replacement: true })),
-  ],
   meshgrid: [
     of([any(2), any(3)], (x, y) => b.meshgrid([x, y])),
     of([any(2), any(), any(1)], (x, y, z) => b.meshgrid([x, y, z], { indexing: "xy" })),

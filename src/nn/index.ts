@@ -6,6 +6,8 @@
 
 import "../ops/all.ts";
 
+export { type MultinomialOptions, multinomial } from "../ops/multinomial.ts";
+
 export {
   type AttentionCall,
   type AttentionOptions,

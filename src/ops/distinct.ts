@@ -44,16 +44,12 @@ export function unique(x: TensorLike, options?: { axis?: number | null }): Uniqu
   const n = entries.shape[k];
   const { data } = k === 0 ? entries : entries.detach().transpose(0, k);
   const width = n === 0 ? 0 : data.length / n;
-  const differ = (a: number, b: number): boolean => {
-    for (let i = 0; i < width; i++) if (data[a * width + i] !== data[b * width + i]) return true;
-    return false;
-  };
+  /** 0 for equal entries alone. */
   const compare = (a: number, b: number): number => {
     for (let i = 0; i < width; i++) {
       const p = data[a * width + i];
       const q = data[b * width + i];
-      if (isBefore(p, q)) return -1;
-      if (isBefore(q, p)) return 1;
+      if (p !== q) return isBefore(p, q) ? -1 : isBefore(q, p) ? 1 : a - b;
     }
     return 0;
   };
@@ -67,7 +63,7 @@ export function unique(x: TensorLike, options?: { axis?: number | null }): Uniqu
   const first: number[] = [];
   const counts: number[] = [];
   for (let i = 0; i < n; i++) {
-    if (i === 0 || differ(order[i - 1], order[i])) {
+    if (i === 0 || compare(order[i - 1], order[i]) !== 0) {
       first.push(order[i]);
       counts.push(0);
     }

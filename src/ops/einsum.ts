@@ -167,29 +167,31 @@ export function tensordot(a: TensorLike, b: TensorLike, options?: { axes?: Contr
   const left = asTensor(op, a);
   const right = asTensor(op, b, left.dtype);
   const lists = Array.isArray(axes) ? axes : inOrder(axes as number, left.shape, right.shape);
+  if (lists.length !== 2 || !lists.every(Array.isArray))
+    throw new OptionError(`${op}: axes must be a number or two lists, got ${show(axes)}`);
   const [ofA, ofB] = [left, right].map(({ rank }, i) => {
-    const list = lists[i];
-    if (lists.length !== 2 || !Array.isArray(list))
-      throw new OptionError(`${op}: axes must be a number or two lists, got ${show(axes)}`);
-    const found = list.map((axis) => normalizeAxis(op, axis, rank));
+    const found = lists[i].map((axis: number) => normalizeAxis(op, axis, rank)) as number[];
     if (new Set(found).size < found.length)
-      throw new ShapeError(`${op}: an axis is named twice, got ${show(list)}`);
+      throw new ShapeError(`${op}: an axis is named twice, got ${show(lists[i])}`);
     return found;
   });
-  const sizes = ofA.map((axis) => left.shape[axis]);
-  if (ofA.length !== ofB.length || ofB.some((axis, i) => right.shape[axis] !== sizes[i])) {
+  if (ofA.length !== ofB.length || ofB.some((axis, i) => right.shape[axis] !== left.shape[ofA[i]])) {
     throw new ShapeError(
       `${op}: paired axes differ in size, got ${show(left.shape)} and ${show(right.shape)} over ${show([ofA, ofB])}`,
     );
   }
-  const rest = (t: Tensor, taken: number[]) => t.shape.map((_, k) => k).filter((k) => !taken.includes(k));
-  const [m, n] = [rest(left, ofA), rest(right, ofB)];
-  const rows = left.permute([...m, ...ofA]).reshape([sizeOf(m.map((k) => left.shape[k])), sizeOf(sizes)]);
-  const columns = right
-    .permute([...ofB, ...n])
-    .reshape([sizeOf(sizes), sizeOf(n.map((k) => right.shape[k]))]);
-  return rows.matmul(columns).reshape([...m.map((k) => left.shape[k]), ...n.map((k) => right.shape[k])]);
+  const ofLeft = left.shape.map((_, k) => letters[k]);
+  const ofRight = right.shape.map((_, k) => {
+    const pair = ofB.indexOf(k);
+    return letters[pair < 0 ? left.rank + k : ofA[pair]];
+  });
+  const rest = [...ofLeft, ...ofRight].filter(
+    (letter, _, all) => all.indexOf(letter) === all.lastIndexOf(letter),
+  );
+  return einsum(`${ofLeft.join("")},${ofRight.join("")}->${rest.join("")}`, left, right);
 }
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /** The last axes of one shape and the first of another. */
 function inOrder(count: number, a: Shape, b: Shape): readonly number[][] {

@@ -44,7 +44,6 @@ export function multinomial(
   const [rows, n] = given.rank === 1 ? [1, given.size] : given.shape;
   const shape = checkShape(op, [...given.shape.slice(0, -1), count]);
   const least = replacement ? Math.min(count, 1) : count;
-  if (least > n) throw new OptionError(`${op}: too few weights, got ${n} for ${count} draws`);
   if (visitor()) return placeholder(shape, "int32");
   for (let row = 0; row < rows; row++) checkRow(op, given.data.subarray(row * n, (row + 1) * n), least);
   const out = newArray("int32", rows * count);

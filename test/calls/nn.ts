@@ -411,6 +411,10 @@ const losses: Table = {
 };
 
 const functions: Table = {
+  multinomial: call([exact(vector, "dtype"), count(2)], {
+    replacement: flag(true),
+    rng: given(() => new Rng(1), "null"),
+  }),
   interpolate: call([exact(() => ones([1, 1, 2, 2]), "dtype shape")], resize, { needs: "size" }),
   glu: call([exact(() => ones([2, 4]), "dtype")], { axis: integer(1) }),
   normalize: call([exact(matrix, "dtype shape")], { p: real(2), axis: integer(1), eps: positive(1e-12) }),

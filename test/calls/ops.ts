@@ -1,6 +1,6 @@
 /** A right call of every op that `bitgrad` exports. */
 
-import { ones, Rng, type Tensor } from "bitgrad";
+import { ones, type Tensor } from "bitgrad";
 import {
   any,
   call,
@@ -142,10 +142,6 @@ const indexing: Table = {
   nonzero: call([any(matrix)]),
   bincount: call([ids([0, 1])], { weights: exact(() => ones([2]), "null dtype"), minLength: count(3) }),
   searchsorted: call([exact(vector, "dtype list shape"), any(matrix)], { right: flag(false) }),
-  multinomial: call([exact(vector, "dtype"), count(2)], {
-    replacement: flag(true),
-    rng: given(() => new Rng(1), "null"),
-  }),
   ...each("tril triu", call([exact(matrix, "shape dtype")], { offset: integer(0, "huge") })),
   argsort: call([any(matrix)], { axis, descending: flag(false) }),
   sort: call([any(matrix)], { axis, descending: flag(false) }),

@@ -106,7 +106,6 @@ export const composites: { readonly [K in CompositeName]: Points } = {
   nonzero: "gives indices: no gradient",
   bincount: "linear in its weights: no singular point",
   searchsorted: "gives indices: no gradient",
-  multinomial: "gives indices: no gradient",
   meshgrid: "moves elements: no singular point",
   tensordot: "linear in each operand: no singular point",
   reshape: "moves elements: no singular point",

@@ -430,6 +430,7 @@ export const losses: { readonly [K in LossName]: Points } = {
       torch: "value [NaN, Infinity, Infinity, Infinity]; ours: what has no share is not read",
     }),
   ],
+  multinomial: "gives indices: no gradient",
   glu: [
     at(
       [
