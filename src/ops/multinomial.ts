@@ -21,7 +21,7 @@ export interface MultinomialOptions {
  *
  * @example
  * ```ts
- * import { multinomial } from "bitgrad";
+ * import { multinomial } from "bitgrad/nn";
  *
  * const drawn = multinomial([0, 10, 3, 0], 2); // 1 and 2, mostly in this order
  * console.log(Array.from(drawn.data).sort()); // [1, 2]
