@@ -33,12 +33,12 @@ function leaves(error: BitgradError, owner: object): void {
   }
   const path = origin.owner === owner ? null : pathOf(owner, origin.owner);
   if (path === null || path === "") return;
-  const before = error.message;
+  // What is printed of an error that nobody catches. Engines write it when it is first read.
+  const { message: before, stack } = error;
   origin.owner = owner;
   origin.path = origin.path === "" ? path : `${path}.${origin.path}`;
   error.message = `${origin.path}: ${origin.message}`;
-  // What is printed of an error that nobody catches.
-  if (typeof error.stack === "string") error.stack = error.stack.replace(before, () => error.message);
+  if (typeof stack === "string") error.stack = stack.replace(before, () => error.message);
 }
 
 /**
