@@ -68,14 +68,16 @@ function keepShape(shape: Shape): Shape {
     count = 0;
   }
   let place = known;
+  const sizes: number[] = [];
   for (const n of shape) {
+    // Without −0, which is found as 0.
+    sizes.push(n + 0);
     const next = place.next.get(n) ?? unknown();
     place.next.set(n, next);
     place = next;
     count++;
   }
-  // Without −0, which is found as 0.
-  place.shape = Object.freeze(shape.map((n) => n + 0));
+  place.shape = Object.freeze(sizes);
   return place.shape;
 }
 

@@ -24,6 +24,18 @@ describe("a shape that is checked", () => {
     expect(Object.is(checkShape("op", [0, 11])[0], 0)).toBe(true);
   });
 
+  it("is a list as any other, whatever kind of list it was given as", () => {
+    class Sizes extends Array<number> {
+      override map(): never[] {
+        return [];
+      }
+    }
+    const given = new Sizes();
+    given.push(13, 17);
+    expect(Object.getPrototypeOf(checkShape("op", given))).toBe(Array.prototype);
+    expect(checkShape("op", [13, 17])).toEqual([13, 17]);
+  });
+
   it.each([
     [[2, "3"]],
     [[2, 3.5]],
