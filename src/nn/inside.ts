@@ -14,12 +14,15 @@ interface Origin {
 
 const origins = shared("origins", () => new WeakMap<object, Origin>());
 
-/** The first path of a part of a model, or null. */
+/** The first path of a part of a model, or null. No object is entered twice: graphs have more paths than time allows. */
 function pathOf(owner: object, part: object): string | null {
   let found: string | null = null;
+  const seen = new Set<object>();
   walk(owner, (item, path) => {
     if (item === part) found ??= path;
-    return found === null;
+    if (found !== null || seen.has(item)) return false;
+    seen.add(item);
+    return true;
   });
   return found;
 }
@@ -49,7 +52,11 @@ export function inside<T>(owner: object, fn: () => T): T {
   try {
     return undoing(fn);
   } catch (error) {
-    if (error instanceof BitgradError) leaves(error, owner);
+    try {
+      if (error instanceof BitgradError) leaves(error, owner);
+    } catch {
+      // An error that is frozen, or a model that cannot be read: what was wrong at first is told, without a path.
+    }
     throw error;
   }
 }

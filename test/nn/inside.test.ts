@@ -74,4 +74,52 @@ describe("an error inside a layer names its path", () => {
     thrown(() => model.forward(randn([2, 3, 4, 4])));
     expect([...norm.runningMean!.data]).toEqual(before);
   });
+
+  it.each([
+    ["frozen", (error: Error) => Object.freeze(error)],
+    [
+      "whose text is computed",
+      (error: Error) => Object.defineProperty(error, "message", { get: () => "given: odd" }),
+    ],
+  ])("and lets an error through as it is that is %s", (_, made) => {
+    const error = made(new ShapeError("given: odd"));
+    const layer = {
+      forward(): Tensor {
+        throw error;
+      },
+    };
+    const model = new Sequential(new Sequential(layer));
+    expect(thrown(() => model.forward(zeros([1])))).toBe(error);
+    expect(error.message).toBe("given: odd");
+  });
+
+  it("and is not hidden by a property that cannot be read", () => {
+    const owner = {
+      get late(): never {
+        throw new Error("not yet");
+      },
+      body: new Sequential(new Linear(4, 2)),
+      forward: (x: Tensor): Tensor => owner.body.forward(x),
+    };
+    const model = new Sequential(owner);
+    expect(thrown(() => model.forward(zeros([1, 3]))).message).toMatch(/linear: x must end in the 4/);
+  });
+
+  it("soon, in a model that holds a graph of objects", () => {
+    const nodes: { peers: object[] }[] = Array.from({ length: 40 }, () => ({ peers: [] }));
+    let reads = 0;
+    for (const node of nodes) {
+      const peers = nodes.filter((other) => other !== node);
+      Object.defineProperty(node, "peers", {
+        enumerable: true,
+        get() {
+          if (++reads > 1000) throw new Error("walked too often");
+          return peers;
+        },
+      });
+    }
+    const body = new Sequential(new Linear(4, 2));
+    const model = new Sequential({ nodes, body, forward: (x: Tensor): Tensor => body.forward(x) });
+    expect(thrown(() => model.forward(zeros([1, 3]))).message).toMatch(/^0\.body\.0: linear: /);
+  });
 });
