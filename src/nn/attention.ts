@@ -215,9 +215,11 @@ export class MultiHeadAttention {
       const turned = (x: Tensor): Tensor =>
         this.rotary ? rotate(this.split(x), { ...this.rotary, offset }) : open ? this.split(x) : x;
       const apart = (x: Tensor): Tensor => (x.rank === 3 && (open || cache || values) ? this.split(x) : x);
-      const q = turned(this.query.forward(x));
-      let k = apart(turned(this.key.forward(keySource)));
-      let v = apart(this.value.forward(valueSource));
+      const projected = [this.query.forward(x), this.key.forward(keySource), this.value.forward(valueSource)];
+      this.checkFeatures(projected);
+      const q = turned(projected[0]);
+      let k = apart(turned(projected[1]));
+      let v = apart(projected[2]);
       const roomy = !open && !values && !q.requiresGrad ? cache?.extend?.(k, v) : null;
       if (cache) [k, v] = roomy ?? cache.append(k, v);
       note(values, v);
@@ -266,12 +268,18 @@ export class MultiHeadAttention {
     };
   }
 
+  /** Throws ShapeError for queries, keys or values that are not of whole heads, and for values of more heads than keys. */
+  private checkFeatures(projected: readonly Tensor[]): void {
+    const [q, k, v] = projected.map(({ shape }) => shape[shape.length - 1]);
+    if (q % this.headSize === 0 && k % this.headSize === 0 && v === k) return;
+    throw new ShapeError(
+      `${op}: queries, keys and values do not fit heads of ${this.headSize} features, got ${q}, ${k} and ${v}`,
+    );
+  }
+
   /** (B, T, H·D) -> (B, H, T, D). */
   private split(x: Tensor): Tensor {
-    const [, , c] = x.shape;
-    const { headSize } = this;
-    if (c % headSize !== 0) throw new ShapeError(`${op}: heads of ${headSize} features do not fit, got ${c}`);
-    return splitHeads(x, c / headSize);
+    return splitHeads(x, x.shape[2] / this.headSize);
   }
 
   private attendOpenly(q: Tensor, k: Tensor, v: Tensor, call: AttentionCall): Tensor {

@@ -13,7 +13,7 @@ import {
   tensor,
   zeros,
 } from "bitgrad";
-import { KVCache, MultiHeadAttention, namedParameters, parameters } from "bitgrad/nn";
+import { KVCache, Linear, MultiHeadAttention, namedParameters, parameters } from "bitgrad/nn";
 import { expectClose, gradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 import { attend } from "../../src/ops/attention.ts";
@@ -128,6 +128,22 @@ describe("MultiHeadAttention", () => {
     const x = randn([1, 3, 4], { dtype: "float64", rng: new Rng(6) });
     gradcheck((y: Tensor) => layer.forward(y, { causal: true }), [x]);
     gradcheck((y: Tensor) => layer.forward(y, { causal: true, capture: { scores: [] } }), [x]);
+  });
+
+  it.each([
+    ["query", 9, "9, 8 and 8"],
+    ["key", 5, "8, 5 and 8"],
+    // Twice as many value heads as key heads, of which the output would take what it can.
+    ["value", 16, "8, 8 and 16"],
+  ] as const)("refuses a %s projection of %i features", (name, features, got) => {
+    for (const call of [{}, { capture: inside() }, { cache: new KVCache() }]) {
+      const layer = make();
+      layer[name] = new Linear(8, features);
+      if (name === "value") layer.out = new Linear(features, 8);
+      expect(() => layer.forward(input(3), call)).toThrow(
+        `MultiHeadAttention: queries, keys and values do not fit heads of 2 features, got ${got}`,
+      );
+    }
   });
 
   it("refuses sizes and options that do not fit", () => {

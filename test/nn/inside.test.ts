@@ -119,7 +119,8 @@ describe("an error inside a layer names its path", () => {
       });
     }
     const body = new Sequential(new Linear(4, 2));
-    const model = new Sequential({ nodes, body, forward: (x: Tensor): Tensor => body.forward(x) });
+    const layer = { nodes, body, forward: (x: Tensor): Tensor => body.forward(x) };
+    const model = new Sequential(layer);
     expect(thrown(() => model.forward(zeros([1, 3]))).message).toMatch(/^0\.body\.0: linear: /);
   });
 });
