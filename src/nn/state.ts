@@ -84,20 +84,13 @@ export interface LoadReport {
 /**
  * Copies a state into a model's parameters and buffers. PyTorch's `running_mean`, `running_var` and
  * `num_batches_tracked` are taken as `runningMean`, `runningVar` and `numBatchesTracked`, its `weight_ih_l0` and the
- * like as `cells.l0.weightIh`; other names go through `rename`. A tied parameter needs only one of its names, and the
- * count of batches may be missing, as it is in old checkpoints. Not strict, it takes what fits by name and reports the
- * rest. Floats go to floats and integers to integers, rounded to the model's precision. Throws FormatError, having
- * changed nothing, for missing or unexpected names, shapes or kinds of numbers that differ, and tied names whose values
- * differ.
- *
- * @example
- * ```ts
- * import { Linear, loadStateDict, stateDict } from "bitgrad/nn";
- *
- * const [a, b] = [new Linear(4, 2), new Linear(4, 2)];
- * loadStateDict(b, stateDict(a));
- * console.log(b.weight.value.equal(a.weight.value).all().toArray()); // true
- * ```
+ * like as `cells.l0.weightIh`, unless the model has such names itself; other names go through `rename`. A tied parameter
+ * needs only one of its names, and the count of batches may be missing, as it is in old checkpoints. Not strict, it
+ * takes what fits by name and reports the rest. Floats go to floats and integers to integers, rounded to the model's
+ * precision. Throws FormatError, having changed nothing, for missing or unexpected names, shapes or kinds of numbers
+ * that differ, and tied names whose values differ.  @example ```ts import { Linear, loadStateDict, stateDict } from
+ * "bitgrad/nn";  const [a, b] = [new Linear(4, 2), new Linear(4, 2)]; loadStateDict(b, stateDict(a));
+ * console.log(b.weight.value.equal(a.weight.value).all().toArray()); // true ```
  */
 export function loadStateDict(
   model: object,
@@ -111,9 +104,9 @@ export function loadStateDict(
   if (rename !== null && !isFunction(rename)) {
     throw new OptionError(`loadStateDict: option rename must be a function, got ${show(rename)}`);
   }
-  const given = renamed(state, rename);
   const wanted = namedTensors(model);
   const names = new Set(wanted.map(([name]) => name));
+  const given = renamed(state, rename, names);
   const unexpected = [...given.keys()].filter((name) => !names.has(name));
   const sources = new Map<Tensor, { name: string; values: TypedArray }>();
   const wrong: string[] = [];
@@ -151,6 +144,7 @@ export function loadStateDict(
 function renamed(
   state: Readonly<Record<string, Tensor>>,
   rename: LoadStateOptions["rename"],
+  names: ReadonlySet<string>,
 ): Map<string, Tensor> {
   if (!isPlainObject(state)) {
     throw new OptionError(`loadStateDict: a state is an object of tensors by name, got ${show(state)}`);
@@ -167,7 +161,7 @@ function renamed(
         `loadStateDict: rename must return a name or null, got ${show(chosen)} for ${show(old)}`,
       );
     }
-    const name = ownName(chosen);
+    const name = names.has(chosen) ? chosen : ownName(chosen);
     if (given.has(name)) {
       throw new OptionError(`loadStateDict: two names become one, got ${show(name)} for ${show(old)} too`);
     }

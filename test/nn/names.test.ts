@@ -80,3 +80,13 @@ describe("names in a model", () => {
     expect(Object.keys(stateDict({ "a.b": linear() }))).toEqual(["a.b.weight", "a.b.bias"]);
   });
 });
+
+it("loads the state of a model that itself has names as PyTorch writes them", () => {
+  const build = (value: number) => ({
+    weight_ih: new Parameter(tensor([value])),
+    running_mean: tensor([value + 1]),
+  });
+  const model = build(0);
+  loadStateDict(model, stateDict(build(1)));
+  expect([model.weight_ih.value.item(), model.running_mean.item()]).toEqual([1, 2]);
+});
