@@ -80,7 +80,7 @@ export function encodeBatch(
     const kept = truncationSide === "right" ? ids.slice(0, ids.length - over) : ids.slice(over);
     return [...before, ...kept, ...after];
   });
-  const width = padding === "max" ? maxLength! : Math.max(0, ...rows.map((row) => row.length));
+  const width = padding === "max" ? maxLength! : rows.reduce((most, { length }) => Math.max(most, length), 0);
   const shape = checkShape(op, [rows.length, width]);
   const ids = newArray("int32", rows.length * width).fill(padId);
   const mask = newArray("bool", ids.length);

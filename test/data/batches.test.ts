@@ -21,6 +21,10 @@ describe("encodeBatch", () => {
     expect([ids.dtype, mask.dtype, lengths.dtype]).toEqual(["int32", "bool", "int32"]);
   });
 
+  it("takes more texts than a call has room for arguments", () => {
+    expect(encodeBatch(bytes, Array<string>(200_000).fill("a")).ids.shape).toEqual([200_000, 1]);
+  });
+
   it("keeps the marks of a text that it cuts, at either end", () => {
     const marks = { bosId: 1, eosId: 2, maxLength: 4 };
     expect(encodeBatch(bytes, ["abcd", "a"], marks).ids.toArray()).toEqual([
