@@ -153,18 +153,19 @@ export function jsonLines(path: string): Logger {
  */
 export function csvLogger(path: string): Logger {
   const file = appending("csvLogger", path);
-  let begun = false;
+  let begun: Promise<unknown> | undefined;
   // A name is quoted where it holds what separates.
   const cell = (text: string) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   return {
     async log({ step, epoch, values }) {
       const rows = Object.entries(values).map(([name, value]) => `${step},${epoch},${cell(name)},${value}\n`);
-      if (!begun) {
-        begun = true;
-        if (!(await platform.readFile(path))?.length) rows.unshift("step,epoch,name,value\n");
-      }
+      begun ??= platform.readFile(path).then((held) => held?.length || file.add("step,epoch,name,value\n"));
+      await begun;
       await file.add(rows.join(""));
     },
-    close: file.flush,
+    async close() {
+      await begun;
+      await file.flush();
+    },
   };
 }

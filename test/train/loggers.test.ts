@@ -69,6 +69,14 @@ describe("text loggers", () => {
     expect(rows.at(-2)).toBe("1,0,lr,0.125");
   });
 
+  it("write CSV in order, and whole, for a program that waits for close alone", async () => {
+    const path = newPath();
+    const logger = csvLogger(path);
+    for (const step of [1, 2, 3]) logger.log({ step, of: null, epoch: 0, values: { loss: step } });
+    await logger.close?.();
+    expect(readFileSync(path, "utf8")).toBe("step,epoch,name,value\n1,0,loss,1\n2,0,loss,2\n3,0,loss,3\n");
+  });
+
   it("write plain lines now and then where there is no terminal, and each validation", async () => {
     const lines: string[] = [];
     await run(consoleLogger({ every: 3, write: (line) => lines.push(line) }));
