@@ -88,9 +88,16 @@ export interface LoadReport {
  * needs only one of its names, and the count of batches may be missing, as it is in old checkpoints. Not strict, it
  * takes what fits by name and reports the rest. Floats go to floats and integers to integers, rounded to the model's
  * precision. Throws FormatError, having changed nothing, for missing or unexpected names, shapes or kinds of numbers
- * that differ, and tied names whose values differ.  @example ```ts import { Linear, loadStateDict, stateDict } from
- * "bitgrad/nn";  const [a, b] = [new Linear(4, 2), new Linear(4, 2)]; loadStateDict(b, stateDict(a));
- * console.log(b.weight.value.equal(a.weight.value).all().toArray()); // true ```
+ * that differ, and tied names whose values differ.
+ *
+ * @example
+ * ```ts
+ * import { Linear, loadStateDict, stateDict } from "bitgrad/nn";
+ *
+ * const [a, b] = [new Linear(4, 2), new Linear(4, 2)];
+ * loadStateDict(b, stateDict(a));
+ * console.log(b.weight.value.equal(a.weight.value).all().toArray()); // true
+ * ```
  */
 export function loadStateDict(
   model: object,
