@@ -159,7 +159,9 @@ export function csvLogger(path: string): Logger {
   return {
     async log({ step, epoch, values }) {
       const rows = Object.entries(values).map(([name, value]) => `${step},${epoch},${cell(name)},${value}\n`);
-      begun ??= platform.readFile(path).then((held) => held?.length || file.add("step,epoch,name,value\n"));
+      begun ??= platform.readFile(path).then(async (held) => {
+        if (!held?.length) await file.add("step,epoch,name,value\n");
+      });
       await begun;
       await file.add(rows.join(""));
     },
