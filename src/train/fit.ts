@@ -192,6 +192,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     await settle();
   };
 
+  let closed: PromiseSettledResult<unknown>[] = [];
   try {
     await settle();
     if (begun && progress.batches > 0 && isOver(progress.batches)) await endEpoch();
@@ -227,9 +228,11 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     for (const back of undo.reverse()) back();
     if (pending > 0) dropGradients(model, optimizer);
     leave(data, place);
-    for (const logger of loggers) await logger.close?.();
+    // An error of the run comes before theirs.
+    closed = await Promise.allSettled(loggers.map(async (logger) => logger.close?.()));
   }
   await save();
+  for (const each of closed) if (each.status === "rejected") throw each.reason;
   const aborted = signal?.aborted ?? false;
   if (!aborted) restoreBest(model, progress);
   const { epoch, validations, best, stopped } = progress;

@@ -109,6 +109,23 @@ describe("fit and its loggers", () => {
     expect(told).toEqual(["a 1 loss", "b 1 loss", "a 2 loss", "b 2 loss", "a closed", "b closed"]);
   });
 
+  it("closes every logger where one fails to, and tells of the run's own error first", async () => {
+    const closed: string[] = [];
+    const logger = (name: string): Logger => ({
+      log() {},
+      close() {
+        closed.push(name);
+        throw new Error(`close of ${name}`);
+      },
+    });
+    await expect(run([logger("a"), logger("b")])).rejects.toThrow("close of a");
+    const onStep = () => {
+      throw new Error("of the run");
+    };
+    await expect(run([logger("a"), logger("b")], { onStep })).rejects.toThrow("of the run");
+    expect(closed).toEqual(["a", "b", "a", "b"]);
+  });
+
   it("shows the mean gradients of a step before it is taken", async () => {
     const seen: number[] = [];
     const { model } = await run([], {
