@@ -98,7 +98,7 @@ const layers: Table = {
   Conv1d: call([count(2), count(4), count(2)], conv),
   ...each(
     "BatchNorm1d.normalize BatchNorm1d.track BatchNorm2d.normalize BatchNorm2d.track MultiHeadAttention.attendOpenly \
-MultiHeadAttention.split".replace(/\s+/g, " "),
+MultiHeadAttention.checkFeatures MultiHeadAttention.split".replace(/\s+/g, " "),
     "is called by forward",
   ),
   "Linear.inputMatrix": matrixOf(small, matrix, "shape"),
