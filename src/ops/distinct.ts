@@ -42,8 +42,10 @@ export function unique(x: TensorLike, options?: { axis?: number | null }): Uniqu
   const k = axis === null ? 0 : normalizeAxis("unique", axis, x.rank);
   const entries = axis === null ? x.reshape([x.size]) : x;
   const n = entries.shape[k];
+  const width = n === 0 ? 0 : entries.size / n;
+  // Before the numbers are read: memory that grows meanwhile may leave them.
+  const sorted = width === 1 ? argsort(entries.reshape([n])) : null;
   const { data } = k === 0 ? entries : entries.detach().transpose(0, k);
-  const width = n === 0 ? 0 : data.length / n;
   /** 0 for equal entries alone. */
   const compare = (a: number, b: number): number => {
     for (let i = 0; i < width; i++) {
@@ -54,11 +56,10 @@ export function unique(x: TensorLike, options?: { axis?: number | null }): Uniqu
     return 0;
   };
   const order =
-    width === 1
-      ? argsort(entries.reshape([n])).data
-      : newArray("int32", n)
-          .map((_, i) => i)
-          .sort(compare);
+    sorted?.data ??
+    newArray("int32", n)
+      .map((_, i) => i)
+      .sort(compare);
   const inverse = newArray("int32", n);
   const first: number[] = [];
   const counts: number[] = [];
