@@ -124,6 +124,8 @@ export function bincount(
   checkInteger("bincount", "minLength", minLength, 0);
   const given = asTensor("bincount", x, typeof x === "boolean" ? undefined : "int32");
   if (given.rank !== 1) throw new ShapeError(`bincount: needs a list of integers, got ${show(given.shape)}`);
+  const least = given.size === 0 ? 0 : Number(given.min().item());
+  if (least < 0) throw new ShapeError(`bincount: integers must not be negative, got ${least}`);
   const largest = given.size === 0 ? -1 : Math.floor(Number(given.max().item()));
   const index = asIndex("bincount", given, largest + 1);
   const shape = checkShape("bincount", [Math.max(minLength, largest + 1)]);

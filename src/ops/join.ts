@@ -64,7 +64,17 @@ const tensorList = (op: string, list: readonly TensorLike[]): readonly Tensor[] 
 export function concat(tensors: readonly TensorLike[], options?: { axis?: number }): Tensor {
   const list = tensorList("concat", tensors);
   const { axis } = readOptions("concat", options, { axis: 0 });
-  return concatOp(...list, { axis: normalizeAxis("concat", axis, list[0].rank) });
+  return joined(list, normalizeAxis("concat", axis, list[0].rank));
+}
+
+/** Engines call functions with about 100,000 arguments at most: more tensors are joined a part at a time. */
+function joined(list: readonly Tensor[], axis: number): Tensor {
+  const most = 10_000;
+  if (list.length <= most) return concatOp(...list, { axis });
+  const parts = Array.from({ length: Math.ceil(list.length / most) }, (_, i) =>
+    joined(list.slice(i * most, (i + 1) * most), axis),
+  );
+  return joined(parts, axis);
 }
 
 /**

@@ -43,6 +43,8 @@ export function toJson(
   const reserved = Object.keys(value).find((key) => [NUMBER, TENSOR, "__proto__"].includes(key));
   if (reserved !== undefined)
     throw new OptionError(`${op}: a reserved key in what is saved, got ${show(reserved)} in ${path}`);
+  const [symbol] = Object.getOwnPropertySymbols(value);
+  if (symbol) throw new OptionError(`${op}: keys must be strings, got ${String(symbol)} in ${path}`);
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, below(item, key)]));
 }
 

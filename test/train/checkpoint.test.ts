@@ -288,6 +288,11 @@ describe("saveCheckpoint refuses", () => {
     [{ at: new Date() }, /got Date for extra\.at/],
     [{ list: Float32Array.of(1) }, /got Float32Array for extra\.list/],
     [{ list: [undefined] }, /got undefined for extra\.list\.0/],
+    [{ [Symbol("key")]: 1 }, /keys must be strings, got Symbol\(key\) in extra/],
+    [
+      { deep: { [Symbol.iterator]: 1 } },
+      /keys must be strings, got Symbol\(Symbol.iterator\) in extra\.deep/,
+    ],
     [{ "bitgrad.number": 1 }, /reserved key in what is saved, got "bitgrad.number" in extra/],
     [
       { a: { "b.c": tensor([1]) }, "a.b": { c: tensor([1]) } },

@@ -1,0 +1,24 @@
+import { concat, stack, type Tensor, tensor } from "bitgrad";
+import { describe, expect, it } from "vitest";
+
+describe("more tensors than a call takes arguments", () => {
+  const many = Array.from({ length: 200_001 }, (_, i) => tensor([i], { requiresGrad: i % 50_000 === 0 }));
+
+  it.each([
+    ["concat", concat(many)],
+    ["stack", stack(many)],
+  ])("are joined in their order by %s, and each gets its gradient", (_name, joined: Tensor) => {
+    expect(joined.size).toBe(200_001);
+    expect(joined.data.every((value, i) => value === i)).toBe(true);
+    for (const t of many) t.grad = null;
+    joined.mul(joined).sum().backward();
+    expect(many.filter((t) => t.grad).map((t) => t.grad!.toArray())).toEqual(
+      [0, 50_000, 100_000, 150_000, 200_000].map((i) => [2 * i]),
+    );
+  });
+
+  it("have one dtype, which the last may decide", () => {
+    const last = tensor([1], { dtype: "float64" });
+    expect(concat([...many, last]).dtype).toBe("float64");
+  });
+});
