@@ -206,7 +206,8 @@ function pass(
         if (grad && input && needs[i]) add(input, matched(op.name, grad, input));
       }
       if (!retainGraph) node.free();
-      served.push(...incoming, ...result);
+      for (const grad of incoming) served.push(grad);
+      for (const grad of result) served.push(grad);
       releaseServed();
     }
     for (const [tensor, grad] of grads) emit(tensor, grad);

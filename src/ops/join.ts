@@ -121,8 +121,8 @@ const splitOp = defineMultiOp<[x: Tensor], { axis: number; sizes: readonly numbe
   },
   // One concatenation, where a slice for each piece would have a gradient of the whole size each.
   vjp: (grads, { inputs: [x] }, { axis, sizes }) => [
-    concatOp(
-      ...grads.map(
+    joined(
+      grads.map(
         (grad, i) =>
           grad ??
           empty(
@@ -130,7 +130,7 @@ const splitOp = defineMultiOp<[x: Tensor], { axis: number; sizes: readonly numbe
             x.dtype,
           ),
       ),
-      { axis },
+      axis,
     ),
   ],
 });

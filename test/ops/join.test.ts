@@ -1,4 +1,4 @@
-import { concat, stack, type Tensor, tensor } from "bitgrad";
+import { concat, split, stack, type Tensor, tensor, zeros } from "bitgrad";
 import { describe, expect, it } from "vitest";
 
 describe("more tensors than a call takes arguments", () => {
@@ -15,6 +15,17 @@ describe("more tensors than a call takes arguments", () => {
     expect(many.filter((t) => t.grad).map((t) => t.grad!.toArray())).toEqual(
       [0, 50_000, 100_000, 150_000, 200_000].map((i) => [2 * i]),
     );
+  });
+
+  it("are the pieces of a split, which hand their gradients back", () => {
+    const x = zeros([200_001], { requiresGrad: true });
+    const pieces = split(x, 1);
+    pieces[3].mul(2).add(pieces[200_000].mul(5)).sum().backward();
+    const touched = Array.from(x.grad!.data).flatMap((value, i) => (value ? [[i, value]] : []));
+    expect(touched).toEqual([
+      [3, 2],
+      [200_000, 5],
+    ]);
   });
 
   it("have one dtype, which the last may decide", () => {
