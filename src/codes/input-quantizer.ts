@@ -25,6 +25,8 @@ export interface Observer {
   readonly spec: QuantSpec;
   /** Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. */
   observe(x: Tensor): void;
+  /** Takes in what another has observed, as if its batches had come too; for observers that can. */
+  merge?(other: Observer): void;
   /** The scale and zero point so far. Throws StageError before the first batch. */
   params(): QuantParams;
 }

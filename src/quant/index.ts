@@ -19,7 +19,7 @@ export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
-export { minMax, movingAverage } from "./observers.ts";
+export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
 export {
   type Plan,

@@ -97,6 +97,14 @@ const contract: Table = {
 const observers: Table = {
   minMax: call([given(spec)], null, { says: "observer" }),
   movingAverage: call([given(spec)], { momentum: positive(0.1) }, { says: "observer" }),
+  percentile: call(
+    [given(spec)],
+    { percent: positive(99), bins: count(64) },
+    { says: "percentile observer" },
+  ),
+  mse: call([given(spec)], { norm: positive(2), steps: count(4), bins: count(64) }, { says: "mse observer" }),
+  histogram: call([given(spec)], { bins: count(64) }, { says: "histogram observer" }),
+  entropy: call([given(spec)], { bins: count(512) }, { says: "entropy observer" }),
   "minMax().observe": call([any(matrix)], null, {
     run: (x: Tensor) => quant.minMax(spec()).observe(x),
     says: "observer",
