@@ -75,7 +75,7 @@ export interface RunOptions<F> {
   progress?: (phase: string) => Logger;
 }
 
-/** A run without command line and Ctrl-C, with what ends it: `close(true)` when all is done, `close(false)` to be resumed. */
+/** A run without command line and Ctrl-C. It ends by `close(true)` when all is done, by `close(false)` to be resumed. */
 export function openRun<F extends object>(name: string, options: RunOptions<F>) {
   const { flags, resume, signal = new AbortController().signal, progress = progressOf(signal) } = options;
   const { out } = flags;

@@ -3,11 +3,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Refusal } from "../run.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-
-/** What the person who gave the options can mend: its message is a sentence for them. */
-export class Refusal extends Error {}
 
 /** The bytes of `file`, or of the repository's README, documents and sources in the order of their names. */
 export function readCorpus(file?: string): Uint8Array {

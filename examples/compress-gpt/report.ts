@@ -1,114 +1,138 @@
-/** The report: one HTML file that needs nothing else, the curves and the table drawn as pictures. */
+/** The report: one HTML file that needs nothing else, neither a script nor the network. */
 
-import { parse, View } from "vega";
-import { compile, type TopLevelSpec } from "vega-lite";
-import type { JobResult, Row } from "./job.ts";
+import type { Machine } from "../machine.ts";
+import type { JobResult, Row, Sizes } from "./job.ts";
+import { curves, lossOverBytes, speeds } from "./pictures.ts";
 
-const colours = { background: "white", config: { view: { stroke: null }, font: "system-ui, sans-serif" } };
-
-async function draw(spec: TopLevelSpec): Promise<string> {
-  const view = new View(parse(compile({ ...colours, ...spec } as TopLevelSpec).spec), { renderer: "none" });
-  const svg = await view.toSVG();
-  view.finalize();
-  return svg;
+/** What was run, on what, and where. */
+export interface About {
+  /** The name of the text. */
+  text: string;
+  bytes: number;
+  sha256: string;
+  steps: number;
+  seed: number;
+  sizes: Sizes;
+  machine: Machine;
+  seconds: number;
 }
-
-/** Training losses, averaged over stretches of 1 % so that the curve can be read. */
-function curvePoints({ curves }: JobResult) {
-  return curves.flatMap(({ name, losses }) => {
-    const width = Math.max(1, Math.floor(losses.length / 100));
-    return Array.from({ length: Math.floor(losses.length / width) }, (_, i) => {
-      const part = losses.slice(i * width, (i + 1) * width);
-      return { name, step: (i + 1) * width, loss: part.reduce((a, b) => a + b, 0) / part.length };
-    });
-  });
-}
-
-const curves = (result: JobResult) =>
-  draw({
-    width: 640,
-    height: 300,
-    title: "Training loss (nats a byte)",
-    layer: [
-      {
-        data: { values: curvePoints(result) },
-        mark: { type: "line", strokeWidth: 2 },
-        encoding: {
-          x: { field: "step", type: "quantitative", title: "step" },
-          y: { field: "loss", type: "quantitative", title: "loss", scale: { zero: false } },
-          color: { field: "name", type: "nominal", title: null, sort: null },
-        },
-      },
-      {
-        data: { values: [{ entropy: result.unigram }] },
-        mark: { type: "rule", strokeDash: [4, 4], color: "#888", tooltip: "entropy of single bytes" },
-        encoding: { y: { field: "entropy", type: "quantitative" } },
-      },
-    ],
-  });
-
-const bars = (rows: readonly Row[], field: "bytes" | "loss" | "tokensPerSecond", title: string) =>
-  draw({
-    width: 460,
-    height: rows.length * 26,
-    title,
-    data: { values: rows.map((row) => ({ name: row.name, value: row[field] })) },
-    encoding: {
-      y: { field: "name", type: "nominal", sort: null, title: null },
-      x: { field: "value", type: "quantitative", title: null, axis: { grid: false } },
-    },
-    layer: [
-      { mark: { type: "bar", color: "#4c78a8" } },
-      {
-        mark: { type: "text", align: "left", dx: 4 },
-        encoding: {
-          text: { field: "value", type: "quantitative", format: field === "loss" ? ".3f" : ",.0f" },
-        },
-      },
-    ],
-  });
 
 const escape = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+const grouped = (n: number): string => n.toLocaleString("en");
+
+export const heads = ["model", "bits/weight", "bytes", "validation loss", "perplexity", "tokens/s"] as const;
 
 /** Table cells of a row, as text. */
 export const cells = (row: Row): string[] => [
   row.name,
   row.bitsPerWeight.toFixed(2),
-  row.bytes.toLocaleString("en"),
+  grouped(row.bytes),
   row.loss.toFixed(3),
   row.perplexity.toFixed(2),
   row.tokensPerSecond.toFixed(0),
 ];
 
-export const heads = ["model", "bits/weight", "bytes", "validation loss", "perplexity", "tokens/s"];
+const tableRow = (tag: "th" | "td", list: readonly string[]): string =>
+  `<tr>${list.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
 
-export async function writeReport(result: JobResult, title: string): Promise<string> {
-  const pictures = await Promise.all([
-    curves(result),
-    bars(result.rows, "loss", "Validation loss (nats a byte)"),
-    bars(result.rows, "bytes", "Size (bytes)"),
-    bars(result.rows, "tokensPerSecond", "Decoding (tokens/s)"),
-  ]);
-  const row = (tag: string, list: readonly string[]) =>
-    `<tr>${list.map((c) => `<${tag}>${escape(c)}</${tag}>`).join("")}</tr>`;
+const sample = (prompt: string, { name, bytes, loss, sample }: Row): string => `<section>
+<h3>${escape(name)}</h3>
+<p>${grouped(bytes)} bytes, loss ${loss.toFixed(3)}</p>
+<pre><b>${escape(prompt)}</b>${escape(sample)}</pre>
+</section>`;
+
+/** 75 seconds are 1 min 15 s. */
+function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const parts = [
+    [Math.floor(whole / 3600), "h"],
+    [Math.floor(whole / 60) % 60, "min"],
+    [whole % 60, "s"],
+  ] as const;
+  return parts.flatMap(([n, unit]) => (n > 0 ? [`${n} ${unit}`] : [])).join(" ");
+}
+
+function facts({ text, bytes, sha256, steps, seed, sizes, machine, seconds }: About): string {
+  const { dim, layers, heads, context, batch } = sizes;
+  const { cpu, platform, node, bitgrad, kernels, threads } = machine;
+  const list: [string, string][] = [
+    ["Text", `${text}, ${grouped(bytes)} bytes`],
+    ["SHA-256", sha256],
+    ["Seed", String(seed)],
+    ["Steps", `${grouped(steps)}, and ${grouped(Math.ceil(steps / 3))} of the fine-tune`],
+    ["Sizes", `${layers} layers, width ${dim}, ${heads} heads, context ${context}, batches of ${batch}`],
+    ["Machine", `${cpu}, ${platform}`],
+    ["Software", `bitgrad ${bitgrad}, Node ${node}`],
+    ["Kernels", `${kernels}, ${threads} ${threads === 1 ? "thread" : "threads"}`],
+    ["Time", duration(seconds)],
+  ];
+  return `<dl>${list.map(([name, value]) => `<dt>${name}</dt><dd>${escape(value)}</dd>`).join("\n")}</dl>`;
+}
+
+const style = `
+:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6370; --page: #fff; --line: #dcdfe4; --card: #f5f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --soft: #a0a7b4; --page: #16181c; --line: #363b44; --card: #20242a; }
+}
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 60rem;
+  margin: 0 auto; padding: 1rem; }
+h1 { line-height: 1.2; } h2 { margin: 2.5rem 0 .5rem; } h3 { margin: 0; font-size: 1rem; }
+figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .5rem; }
+svg { display: block; max-width: 100%; height: auto; }
+.narrow { display: none; }
+@media (max-width: 52rem) { .wide { display: none; } .narrow { display: block; } }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; padding-left: 0; }
+.samples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
+section { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; min-width: 0; }
+section p { margin: 0; color: var(--soft); font-size: .85rem; }
+pre { font: .8rem/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .6rem 0 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
+`;
+
+export async function writeReport(
+  result: JobResult,
+  about: About,
+  title = "A GPT, compressed",
+): Promise<string> {
+  const { rows, prompt, parameters, unigram } = result;
+  const [first, second, third] = await Promise.all([lossOverBytes(rows), curves(result), speeds(rows)]);
   return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>${escape(title)}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-td:first-child, th:first-child { text-align: left; } pre { background: #f6f6f6; padding: 1rem; white-space: pre-wrap; }
-svg { max-width: 100%; height: auto; display: block; margin: 1.5rem 0; }
-</style>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escape(title)}</title>
+<style>${style}</style>
+</head>
+<body>
 <h1>${escape(title)}</h1>
-<p>A GPT of ${result.parameters.toLocaleString("en")} parameters, trained on bytes. A model that knows only how often
-each byte occurs would lose ${result.unigram.toFixed(3)} nats a byte (dashed). The tables of tokens and positions keep 8 bits
-in every compressed model; bits a weight count everything, scales included. Compressed models are packed: what is measured is
-the file, run on integer kernels, with the inputs of every product rounded to int8.</p>
-<table>${row("th", heads)}${result.rows.map((r) => row("td", cells(r))).join("\n")}</table>
-${pictures.join("\n")}
-<h2>A sample of the float model</h2>
-<pre>${escape(result.sample)}</pre>
+<p>A GPT of ${grouped(parameters)} parameters, trained on the bytes of ${escape(about.text)}, then stored in fewer and fewer
+bits. Bits a weight count everything, scales included; the tables of tokens and positions keep 8 bits in every compressed
+model. Compressed models are packed: what is measured is the file, run on integer kernels, with the inputs of every product
+rounded to int8.</p>
+${first}
+<div class="scroll"><table>
+${tableRow("th", heads)}
+${rows.map((row) => tableRow("td", cells(row))).join("\n")}
+</table></div>
+${second}
+<p>A model that knows only how often each byte occurs would lose ${unigram.toFixed(3)} nats a byte, the dashed line.</p>
+${third}
+<h2>What each model writes</h2>
+<p>All go on from the same prompt, in bold, by the same draws.</p>
+<div class="samples">
+${rows.map((row) => sample(prompt, row)).join("\n")}
+</div>
+<h2>This run</h2>
+${facts(about)}
+</body>
 </html>
 `;
 }

@@ -6,44 +6,52 @@ import { readSafetensors } from "bitgrad/io";
 import { parameters } from "bitgrad/nn";
 import { loadPacked } from "bitgrad/packed";
 import { afterAll, describe, expect, it } from "vitest";
-import { loadCheckpoint, saveCheckpoint } from "../../examples/compress-gpt/checkpoint.ts";
 import { readCorpus, unigramEntropy } from "../../examples/compress-gpt/corpus.ts";
-import {
-  type Checkpoint,
-  compressGpt,
-  isCheckpoint,
-  type JobOptions,
-  type JobResult,
-} from "../../examples/compress-gpt/job.ts";
-import { writeReport } from "../../examples/compress-gpt/report.ts";
+import { compressGpt, type JobOptions, type JobResult } from "../../examples/compress-gpt/job.ts";
+import { type About, writeReport } from "../../examples/compress-gpt/report.ts";
+import { machine } from "../../examples/machine.ts";
+import { openRun, type Run } from "../../examples/run.ts";
 
 const pinned = readFileSync(fileURLToPath(new URL("../fixtures/pinned.txt", import.meta.url)));
 const tiny = { dim: 16, layers: 1, heads: 2, context: 16, batch: 2 };
 const folder = mkdtempSync(join(tmpdir(), "compress-gpt-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-async function finish(options: JobOptions): Promise<JobResult> {
-  const result = await compressGpt(options);
-  if (isCheckpoint(result)) throw new Error("the job stopped early");
-  return result;
+let folders = 0;
+const newFolder = () => join(folder, String(folders++));
+
+/** Runs the job to its end, and tells the steps it took by phase. */
+async function finish(
+  options: JobOptions,
+  { out = newFolder(), resume = false, steps = {} as Record<string, number[]> } = {},
+): Promise<JobResult> {
+  const progress = (phase: string) => {
+    steps[phase] = [];
+    return { log: ({ step }: { step: number }) => steps[phase].push(step) };
+  };
+  const { run } = openRun("compress-gpt", { flags: { out, seed: 1 }, resume, progress });
+  return compressGpt(options, run);
 }
 
-/** Stops the job after `steps` steps of a phase. */
-async function interrupted(options: JobOptions, steps: number, phase = "train"): Promise<Checkpoint> {
+/** Stops the job after `steps` steps of a phase, and gives its folder. */
+async function interrupted(
+  options: JobOptions,
+  steps: number,
+  phase = "train",
+  wrap = (run: Run): Run => run,
+): Promise<string> {
   const stop = new AbortController();
-  let current = "";
-  const result = await compressGpt({
-    ...options,
-    signal: stop.signal,
-    onPhase: (name) => {
-      current = name;
-    },
-    onStep: ({ done }) => {
-      if (current === phase && done === steps) stop.abort();
+  const interruption = new Error("interrupted");
+  const out = newFolder();
+  const progress = (current: string) => ({
+    log({ step }: { step: number }) {
+      if (current === phase && step === steps) stop.abort(interruption);
     },
   });
-  if (!isCheckpoint(result)) throw new Error("the job did not stop");
-  return result;
+  const { run, close } = openRun("compress-gpt", { flags: { out, seed: 1 }, signal: stop.signal, progress });
+  await expect(compressGpt(options, wrap(run))).rejects.toBe(interruption);
+  close(false);
+  return out;
 }
 
 it("learns, and wins back most of what rounding to one bit loses", { timeout: 600_000 }, async () => {
@@ -59,31 +67,30 @@ it("learns, and wins back most of what rounding to one bit loses", { timeout: 60
 describe("a tiny run", () => {
   const options: JobOptions = { text: pinned, steps: 6, seed: 3, sizes: tiny };
   const run = finish(options);
+  const numbers = ({ curves, prompt, rows }: JobResult) => ({
+    curves,
+    prompt,
+    rows: rows.map(({ name, loss, sample, file }) => ({ name, loss, sample, file })),
+  });
 
-  it("gives the same numbers for the same seed", async () => {
-    const [first, second] = [await run, await finish(options)];
-    expect(second.curves).toEqual(first.curves);
-    expect(second.rows.map((row) => row.loss)).toEqual(first.rows.map((row) => row.loss));
-    expect(second.sample).toBe(first.sample);
+  it("gives the same numbers, texts and files for the same seed", async () => {
+    expect(numbers(await finish(options))).toEqual(numbers(await run));
+    const other = await finish({ ...options, seed: 4 });
+    expect(other.curves).not.toEqual((await run).curves);
   });
 
   it.each([
-    ["train", 3],
-    ["train", 6],
-    ["fine-tune 1-bit", 1],
-    ["fine-tune 1-bit", 2],
-    ["measure", 3],
-  ])("stopped in %s at %i goes on from its file as if it had never stopped", async (phase, steps) => {
-    const path = join(folder, "checkpoint.safetensors");
-    const asked = { text: null, sha256: "", steps: 6, seed: 3, sizes: tiny };
-    await saveCheckpoint(path, asked, await interrupted(options, steps, phase));
-    const { run: read, checkpoint } = loadCheckpoint(path);
-    expect(read).toEqual(asked);
-    if (phase !== "train") expect(checkpoint.tuned!.step).toBe(phase === "measure" ? 2 : steps);
-    const resumed = await finish({ ...options, resume: checkpoint });
-    expect(resumed.curves).toEqual((await run).curves);
-    expect(resumed.rows.map((row) => row.loss)).toEqual((await run).rows.map((row) => row.loss));
-    expect(resumed.sample).toBe((await run).sample);
+    ["train", 3, [4, 5, 6], [1, 2]],
+    ["train", 6, [], [1, 2]],
+    ["fine-tune 1-bit", 1, [], [2]],
+    ["fine-tune 1-bit", 2, [], []],
+    ["measure", 3, [], []],
+  ])("stopped in %s at %i goes on as if it had never stopped", async (phase, at, train, tune) => {
+    const out = await interrupted(options, at, phase);
+    const steps: Record<string, number[]> = {};
+    const resumed = await finish(options, { out, resume: true, steps });
+    expect(numbers(resumed)).toEqual(numbers(await run));
+    expect(steps).toMatchObject({ train, "fine-tune 1-bit": tune });
   });
 
   it("stores smaller models the fewer bits they have, in files that hold every weight", async () => {
@@ -96,17 +103,55 @@ describe("a tiny run", () => {
     }
   });
 
-  it("draws the curves and the table into one file that needs no other", async () => {
-    const html = await writeReport(await run, "A <report>");
-    expect(html.match(/<svg/g)).toHaveLength(4);
+  it("goes on from a prompt that begins a line of the validation text", async () => {
+    const { prompt } = await run;
+    const validation = pinned.subarray(Math.floor(pinned.length * 0.9)).toString();
+    expect(prompt).toHaveLength(8);
+    expect(validation).toContain(`\n${prompt}`);
+  });
+
+  it("reports pictures, texts and the run in one file that needs no other", async () => {
+    const result = await run;
+    const sample = "<b>&";
+    const rows = result.rows.map((row, i) => (i === 2 ? { ...row, sample } : row));
+    const about: About = {
+      text: "pinned.txt",
+      bytes: pinned.length,
+      sha256: "0123456789abcdef",
+      steps: 6,
+      seed: 3,
+      sizes: tiny,
+      machine: machine(),
+      seconds: 3675,
+    };
+    const html = await writeReport({ ...result, rows }, about, "A <report>");
     expect(html).toContain("A &lt;report&gt;");
-    for (const row of (await run).rows) expect(html).toContain(`<td>${row.name}</td>`);
-    expect(html).not.toMatch(/(src|href)="http/);
+    expect(html).toContain("&lt;b&gt;&amp;");
+    for (const { name } of rows) expect(html).toContain(`<td>${name}</td>`);
+    // Both widths of each picture; the first has the name of every model at its point.
+    const pictures = html.match(/<svg.*?<\/svg>/gs)!;
+    expect(pictures).toHaveLength(6);
+    for (const picture of pictures.slice(0, 2)) {
+      for (const { name } of rows) expect(picture).toContain(`>${name}</text>`);
+    }
+    const { cpu, node, bitgrad, kernels } = about.machine;
+    const facts = [
+      "pinned.txt",
+      "0123456789abcdef",
+      cpu,
+      node,
+      `bitgrad ${bitgrad}`,
+      kernels,
+      "1 h 1 min 15 s",
+    ];
+    for (const fact of facts) expect(html).toContain(fact);
+    expect(html).toContain('<meta name="viewport"');
+    expect(html).not.toMatch(/(src|href)="|<script|@import|url\(/);
   });
 });
 
 it("refuses a text too short to cut a window from", async () => {
-  await expect(compressGpt({ text: new Uint8Array(100), steps: 1 })).rejects.toThrow(
+  await expect(finish({ text: new Uint8Array(100), steps: 1 })).rejects.toThrow(
     /needs at least 650 bytes, got 100/,
   );
 });
@@ -121,6 +166,15 @@ it("reads the repository's own text by default", () => {
 });
 
 it("changes every weight when it trains", async () => {
-  const { float } = await interrupted({ text: pinned, steps: 4, sizes: tiny }, 4);
-  expect(parameters(float.model).every((p) => p.version > 0)).toBe(true);
+  const models: object[] = [];
+  const wrap = (run: Run): Run => ({
+    ...run,
+    train(phase, model, options) {
+      models.push(model);
+      return run.train(phase, model, options);
+    },
+  });
+  await interrupted({ text: pinned, steps: 4, sizes: tiny }, 4, "train", wrap);
+  expect(models).toHaveLength(1);
+  expect(parameters(models[0]).every((p) => p.version > 0)).toBe(true);
 });
