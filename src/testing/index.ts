@@ -12,3 +12,4 @@ export { type Checked, type GradcheckOptions, gradcheck, gradgradcheck } from ".
 export { laws } from "./laws.ts";
 export { leakCheck } from "./leak.ts";
 export type { Law, OptimizerLawOptions, Says } from "./optimizer-laws.ts";
+export type { MakeQuantizer, QuantizerLawOptions } from "./quantizer-laws.ts";

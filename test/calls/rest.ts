@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Rng, type Tensor, tensor } from "bitgrad";
 import { loader } from "bitgrad/data";
 import { optimizer, sgd } from "bitgrad/optim";
+import { bwn } from "bitgrad/quant";
 import * as testing from "bitgrad/testing";
 import { fit as fitModel, saveCheckpoint, trainStep as trainModel } from "bitgrad/train";
 import {
@@ -14,6 +15,7 @@ import {
   count,
   each,
   exact,
+  flag,
   fn,
   given,
   index,
@@ -165,6 +167,11 @@ export const check: Table = {
     [fn(() => sgd())],
     { kind: choice("continuous"), left: share(0.5), says: fn(() => [], "null") },
     { run: (make: never, options: never) => testing.laws.optimizer(make, options), says: "laws.optimizer" },
+  ),
+  "laws.quantizer": call(
+    [fn(() => bwn())],
+    { nearest: flag(false), scaleFree: flag(false), except: list(() => [], "list") },
+    { run: (make: never, options: never) => testing.laws.quantizer(make, options) },
   ),
   arb: "arbitraries, made by fast-check",
 };

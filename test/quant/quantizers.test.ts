@@ -1,4 +1,4 @@
-import { Rng, randn, type Tensor, tensor, zeros } from "bitgrad";
+import { Rng, randn, type Tensor, tensor } from "bitgrad";
 import { readSafetensors } from "bitgrad/io";
 import { Embedding, parametrize } from "bitgrad/nn";
 import type { PackedWeight } from "bitgrad/packed";
@@ -7,7 +7,6 @@ import {
   bwn,
   chooseParams,
   dequantize,
-  fakeQuantize,
   freeze,
   nf4,
   pack,
@@ -17,6 +16,7 @@ import {
   spec,
   ste,
 } from "bitgrad/quant";
+import { laws } from "bitgrad/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { packBits, packedBytes, unpackBits } from "../../kernels/bits.ts";
@@ -62,21 +62,10 @@ const layerOf = (x: Tensor, q: Quantizer) => {
   return layer;
 };
 
+/** The one that has a threshold of its own takes neither the nearest level, nor twice the weights alike. */
 describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
-  it("stores exactly the numbers that training computes with", () => {
-    for (const shape of [
-      [3, 40],
-      [1, 1],
-      [5, 33],
-      [2, 3, 9],
-    ]) {
-      const x = randn(shape, { rng: new Rng(7) });
-      expect(list(dequantize(stored(x, q)))).toEqual(list(trained(x, q)));
-      const rows = Array.from({ length: shape[0] }, (_, i) => i);
-      const table = pack(freeze(layerOf(x, q))).forward({ data: rows, shape: [shape[0]] });
-      expect(Array.from(table.data)).toEqual(list(trained(x, q)));
-    }
-  });
+  const free = q !== steps;
+  for (const { name, check } of laws.quantizer(() => q, { nearest: free, scaleFree: free })) it(name, check);
 
   it("packs every code into its bits and no more", () => {
     const packed = pack(freeze(layerOf(randn([3, 37], { rng: new Rng(1) }), q)));
@@ -89,29 +78,13 @@ describe.each(all.map((q) => [label(q), q] as const))("%s", (_, q) => {
     expect(tensors.codes.shape).toEqual([size + whole]);
   });
 
-  it("passes the gradient of its surrogate, or straight through inside its range", () => {
-    const gradient = (f: (x: Tensor) => Tensor) => {
-      const x = randn([4, 32], { rng: new Rng(2) });
-      x.requiresGrad = true;
-      f(x).sum().backward();
-      return list(x.grad!);
-    };
-    const got = gradient((x) => trained(x, q));
-    const params = (x: Tensor) => q.params(x.detach());
-    const { boundary } = q;
-    const stated = (x: Tensor) =>
-      q.soft ? q.soft(x, params(x)) : fakeQuantize(x, q.spec, params(x), boundary && { boundary });
-    expect(got).toEqual(gradient((x) => stated(rowsOf(x, q))));
-    // Scales of the largest number leave none out of the range.
-    if (!q.soft && !q.codes) expect(got).toEqual(Array(128).fill(1));
-  });
-
-  it("maps zeros to zeros and refuses NaN and infinity", () => {
-    expect(list(trained(zeros([2, 8]), q)).map(Math.abs)).toEqual(Array(16).fill(0));
-    expect(() => stored(tensor([[1, Number.NaN]]), q)).toThrow(
-      /quantize: every element must be finite, got NaN at index 1/,
-    );
-    expect(() => stored(tensor([[1, Number.POSITIVE_INFINITY]]), q)).toThrow(/must be finite/);
+  it("passes every gradient where no number is out of its range, and has codes for kernels of windows", () => {
+    const x = randn([4, 32], { rng: new Rng(2) });
+    x.requiresGrad = true;
+    trained(x, q).sum().backward();
+    if (!q.soft && !q.codes) expect(list(x.grad!)).toEqual(Array(128).fill(1));
+    const windows = randn([2, 3, 9], { rng: new Rng(7) });
+    expect(list(dequantize(stored(windows, q)))).toEqual(list(trained(windows, q)));
   });
 });
 
