@@ -3,30 +3,16 @@
  * BITGRAD_CHROMIUM, or the first found under the usual names; without one the tests skip.
  */
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { backendInfo } from "bitgrad";
 import { build, type Plugin } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type PackedReport, packedReport } from "./browser/packed.ts";
+import { findChromium, isolation, openPages, type Pages } from "./browser/pages.ts";
 
 const root = resolve(import.meta.dirname, "..");
-
-function findChromium(): string | null {
-  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-  for (const name of [process.env.BITGRAD_CHROMIUM, ...names].filter((name) => name !== undefined)) {
-    try {
-      execFileSync(name, ["--version"], { stdio: "ignore", timeout: 20_000 });
-      return name;
-    } catch {}
-  }
-  return null;
-}
 
 const chromium = findChromium();
 
@@ -45,13 +31,9 @@ const browserHalves: Plugin = {
 /** Which headers a page is served with. */
 const policies: Record<string, Record<string, string>> = {
   "/plain": {},
-  "/isolated": {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-  },
+  "/isolated": isolation,
   "/blobless": {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
+    ...isolation,
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'",
   },
   "/strict": { "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'" },
@@ -72,12 +54,7 @@ interface Report {
 }
 
 describe.skipIf(chromium === null)("in a browser", () => {
-  let server: Server;
-  let origin = "";
-  let home = "";
-  let script = "";
-  const running = new Set<ChildProcess>();
-  const waiting = new Map<string, (report: Report) => void>();
+  let pages: Pages;
 
   beforeAll(async () => {
     const bundled = await build({
@@ -90,60 +67,16 @@ describe.skipIf(chromium === null)("in a browser", () => {
       write: false,
       logLevel: "silent",
     });
-    script = bundled.outputFiles[0].text;
-    home = await mkdtemp(join(tmpdir(), "bitgrad-browser-"));
-    server = createServer((request, response) => {
-      const path = request.url ?? "";
-      if (request.method === "POST") {
-        let body = "";
-        request.on("data", (part) => {
-          body += part;
-        });
-        request.on("end", () => {
-          response.end();
-          waiting.get(path)?.(JSON.parse(body));
-        });
-      } else if (path in policies) {
-        response.writeHead(200, { "Content-Type": "text/html", ...policies[path] });
-        response.end(`<!doctype html><script type="module" src="/page.js"></script>`);
-      } else {
-        response.writeHead(path === "/page.js" ? 200 : 404, { "Content-Type": "text/javascript" });
-        response.end(path === "/page.js" ? script : "");
-      }
+    const script = bundled.outputFiles[0].text;
+    const page = `<!doctype html><script type="module" src="/page.js"></script>`;
+    pages = await openPages(chromium!, (path) => {
+      if (path in policies) return { type: "text/html", body: page, headers: policies[path] };
+      return path === "/page.js" ? { type: "text/javascript", body: script } : null;
     });
-    await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
-    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
+  afterAll(() => pages?.close());
 
-  afterAll(async () => {
-    for (const browser of running) browser.kill("SIGKILL");
-    server?.closeAllConnections();
-    server?.close();
-    await rm(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-  });
-
-  /** Opens a page and returns what it posts back. */
-  async function visit(path: string): Promise<Report> {
-    const report = new Promise<Report>((done) => waiting.set(path, done));
-    const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
-    const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
-    const profile = `--user-data-dir=${join(home, path.slice(1))}`;
-    const browser = spawn(chromium!, [...flags, ...quiet, profile, `${origin}${path}`], { stdio: "ignore" });
-    running.add(browser);
-    const gone = new Promise<void>((done) => browser.once("exit", () => done()));
-    try {
-      return await Promise.race([
-        report,
-        gone.then((): never => {
-          throw new Error(`${chromium} ended before the page reported`);
-        }),
-      ]);
-    } finally {
-      browser.kill("SIGTERM");
-      await gone;
-      running.delete(browser);
-    }
-  }
+  const visit = async (path: string): Promise<Report> => (await pages.visit(path)) as Report;
 
   /** What must hold under every policy. */
   function expectWork(report: Report): void {

@@ -1,20 +1,15 @@
-import { execFile } from "node:child_process";
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type BuildResult, build, type Platform } from "esbuild";
-import { publint } from "publint";
-import { formatMessage } from "publint/utils";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { compiled, measureSizes, sizeOf } from "../bench/sizes.ts";
 import { decodeText } from "../kernels/wasm/text.ts";
+import { checkTypes, install, pkg, publintMessages, root, run } from "./package/tarball.ts";
 
-const root = resolve(import.meta.dirname, "..");
 const fixtures = join(root, "test/package");
-const pkg = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
 /**
  * Bytes that the whole of `bitgrad` may take in a browser, minified and gzipped, without wasm: docs/architecture.md, Size.
@@ -42,57 +37,11 @@ const entries = Object.keys(pkg.exports)
 let home = "";
 let tarball = "";
 
-/** Runs a program to its end and returns what it printed; a failure shows all of it. */
-async function run(program: string, args: string[], cwd = home): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)(program, args, { cwd, maxBuffer: 1 << 26 });
-    return stdout;
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
-    throw new Error(`${program} ${args.join(" ")}\n${stdout ?? ""}${stderr ?? ""}`);
-  }
-}
-
-const node = (...args: string[]): Promise<string> => run(process.execPath, args);
-
-async function newestChange(path: string): Promise<number> {
-  const { mtimeMs } = await stat(path);
-  const names = (await stat(path)).isDirectory() ? await readdir(path) : [];
-  return Math.max(mtimeMs, ...(await Promise.all(names.map((name) => newestChange(join(path, name))))));
-}
-
-async function buildIfStale(): Promise<void> {
-  const sources = ["src", "kernels", "package.json", "tsup.config.ts", "tsconfig.json"];
-  const changed = await Promise.all(sources.map((name) => newestChange(join(root, name))));
-  const built = await stat(join(root, "dist/index.d.cts")).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => 0,
-  );
-  if (built < Math.max(...changed)) await run("npm", ["run", "build", "--silent"], root);
-}
-
-async function pack(folder: string): Promise<string> {
-  const printed = await run(
-    "npm",
-    ["pack", folder, "--ignore-scripts", "--json", "--pack-destination", home],
-    root,
-  );
-  return join(home, JSON.parse(printed)[0].filename);
-}
+const node = (...args: string[]): Promise<string> => run(process.execPath, args, home);
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "bitgrad-package-"));
-  await buildIfStale();
-  tarball = await pack(root);
-  // What it depends on, and the peer of `bitgrad/testing`, are packed from here too, so that no registry is asked.
-  const others: string[] = [];
-  for (const name of ["seedrandom", "fast-check", "pure-rand"]) {
-    others.push(await pack(join(root, "node_modules", name)));
-  }
-  await writeFile(join(home, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  const quiet = ["--ignore-scripts", "--no-audit", "--no-fund"];
-  const alone = ["--offline", "--cache", join(home, "cache")];
-  await run("npm", ["install", ...quiet, ...alone, tarball, ...others]);
+  tarball = await install(home);
   for (const name of ["rules.mjs", "names.mjs", "lazy.mjs"])
     await copyFile(join(fixtures, name), join(home, name));
 }, 300_000);
@@ -120,14 +69,11 @@ describe("the tarball", () => {
   });
 
   it("passes publint in strict mode", async () => {
-    const bytes = await readFile(tarball);
-    const { messages } = await publint({ strict: true, pack: { tarball: new Uint8Array(bytes).buffer } });
-    expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
+    expect(await publintMessages(tarball)).toEqual([]);
   });
 
   it("has the right types for every way of resolving (attw)", async () => {
-    const cli = join(root, "node_modules/@arethetypeswrong/cli/dist/index.js");
-    await node(cli, tarball, "--profile", "node16", "--no-emoji", "--no-color");
+    await checkTypes(tarball, home);
   });
 });
 

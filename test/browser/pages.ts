@@ -1,0 +1,105 @@
+/** Pages of a server of our own, opened in Chromium, that post what they found. */
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** The browser of BITGRAD_CHROMIUM, or the first found under the usual names, or null. */
+export function findChromium(): string | null {
+  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+  for (const name of [process.env.BITGRAD_CHROMIUM, ...names].filter((name) => name !== undefined)) {
+    try {
+      execFileSync(name, ["--version"], { stdio: "ignore", timeout: 20_000 });
+      return name;
+    } catch {}
+  }
+  return null;
+}
+
+/** Headers that isolate a page, so that it may share memory with its workers. */
+export const isolation: Readonly<Record<string, string>> = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
+
+export interface Answer {
+  readonly type: string;
+  readonly body: string | Uint8Array;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Pages {
+  /**
+   * Opens a page and returns the JSON that it posts, to its own path unless told otherwise. Throws, with what the page
+   * printed, when the browser ends before, or two minutes have passed.
+   */
+  visit(path: string, reportsTo?: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** `answer` gives what lies at a path, or null. */
+export async function openPages(
+  chromium: string,
+  answer: (path: string) => Answer | null | Promise<Answer | null>,
+): Promise<Pages> {
+  const home = await mkdtemp(join(tmpdir(), "bitgrad-browser-"));
+  const running = new Set<ChildProcess>();
+  const waiting = new Map<string, (report: unknown) => void>();
+  let visits = 0;
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    if (request.method === "POST") {
+      let body = "";
+      for await (const part of request) body += part;
+      response.end();
+      waiting.get(path)?.(JSON.parse(body));
+      return;
+    }
+    const found = await answer(path);
+    response.writeHead(found ? 200 : 404, { "Content-Type": found?.type ?? "text/plain", ...found?.headers });
+    response.end(found?.body ?? "");
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
+  const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+  return {
+    async visit(path, reportsTo = path) {
+      const report = new Promise<unknown>((done) => waiting.set(reportsTo, done));
+      const profile = `--user-data-dir=${join(home, `profile-${visits++}`)}`;
+      const args = [...flags, ...quiet, "--enable-logging=stderr", profile, `${origin}${path}`];
+      const browser = spawn(chromium, args, { stdio: ["ignore", "ignore", "pipe"] });
+      let printed = "";
+      browser.stderr.on("data", (part) => {
+        printed += part;
+      });
+      running.add(browser);
+      const gone = new Promise<void>((done) => browser.once("exit", () => done()));
+      const timer = setTimeout(() => browser.kill("SIGKILL"), 120_000);
+      try {
+        return await Promise.race([
+          report,
+          gone.then((): never => {
+            const said = printed.split("\n").filter((line) => line.includes("CONSOLE"));
+            throw new Error(`${chromium} ended before ${path} reported\n${said.join("\n")}`);
+          }),
+        ]);
+      } finally {
+        clearTimeout(timer);
+        browser.kill("SIGTERM");
+        await gone;
+        running.delete(browser);
+      }
+    },
+    async close() {
+      for (const browser of running) browser.kill("SIGKILL");
+      server.closeAllConnections();
+      server.close();
+      await rm(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    },
+  };
+}
