@@ -48,7 +48,7 @@ export function sentence(lines: readonly Line[]): string {
     }
   }
   const tried = Object.entries(versions).map(([name, of]) => `${name} ${[...of].join(", ")}`);
-  const text = `Tried with the packed library, the same bits in each that runs: ${tried.join("; ")}.`;
+  const text = `Tried by \`npm run check:consumers\`, with the same bits in all that run: ${tried.join("; ")}.`;
   const rows = [""];
   for (const word of text.split(" ")) {
     const row = `${rows.at(-1)} ${word}`.trim();
