@@ -193,11 +193,12 @@ function recipeFor(model: Gpt, data: Windows, steps: number, lr: number): TrainO
   };
 }
 
-/** The first bytes of the first whole line of the validation text: half of what a model reads at once. */
+/** Half of what a model reads at once, from where the first whole line of the validation text begins that is not empty. */
 function promptOf(text: Uint8Array, { context }: Sizes): Uint8Array {
-  const line = text.indexOf(10) + 1;
+  const line = text.findIndex((byte, i) => byte !== 10 && text[i - 1] === 10);
   const length = context >> 1;
-  return text.slice(Math.min(line, text.length - length)).subarray(0, length);
+  const from = Math.min(Math.max(line, 0), text.length - length);
+  return text.subarray(from, from + length);
 }
 
 const floatModel = (model: Gpt): Measured => ({

@@ -46,10 +46,16 @@ export function placeLabels(points: readonly Point[], { width, height, x, y }: F
   return points.map((point) => {
     const [px, py] = [across(point.x), down(point.y)];
     const size = point.name.length * letter;
+    const [above, below] = [py - gap - line / 2, py + gap + line / 2];
+    const [right, left] = [px + size / 2 - dot, px - size / 2 + dot];
     const places: (readonly [number, number])[] = [
       [px + gap + size / 2, py],
-      [px, py - gap - line / 2],
-      [px, py + gap + line / 2],
+      [px, above],
+      [px, below],
+      [right, above],
+      [right, below],
+      [left, above],
+      [left, below],
       [px - gap - size / 2, py],
     ];
     const covered = ([cx, cy]: readonly [number, number]) => {

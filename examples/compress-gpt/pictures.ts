@@ -6,7 +6,7 @@ import type { JobResult, Row } from "./job.ts";
 import { type Frame, placeLabels } from "./labels.ts";
 
 /** Pixels across, for a page and for a phone. */
-const widths = { wide: 760, narrow: 328 };
+const widths = { wide: 900, narrow: 328 };
 /** Of them left of the plot, for the axis. */
 const margin = 56;
 
@@ -98,10 +98,10 @@ export const lossOverBytes = (rows: readonly Row[]): Promise<string> =>
     };
   });
 
-/** Training losses, averaged over stretches of 1 % so that the curve can be read. */
+/** Training losses, averaged over stretches of 1 % of the longest so that the curves can be read. */
 function curvePoints({ curves }: JobResult) {
+  const width = Math.max(1, Math.floor(Math.max(...curves.map(({ losses }) => losses.length)) / 100));
   return curves.flatMap(({ name, losses }) => {
-    const width = Math.max(1, Math.floor(losses.length / 100));
     return Array.from({ length: Math.floor(losses.length / width) }, (_, i) => {
       const part = losses.slice(i * width, (i + 1) * width);
       return { name, step: (i + 1) * width, loss: part.reduce((a, b) => a + b, 0) / part.length };

@@ -43,6 +43,8 @@ const sample = (prompt: string, { name, bytes, loss, sample }: Row): string => `
 <pre><b>${escape(prompt)}</b>${escape(sample)}</pre>
 </section>`;
 
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 /** 75 seconds are 1 min 15 s. */
 function duration(seconds: number): string {
   const whole = Math.ceil(seconds);
@@ -62,10 +64,13 @@ function facts({ text, bytes, sha256, steps, seed, sizes, machine, seconds }: Ab
     ["SHA-256", sha256],
     ["Seed", String(seed)],
     ["Steps", `${grouped(steps)}, and ${grouped(Math.ceil(steps / 3))} of the fine-tune`],
-    ["Sizes", `${layers} layers, width ${dim}, ${heads} heads, context ${context}, batches of ${batch}`],
+    [
+      "Sizes",
+      `${counted(layers, "layer")}, width ${dim}, ${counted(heads, "head")}, a context of ${context} bytes, batches of ${batch}`,
+    ],
     ["Machine", `${cpu}, ${platform}`],
     ["Software", `bitgrad ${bitgrad}, Node ${node}`],
-    ["Kernels", `${kernels}, ${threads} ${threads === 1 ? "thread" : "threads"}`],
+    ["Kernels", `${kernels}, ${counted(threads, "thread")}`],
     ["Time", duration(seconds)],
   ];
   return `<dl>${list.map(([name, value]) => `<dt>${name}</dt><dd>${escape(value)}</dd>`).join("\n")}</dl>`;
@@ -83,11 +88,11 @@ h1 { line-height: 1.2; } h2 { margin: 2.5rem 0 .5rem; } h3 { margin: 0; font-siz
 figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .5rem; }
 svg { display: block; max-width: 100%; height: auto; }
 .narrow { display: none; }
-@media (max-width: 52rem) { .wide { display: none; } .narrow { display: block; } }
+@media (max-width: 58rem) { .wide { display: none; } .narrow { display: block; } .narrow svg { width: 30rem; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-td:first-child, th:first-child { text-align: left; padding-left: 0; }
+td:first-child, th:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: var(--page); }
 .samples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 section { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; min-width: 0; }
 section p { margin: 0; color: var(--soft); font-size: .85rem; }

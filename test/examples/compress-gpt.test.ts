@@ -108,6 +108,7 @@ describe("a tiny run", () => {
     const validation = pinned.subarray(Math.floor(pinned.length * 0.9)).toString();
     expect(prompt).toHaveLength(8);
     expect(validation).toContain(`\n${prompt}`);
+    expect(prompt[0]).not.toBe("\n");
   });
 
   it("reports pictures, texts and the run in one file that needs no other", async () => {
