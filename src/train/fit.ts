@@ -10,6 +10,7 @@ import { breather } from "./breathe.ts";
 import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { checked, type FitHistory, type FitOptions, type Measures } from "./options.ts";
 import { judge, newProgress, readProgress, restoreBest, savedProgress } from "./progress.ts";
+import { heldDraws } from "./parts.ts";
 import { goOn, leave, placeOf, read } from "./read.ts";
 import { addGradients, averageGradients, checkStepped, dropGradients } from "./step.ts";
 import { measure } from "./validate.ts";
@@ -87,18 +88,21 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   const done = () =>
     signal?.aborted || progress.stopped || progress.epoch >= epochs || losses.length >= steps;
 
-  // The step that is being taken: its batches, what they count, what undoes them, where the data was before.
+  // The step that is being taken: its batches, what they count, what undoes them, where the data was before, and what takes
+  // generators back that were drawn from to read it.
   let pending = 0;
   let sum = 0;
   let count = 0;
   let undo: (() => void)[] = [];
   let place: ReturnType<typeof placeOf> = null;
+  let unread: (() => void) | null = null;
   const begin = () => {
     pending = 0;
     sum = 0;
     count = 0;
     undo = [];
     place = null;
+    unread = null;
   };
 
   const take = (batch: B) => {
@@ -135,7 +139,8 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   };
 
   const validate = async () => {
-    const values = await measure(model, validation!.data, loss, metrics, signal);
+    const back = heldDraws(checkpoint?.rng);
+    const values = await measure(model, validation!.data, loss, metrics, signal).finally(back);
     const found = judge(progress, model, values, earlyStopping);
     await tell(
       Object.fromEntries(Object.entries(values).map(([name, value]) => [`validation.${name}`, value])),
@@ -176,8 +181,12 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     await breathe();
   };
 
-  const reading = () => {
-    if (pending === 0) place = placeOf(data);
+  const asking = () => {
+    if (pending > 0) return () => {};
+    unread = heldDraws(checkpoint?.rng);
+    return () => {
+      place = placeOf(data);
+    };
   };
 
   /** Whether the batches that were read are all of the epoch's. */
@@ -201,7 +210,7 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
       let batches = Array.isArray(data) ? progress.batches : 0;
       let over = true;
       const rest = batches > 0 ? (data as B[]).slice(batches) : data;
-      for await (const batch of read(rest, signal, reading)) {
+      for await (const batch of read(rest, signal, asking)) {
         signal?.throwIfAborted();
         take(batch);
         batches++;
@@ -226,11 +235,14 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   } finally {
     // Of a step that was not finished nothing stays.
     for (const back of undo.reverse()) back();
+    (unread as (() => void) | null)?.();
     if (pending > 0) dropGradients(model, optimizer);
     leave(data, place);
     // An error of the run comes before theirs.
     closed = await Promise.allSettled(loggers.map(async (logger) => logger.close?.()));
   }
+  // What still reads may have drawn meanwhile.
+  (unread as (() => void) | null)?.();
   await save();
   for (const each of closed) if (each.status === "rejected") throw each.reason;
   const aborted = signal?.aborted ?? false;

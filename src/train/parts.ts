@@ -4,7 +4,9 @@ import type { LoaderState } from "../data/loader.ts";
 import { isPlainObject, OptionError, show } from "../errors.ts";
 import { findAll } from "../nn/tree.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import { defaultRng, saveDefault } from "../random/default.ts";
 import type { Rng } from "../random/rng.ts";
+import { defaultStream } from "../random/threefry.ts";
 
 /** What has a state of plain data and tensors: schedules and plateaus at work, or an object of one's own. */
 export interface Resumable {
@@ -67,4 +69,14 @@ export function rulesOf({ groups }: Optimizer): Record<string, string[]> {
   for (const { rule, parameters } of groups)
     rules[rule.name] = [...(rules[rule.name] ?? []), ...parameters.map(({ path }) => path)];
   return rules;
+}
+
+/** What takes the default generator, and `rng`, back to where they are now. */
+export function heldDraws(rng: Rng | undefined): () => void {
+  const states = [defaultRng(), ...(rng ? [rng] : [])].map((each) => [each, each.state] as const);
+  const back = saveDefault(defaultStream);
+  return () => {
+    back();
+    for (const [each, state] of states) each.state = state;
+  };
 }

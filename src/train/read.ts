@@ -28,11 +28,14 @@ export function leave(data: object, place: LoaderState | null): void {
   if (left) places.set(data, left);
 }
 
-/** The batches of one epoch, until the signal is aborted, while one is read too. `reading` is called as each is asked for. */
+/**
+ * The batches of one epoch, until the signal is aborted, while one is read too. `asking` is called before each is asked for,
+ * and what it gives when that has been done.
+ */
 export async function* read<B>(
   data: Data<B>,
   signal: AbortSignal | undefined,
-  reading: () => void,
+  asking: () => () => void,
 ): AsyncGenerator<B> {
   const source: AsyncIterator<B> | Iterator<B> =
     (data as AsyncIterable<B>)[Symbol.asyncIterator]?.() ?? (data as Iterable<B>)[Symbol.iterator]();
@@ -40,8 +43,9 @@ export async function* read<B>(
   try {
     for (;;) {
       waits = false;
+      const asked = asking();
       const next = source.next();
-      reading();
+      asked();
       const { done, value } = await unlessAborted(next, signal);
       if (done) return;
       const batch = await unlessAborted(value, signal);

@@ -46,7 +46,7 @@ export async function measure<M extends object, B>(
     }
   };
   try {
-    for await (const batch of read(data, signal, () => {})) {
+    for await (const batch of read(data, signal, () => () => {})) {
       signal?.throwIfAborted();
       const [, back] = undoable(() => whileEvaluating(model, () => noGrad(() => scope(() => take(batch)))));
       back();
