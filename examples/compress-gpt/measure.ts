@@ -39,15 +39,15 @@ export const sampleOf = (model: Measured, prompt: Uint8Array, rng: Rng): string 
     Uint8Array.from(model.generate(prompt, { maxTokens: 240, temperature: 0.7, topK: 40, rng })),
   );
 
-/** Tokens a second of greedy decoding: the median of rounds in which the models take turns, after one to warm up. */
+/** Tokens a second of greedy decoding: the median of rounds in which the models take turns, after some to warm up. */
 export function decodingSpeeds(models: readonly Measured[], { context }: Sizes): number[] {
-  const rounds = 6;
+  const [warmUp, rounds] = [8, 9];
   const speeds = models.map(() => [] as number[]);
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < warmUp + rounds; round++) {
     models.forEach((model, i) => {
       const start = performance.now();
       model.generate([32], { maxTokens: context - 1, temperature: 0 });
-      if (round > 0) speeds[i].push(((context - 1) * 1000) / (performance.now() - start));
+      if (round >= warmUp) speeds[i].push(((context - 1) * 1000) / (performance.now() - start));
     });
   }
   return speeds.map((list) => list.sort((a, b) => a - b)[list.length >> 1]);
