@@ -35,6 +35,7 @@ function bar(phase: string, signal: AbortSignal): Logger {
       format: "{phase} [{bar}] {value}/{total}{told} | {speed} steps/s | {eta_formatted} left",
       hideCursor: true,
       gracefulExit: false,
+      etaBuffer: 200,
     },
     Presets.shades_classic,
   );

@@ -12,7 +12,7 @@
  * seeds, or from one seeded by `flags.seed`; what it reads is shown to `unchanged`.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { BitgradError, backendInfo, manualSeed } from "bitgrad";
 import * as training from "bitgrad/train";
@@ -52,7 +52,7 @@ export interface Run<F = object> {
   checkpoint(phase: string): string;
   /** Throws a Refusal where `value` is not what the interrupted run has shown. */
   unchanged(what: string, value: string): void;
-  /** Seconds that the run has taken, interrupted parts included that were not killed. */
+  /** Seconds that the run has taken, the parts included that Ctrl-C ended. */
   seconds(): number;
 }
 
@@ -82,10 +82,7 @@ export function openRun<F extends object>(name: string, options: RunOptions<F>) 
   const asked: Asked = resume
     ? readAsked(name, out)
     : { job: name, flags: { ...flags }, facts: {}, seconds: 0 };
-  if (!resume) {
-    mkdirSync(out, { recursive: true });
-    rmSync(folderOf(out), { recursive: true, force: true });
-  }
+  if (!resume) clear(out);
   const began = performance.now();
   const seconds = () => asked.seconds + (performance.now() - began) / 1000;
   const write = () => {
@@ -136,6 +133,15 @@ export function openRun<F extends object>(name: string, options: RunOptions<F>) 
     else write();
   };
   return { run, close };
+}
+
+/** Makes room for a run. Throws a Refusal where somebody else has a folder of the name of ours. */
+function clear(out: string): void {
+  mkdirSync(out, { recursive: true });
+  const folder = folderOf(out);
+  if (existsSync(folder) && readdirSync(folder).length > 0 && !existsSync(fileOf(out)))
+    throw new Refusal(`${folder} holds other files than those of a run; pass another --out`);
+  rmSync(folder, { recursive: true, force: true });
 }
 
 function readAsked(name: string, out: string): Asked {
@@ -221,7 +227,7 @@ function refuseOthers(program: Command, { flags }: Asked): void {
     if (JSON.stringify(is) === JSON.stringify(was)) continue;
     const before = was === undefined ? `without ${option.long}` : `with ${option.long} ${was}`;
     throw new Refusal(
-      `--resume goes on ${before}, got ${is}; leave ${option.long} out, or begin anew without --resume`,
+      `--resume goes on ${before}, got ${is === true ? option.long : is}; leave ${option.long} out, or begin anew without --resume`,
     );
   }
 }

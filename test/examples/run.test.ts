@@ -1,5 +1,13 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,6 +67,12 @@ describe("a job", { timeout: 120_000 }, () => {
     expect([stopped.code, stopped.signal]).toEqual(signal === "SIGINT" ? [130, null] : [null, "SIGKILL"]);
     if (signal === "SIGINT")
       expect(stopped.out).toBe(`stopped; npx tsx test/examples/small-job.ts --resume --out ${out} goes on\n`);
+    if (signal === "SIGINT") {
+      const { code, err } = await start(["--resume", "--out", out, "--quick"]);
+      const sentence =
+        "--resume goes on without --quick, got --quick; leave --quick out, or begin anew without --resume";
+      expect([code, err]).toEqual([1, `error: ${sentence}\n`]);
+    }
     const resumed = await start(["--resume", "--out", out]);
     expect([resumed.code, resumed.out]).toEqual([0, (await whole).out]);
     // What was done is not done again.
@@ -111,6 +125,17 @@ describe("a run", () => {
     expect(readdirSync(join(out, "checkpoint"))).toEqual(["run.json"]);
   });
 
+  it("deletes no folder that is not of a run", () => {
+    const out = newFolder();
+    const file = join(out, "checkpoint/mine.txt");
+    mkdirSync(join(out, "checkpoint"), { recursive: true });
+    begin(out).close(true);
+    mkdirSync(join(out, "checkpoint"));
+    writeFileSync(file, "mine");
+    expect(() => begin(out)).toThrow("checkpoint holds other files than those of a run; pass another --out");
+    expect(existsSync(file)).toBe(true);
+  });
+
   it("that is done leaves nothing to be resumed", () => {
     const out = newFolder();
     begin(out).close(true);
@@ -128,8 +153,13 @@ describe("a run", () => {
       "the text has changed since the run was interrupted; begin anew without --resume",
     );
     expect(() => begin(out, { resume: true }, "other")).toThrow("holds a run of test, got other");
+    const file = join(out, "checkpoint/run.json");
+    const asked = JSON.parse(readFileSync(file, "utf8"));
+    const elsewhere = { ...asked, facts: { "how this machine rounds": "otherwise" } };
+    writeFileSync(file, JSON.stringify(elsewhere));
+    expect(() => begin(out, { resume: true })).toThrow("how this machine rounds has changed since");
     for (const text of ["{", "null", '{"job":"test","flags":{}}']) {
-      writeFileSync(join(out, "checkpoint/run.json"), text);
+      writeFileSync(file, text);
       expect(() => begin(out, { resume: true })).toThrow("run.json is damaged, got");
     }
   });
