@@ -62,7 +62,7 @@ const count = quick ? 200 : 2000;
 let right = 0;
 for (let i = 0; i < count; i += 100) right += 100 * accuracy(logits(i, i + 100), y.slice([[i, i + 100]]));
 
-// 2. GPT-2 of Hugging Face has names of its own, keeps (in, out) matrices, and joins query, key and value. Both maps together
+// 2. GPT-2 of Hugging Face has its own names, keeps (in, out) matrices, and joins query, key and value. Both maps together
 //    translate: `gpt2Names` the layout, `gptNames` the names. With the published file it would be
 //
 //      load("gpt2/model.safetensors", { into: new Gpt(Gpt.configs.gpt2), rename: composeNames(gpt2Names, gptNames) })
