@@ -17,15 +17,14 @@ export { type CsvOptions, csv, parseCsv, text } from "./csv.ts";
 export { glyphs } from "./glyphs.ts";
 export { idx } from "./idx.ts";
 export {
-  type Batch,
-  type Column,
-  type Dataset,
-  type IndexedDataset,
-  type Loader,
-  type LoaderOptions,
-  type LoaderState,
-  loader,
-} from "./loader.ts";
+  type NormalizeImagesOptions,
+  normalizeImages,
+  type RandomCropOptions,
+  type RandomFlipOptions,
+  randomCrop,
+  randomFlip,
+} from "./images.ts";
+export { type Batch, type Loader, type LoaderOptions, type LoaderState, loader } from "./loader.ts";
 export type { FetchOptions } from "./sets/fetch-file.ts";
 export {
   cifar10Classes,
@@ -51,6 +50,7 @@ export {
   trecClasses,
   wikitext2,
 } from "./sets/texts.ts";
+export type { Column, Dataset, IndexedDataset } from "./sources.ts";
 export { type BpeOptions, type BpeTokenizer, bpe } from "./tokenizers/bpe.ts";
 export {
   llama2cTokenizer,

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Rng } from "bitgrad";
+import { ones, Rng } from "bitgrad";
 import * as data from "bitgrad/data";
 import * as io from "bitgrad/io";
 import { MnistCnn } from "bitgrad/models";
@@ -13,6 +13,7 @@ import {
   choice,
   count,
   each,
+  exact,
   flag,
   fn,
   given,
@@ -20,12 +21,14 @@ import {
   matrix,
   model,
   positive,
+  share,
   type Table,
   text,
   vector,
 } from "./call.ts";
 
 const rng = given(() => new Rng(1));
+const images = (takes: string) => exact(() => ones([2, 1, 4, 4]), takes);
 const aborts = given(() => new AbortController().signal);
 const tokenizer = (make: () => data.Tokenizer, name: string): Table => ({
   [`${name}().encode`]: call([text("a")], null, { run: (t: string) => make().encode(t), says: name }),
@@ -119,8 +122,20 @@ export const dataTable: Table = {
       rng,
       dropLast: flag(false),
       signal: aborts,
+      transform: fn(() => 1),
     },
     { needs: "batch" },
+  ),
+  "loader(batches)": call([list(() => [[0, 2], [1]], "list function", "")], null, {
+    run: (batches: never) => data.loader({ x: vector() }, { batches, rng: new Rng(1) }),
+    says: "loader",
+  }),
+  randomFlip: call([images("dtype")], { p: share(0.5), rng }, { needs: "rng" }),
+  randomCrop: call([images("dtype")], { padding: count(1), size: count(2), rng }, { needs: "rng" }),
+  normalizeImages: call(
+    [images("")],
+    { mean: given(() => 0.5, "negative fraction huge"), std: given(() => 0.25, "fraction huge") },
+    { needs: "mean std" },
   ),
   "loader().state": call([given(() => data.loader({ x: vector() }, { batch: 1 }).state)], null, {
     run: (state: never) => {
