@@ -19,6 +19,12 @@ export function findChromium(): string | null {
   return null;
 }
 
+/** How it is started: without a window, and asking nothing of any network. */
+export const flags: readonly string[] = [
+  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
+
 /** Headers that isolate a page, so that it may share memory with its workers. */
 export const isolation: Readonly<Record<string, string>> = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -64,14 +70,12 @@ export async function openPages(
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
-  const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
   return {
     async visit(path, reportsTo = path) {
       const report = new Promise<unknown>((done) => waiting.set(reportsTo, done));
       const profile = `--user-data-dir=${join(home, `profile-${visits++}`)}`;
-      const args = [...flags, ...quiet, "--enable-logging=stderr", profile, `${origin}${path}`];
+      const args = [...flags, "--enable-logging=stderr", profile, `${origin}${path}`];
       const browser = spawn(chromium, args, { stdio: ["ignore", "ignore", "pipe"] });
       let printed = "";
       browser.stderr.on("data", (part) => {
