@@ -1,0 +1,80 @@
+/** Where the work is done, so that the page stays alive: takes orders and tells news. */
+
+import { loadPacked } from "bitgrad/packed";
+import { digitsSubject } from "./digits.ts";
+import type { Begin, News, Order } from "./messages.ts";
+import { textSubject, write } from "./text.ts";
+import { Trainer } from "./trainer.ts";
+
+let trainer: Trainer | null = null;
+let subject: ReturnType<typeof textSubject> | null = null;
+let prompt = "";
+let drawing: Float32Array | null = null;
+
+const tell = (news: News): void => postMessage(news);
+
+function begun(): Trainer {
+  if (trainer === null) throw new Error("There is no model yet: train one first.");
+  return trainer;
+}
+
+function begin(given: Begin): void {
+  const { setup, width } = given;
+  ({ prompt, pixels: drawing } = given);
+  subject =
+    setup.task === "text"
+      ? textSubject(setup.text, setup.size, () => prompt)
+      : digitsSubject(setup.seed, () => drawing);
+  trainer = new Trainer(subject, setup.seed, width, tell);
+}
+
+/** A file of either kind, whatever this worker trains. */
+function open(bytes: Uint8Array): void {
+  const packed = loadPacked(bytes);
+  if (packed.root.kind === "language") {
+    const judge = subject?.gallery === null ? subject : null;
+    const shown = judge?.show(packed, bytes.length, 4) ?? {
+      ...write(packed, prompt, 4),
+      bytes: bytes.length,
+      loss: null,
+      accuracy: null,
+      guesses: null,
+      drawing: null,
+    };
+    tell({ type: "opened", task: "text", shown });
+  } else {
+    const shown = digitsSubject("", () => drawing).show(packed, bytes.length, 4);
+    tell({ type: "opened", task: "digits", shown });
+  }
+  packed.dispose();
+}
+
+async function take(order: Order): Promise<void> {
+  switch (order.type) {
+    case "train":
+      if (order.begin) begin(order.begin);
+      return begun().train(order.steps, order.drawings);
+    case "tune":
+      return begun().tune(order.steps);
+    case "stop":
+      return begun().stop();
+    case "choose":
+      return begun().choose(order.width);
+    case "prompt":
+      prompt = order.prompt;
+      return trainer?.look();
+    case "see":
+      drawing = order.pixels;
+      return trainer?.look();
+    case "file":
+      return tell({ type: "file", ...begun().file(order.width) });
+    case "open":
+      prompt = order.prompt;
+      drawing = order.pixels;
+      return open(order.bytes);
+  }
+}
+
+addEventListener("message", ({ data }: MessageEvent<Order>) => {
+  take(data).catch((error: unknown) => tell({ type: "failed", message: (error as Error).message }));
+});
