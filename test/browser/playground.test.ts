@@ -12,7 +12,8 @@ import { pathToFileURL } from "node:url";
 import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import config, { policy } from "../../examples/playground/vite.config.ts";
-import { Browser, findChromium, type Page } from "./devtools.ts";
+import { Browser, type Page } from "./devtools.ts";
+import { findChromium } from "./pages.ts";
 
 const chromium = findChromium();
 const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
