@@ -22,8 +22,8 @@ export const policy = [
 ].join("; ");
 
 /**
- * The library as users name it, from its sources: `bitgrad/nn` is src/nn/index.ts, which installs methods where it is loaded,
- * and `*.node.ts` has a twin for browsers, as the condition of package.json has it.
+ * The library as users name it, from its sources: `bitgrad/nn` is src/nn/index.ts, which installs methods where it is
+ * loaded, and `*.node.ts` has a twin for browsers, as the condition of package.json has it.
  */
 const library = (): Plugin => ({
   name: "library",

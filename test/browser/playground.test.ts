@@ -1,6 +1,6 @@
 /**
- * The playground in a browser, as static files under its strict policy: trains, rounds, trains through the rounding, and gives
- * a file that does the same when it is dropped in again. Without Chromium it skips.
+ * The playground in a browser, as static files under its strict policy: trains, rounds, trains through the rounding, and
+ * gives a file that does the same when it is dropped in again. Without Chromium it skips.
  */
 
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
