@@ -3,6 +3,22 @@ import { defineConfig } from "vitest/config";
 
 const root = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+/** Their files leave the process as they found it, so that a worker loads the library once for many of them. */
+const shared = [
+  "cost",
+  "data",
+  "distill",
+  "io",
+  "models",
+  "nn",
+  "ops",
+  "optim",
+  "packed",
+  "quant",
+  "testing",
+  "train",
+].map((folder) => `test/${folder}/**/*.test.ts`);
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -11,10 +27,13 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: "./kernels/wasm/build.ts",
     setupFiles: "./test/backend-setup.ts",
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: "shared", include: shared, isolate: false } },
+      { extends: true, test: { name: "alone", include: ["test/**/*.test.ts"], exclude: shared } },
+    ],
   },
 });

@@ -17,7 +17,7 @@ if (process.env.BITGRAD_MEMORY === "unshared") {
   // Each growth makes a buffer of the whole memory, for the collector to find.
   setHeapBudget(2 ** 30);
   const heap = shared("heap", () => ({}));
-  Object.defineProperty(heap, "lacking", { get: () => 1, set: () => {} });
+  Object.defineProperty(heap, "lacking", { configurable: true, get: () => 1, set: () => {} });
   // Small tensors too are to lie on the heap.
   shared("memory", () => ({ least: 0 })).least = 1;
   shared("packed.arena", () => ({ blocks: null, least: 0 })).least = 1;
