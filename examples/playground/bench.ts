@@ -12,8 +12,12 @@ import BenchWorker from "./worker.ts?worker&inline";
 /** What a tab brings: its inputs, and what they say. */
 export interface Tab {
   readonly inputs: DocumentFragment;
+  /** What its numbers mean. */
+  readonly meaning: DocumentFragment;
   /** Steps to choose among; the third is chosen. */
   readonly lengths: readonly number[];
+  /** How many steps training through the rounding takes, for one of training. */
+  readonly tuning: number;
   readonly words: {
     readonly baseline: string;
     readonly worth: string;
@@ -52,6 +56,7 @@ export class Bench {
     this.tab = tab;
     root.append(fromTemplate("bench"));
     part(root, "inputs").append(tab.inputs);
+    part(root, "meaning").append(tab.meaning);
     this.chart = new Chart(part(root, "chart"));
     this.comparison = new Comparison(part(root, "comparison"), tab.words.worth, `${tab.words.unit}/s`);
     this.slider = part(root, "slider");
@@ -94,7 +99,7 @@ export class Bench {
     on("train", "click", () => this.train());
     on("tune", "click", () => {
       this.go("tuning", `Training through the rounding to ${bitsOf(this.width)}.`);
-      this.order({ type: "tune", steps: Math.ceil(this.steps / 3) });
+      this.order({ type: "tune", steps: Math.ceil(this.steps * this.tab.tuning) });
     });
     on("stop", "click", () => this.order({ type: "stop" }));
     on("reset", "click", () => this.reset());
@@ -147,7 +152,7 @@ export class Bench {
   }
 
   /** Read out by screen readers, so that only what matters is said. */
-  private say(text: string): void {
+  say(text: string): void {
     part(this.root, "status").textContent = text;
   }
 
@@ -174,7 +179,7 @@ export class Bench {
         this.save(news.variant, news.bytes);
         break;
       case "opened":
-        this.files.show(news.shown, this.gallery);
+        this.files.show(news.shown, news.gallery);
         break;
       case "failed":
         // A file that cannot be opened is the file's affair.

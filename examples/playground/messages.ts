@@ -100,5 +100,5 @@ export type News =
   /** A run ended, or was stopped; all variants have been looked at. */
   | { readonly type: "rest"; readonly variant: Variant; readonly finished: boolean }
   | { readonly type: "file"; readonly variant: Variant; readonly bytes: Uint8Array }
-  | { readonly type: "opened"; readonly task: "text" | "digits"; readonly shown: Shown }
+  | { readonly type: "opened"; readonly shown: Shown; readonly gallery: Gallery | null }
   | { readonly type: "failed"; readonly message: string };

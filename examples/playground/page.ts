@@ -1,10 +1,11 @@
 /** The page: its two tabs, each a bench of its own, made when it is first opened. */
 
 import { Bench, type Tab } from "./bench.ts";
+import { digitsTab } from "./digits-tab.ts";
 import { part } from "./dom.ts";
 import { textTab } from "./text-tab.ts";
 
-const kinds: Record<string, (bench: () => Bench) => Tab> = { text: textTab };
+const kinds: Record<string, (bench: () => Bench) => Tab> = { text: textTab, digits: digitsTab };
 const benches = new Map<string, Bench>();
 const tabs = Array.from(document.querySelectorAll<HTMLButtonElement>('[role="tab"]'));
 

@@ -27,6 +27,6 @@ export interface Subject {
   /** The loss of a model that knows only how often each answer occurs. */
   readonly baseline: number;
   readonly gallery: Gallery | null;
-  /** What a file holds is worth. `rounds` of timing give a steadier speed. */
-  show(model: PackedModel, bytes: number, rounds: number): Shown;
+  /** What a model of a file of so many bytes is worth. More milliseconds of timing give a steadier speed. */
+  show(model: PackedModel, bytes: number, milliseconds: number): Shown;
 }

@@ -29,7 +29,9 @@ export function textTab(bench: () => Bench): Tab {
   prompt.addEventListener("change", () => bench().ask({ type: "prompt", prompt: asked(prompt.value) }));
   return {
     inputs,
+    meaning: fromTemplate("text-meaning"),
     lengths: [100, 300, 900, 3000],
+    tuning: 1 / 3,
     words: {
       baseline: "counting letters alone",
       worth: "loss",

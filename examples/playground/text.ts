@@ -46,11 +46,11 @@ export function promptBytes(prompt: string): Uint8Array {
 export function write(
   model: PackedModel,
   prompt: string,
-  rounds: number,
+  milliseconds: number,
 ): { sample: string; perSecond: number } {
   const begin = promptBytes(prompt);
   let made: number[] = [];
-  const seconds = medianSeconds(rounds, () => {
+  const seconds = medianSeconds(milliseconds, () => {
     made = model.generate(begin, {
       maxTokens: sampleLength,
       temperature: 0.7,
@@ -107,8 +107,8 @@ export function textSubject(text: Uint8Array, size: keyof typeof sizes, prompt: 
     perBatch: batch * context,
     baseline: entropy(text),
     gallery: null,
-    show(model, bytes, rounds): Shown {
-      const { sample, perSecond } = write(model, prompt(), rounds);
+    show(model, bytes, milliseconds): Shown {
+      const { sample, perSecond } = write(model, prompt(), milliseconds);
       return { bytes, loss: lossOf(model), accuracy: null, perSecond, sample, guesses: null, drawing: null };
     },
   };

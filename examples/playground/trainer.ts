@@ -40,6 +40,8 @@ const isSmall: Predicate = (...of) => isBias(...of) || isNorm(...of);
 /** Looks take about a fifth of the time of training, and come no faster than a reader reads. */
 const shareOfLooks = 0.2;
 const leastPause = 1500;
+/** Milliseconds of timing for a speed that readers compare; looks on the way do with a run. */
+export const steady = 200;
 /** Losses are told this often, in milliseconds. */
 const tellEvery = 100;
 
@@ -98,13 +100,13 @@ export class Trainer {
 
   choose(width: RoundedWidth): void {
     this.width = width;
-    this.lookAt(this.chosen, 1);
+    this.lookAt(this.chosen);
   }
 
   /** Tells what the model as trained and the chosen one do now. */
-  look(rounds = 1): void {
-    this.lookAt({ width: "32", tuned: false }, rounds);
-    this.lookAt(this.chosen, rounds);
+  look(): void {
+    this.lookAt({ width: "32", tuned: false });
+    this.lookAt(this.chosen);
   }
 
   /** The file of the model of a width, trained through the rounding where it was. */
@@ -188,10 +190,10 @@ export class Trainer {
 
   /** Every model that there is, for the table. */
   private lookAtAll(): void {
-    this.lookAt({ width: "32", tuned: false }, 4);
+    this.lookAt({ width: "32", tuned: false }, steady);
     for (const width of roundedWidths) {
-      this.lookAt({ width, tuned: false }, 4);
-      if (this.tuned.has(width)) this.lookAt({ width, tuned: true }, 4);
+      this.lookAt({ width, tuned: false }, steady);
+      if (this.tuned.has(width)) this.lookAt({ width, tuned: true }, steady);
     }
   }
 
@@ -204,10 +206,10 @@ export class Trainer {
   }
 
   /** What is looked at is what the file holds. */
-  private lookAt(variant: Variant, rounds: number): void {
+  private lookAt(variant: Variant, milliseconds = 0): void {
     const bytes = this.fileOf(variant);
     const packed = loadPacked(bytes);
-    this.tell({ type: "look", look: { variant, ...this.subject.show(packed, bytes.length, rounds) } });
+    this.tell({ type: "look", look: { variant, ...this.subject.show(packed, bytes.length, milliseconds) } });
     packed.dispose();
   }
 }

@@ -4,7 +4,7 @@ import { loadPacked } from "bitgrad/packed";
 import { digitsSubject } from "./digits.ts";
 import type { Begin, News, Order } from "./messages.ts";
 import { textSubject, write } from "./text.ts";
-import { Trainer } from "./trainer.ts";
+import { steady, Trainer } from "./trainer.ts";
 
 let trainer: Trainer | null = null;
 let subject: ReturnType<typeof textSubject> | null = null;
@@ -33,18 +33,18 @@ function open(bytes: Uint8Array): void {
   const packed = loadPacked(bytes);
   if (packed.root.kind === "language") {
     const judge = subject?.gallery === null ? subject : null;
-    const shown = judge?.show(packed, bytes.length, 4) ?? {
-      ...write(packed, prompt, 4),
+    const shown = judge?.show(packed, bytes.length, steady) ?? {
+      ...write(packed, prompt, steady),
       bytes: bytes.length,
       loss: null,
       accuracy: null,
       guesses: null,
       drawing: null,
     };
-    tell({ type: "opened", task: "text", shown });
+    tell({ type: "opened", shown, gallery: null });
   } else {
-    const shown = digitsSubject("", () => drawing).show(packed, bytes.length, 4);
-    tell({ type: "opened", task: "digits", shown });
+    const digits = digitsSubject("", () => drawing);
+    tell({ type: "opened", shown: digits.show(packed, bytes.length, steady), gallery: digits.gallery });
   }
   packed.dispose();
 }

@@ -58,6 +58,11 @@ export class Page {
     }
   }
 
+  /** Presses a key, by its name as events have it. */
+  async press(key: string): Promise<void> {
+    for (const type of ["keyDown", "keyUp"]) await this.send("Input.dispatchKeyEvent", { type, key });
+  }
+
   /** Chooses files in an input that an expression finds. */
   async choose(input: string, files: readonly string[]): Promise<void> {
     const { result } = (await this.send("Runtime.evaluate", { expression: input })) as {

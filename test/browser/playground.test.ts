@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -66,9 +66,16 @@ describe.skipIf(chromium === null)("the playground", () => {
     return page;
   }
 
-  /** Trains for the shortest length. */
-  async function train(page: Page): Promise<void> {
-    await page.evaluate(`${part("steps")}.selectedIndex = 0`);
+  /** Drops a file, of bytes as base64, as a reader does with a mouse. */
+  const drop = `(base64, name) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+    ${part("open")}.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+  }`;
+
+  /** Trains for one of the lengths, the shortest unless told otherwise. */
+  async function train(page: Page, length = 0): Promise<void> {
+    await page.evaluate(`${part("steps")}.selectedIndex = ${length}`);
     await press(page, "train");
     await page.until(`${state} === "resting"`);
   }
@@ -137,6 +144,42 @@ describe.skipIf(chromium === null)("the playground", () => {
       page.evaluate<string>(`${part(name)}.querySelector("pre").textContent`);
     expect(await sampleOf("opened")).toBe(await sampleOf("rounded"));
     expect(await text(page, "opened")).toContain("text-1-bit-trained.safetensors");
+    await expectToFit(page);
+    expect(page.problems).toEqual([]);
+  });
+
+  it("trains on digits and a drawing made by keys, and runs a file that is dropped", async () => {
+    const page = await open();
+    await page.evaluate('document.getElementById("tab-text").focus()');
+    await page.press("ArrowRight");
+    await page.until(`document.activeElement.id === "tab-digits" && ${state} === "fresh"`);
+    await page.evaluate(`${part("pad")}.focus()`);
+    expect(await page.evaluate(`${part("add")}.disabled`)).toBe(true);
+    // A one, from above.
+    for (const key of [" ", ...Array(8).fill("ArrowDown"), " "]) await page.press(key);
+    await page.until(`!${part("add")}.disabled`);
+    await page.evaluate(`${part("digit")}.value = "1"`);
+    await press(page, "add");
+    expect(await page.evaluate(`${part("drawings")}.children.length`)).toBe(1);
+
+    await page.evaluate(`${part("pad")}.focus()`);
+    for (const key of [" ", ...Array(8).fill("ArrowUp"), " "]) await page.press(key);
+    await page.until(`!${part("add")}.disabled`);
+    await train(page, 1);
+    expect(await text(page, "float")).toContain("Your drawing: 1");
+    expect(await page.evaluate(`${part("float")}.querySelectorAll(".gallery li").length`)).toBe(20);
+
+    const path = await download(page);
+    const bytes = (await readFile(path)).toString("base64");
+    await page.evaluate(`(${drop})("${bytes}", "${basename(path)}")`);
+    await page.until(`!${part("opened")}.hidden`);
+    const doesOf = (name: string) =>
+      page.evaluate<string>(`${part(name)}.querySelector('[data-part="does"]').textContent`);
+    expect(await doesOf("opened")).toBe(await doesOf("rounded"));
+    expect(await text(page, "opened")).toContain("digits-1-bit.safetensors");
+
+    await page.evaluate(`(${drop})("${bytes.slice(0, 1000)}", "cut.safetensors")`);
+    await page.until(`${part("problem")}.textContent.startsWith("cut.safetensors could not be opened.")`);
     await expectToFit(page);
     expect(page.problems).toEqual([]);
   });
