@@ -50,9 +50,11 @@ export function streamFrom(
     throw new OptionError(`generate: maxTokens must be a non-negative integer, got ${show(maxTokens)}`);
   }
   checkSampling("generate", settings);
-  const text = Array.from(typeof prompt === "object" && prompt !== null ? prompt : []);
+  const listed = typeof prompt === "object" && prompt !== null;
+  const text = Array.from(listed ? prompt : []);
   if (text.length === 0) {
-    throw new OptionError(`generate: the prompt must be a list of at least one token, got ${show(prompt)}`);
+    const got = listed ? "an empty one" : show(prompt);
+    throw new OptionError(`generate: the prompt must be a list of at least one token, got ${got}`);
   }
   const stops = stop === null ? [] : [stop].flat();
   for (const [name, ids] of [
