@@ -109,7 +109,7 @@ export interface GradOptions {
  *
  * const loss = valueAndGrad((at: { w: Tensor; b: Tensor }) => at.w.square().sum().add(at.b.mul(3)));
  * const { value, grad } = loss({ w: tensor([1, -2]), b: tensor(4) });
- * console.log(value.item(), grad.w!.toArray(), grad.b!.item()); // 17 [2, -4] 3
+ * console.log(value.item(), grad.w.toArray(), grad.b.item()); // 17 [2, -4] 3
  * ```
  */
 export const valueAndGrad = <A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) =>
@@ -144,8 +144,8 @@ function gradientOf<A extends readonly unknown[]>(op: string, f: (...x: A) => Te
  * import { grad, type Tensor, tensor } from "bitgrad";
  *
  * const slope = grad((x: Tensor) => x.pow(3).sum());
- * console.log(slope(tensor([1, 2]))!.toArray()); // [3, 12]
- * console.log(grad((x: Tensor) => slope(x)!.sum())(tensor([1, 2]))!.toArray()); // [6, 12]
+ * console.log(slope(tensor([1, 2])).toArray()); // [3, 12]
+ * console.log(grad((x: Tensor) => slope(x).sum())(tensor([1, 2])).toArray()); // [6, 12]
  * ```
  */
 export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, options?: GradOptions) {
@@ -162,7 +162,7 @@ export function grad<A extends readonly unknown[]>(f: (...x: A) => Tensor, optio
  * import { type Tensor, tensor, vjp } from "bitgrad";
  *
  * const [value, pullback] = vjp((x: Tensor) => x.square())(tensor([1, 2]));
- * console.log(value.toArray(), pullback(tensor([1, 10]))!.toArray()); // [1, 4] [2, 40]
+ * console.log(value.toArray(), pullback(tensor([1, 10])).toArray()); // [1, 4] [2, 40]
  * ```
  */
 export function vjp<A extends readonly unknown[]>(f: (...x: A) => Tensor) {
