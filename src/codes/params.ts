@@ -14,7 +14,10 @@ import { roundBy } from "./rounding.ts";
 import { forRuns, runsOf, scaleShape } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
-/** x ≈ (code − zeroPoint) · scale, each in the shape that the granularity gives it. */
+/**
+ * x ≈ (code − zeroPoint) · scale. Granularity gives scale and zero point their shape, for x of (o, i): (1) for "tensor", (o)
+ * for "channel" of axis 0, (o, 1) for "token", (o, ⌈i / group⌉) for groups.
+ */
 export interface QuantParams {
   readonly scale: Tensor;
   /** Of float32: integers, but for `zeroPoint: "float"`; null means 0. */
