@@ -34,41 +34,25 @@ import * as softmaxReference from "../kernels/softmax/reference.ts";
 import * as softmaxSimd from "../kernels/softmax/simd.ts";
 import * as sortReference from "../kernels/sort/reference.ts";
 import * as sortSimd from "../kernels/sort/simd.ts";
-import { type HeapUse, heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
+import { heapUse, setHeapBudget as setBudget } from "../kernels/wasm/heap.ts";
 import { useRelaxedSimd, wasmSupport } from "../kernels/wasm/load.ts";
 import { shortage } from "../kernels/wasm/shortage.ts";
 import { changePool, pool } from "../kernels/wasm/threads.ts";
 import type { FloatArray, TypedArray } from "./dtype.ts";
 import { BackendError, OptionError, readOptions, show } from "./errors.ts";
-import { active, allFinite, type BackendName, current, fastest, summing } from "./pairing.ts";
-import { shared } from "./state.ts";
+import {
+  active,
+  allFinite,
+  type BackendInfo,
+  type BackendName,
+  choices,
+  current,
+  fastest,
+  summing,
+} from "./pairing.ts";
 import { spawn } from "./workers/spawn.node.ts";
 
-export { anyNonFinite, type BackendName, usesSimd } from "./pairing.ts";
-
-/** What really runs, for reports. */
-export interface BackendInfo {
-  readonly name: BackendName;
-  /** How many threads run large kernels; `setThreads` chooses. */
-  readonly threads: number;
-  /** Whether products are rounded as relaxed SIMD does, which differs between machines in the last bits. */
-  readonly relaxed: boolean;
-  /** Why nothing faster runs, why threads that were asked for do not, and that the heap is exhausted, or null. */
-  readonly reason: string | null;
-  /**
-   * Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and
-   * size.
-   */
-  readonly choices: readonly string[];
-  /**
-   * Bytes that tensors of open scopes and pinned ones take on the SIMD heap, what the heap spans, what it may span, and
-   * where that did not do, the budget that would have, else 0.
-   */
-  readonly heap: Pick<HeapUse, "bytes" | "reserved" | "budget" | "wanted">;
-}
-
-/** By product, what `src/packed/products/choice.ts` chose. */
-export const choices = /* @__PURE__ */ shared("choices", () => new Map<string, string>());
+export { anyNonFinite, type BackendInfo, type BackendName, choices, usesSimd } from "./pairing.ts";
 
 const part = (x: TypedArray, from = 0, length: number): FloatArray =>
   (from === 0 && length === x.length ? x : x.subarray(from, from + length)) as FloatArray;
@@ -263,7 +247,16 @@ export const sgd = /* @__PURE__ */ fastest(optimizerReference.sgd, optimizerSimd
 export const lion = /* @__PURE__ */ fastest(optimizerReference.lion, optimizerSimd.lion, 0);
 export const signStep = /* @__PURE__ */ fastest(optimizerReference.signStep, optimizerSimd.signStep, 0);
 
-/** The backend in use. */
+/**
+ * The backend in use.
+ *
+ * @example
+ * ```ts
+ * import { backendInfo } from "bitgrad";
+ *
+ * console.log(backendInfo().name, backendInfo().threads); // simd 1
+ * ```
+ */
 export function backendInfo(): BackendInfo {
   const name = active();
   const { build, reason } = wasmSupport();
@@ -339,6 +332,14 @@ export async function setThreads(n: number): Promise<void> {
  * copies in and out: slower, and the same bits, while the platform gives what one kernel call needs. That may pass the
  * budget. What the heap spans already stays. The first scope that ends when the budget was exhausted warns, once in a
  * process, by `process.emitWarning` or `console.warn`, and `backendInfo()` says what budget would have done.
+ *
+ * @example
+ * ```ts
+ * import { backendInfo, setHeapBudget } from "bitgrad";
+ *
+ * setHeapBudget(2 ** 30);
+ * console.log(backendInfo().heap.budget); // 1073741824
+ * ```
  */
 export function setHeapBudget(bytes: number): void {
   if (!(typeof bytes === "number" && bytes >= 0))

@@ -2,11 +2,36 @@
 
 import * as encodeReference from "../kernels/encode/reference.ts";
 import * as encodeSimd from "../kernels/encode/simd.ts";
+import type { HeapUse } from "../kernels/wasm/heap.ts";
 import { wasmSupport } from "../kernels/wasm/load.ts";
 import type { FloatArray, TypedArray } from "./dtype.ts";
 import { shared } from "./state.ts";
 
 export type BackendName = "simd" | "reference";
+
+/** What really runs, for reports. */
+export interface BackendInfo {
+  readonly name: BackendName;
+  /** How many threads run large kernels; `setThreads` chooses. */
+  readonly threads: number;
+  /** Whether products are rounded as relaxed SIMD does, which differs between machines in the last bits. */
+  readonly relaxed: boolean;
+  /** Why nothing faster runs, why threads that were asked for do not, and that the heap is exhausted, or null. */
+  readonly reason: string | null;
+  /**
+   * Which products packed layers chose where several give the same, and what they were chosen by: a line for each kind and
+   * size.
+   */
+  readonly choices: readonly string[];
+  /**
+   * Bytes that tensors of open scopes and pinned ones take on the SIMD heap, what the heap spans, what it may span, and
+   * where that did not do, the budget that would have, else 0.
+   */
+  readonly heap: Pick<HeapUse, "bytes" | "reserved" | "budget" | "wanted">;
+}
+
+/** By product, what `src/packed/products/choice.ts` chose. */
+export const choices = /* @__PURE__ */ shared("choices", () => new Map<string, string>());
 
 /** The choice; null until something runs, so that importing instantiates nothing. */
 export const current = shared("backend", () => ({ name: null as BackendName | null }));

@@ -9,11 +9,9 @@ import { displace, place, view } from "../kernels/wasm/heap.ts";
 import { astray, pin as pinBlock, pinnedBytes, release as releasePin } from "../kernels/wasm/pins.ts";
 import { warnOfShortage } from "../kernels/wasm/shortage.ts";
 import { clear, usesSimd } from "./backend.ts";
-
 import { bytesPerElement, type DType, dtypeOfArray, newArray, type TypedArray } from "./dtype.ts";
 import {
   BitgradError,
-  isBuiltIn,
   isFunction,
   isThenable,
   OptionError,
@@ -21,6 +19,7 @@ import {
   StageError,
   show,
 } from "./errors.ts";
+import { type Holder, holders, isHolder, type Scope } from "./holders.ts";
 import { shared } from "./state.ts";
 
 interface Frame {
@@ -41,6 +40,8 @@ const memoryState = shared("memory", () => ({
   /** Elements from which a tensor is placed on the heap: engines make arrays of up to 64 bytes quickly. */
   least: 17,
 }));
+
+export type { Scope } from "./holders.ts";
 
 /** A block of elements, shared by a tensor and its reshapes. `version` counts writes in place. */
 export class Storage {
@@ -203,8 +204,6 @@ export function mark(): (storage: Storage) => void {
   };
 }
 
-type Holder = { readonly storage: Storage };
-
 /** Takes a tensor out of every scope, off the heap: its owner outlives them. Returns it. */
 export function own<T extends Holder>(tensor: T): T {
   leave(tensor.storage);
@@ -230,7 +229,20 @@ export function pinArray<A extends TypedArray>(array: A, dtype: DType): A {
   return storage.data as A;
 }
 
-/** Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it. */
+/**
+ * Moves a tensor from the current scope to the one around it, or out of all scopes at the outermost. Returns it.
+ *
+ * @example
+ * ```ts
+ * import { keep, ones, scope, zeros } from "bitgrad";
+ *
+ * let last = zeros([2]);
+ * scope(() => {
+ *   last = keep(ones([2]).mul(3));
+ * });
+ * console.log(last.toArray()); // [3, 3]
+ * ```
+ */
 export function keep<T extends Holder>(tensor: T): T {
   if (!isHolder(tensor)) throw new OptionError(`keep: expected a tensor, got ${show(tensor)}`);
   const { storage } = tensor;
@@ -247,29 +259,6 @@ function openFrom(frame: Frame | null): Frame | null {
   while (next && !next.open) next = next.parent;
   return next;
 }
-
-/** The tensors within a value, however deep: by a list of what is left to see, since the engine's stack is short. */
-function holders(value: unknown): Holder[] {
-  const found: Holder[] = [];
-  const seen = new Set<unknown>();
-  const left = [value];
-  while (left.length > 0) {
-    const item = left.pop();
-    if (item === null || typeof item !== "object" || seen.has(item)) continue;
-    seen.add(item);
-    if (isHolder(item)) found.push(item as Holder);
-    else if (Array.isArray(item)) for (const x of item) left.push(x);
-    else if (isBuiltIn("Map", item) || isBuiltIn("Set", item)) for (const x of item.values()) left.push(x);
-    else if (!ArrayBuffer.isView(item)) for (const x of Object.values(item)) left.push(x);
-  }
-  return found;
-}
-
-/** Storage of another copy of the library (ESM beside CJS) is another class of the same form. */
-const isHolder = (value: unknown): boolean => {
-  const storage = (value as { storage?: { frame?: unknown; version?: unknown } } | null | undefined)?.storage;
-  return typeof storage === "object" && storage !== null && "frame" in storage && "version" in storage;
-};
 
 function open(name: string): Frame {
   const frame: Frame = { name, parent: memoryState.frame, storages: new Map(), open: true };
@@ -296,13 +285,6 @@ function abandon(frame: Frame): void {
   close(frame, null);
 }
 
-/** An open scope from `scope()`, for `using`; `dispose()` ends it where `using` is not available. */
-export interface Scope {
-  keep<T extends Holder>(tensor: T): T;
-  dispose(): void;
-  [Symbol.dispose](): void;
-}
-
 const disposeSymbol: typeof Symbol.dispose =
   Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);
 
@@ -311,6 +293,14 @@ const disposeSymbol: typeof Symbol.dispose =
  * them), those given to `keep`, and what longer-lived objects own. Without `fn`, opens a scope for `using s = scope()`; one
  * that `fn` opened so and left open ends with it where it throws.
  * Throws StageError for an async callback, whose tensors would be released before it ends.
+ *
+ * @example
+ * ```ts
+ * import { memory, ones, scope } from "bitgrad";
+ *
+ * const total = scope(() => ones([100]).mul(2).sum());
+ * console.log(total.item(), memory().tensors); // 200 0
+ * ```
  */
 export function scope(options?: { name?: string }): Scope;
 export function scope<T>(fn: () => T, options?: { name?: string }): T;
@@ -343,6 +333,16 @@ export function scope<T>(first?: (() => T) | { name?: string }, options?: { name
  * What open scopes hold: tensors, their bytes, and the most bytes ever held; and in `pinned` the bytes of what lies on the heap
  * for longer: parameters, buffers, the state of optimizers. Other tensors outside scopes belong to the JavaScript engine, which
  * collects them, and are not counted.
+ *
+ * @example
+ * ```ts
+ * import { memory, scope, zeros } from "bitgrad";
+ *
+ * scope(() => {
+ *   const x = zeros([1000]);
+ *   console.log(x.size, memory().bytes >= 4000); // 1000 true
+ * });
+ * ```
  */
 export function memory(): { tensors: number; bytes: number; peak: number; pinned: number } {
   const { tensors, bytes, peak } = memoryState;

@@ -114,7 +114,17 @@ function withRecording<T>(on: boolean, fn: () => T): T {
   }
 }
 
-/** Runs `fn` without recording. Throws GradError for an async callback, which would run mostly outside. */
+/**
+ * Runs `fn` without recording. Throws GradError for an async callback, which would run mostly outside.
+ *
+ * @example
+ * ```ts
+ * import { noGrad, tensor } from "bitgrad";
+ *
+ * const x = tensor([1, 2], { requiresGrad: true });
+ * console.log(noGrad(() => x.mul(2)).requiresGrad); // false
+ * ```
+ */
 export function noGrad<T>(fn: () => T): T {
   if (!isFunction(fn)) throw new GradError(`noGrad: expected a function, got ${show(fn)}`);
   const result = withRecording(false, fn);
@@ -240,6 +250,15 @@ export interface BackwardOptions {
 /**
  * Adds d root / d leaf to `.grad` of every leaf that requires a gradient. A root that is not a single number needs
  * `gradient`, of its shape. Throws GradError when nothing was recorded or the graph is gone.
+ *
+ * @example
+ * ```ts
+ * import { backward, tensor } from "bitgrad";
+ *
+ * const x = tensor([1, 2], { requiresGrad: true });
+ * backward(x.square().sum());
+ * console.log(x.grad!.toArray()); // [2, 4]
+ * ```
  */
 export const backward = (
   root: Tensor,

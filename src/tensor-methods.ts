@@ -3,7 +3,8 @@
  * those that `ops/methods.ts` lists, and it compiles only where both lists agree.
  */
 
-import type { BesideNumber, Counted, DType, Float, Promoted } from "./dtype.ts";
+import type { ArrayOf, BesideNumber, Counted, DType, Float, Promoted, TypedArray } from "./dtype.ts";
+import type { NestedArray } from "./nested.ts";
 import type { AttentionOptions } from "./ops/attention.ts";
 import type { ConvOptions } from "./ops/conv.ts";
 import type { DropoutOptions } from "./ops/create.ts";
@@ -19,7 +20,29 @@ import type { QuantileOptions, Ranked, SortOptions, TopKOptions } from "./ops/so
 import type { VarianceOptions } from "./ops/variance.ts";
 import type { Shape } from "./shape.ts";
 import type { BackwardOptions } from "./tape.ts";
-import type { Tensor, TensorLike } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** What ops accept where a tensor is expected: numbers take the dtype of the tensors beside them. */
+export type TensorLike = Tensor | number | boolean | TypedArray | NestedArray;
+
+/** The dtype that `tensor` reads data as. */
+export type DTypeOf<T> = NestedArray extends T
+  ? DType
+  : T extends Tensor<infer D>
+    ? D
+    : T extends TypedArray
+      ? { [D in Exclude<DType, "bool">]: T extends ArrayOf<D> ? D : never }[Exclude<DType, "bool">]
+      : T extends readonly (infer E)[]
+        ? [E] extends [never]
+          ? "float32"
+          : [E] extends [boolean]
+            ? "bool"
+            : [E] extends [number | boolean]
+              ? "float32"
+              : DTypeOf<E>
+        : T extends boolean
+          ? "bool"
+          : "float32";
 
 type Reduce = Partial<ReduceOptions>;
 type ArgReduce = { axis?: number | null; keepDims?: boolean };

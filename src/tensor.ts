@@ -13,40 +13,31 @@ import {
   type TypedArray,
 } from "./dtype.ts";
 import { DTypeError, GradError, OptionError, readOptions, refuseJson, ShapeError, show } from "./errors.ts";
-import { type NestedArray, readNested } from "./nested.ts";
+import { readNested } from "./nested.ts";
 import { printed } from "./printing.ts";
 import { checkShape, type Shape, sameShape, sizeOf } from "./shape.ts";
 import { allocate, Storage } from "./storage.ts";
 import type { TapeNode } from "./tape.ts";
-import type { TensorMethods } from "./tensor-methods.ts";
+import type { DTypeOf, TensorLike, TensorMethods } from "./tensor-methods.ts";
 
-/** What ops accept where a tensor is expected: numbers take the dtype of the tensors beside them. */
-export type TensorLike = Tensor | number | boolean | TypedArray | NestedArray;
-
-/** The dtype that `tensor` reads data as. */
-export type DTypeOf<T> = NestedArray extends T
-  ? DType
-  : T extends Tensor<infer D>
-    ? D
-    : T extends TypedArray
-      ? { [D in Exclude<DType, "bool">]: T extends ArrayOf<D> ? D : never }[Exclude<DType, "bool">]
-      : T extends readonly (infer E)[]
-        ? [E] extends [never]
-          ? "float32"
-          : [E] extends [boolean]
-            ? "bool"
-            : [E] extends [number | boolean]
-              ? "float32"
-              : DTypeOf<E>
-        : T extends boolean
-          ? "bool"
-          : "float32";
+export type { DTypeOf, TensorLike } from "./tensor-methods.ts";
 
 const brand: unique symbol = Symbol.for("bitgrad.tensor") as never;
 
 export interface Tensor<D extends DType = DType> extends TensorMethods<D>, Disposable {}
 
-/** Numbers of one dtype in a shape, contiguous and row-major. Made by `tensor`, `zeros`, `randn`, …; ops are its methods. */
+/**
+ * Numbers of one dtype in a shape, contiguous and row-major. Made by `tensor`, `zeros`, `randn`, …; ops are its methods.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ *
+ * const x = tensor([[1, 2], [3, 4]]);
+ * console.log(x.shape, x.dtype); // [2, 2] float32
+ * console.log(x.matmul(x).sum({ axis: 1 }).toArray()); // [17, 37]
+ * ```
+ */
 export class Tensor<D extends DType = DType> {
   declare readonly shape: Shape;
   declare readonly dtype: D;
@@ -214,7 +205,16 @@ export type NestedResult = number | boolean | NestedResult[];
 const disposed = new Storage(new Float32Array(0), "float32");
 disposed.release("dispose()");
 
-/** True for tensors of this and of any other copy of the library in the process. */
+/**
+ * True for tensors of this and of any other copy of the library in the process.
+ *
+ * @example
+ * ```ts
+ * import { isTensor, tensor } from "bitgrad";
+ *
+ * console.log(isTensor(tensor([1])), isTensor([1])); // true false
+ * ```
+ */
 export const isTensor = (value: unknown): value is Tensor =>
   typeof value === "object" && value !== null && (value as { [brand]?: true })[brand] === true;
 
@@ -245,6 +245,14 @@ export interface TensorOptions<D extends DType = DType> {
 /**
  * A tensor holding a copy of `data`: a number, nested arrays, a typed array or a tensor.
  * Throws ShapeError for ragged data or a shape that does not fit, DTypeError for values that the dtype cannot hold.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "bitgrad";
+ *
+ * console.log(tensor([[1, 2], [3, 4]]).shape); // [2, 2]
+ * console.log(tensor(new Int32Array([1, 2, 3, 4]), { shape: [2, 2] }).dtype); // int32
+ * ```
  */
 export function tensor<D extends DType>(
   data: TensorLike,

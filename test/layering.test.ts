@@ -3,65 +3,7 @@ import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { circlesOf, exportsOf, type Import, importsOf, reachableFrom } from "./imports.ts";
-
-/**
- * The layer table. A unit is a file or a folder of src, or `kernels`; it may import itself, every unit of a lower layer,
- * and the units of its own layer named here. `types` are erased at run time, so they may point upwards where named.
- */
-const layers: readonly Record<string, { beside?: readonly string[]; types?: readonly string[] }>[] = [
-  {
-    dtype: { beside: ["errors"] },
-    nested: { beside: ["dtype", "errors"] },
-    errors: {},
-    state: {},
-    changes: { beside: ["state"] },
-    shape: { beside: ["errors"] },
-    safetensors: { beside: ["errors", "shape"] },
-    printing: { beside: ["dtype", "errors", "shape"] },
-  },
-  {
-    kernels: {},
-    workers: { beside: ["kernels"] },
-    pairing: { beside: ["kernels"] },
-    backend: { beside: ["kernels", "workers", "pairing"] },
-    random: { beside: ["backend", "kernels"] },
-    generation: { beside: ["random"] },
-    packed: { beside: ["backend", "kernels", "generation"] },
-  },
-  {
-    storage: {},
-    tensor: { beside: ["storage"], types: ["tape", "tensor-methods"] },
-    "tensor-methods": { types: ["tensor", "ops", "tape"] },
-    tape: { beside: ["storage", "tensor"] },
-    autograd: { beside: ["storage", "tensor", "tape"] },
-    ops: { beside: ["storage", "tensor", "tape", "autograd"], types: ["tensor-methods"] },
-  },
-  { nn: {}, codes: { beside: ["nn"] }, optim: { beside: ["nn"] }, data: {}, io: { beside: ["nn", "data"] } },
-  { quant: {}, binary: {}, prune: {}, distill: {}, discovery: {}, cost: {}, train: {} },
-  { dynamic: {} },
-  { models: {}, testing: {} },
-  { index: {}, gpu: {} },
-];
-
-/** Units that see less of the layers below than the table grants. */
-const only: Record<string, readonly string[]> = { kernels: ["dtype", "errors", "shape", "state"] };
-
-/** The only files that may import a package, by package. */
-const packages: Record<string, readonly string[]> = {
-  "seedrandom/seedrandom.js": ["src/random/rng.ts"],
-  "gpu.js": ["src/gpu.ts"],
-  "fast-check": ["src/testing/arbitraries.ts"],
-};
-
-const lineLimit = 350;
-
-/** "src/nn/linear.ts" belongs to nn, "src/tape.ts" to tape, all of kernels/ to kernels. */
-function unitOf(path: string): string {
-  const [top, second] = path.split("/");
-  return top === "src" ? second.replace(/\.ts$/, "") : top;
-}
-
-const layerOf = (unit: string): number => layers.findIndex((layer) => Object.hasOwn(layer, unit));
+import { layerOf, layers, lineLimit, only, packages, unitOf } from "./layers.ts";
 
 function checkImport(path: string, { line, from, typeOnly }: Import): string | null {
   const at = `${path}:${line} imports ${from}`;

@@ -69,7 +69,19 @@ const size = (layers: number, dim: number, heads: number): BertConfig => ({
   heads,
 });
 
-/** norm(gelu(dense(x))) onto the token table, with a bias: hidden states (B, T, C) -> logits (B, T, V). */
+/**
+ * norm(gelu(dense(x))) onto the token table, with a bias: hidden states (B, T, C) -> logits (B, T, V).
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { MaskedLmHead } from "bitgrad/models";
+ * import { Parameter } from "bitgrad/nn";
+ *
+ * const head = new MaskedLmHead(new Parameter(zeros([10, 4])), { eps: 1e-12 });
+ * console.log(head.forward(zeros([2, 3, 4])).shape); // [2, 3, 10]
+ * ```
+ */
 export class MaskedLmHead {
   dense: Linear;
   norm: LayerNorm;

@@ -15,6 +15,15 @@ const LIMIT = 2 ** 24;
  * The model in a checkpoint of llama2.c (version 0): seven int32 (dim, hidden size, layers, heads, key and value heads,
  * vocabulary, negative where the head is not tied, and context), then float32, little-endian. Throws FormatError for a
  * header out of range or a length that does not follow from it.
+ *
+ * @example
+ * ```ts
+ * import { readLlama2c } from "bitgrad/models";
+ *
+ * const bytes = new Uint8Array(4 * (7 + 44)); // of a file, here of zeros
+ * new Int32Array(bytes.buffer, 0, 7).set([2, 2, 1, 1, 1, 3, 2]);
+ * console.log(readLlama2c(bytes).forward([[0, 1]]).shape); // [1, 2, 3]
+ * ```
  */
 export function readLlama2c(bytes: Uint8Array): Llama {
   if (!isBytes(bytes)) throw new OptionError(`readLlama2c: expected a Uint8Array, got ${show(bytes)}`);

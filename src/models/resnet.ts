@@ -90,7 +90,17 @@ function innerUnits({ conv1, bn1 }: ResNetBlock | Stage): Units[] {
   return [{ name: "", kind: "channels", count, places, sizes: { hidden: 1 }, layer: null, keeps: {} }];
 }
 
-/** relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride). */
+/**
+ * relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), (N, C, H, W) -> (N, out, H/stride, W/stride).
+ *
+ * @example
+ * ```ts
+ * import { Rng, zeros } from "bitgrad";
+ * import { ResNetBlock } from "bitgrad/models";
+ *
+ * console.log(new ResNetBlock(4, 8, 2, new Rng(1)).forward(zeros([1, 4, 8, 8])).shape); // [1, 8, 4, 4]
+ * ```
+ */
 export class ResNetBlock extends Sequential {
   readonly stride: number;
   conv1: Conv2d;
@@ -139,6 +149,14 @@ const stages = ["layer1", "layer2", "layer3"] as const;
 /**
  * The ResNet for CIFAR-10, (N, 3, 32, 32) -> logits (N, classes), with shortcuts that have no weights (option A). He et al.,
  * 2015, arXiv:1512.03385, section 4.2. Names are those of the common PyTorch checkpoints.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ * import { ResNet } from "bitgrad/models";
+ *
+ * console.log(new ResNet(ResNet.configs.resnet20).forward(zeros([1, 3, 32, 32])).shape); // [1, 10]
+ * ```
  */
 export class ResNet extends Parts {
   /** Its name in files. */

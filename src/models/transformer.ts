@@ -89,6 +89,14 @@ const decodeCall: DecodeCall = {
 /**
  * The encoder-decoder of Vaswani et al., 2017, arXiv:1706.03762: post-norm blocks with ReLU, and one table, times √dim on the
  * way in, for source, target and logits. Matrices begin as Xavier uniform, the table as N(0, 1/√dim).
+ *
+ * @example
+ * ```ts
+ * import { Transformer } from "bitgrad/models";
+ *
+ * const model = new Transformer({ vocabulary: 10, dim: 8, layers: 1, heads: 2 });
+ * console.log(model.forward([[1, 2, 3]], [[4, 5]]).shape); // [1, 2, 10]
+ * ```
  */
 export class Transformer {
   /** Its name in files. */

@@ -42,7 +42,16 @@ function finish<D extends DType>(t: Tensor, { requiresGrad }: CreateOptions): Te
   return t as Tensor<D>;
 }
 
-/** Every element 0. */
+/**
+ * Every element 0.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "bitgrad";
+ *
+ * console.log(zeros([2, 2], { dtype: "int32" }).toArray()); // [[0, 0], [0, 0]]
+ * ```
+ */
 export function zeros<D extends DType = "float32">(
   shape: Shape,
   options?: Partial<CreateOptions<D>>,
@@ -50,7 +59,16 @@ export function zeros<D extends DType = "float32">(
   return filled("zeros", shape, 0, options);
 }
 
-/** Every element 1. */
+/**
+ * Every element 1.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "bitgrad";
+ *
+ * console.log(ones([3]).toArray()); // [1, 1, 1]
+ * ```
+ */
 export function ones<D extends DType = "float32">(
   shape: Shape,
   options?: Partial<CreateOptions<D>>,
@@ -58,7 +76,16 @@ export function ones<D extends DType = "float32">(
   return filled("ones", shape, 1, options);
 }
 
-/** Every element `value`. */
+/**
+ * Every element `value`.
+ *
+ * @example
+ * ```ts
+ * import { full } from "bitgrad";
+ *
+ * console.log(full([3], 0.5).toArray()); // [0.5, 0.5, 0.5]
+ * ```
+ */
 export function full<D extends DType = "float32">(
   shape: Shape,
   value: number,
@@ -156,7 +183,16 @@ export function linspace<D extends DType = "float32">(
   return finish(wrap(convertArray("linspace", values, settings.dtype), [count], settings.dtype), settings);
 }
 
-/** Ones on the diagonal of an (n, m) matrix; square without m. */
+/**
+ * Ones on the diagonal of an (n, m) matrix; square without m.
+ *
+ * @example
+ * ```ts
+ * import { eye } from "bitgrad";
+ *
+ * console.log(eye(2).toArray()); // [[1, 0], [0, 1]]
+ * ```
+ */
 export function eye<D extends DType = "float32">(
   n: number,
   m: number = n,
@@ -185,7 +221,16 @@ function draw<D extends DType>(
   return finish(t, settings);
 }
 
-/** Uniform in [0, 1). */
+/**
+ * Uniform in [0, 1).
+ *
+ * @example
+ * ```ts
+ * import { Rng, rand } from "bitgrad";
+ *
+ * console.log(rand([2, 3], { rng: new Rng(1) }).less(1).all().item()); // 1
+ * ```
+ */
 export const rand = <D extends DType = "float32">(
   shape: Shape,
   options?: Partial<DrawOptions<D>>,
@@ -206,7 +251,17 @@ export const randn = <D extends DType = "float32">(
   options?: Partial<DrawOptions<D>>,
 ): Tensor<NoInfer<D>> => draw("randn", shape, options, (rng, out) => rng.fillNormal(out, 0, 1));
 
-/** Integers from `low` up to and without `high`, as int32. */
+/**
+ * Integers from `low` up to and without `high`, as int32.
+ *
+ * @example
+ * ```ts
+ * import { Rng, randint } from "bitgrad";
+ *
+ * const dice = randint(1, 7, [100], { rng: new Rng(1) });
+ * console.log(dice.dtype, dice.min().item(), dice.max().item()); // int32 1 6
+ * ```
+ */
 export function randint<D extends DType = "int32">(
   low: number,
   high: number,
@@ -230,7 +285,16 @@ export function randint<D extends DType = "int32">(
   return wrap(dtype === "int32" ? values : convertArray("randint", values, dtype), sizes, dtype) as Tensor<D>;
 }
 
-/** True with probability p, as bool. */
+/**
+ * True with probability p, as bool.
+ *
+ * @example
+ * ```ts
+ * import { bernoulli } from "bitgrad";
+ *
+ * console.log(bernoulli(1, [2]).toArray()); // [true, true]
+ * ```
+ */
 export function bernoulli(p: number, shape: Shape, options?: { rng?: Rng | null }): Tensor<"bool"> {
   const { rng } = readOptions("bernoulli", options, { rng: null as Rng | null });
   checkShare("bernoulli", "p", p);
@@ -261,7 +325,16 @@ export function dropout(x: TensorLike, options?: Partial<DropoutOptions>): Tenso
   return x.mul(bernoulli(1 - p, x.shape, { rng })).mul(1 / (1 - p));
 }
 
-/** (length, size): sin at even and cos at odd columns of position/10000^(2i/size). Vaswani et al., 2017, arXiv:1706.03762. */
+/**
+ * (length, size): sin at even and cos at odd columns of position/10000^(2i/size). Vaswani et al., 2017, arXiv:1706.03762.
+ *
+ * @example
+ * ```ts
+ * import { sinusoidalPositions } from "bitgrad";
+ *
+ * console.log(sinusoidalPositions(2, 2).toArray()); // [[0, 1], [0.841, 0.540]]
+ * ```
+ */
 export function sinusoidalPositions<D extends DType = "float32">(
   length: number,
   size: number,

@@ -128,7 +128,26 @@ export function defineOp<I extends Inputs, O extends object = object>(
   );
 }
 
-/** Adds an op with several results, for a kernel that makes them in one pass. */
+/**
+ * Adds an op with several results, for a kernel that makes them in one pass.
+ *
+ * @example
+ * ```ts
+ * import { defineMultiOp, type Tensor, tensor } from "bitgrad";
+ *
+ * const sinCos = defineMultiOp<[x: Tensor]>("sinCos", {
+ *   shape: ([x]) => [x.shape, x.shape],
+ *   forward: ([sin, cos], [x]) => {
+ *     x.data.forEach((value, i) => {
+ *       sin[i] = Math.sin(value);
+ *       cos[i] = Math.cos(value);
+ *     });
+ *   },
+ * });
+ * const [sin, cos] = sinCos(tensor([0, 1]));
+ * console.log(sin.toArray(), cos.toArray()); // [0, 0.841] [1, 0.540]
+ * ```
+ */
 export function defineMultiOp<I extends Inputs, O extends object = object>(
   name: string,
   definition: MultiOpDefinition<I, O>,

@@ -127,7 +127,17 @@ const maxGradOp = defineOp<[grad: Tensor, indices: Tensor], { shape: Shape }>("m
   },
 });
 
-/** Maxima of windows with their places, flat within each image plane. Padding is never chosen. */
+/**
+ * Maxima of windows with their places, flat within each image plane. Padding is never chosen.
+ *
+ * @example
+ * ```ts
+ * import { maxPool2dWithIndices, tensor } from "bitgrad";
+ *
+ * const { values, indices } = maxPool2dWithIndices(tensor([[[[1, 4], [3, 2]]]]), { kernelSize: 2 });
+ * console.log(values.toArray(), indices.toArray()); // [[[[4]]]] [[[[1]]]]
+ * ```
+ */
 export function maxPool2dWithIndices(
   x: TensorLike,
   options: Given<MaxPoolOptions>,

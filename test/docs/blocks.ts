@@ -12,6 +12,8 @@ export interface Program {
   readonly text: string;
   /** What is run: without the blocks for a browser, and with what is printed held to what the comments say. */
   readonly run: string;
+  /** Whether it reads the data sets of BITGRAD_DATA, as a block marked `ts data` does. */
+  readonly needsData: boolean;
 }
 
 const pagesOf = (folder: string): string[] =>
@@ -55,9 +57,10 @@ export function examplesOf(path: string, text: string): Program[] {
     if (!/^\s*\* @example/.test(line)) return [];
     const end = lines.findIndex((other, i) => i > at && /^\s*\*(\/| @)/.test(other));
     const inside = lines.map((other, i) => (i > at && i < end ? other.replace(/^\s*\* ?/, "") : ""));
-    const code = blocksOf(path, inside, (info) => info === "ts");
+    const needsData = inside.includes("```ts data");
+    const code = blocksOf(path, inside, (info) => info === (needsData ? "ts data" : "ts"));
     if (code.trim() === "") throw new Error(`${path}:${at + 1}: an @example needs a block of ts`);
-    return [program(`${path}:${at + 1}`, code, code)];
+    return [program(`${path}:${at + 1}`, code, code, needsData)];
   });
 }
 
@@ -74,8 +77,9 @@ function blocksOf(path: string, lines: readonly string[], wanted: (info: string)
   return kept.join("\n");
 }
 
-const program = (name: string, text: string, run: string): Program => ({
+const program = (name: string, text: string, run: string, needsData = false): Program => ({
   name,
+  needsData,
   text: `${text}\nexport {};\n`,
   run: holdPrinted(name.replace(/:\d+$/, ""), run),
 });

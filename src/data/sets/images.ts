@@ -48,7 +48,17 @@ async function idxSet(
   };
 }
 
-/** MNIST, handwritten digits: 60,000 or 10,000 pictures x (N, 1, 28, 28) uint8, y (N) int32. LeCun et al., 1998. */
+/**
+ * MNIST, handwritten digits: 60,000 or 10,000 pictures x (N, 1, 28, 28) uint8, y (N) int32. LeCun et al., 1998.
+ *
+ * @example
+ * ```ts data
+ * import { mnist } from "bitgrad/data";
+ *
+ * const { x, y } = await mnist({ split: "test" });
+ * console.log(x.shape, y.shape); // [10000, 1, 28, 28] [10000]
+ * ```
+ */
 export const mnist = (options?: ImageOptions): Promise<ImageSet> =>
   idxSet(
     "mnist",
@@ -63,7 +73,17 @@ export const mnist = (options?: ImageOptions): Promise<ImageSet> =>
     options,
   );
 
-/** Fashion-MNIST, clothing in MNIST's shapes. Xiao et al., 2017, arXiv:1708.07747. */
+/**
+ * Fashion-MNIST, clothing in MNIST's shapes. Xiao et al., 2017, arXiv:1708.07747.
+ *
+ * @example
+ * ```ts data
+ * import { fashionMnist, fashionMnistClasses } from "bitgrad/data";
+ *
+ * const { y } = await fashionMnist({ split: "test" });
+ * console.log(fashionMnistClasses[y.data[0]]); // Ankle boot
+ * ```
+ */
 export const fashionMnist = (options?: ImageOptions): Promise<ImageSet> =>
   idxSet(
     "fashionMnist",
@@ -120,6 +140,14 @@ function digitUrls(ending: string): string[] {
 /**
  * UCI's optical digits: 3,823 or 1,797 pictures x (N, 1, 8, 8) uint8 of values 0 to 16, y (N) int32. The test split is what
  * scikit-learn calls digits.
+ *
+ * @example
+ * ```ts data
+ * import { digits8x8 } from "bitgrad/data";
+ *
+ * const { x } = await digits8x8();
+ * console.log(x.shape); // [3823, 1, 8, 8]
+ * ```
  */
 export async function digits8x8(options?: ImageOptions): Promise<ImageSet> {
   const { split, ...rest } = readOptions<ImageOptions & { split: Split }>("digits8x8", options, {
@@ -157,6 +185,14 @@ const cifarFiles: Readonly<Record<Split, DataFile>> = {
 /**
  * A subset of CIFAR-10 that has been through JPEG: 5,000 or 2,000 pictures x (N, 3, 32, 32) uint8, y (N) int32. There is no
  * upstream file in this form: it is read from the folder that BITGRAD_DATA names. Krizhevsky, 2009.
+ *
+ * @example
+ * ```ts data
+ * import { cifar10Subset } from "bitgrad/data";
+ *
+ * const { x } = await cifar10Subset({ split: "test" });
+ * console.log(x.shape); // [2000, 3, 32, 32]
+ * ```
  */
 export async function cifar10Subset(options?: ImageOptions): Promise<ImageSet> {
   const { split, ...rest } = readOptions<ImageOptions & { split: Split }>("cifar10Subset", options, {

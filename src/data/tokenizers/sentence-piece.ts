@@ -25,6 +25,17 @@ const FIRST_PIECE = BYTES + 256;
  * SentencePiece's BPE over `pieces` and their `scores`: ids 0, 1 and 2 are unknown, begin and end, 3 to 258 the bytes, and the
  * rest pieces, in which a space is a space. A text gets a space in front, each character becomes its piece (or its bytes), and
  * the neighbours whose union scores highest merge until none do. Decoding drops the marks and the space in front.
+ *
+ * @example
+ * ```ts
+ * import { sentencePieceBpe } from "bitgrad/data";
+ *
+ * const bytes = Array.from({ length: 256 }, (_, i) => `<${i}>`);
+ * const pieces = ["<unk>", "<s>", "</s>", ...bytes, " ", "a", " a"];
+ * const tokenizer = sentencePieceBpe({ pieces, scores: pieces.map(() => 0) });
+ * console.log(Array.from(tokenizer.encode("aa"))); // [261, 260]
+ * console.log(tokenizer.decode([261, 260])); // aa
+ * ```
  */
 export function sentencePieceBpe(options: {
   pieces: readonly string[];
@@ -112,6 +123,16 @@ export function sentencePieceBpe(options: {
 /**
  * llama2.c's tokenizer file: an int32, the longest piece in bytes, then for every piece a float32 score, an int32 length and
  * that many bytes, all little-endian. Throws FormatError for a file that is cut or not of this form.
+ *
+ * @example
+ * ```ts data
+ * import { readFile } from "node:fs/promises";
+ * import { llama2cTokenizer } from "bitgrad/data";
+ *
+ * const path = `${process.env.BITGRAD_DATA}/weights/stories260k/tok512.bin`;
+ * const tokenizer = llama2cTokenizer(await readFile(path));
+ * console.log(tokenizer.decode(tokenizer.encode("Once upon a time"))); // Once upon a time
+ * ```
  */
 export function llama2cTokenizer(file: Uint8Array): SentencePieceTokenizer {
   if (!isBytes(file)) {

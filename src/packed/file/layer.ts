@@ -53,7 +53,17 @@ type Pair = readonly [number, number];
 const isPair = (v: unknown, least: number): v is Pair =>
   Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= least && n < 65536);
 
-/** Reads the fields of one layer, each checked. */
+/**
+ * Reads the fields of one layer, each checked.
+ *
+ * @example
+ * ```ts
+ * import { FieldReader } from "bitgrad/packed";
+ *
+ * const read = new FieldReader("scaled", { by: 2, clipped: true });
+ * console.log(read.number("by", 0), read.flag("clipped")); // 2 true
+ * ```
+ */
 export class FieldReader {
   private readonly kind: string;
   private readonly fields: Fields;

@@ -60,7 +60,22 @@ function passing<T extends object>(make: () => T): () => T {
   };
 }
 
-/** A weight (rows, columns) that layers multiply by or look rows up in. */
+/**
+ * A weight (rows, columns) that layers multiply by or look rows up in.
+ *
+ * @example
+ * ```ts
+ * import { PackedWeight } from "bitgrad/packed";
+ *
+ * const weight = PackedWeight.ofCodes({
+ *   ...{ rows: 1, columns: 2, bits: 8, signed: true, codes: Uint8Array.of(3, 255) },
+ *   ...{ scale: Float32Array.of(0.5), scaleType: "float32", group: null, codebook: null },
+ * });
+ * const row = new Float32Array(2);
+ * weight.readRow(row, 0);
+ * console.log(Array.from(row)); // [1.5, -0.5]
+ * ```
+ */
 export class PackedWeight {
   readonly rows: number;
   readonly columns: number;

@@ -23,6 +23,15 @@ import type { PackedLinear } from "./linear.ts";
 /**
  * The keys and values of one layer for the positions read so far, (H, R, D): memory with room for R positions of each head,
  * zeros behind those that are held, which doubles where it is full.
+ *
+ * @example
+ * ```ts
+ * import { PackedCache } from "bitgrad/packed";
+ *
+ * const cache = new PackedCache();
+ * cache.append(Float32Array.of(1, 2), Float32Array.of(3, 4), 1, 1, 2); // a head, a position, two features
+ * console.log(cache.length); // 1
+ * ```
  */
 export class PackedCache {
   length = 0;
@@ -115,7 +124,21 @@ export interface PackedAttentionCall {
   readonly cache?: PackedCache | null;
 }
 
-/** Multi-head attention, (B, T, C) -> (B, T, C); a cache serves one batch. */
+/**
+ * Multi-head attention, (B, T, C) -> (B, T, C); a cache serves one batch.
+ *
+ * @example
+ * ```ts
+ * import { PackedAttention, PackedLinear, PackedWeight } from "bitgrad/packed";
+ *
+ * const weight = PackedWeight.ofFloats(Float32Array.of(1, 0, 0, 1), 2, 2);
+ * const same = new PackedLinear({ weight, bias: null, input: null });
+ * const parts = { query: same, key: same, value: same, out: same };
+ * const layer = new PackedAttention({ heads: 1, kvHeads: 1, rotary: null, ...parts });
+ * // One position reads itself alone.
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(1, 2), shape: [1, 1, 2] }).data)); // [1, 2]
+ * ```
+ */
 export class PackedAttention implements PackedLayer {
   static readonly kind = "attention";
   static readonly options = { causal: false, mask: "ids", context: "values" };

@@ -12,6 +12,24 @@ type Pair = readonly [number, number];
 /**
  * The transpose of a convolution, of float32 with the values of rows of out/groups · height · width codes, one per input
  * channel.
+ *
+ * @example
+ * ```ts
+ * import { PackedConvTranspose2d, PackedWeight } from "bitgrad/packed";
+ *
+ * const layer = new PackedConvTranspose2d({
+ *   weight: PackedWeight.ofFloats(Float32Array.of(1, 2, 3, 4), 1, 4),
+ *   bias: null,
+ *   kernel: [2, 2],
+ *   stride: [2, 2],
+ *   padding: [[0, 0], [0, 0]],
+ *   outputPadding: [0, 0],
+ *   dilation: [1, 1],
+ *   groups: 1,
+ * });
+ * const { data } = layer.forward({ data: Float32Array.of(5), shape: [1, 1, 1, 1] });
+ * console.log(Array.from(data)); // [5, 10, 15, 20]
+ * ```
  */
 export class PackedConvTranspose2d implements PackedStep {
   static readonly kind = "convTranspose2d";

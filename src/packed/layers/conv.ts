@@ -14,7 +14,26 @@ const most = 1024;
 /** How many kinds of kernel may share a weight. */
 const mostKernels = 8;
 
-/** Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs. */
+/**
+ * Cross-correlation of (N, C, H, W) with rows of in/groups · height · width codes. Padding counts as 0, also between signs.
+ *
+ * @example
+ * ```ts
+ * import { PackedConv2d, PackedWeight } from "bitgrad/packed";
+ *
+ * const layer = new PackedConv2d({
+ *   weight: PackedWeight.ofFloats(Float32Array.of(1, 1, 1, 1), 1, 4),
+ *   bias: null,
+ *   input: null,
+ *   kernel: [2, 2],
+ *   stride: [1, 1],
+ *   padding: [[0, 0], [0, 0]],
+ *   dilation: [1, 1],
+ *   groups: 1,
+ * });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(1, 2, 3, 4), shape: [1, 1, 2, 2] }).data)); // [10]
+ * ```
+ */
 export class PackedConv2d implements PackedLayer {
   static readonly kind: string = "conv2d";
   readonly kind: string = "conv2d";
@@ -123,7 +142,26 @@ export class PackedConv2d implements PackedLayer {
   }
 }
 
-/** The same along one axis, (N, C, L), with kernels of height 1. */
+/**
+ * The same along one axis, (N, C, L), with kernels of height 1.
+ *
+ * @example
+ * ```ts
+ * import { PackedConv1d, PackedWeight } from "bitgrad/packed";
+ *
+ * const layer = new PackedConv1d({
+ *   weight: PackedWeight.ofFloats(Float32Array.of(1, -1), 1, 2),
+ *   bias: null,
+ *   input: null,
+ *   kernel: [1, 2],
+ *   stride: [1, 1],
+ *   padding: [[0, 0], [0, 0]],
+ *   dilation: [1, 1],
+ *   groups: 1,
+ * });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(1, 4, 9), shape: [1, 1, 3] }).data)); // [-3, -5]
+ * ```
+ */
 export class PackedConv1d extends PackedConv2d {
   static override readonly kind = "conv1d";
   override readonly kind = "conv1d";

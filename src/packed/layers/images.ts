@@ -17,7 +17,21 @@ export const affine = (
   return bias ? perChannel(op, y, bias, plus) : y;
 };
 
-/** A batch norm in evaluation: (x − mean) · factor + bias for every channel of (N, C, …). */
+/**
+ * A batch norm in evaluation: (x − mean) · factor + bias for every channel of (N, C, …).
+ *
+ * @example
+ * ```ts
+ * import { PackedBatchNorm } from "bitgrad/packed";
+ *
+ * const norm = new PackedBatchNorm({
+ *   mean: Float32Array.of(1, 2),
+ *   factor: Float32Array.of(10, 100),
+ *   bias: null,
+ * });
+ * console.log(Array.from(norm.forward({ data: Float32Array.of(2, 4), shape: [1, 2] }).data)); // [10, 200]
+ * ```
+ */
 export class PackedBatchNorm implements PackedStep {
   static readonly kind = "batchNorm";
   readonly kind = "batchNorm";
@@ -53,7 +67,17 @@ export class PackedBatchNorm implements PackedStep {
 
 const sloped: Binary = (x, slope) => (x > 0 ? x : x * slope);
 
-/** x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …). */
+/**
+ * x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …).
+ *
+ * @example
+ * ```ts
+ * import { PackedPReLU } from "bitgrad/packed";
+ *
+ * const layer = new PackedPReLU({ weight: Float32Array.of(0.5) });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(-2, 2), shape: [1, 2] }).data)); // [-1, 2]
+ * ```
+ */
 export class PackedPReLU implements PackedStep {
   static readonly kind = "prelu";
   readonly kind = "prelu";
@@ -72,7 +96,18 @@ export class PackedPReLU implements PackedStep {
   }
 }
 
-/** Every `stride`-th pixel of (N, C, H, W), with channels of zeros before and after. */
+/**
+ * Every `stride`-th pixel of (N, C, H, W), with channels of zeros before and after.
+ *
+ * @example
+ * ```ts
+ * import { PackedSubsample } from "bitgrad/packed";
+ *
+ * const layer = new PackedSubsample({ stride: 2, channels: [0, 1] });
+ * const { data, shape } = layer.forward({ data: Float32Array.of(1, 2, 3, 4), shape: [1, 1, 2, 2] });
+ * console.log(shape, Array.from(data)); // [1, 2, 1, 1] [1, 0]
+ * ```
+ */
 export class PackedSubsample implements PackedStep {
   static readonly kind = "subsample";
   readonly kind = "subsample";
@@ -101,7 +136,18 @@ export class PackedSubsample implements PackedStep {
   }
 }
 
-/** body(x) and shortcut(x), which is x where there is none, added or multiplied: the body's result may broadcast. */
+/**
+ * body(x) and shortcut(x), which is x where there is none, added or multiplied: the body's result may broadcast.
+ *
+ * @example
+ * ```ts
+ * import { PackedBranch, PackedFunction } from "bitgrad/packed";
+ *
+ * const body = new PackedFunction({ name: "relu" });
+ * const layer = new PackedBranch({ join: "sum", body, shortcut: null });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(-1, 2), shape: [1, 2] }).data)); // [-1, 4]
+ * ```
+ */
 export class PackedBranch implements PackedStep {
   static readonly kind = "branch";
   readonly kind = "branch";

@@ -43,6 +43,18 @@ const defaults = { causal: true, scale: 1 };
 /**
  * Token embeddings with learned, sinusoidal or no positions and with segments where there are any, blocks and a head: ids
  * (B, T) -> logits (B, T, V), with a pooler (B, classes), and without a head hidden states (B, T, C).
+ *
+ * @example
+ * ```ts
+ * import { Gpt } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ * import type { PackedLanguage } from "bitgrad/packed";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const gpt = pack(evaluate(new Gpt({ vocabulary: 8, context: 4, dim: 4, layers: 1, heads: 1 })));
+ * const root = gpt.root as PackedLanguage;
+ * console.log(root.forward({ data: [1, 2, 3], shape: [1, 3] }).shape); // [1, 3, 8]
+ * ```
  */
 export class PackedLanguage implements PackedLayer {
   static readonly kind = "language";
@@ -184,7 +196,22 @@ export interface PackedSeq2SeqCall {
   readonly sourceMask?: Ids | null;
 }
 
-/** An encoder, and a decoder that attends to its states. */
+/**
+ * An encoder, and a decoder that attends to its states.
+ *
+ * @example
+ * ```ts
+ * import { Transformer } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ * import type { PackedSeq2Seq } from "bitgrad/packed";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const model = new Transformer({ vocabulary: 8, dim: 4, layers: 1, heads: 1 });
+ * const root = pack(evaluate(model)).root as PackedSeq2Seq;
+ * const target = { data: [0], shape: [1, 1] };
+ * console.log(root.forward({ data: [1, 2], shape: [1, 2] }, { target }).shape); // [1, 1, 8]
+ * ```
+ */
 export class PackedSeq2Seq implements PackedLayer {
   static readonly kind = "seq2seq";
   static readonly options = { target: "ids", sourceMask: "ids" };

@@ -12,7 +12,18 @@ export interface LinearFields {
   readonly input: PackedInput | null;
 }
 
-/** x·weightᵀ + bias, (…, in) -> (…, out). */
+/**
+ * x·weightᵀ + bias, (…, in) -> (…, out).
+ *
+ * @example
+ * ```ts
+ * import { PackedLinear, PackedWeight } from "bitgrad/packed";
+ *
+ * const weight = PackedWeight.ofFloats(Float32Array.of(1, 2, 3, 4), 2, 2);
+ * const layer = new PackedLinear({ weight, bias: null, input: null });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(1, 1), shape: [1, 2] }).data)); // [3, 7]
+ * ```
+ */
 export class PackedLinear implements PackedLayer {
   static readonly kind = "linear";
   readonly kind = "linear";
@@ -50,7 +61,18 @@ export class PackedLinear implements PackedLayer {
   }
 }
 
-/** Rows of a table by id. */
+/**
+ * Rows of a table by id.
+ *
+ * @example
+ * ```ts
+ * import { PackedEmbedding, PackedWeight } from "bitgrad/packed";
+ *
+ * const weight = PackedWeight.ofFloats(Float32Array.of(1, 2, 3, 4), 2, 2);
+ * const table = new PackedEmbedding({ weight });
+ * console.log(Array.from(table.forward({ data: [1, 0], shape: [2] }).data)); // [3, 4, 1, 2]
+ * ```
+ */
 export class PackedEmbedding implements PackedLayer {
   static readonly kind = "embedding";
   readonly kind = "embedding";

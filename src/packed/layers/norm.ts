@@ -5,7 +5,17 @@ import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import { checkValues, doubles, room, type Values } from "../values.ts";
 import { affine } from "./images.ts";
 
-/** Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32. */
+/**
+ * Layer or root-mean-square normalisation over the last axes, or over groups of channels of (N, C, …), in float32.
+ *
+ * @example
+ * ```ts
+ * import { PackedNorm } from "bitgrad/packed";
+ *
+ * const norm = new PackedNorm({ type: "layer", size: 2, eps: 0, weight: null, bias: null });
+ * console.log(Array.from(norm.forward({ data: Float32Array.of(1, 3), shape: [1, 2] }).data)); // [-1, 1]
+ * ```
+ */
 export class PackedNorm implements PackedLayer {
   static readonly kind = "norm";
   readonly kind = "norm";

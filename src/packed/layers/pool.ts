@@ -10,7 +10,25 @@ import { checkValues, codeRoom, mended, reshaped, room, type Values, work } from
 
 type Pair = readonly [number, number];
 
-/** The largest or the mean of every window of (N, C, H, W). */
+/**
+ * The largest or the mean of every window of (N, C, H, W).
+ *
+ * @example
+ * ```ts
+ * import { PackedPool } from "bitgrad/packed";
+ *
+ * const pool = new PackedPool({
+ *   type: "max",
+ *   kernel: [2, 2],
+ *   stride: [2, 2],
+ *   padding: [[0, 0], [0, 0]],
+ *   dilation: [1, 1],
+ *   ceilMode: false,
+ *   countIncludePad: true,
+ * });
+ * console.log(Array.from(pool.forward({ data: Float32Array.of(1, 4, 3, 2), shape: [1, 1, 2, 2] }).data)); // [4]
+ * ```
+ */
 export class PackedPool implements PackedStep {
   static readonly kind = "pool";
   readonly kind = "pool";
@@ -80,7 +98,17 @@ export class PackedPool implements PackedStep {
   }
 }
 
-/** Joins the axes from `startDim` to `endDim`, both among them; negative ones count from the last. */
+/**
+ * Joins the axes from `startDim` to `endDim`, both among them; negative ones count from the last.
+ *
+ * @example
+ * ```ts
+ * import { PackedFlatten } from "bitgrad/packed";
+ *
+ * const flatten = new PackedFlatten({ startDim: 1, endDim: -1 });
+ * console.log(flatten.forward({ data: new Float32Array(24), shape: [2, 3, 4] }).shape); // [2, 12]
+ * ```
+ */
 export class PackedFlatten implements PackedStep {
   static readonly kind = "flatten";
   readonly kind = "flatten";

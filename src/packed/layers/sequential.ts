@@ -25,7 +25,17 @@ const functions: Readonly<Record<string, (x: Values) => Values>> = {
   },
 };
 
-/** An activation, "identity", "average" over the positions of (N, C, H, W) or "flatten" of all axes but the first. */
+/**
+ * An activation, "identity", "average" over the positions of (N, C, H, W) or "flatten" of all axes but the first.
+ *
+ * @example
+ * ```ts
+ * import { PackedFunction } from "bitgrad/packed";
+ *
+ * const relu = new PackedFunction({ name: "relu" });
+ * console.log(Array.from(relu.forward({ data: Float32Array.of(-1, 2), shape: [1, 2] }).data)); // [0, 2]
+ * ```
+ */
 export class PackedFunction implements PackedStep {
   static readonly kind = "function";
   readonly kind = "function";
@@ -43,7 +53,18 @@ export class PackedFunction implements PackedStep {
   }
 }
 
-/** Steps one after another. Where products of signs go into products of signs, bits are handed on. */
+/**
+ * Steps one after another. Where products of signs go into products of signs, bits are handed on.
+ *
+ * @example
+ * ```ts
+ * import { PackedFlatten, PackedFunction, PackedSequential } from "bitgrad/packed";
+ *
+ * const steps = [new PackedFunction({ name: "relu" }), new PackedFlatten({ startDim: 1, endDim: -1 })];
+ * const { shape } = new PackedSequential({ steps }).forward({ data: new Float32Array(8), shape: [2, 2, 2] });
+ * console.log(shape); // [2, 4]
+ * ```
+ */
 export class PackedSequential implements PackedStep {
   static readonly kind = "sequential";
   readonly kind = "sequential";

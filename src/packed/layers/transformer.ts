@@ -10,7 +10,19 @@ import { activations, combined, mapped } from "./elementwise.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 
-/** down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)). */
+/**
+ * down(activation(up(x))), for "swiglu" down(silu(gate(x)) · up(x)).
+ *
+ * @example
+ * ```ts
+ * import { PackedFeedForward, PackedLinear, PackedWeight } from "bitgrad/packed";
+ *
+ * const weight = PackedWeight.ofFloats(Float32Array.of(1, 0, 0, 1), 2, 2);
+ * const same = new PackedLinear({ weight, bias: null, input: null });
+ * const layer = new PackedFeedForward({ activation: "relu", gate: null, up: same, down: same });
+ * console.log(Array.from(layer.forward({ data: Float32Array.of(-1, 2), shape: [1, 2] }).data)); // [0, 2]
+ * ```
+ */
 export class PackedFeedForward implements PackedLayer {
   static readonly kind = "feedForward";
   readonly kind = "feedForward";
@@ -47,6 +59,19 @@ export interface PackedBlockCall extends Omit<PackedAttentionCall, "context"> {
 /**
  * Self-attention, in a decoder attention to an encoder's states, and a position-wise network, each with a residual sum and a
  * normalisation.
+ *
+ * @example
+ * ```ts
+ * import { Gpt } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ * import type { PackedLanguage } from "bitgrad/packed";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const gpt = pack(evaluate(new Gpt({ vocabulary: 8, context: 4, dim: 4, layers: 1, heads: 1 })));
+ * const root = gpt.root as PackedLanguage;
+ * const x = { data: new Float32Array(8), shape: [1, 2, 4] };
+ * console.log(root.blocks[0].forward(x, { causal: true }).shape); // [1, 2, 4]
+ * ```
  */
 export class PackedBlock implements PackedLayer {
   static readonly kind = "block";
