@@ -50,10 +50,9 @@ export function streamFrom(
     throw new OptionError(`generate: maxTokens must be a non-negative integer, got ${show(maxTokens)}`);
   }
   checkSampling("generate", settings);
-  const listed = typeof prompt === "object" && prompt !== null;
-  const text = Array.from(listed ? prompt : []);
+  const text = Array.from(typeof prompt === "object" && prompt !== null ? prompt : []);
   if (text.length === 0) {
-    const got = listed ? "an empty one" : show(prompt);
+    const got = show(ArrayBuffer.isView(prompt) ? text : prompt);
     throw new OptionError(`generate: the prompt must be a list of at least one token, got ${got}`);
   }
   const stops = stop === null ? [] : [stop].flat();
