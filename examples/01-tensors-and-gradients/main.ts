@@ -3,7 +3,7 @@
  * gradient of a gradient.
  *
  * You learn: how tensors are made, shaped and read, how a function becomes the function of its gradient, what `scope` is
- * for. Time: 1 second. Data: none.
+ * for. Time: 2 seconds. Data: none.
  *
  *   npx tsx examples/01-tensors-and-gradients/main.ts
  */

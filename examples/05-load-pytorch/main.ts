@@ -3,7 +3,7 @@
  * GPT-2, and a table of names of one's own.
  *
  * You learn: what `load` needs to know of a checkpoint, what it checks, and how names and layouts are translated.
- * Time: 6 seconds. Data: weights/resnet-cifar10 and cifar10-subset in the folder that BITGRAD_DATA names.
+ * Time: 9 seconds. Data: weights/resnet-cifar10 and cifar10-subset in the folder that BITGRAD_DATA names.
  *
  *   npx tsx examples/05-load-pytorch/main.ts
  *

@@ -4,7 +4,7 @@
  *
  * You learn: how `kdLoss` is used in a loop, how a teacher's answers are made once and kept, and how to compare two ways of
  * training honestly: with several seeds, the same ones for both, and the spread beside the mean.
- * Time: 5 seconds. Data: none.
+ * Time: 7 seconds. Data: none.
  *
  *   npx tsx examples/07-distil/main.ts
  */

@@ -3,7 +3,7 @@
  *
  * You learn: what to do before the first request (`warmUp`), how streams of one thread take turns, what a server has to
  * bound, and that every client gets the tokens that the model makes for it alone. The program is its own 50 clients.
- * Time: 6 seconds. Data: none.
+ * Time: 8 seconds. Data: none.
  *
  *   npx tsx examples/12-server/main.ts
  */

@@ -22,7 +22,13 @@ const pagesOf = (folder: string): string[] =>
     .map((name) => join(folder, name));
 
 /** Every document that a reader meets. */
-export const documents = ["README.md", "CONTRIBUTING.md", ...pagesOf("docs"), ...pagesOf("docs/guide")];
+export const documents = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "examples/README.md",
+  ...pagesOf("docs"),
+  ...pagesOf("docs/guide"),
+];
 
 /** A page is one program: its blocks go on from one another. */
 export function pages(): Program[] {

@@ -43,9 +43,10 @@ describe("examples/README.md", () => {
   });
 });
 
-/** What a run printed, and how it ended. */
-function run(name: string): Promise<{ code: number | null; out: string; err: string }> {
-  const job = spawn(process.execPath, ["--import", "tsx", join(folder, name, "main.ts"), "--quick"], {
+/** What a program of the folder printed, and how it ended. */
+function run(...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const [file, ...rest] = args;
+  const job = spawn(process.execPath, ["--import", "tsx", join(folder, file), ...rest], {
     cwd: root,
     env: { ...process.env, NO_COLOR: "1" },
   });
@@ -77,10 +78,20 @@ describe("examples", { timeout: 120_000 }, () => {
   for (const { name, data } of rows) {
     const lacks = (data !== "none" && !hasData) || (name === "13-page" && findChromium() === null);
     it.skipIf(lacks)(`${name} shows what it says, in its quick form`, async () => {
-      const { code, out, err } = await run(name);
+      const { code, out, err } = await run(`${name}/main.ts`, "--quick");
       expect(err).toBe("");
       expect(code).toBe(0);
       expect(out.trimEnd().split("\n").at(-1)).toMatch(/^shown: /);
     });
   }
+
+  it("are started by their numbers", async () => {
+    const { code, out } = await run("start.ts", "01", "--quick");
+    expect([code, out.trimEnd().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^shown: /)]);
+  });
+
+  it.each(["", "99", "0"])("are listed where %j is asked for", async (asked) => {
+    const { code, out, err } = await run("start.ts", asked);
+    expect([code, out, err.trimEnd().split("\n").slice(1)]).toEqual([1, "", names]);
+  });
 });
