@@ -1,6 +1,6 @@
 /** One model beside another: its size, its speed, how good it is, and what it does. */
 
-import { count, element, part, percent, size, speed } from "./dom.ts";
+import { count, element, part, percent, speed } from "./dom.ts";
 import type { Gallery, Look, Shown } from "./messages.ts";
 
 const side = 12;
@@ -29,9 +29,9 @@ function facts(shown: Shown, beside: Shown | null): HTMLElement[] {
   const { bytes, loss, accuracy, perSecond, sample } = shown;
   const part = beside && beside.bytes > bytes ? `, 1/${(beside.bytes / bytes).toFixed(0)}` : "";
   return [
-    ...pair("File", `${count(bytes)} bytes (${size(bytes)}${part})`),
+    ...pair("File", `${count(bytes)} bytes${part}`),
     ...(accuracy === null ? [] : pair("Accuracy", `${(100 * accuracy).toFixed(1)} %`)),
-    ...(loss === null || accuracy !== null ? [] : pair("Loss on unseen text", loss.toFixed(3))),
+    ...(loss === null || accuracy !== null ? [] : pair("Loss", loss.toFixed(3))),
     ...pair("Speed", `${speed(perSecond)} ${sample === null ? "pictures" : "bytes"}/s`),
   ];
 }

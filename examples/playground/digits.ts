@@ -16,7 +16,6 @@ import {
 import { accuracy } from "bitgrad/train";
 import type { Drawing } from "./messages.ts";
 import type { Subject } from "./subject.ts";
-import { medianSeconds } from "./timing.ts";
 import type { RoundedWidth } from "./widths.ts";
 
 const side = 12;
@@ -31,8 +30,8 @@ const roundings: Record<RoundedWidth, QuantConfig> = {
   "1": binaryDynamic(),
 };
 
-/** One run is too short for the clocks of browsers, in milliseconds. */
-const leastTiming = 10;
+/** One pass over the test pictures is too short for the clocks of browsers. */
+const timedPasses = 10;
 
 /** The reader's drawings weigh as much as so many made pictures each: moved about and blurred by noise, as those are. */
 const copies = 40;
@@ -91,11 +90,12 @@ export function digitsSubject(seed: string, drawing: () => Float32Array | null):
     perBatch: batch,
     baseline: Math.log(10),
     gallery: { pixels: test.x.data.slice(0, inGallery * pixels), digits: test.y.data.slice(0, inGallery) },
-    show(model, bytes, milliseconds) {
-      let scores: Float32Array = new Float32Array();
-      const seconds = medianSeconds(Math.max(milliseconds, leastTiming), () => {
-        scores = scoresOf(model, test.x.data);
-      });
+    run(model) {
+      for (let pass = 0; pass < timedPasses; pass++) scoresOf(model, test.x.data);
+      return timedPasses * test.y.size;
+    },
+    show(model, bytes) {
+      const scores = scoresOf(model, test.x.data);
       const drawn = drawing();
       return noGrad(() =>
         scope(() => {
@@ -104,7 +104,6 @@ export function digitsSubject(seed: string, drawing: () => Float32Array | null):
             bytes,
             loss: crossEntropy(logits, test.y).item(),
             accuracy: accuracy(logits, test.y),
-            perSecond: test.y.size / seconds,
             sample: null,
             guesses: Array.from(logits.argmax({ axis: 1 }).data.slice(0, inGallery)),
             drawing: drawn && softmaxed(scoresOf(model, drawn)),

@@ -48,22 +48,25 @@ export type Order =
       readonly pixels: Float32Array | null;
     };
 
-/** What a packed model is worth and does. Everything but the speed is the same each time. */
-export interface Shown {
+/** What a packed model is worth and does, the same each time. */
+export interface Worth {
   /** The size of its file. */
   readonly bytes: number;
   /** Mean nats a byte on text that it was not trained on, or a picture; null where there is none to try it on. */
   readonly loss: number | null;
   /** The share of test pictures it recognises; null for text. */
   readonly accuracy: number | null;
-  /** Bytes written or pictures seen, a second. */
-  readonly perSecond: number;
   /** What it writes behind the prompt; null for pictures. */
   readonly sample: string | null;
   /** The digits it sees in the pictures of the gallery; null for text. */
   readonly guesses: readonly number[] | null;
   /** The share it gives each digit for the drawing; null where there is no drawing. */
   readonly drawing: readonly number[] | null;
+}
+
+export interface Shown extends Worth {
+  /** Bytes written or pictures seen, a second. */
+  readonly perSecond: number;
 }
 
 export interface Look extends Shown {

@@ -3,7 +3,7 @@
 import type { Rng, Tensor } from "bitgrad";
 import type { PackedModel } from "bitgrad/packed";
 import type { Plan } from "bitgrad/quant";
-import type { Drawing, Gallery, Shown } from "./messages.ts";
+import type { Drawing, Gallery, Worth } from "./messages.ts";
 import type { RoundedWidth } from "./widths.ts";
 
 export interface Batch {
@@ -27,6 +27,8 @@ export interface Subject {
   /** The loss of a model that knows only how often each answer occurs. */
   readonly baseline: number;
   readonly gallery: Gallery | null;
-  /** What a model of a file of so many bytes is worth. More milliseconds of timing give a steadier speed. */
-  show(model: PackedModel, bytes: number, milliseconds: number): Shown;
+  /** What a model of a file of so many bytes is worth. */
+  show(model: PackedModel, bytes: number): Worth;
+  /** Has the model work, to be timed: how many bytes it wrote or pictures it saw. */
+  run(model: PackedModel): number;
 }

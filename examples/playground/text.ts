@@ -13,9 +13,7 @@ import {
   type QuantConfig,
   ternaryDynamic,
 } from "bitgrad/quant";
-import type { Shown } from "./messages.ts";
 import type { Subject } from "./subject.ts";
-import { medianSeconds } from "./timing.ts";
 import type { RoundedWidth } from "./widths.ts";
 
 const sizes = {
@@ -36,31 +34,39 @@ export const leastText = 10 * (sizes.large.context + 2);
 /** How many bytes a sample has behind its prompt. */
 const sampleLength = 240;
 
+/** How many it writes to be timed. */
+const timedLength = 60;
+
 /** The bytes of a prompt that leave a small model room to go on; a line break where there is none. */
 export function promptBytes(prompt: string): Uint8Array {
   const bytes = new TextEncoder().encode(prompt).slice(-32);
   return bytes.length > 0 ? bytes : Uint8Array.of(10);
 }
 
-/** What a model writes behind a prompt, always the same, and bytes a second. */
-export function write(
-  model: PackedModel,
-  prompt: string,
-  milliseconds: number,
-): { sample: string; perSecond: number } {
+/** What a model writes behind a prompt, always the same. */
+function sampleOf(model: PackedModel, prompt: string): string {
   const begin = promptBytes(prompt);
-  let made: number[] = [];
-  const seconds = medianSeconds(milliseconds, () => {
-    made = model.generate(begin, {
-      maxTokens: sampleLength,
-      temperature: 0.7,
-      topK: 40,
-      rng: new Rng("sample"),
-    });
+  const made = model.generate(begin, {
+    maxTokens: sampleLength,
+    temperature: 0.7,
+    topK: 40,
+    rng: new Rng("sample"),
   });
-  const sample = new TextDecoder().decode(Uint8Array.from([...begin, ...made]));
-  return { sample, perSecond: made.length / seconds };
+  return new TextDecoder().decode(Uint8Array.from([...begin, ...made]));
 }
+
+/** Of a model that nothing is known of but that it writes. */
+export const writer = (prompt: () => string): Pick<Subject, "show" | "run"> => ({
+  show: (model, bytes) => ({
+    bytes,
+    loss: null,
+    accuracy: null,
+    sample: sampleOf(model, prompt()),
+    guesses: null,
+    drawing: null,
+  }),
+  run: (model) => model.generate([32], { maxTokens: timedLength, temperature: 0 }).length,
+});
 
 /** The entropy of single bytes in nats. */
 function entropy(text: Uint8Array): number {
@@ -107,9 +113,7 @@ export function textSubject(text: Uint8Array, size: keyof typeof sizes, prompt: 
     perBatch: batch * context,
     baseline: entropy(text),
     gallery: null,
-    show(model, bytes, milliseconds): Shown {
-      const { sample, perSecond } = write(model, prompt(), milliseconds);
-      return { bytes, loss: lossOf(model), accuracy: null, perSecond, sample, guesses: null, drawing: null };
-    },
+    ...writer(prompt),
+    show: (model, bytes) => ({ ...writer(prompt).show(model, bytes), loss: lossOf(model) }),
   };
 }

@@ -1,18 +1,17 @@
 /**
- * How long `run` takes: the median of runs until so many milliseconds are spent, after one that warms up; of that one alone
- * where no time is given.
+ * How much of something is done in a second. Each of `runs` returns how much it did; they take turns until so many
+ * milliseconds are spent, and each has its fastest turn told: what else the machine does only slows. At least one turn.
  */
-export function medianSeconds(milliseconds: number, run: () => void): number {
-  const clock = () => performance.now();
-  const timed = () => {
-    const start = clock();
-    run();
-    return (clock() - start) / 1000;
-  };
-  const first = timed();
-  const end = clock() + milliseconds;
-  const times: number[] = [];
-  while (clock() < end) times.push(timed());
-  times.sort((a, b) => a - b);
-  return Math.max(times[times.length >> 1] ?? first, 1e-6);
+export function speeds(runs: readonly (() => number)[], milliseconds: number): number[] {
+  const found = runs.map(() => 0);
+  const end = performance.now() + milliseconds;
+  do {
+    runs.forEach((run, i) => {
+      const start = performance.now();
+      const done = run();
+      // The clocks of browsers are coarse.
+      found[i] = Math.max(found[i], (done * 1000) / Math.max(performance.now() - start, 0.1));
+    });
+  } while (performance.now() < end);
+  return found;
 }

@@ -19,6 +19,7 @@ import { freeze, pack, prepare } from "bitgrad/quant";
 import * as training from "bitgrad/train";
 import type { Drawing, News } from "./messages.ts";
 import type { Batch, Model, Subject } from "./subject.ts";
+import { speeds } from "./timing.ts";
 import { type RoundedWidth, roundedWidths, type Variant, type Width } from "./widths.ts";
 
 /** A model and how far its training came. */
@@ -34,13 +35,15 @@ interface Run {
   total: number;
 }
 
+const float: Variant = { width: "32", tuned: false };
+
 /** What is not decayed. */
 const isSmall: Predicate = (...of) => isBias(...of) || isNorm(...of);
 
 /** Looks take about a fifth of the time of training, and come no faster than a reader reads. */
 const shareOfLooks = 0.2;
 const leastPause = 1500;
-/** Milliseconds of timing for a speed that readers compare; looks on the way do with a run. */
+/** Milliseconds of timing, for each model, for speeds that readers compare; looks on the way do with a run. */
 export const steady = 200;
 /** Losses are told this often, in milliseconds. */
 const tellEvery = 100;
@@ -76,7 +79,7 @@ export class Trainer {
       drawings.length !== this.drawings.length
     ) {
       this.drawings = drawings;
-      this.float = this.begin({ width: "32", tuned: false }, this.model, steps);
+      this.float = this.begin(float, this.model, steps);
     }
     this.tuned.clear();
     await this.run(this.float);
@@ -100,13 +103,12 @@ export class Trainer {
 
   choose(width: RoundedWidth): void {
     this.width = width;
-    this.lookAt(this.chosen);
+    this.lookAt([this.chosen]);
   }
 
   /** Tells what the model as trained and the chosen one do now. */
   look(): void {
-    this.lookAt({ width: "32", tuned: false });
-    this.lookAt(this.chosen);
+    this.lookAt([float, this.chosen]);
   }
 
   /** The file of the model of a width, trained through the rounding where it was. */
@@ -190,11 +192,10 @@ export class Trainer {
 
   /** Every model that there is, for the table. */
   private lookAtAll(): void {
-    this.lookAt({ width: "32", tuned: false }, steady);
-    for (const width of roundedWidths) {
-      this.lookAt({ width, tuned: false }, steady);
-      if (this.tuned.has(width)) this.lookAt({ width, tuned: true }, steady);
-    }
+    const rounded = roundedWidths.flatMap((width) =>
+      [false, true].filter((tuned) => !tuned || this.tuned.has(width)).map((tuned) => ({ width, tuned })),
+    );
+    this.lookAt([float, ...rounded], steady * (1 + rounded.length));
   }
 
   private fileOf({ width, tuned }: Variant): Uint8Array {
@@ -205,11 +206,19 @@ export class Trainer {
     return pack(freeze(evaluate(model))).toBytes();
   }
 
-  /** What is looked at is what the file holds. */
-  private lookAt(variant: Variant, milliseconds = 0): void {
-    const bytes = this.fileOf(variant);
-    const packed = loadPacked(bytes);
-    this.tell({ type: "look", look: { variant, ...this.subject.show(packed, bytes.length, milliseconds) } });
-    packed.dispose();
+  /** What is looked at is what the files hold. */
+  private lookAt(variants: readonly Variant[], milliseconds = 0): void {
+    const { subject, tell } = this;
+    const files = variants.map((variant) => this.fileOf(variant));
+    const models = files.map((bytes) => loadPacked(bytes));
+    const worths = models.map((model, i) => subject.show(model, files[i].length));
+    const perSecond = speeds(
+      models.map((model) => () => subject.run(model)),
+      milliseconds,
+    );
+    variants.forEach((variant, i) => {
+      tell({ type: "look", look: { variant, ...worths[i], perSecond: perSecond[i] } });
+      models[i].dispose();
+    });
   }
 }

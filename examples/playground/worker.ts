@@ -3,11 +3,13 @@
 import { loadPacked } from "bitgrad/packed";
 import { digitsSubject } from "./digits.ts";
 import type { Begin, News, Order } from "./messages.ts";
-import { textSubject, write } from "./text.ts";
+import type { Subject } from "./subject.ts";
+import { textSubject, writer } from "./text.ts";
+import { speeds } from "./timing.ts";
 import { steady, Trainer } from "./trainer.ts";
 
 let trainer: Trainer | null = null;
-let subject: ReturnType<typeof textSubject> | null = null;
+let subject: Subject | null = null;
 let prompt = "";
 let drawing: Float32Array | null = null;
 
@@ -31,21 +33,12 @@ function begin(given: Begin): void {
 /** A file of either kind, whatever this worker trains. */
 function open(bytes: Uint8Array): void {
   const packed = loadPacked(bytes);
-  if (packed.root.kind === "language") {
-    const judge = subject?.gallery === null ? subject : null;
-    const shown = judge?.show(packed, bytes.length, steady) ?? {
-      ...write(packed, prompt, steady),
-      bytes: bytes.length,
-      loss: null,
-      accuracy: null,
-      guesses: null,
-      drawing: null,
-    };
-    tell({ type: "opened", shown, gallery: null });
-  } else {
-    const digits = digitsSubject("", () => drawing);
-    tell({ type: "opened", shown: digits.show(packed, bytes.length, steady), gallery: digits.gallery });
-  }
+  const digits = packed.root.kind === "language" ? null : digitsSubject("", () => drawing);
+  const trained = subject?.gallery === null ? subject : null;
+  const judge = digits ?? trained ?? writer(() => prompt);
+  const worth = judge.show(packed, bytes.length);
+  const [perSecond] = speeds([() => judge.run(packed)], steady);
+  tell({ type: "opened", shown: { ...worth, perSecond }, gallery: digits?.gallery ?? null });
   packed.dispose();
 }
 
