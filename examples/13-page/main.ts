@@ -12,7 +12,8 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -95,11 +96,12 @@ const browser = chromium ? spawn(chromium, [...flags, url], { stdio: "ignore", t
 if (!browser) console.log(`open ${url}`);
 browser?.once("exit", () => server.emit("error", new Error("the browser ended without an answer")));
 const [{ classes, compiles, shown, trouble }]: Report[] = await once(server, "report"); // rejects by "error"
-browser?.removeAllListeners("exit").kill();
+browser?.removeAllListeners("exit").kill("SIGKILL"); // asked politely, it may take its time
 if (browser) await once(browser, "exit");
 server.closeAllConnections();
 server.close();
-rmSync(profile, { recursive: true, force: true, maxRetries: 9, retryDelay: 200 });
+// Its processes may write for a moment longer; what they leave lies in the system's folder for such files.
+await rm(profile, { recursive: true, force: true, maxRetries: 9, retryDelay: 200 }).catch(() => {});
 console.log(shown);
 
 // The page saw what the packed model answers here.
