@@ -94,12 +94,12 @@ const profile = mkdtempSync(join(tmpdir(), "page-"));
 const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", `--user-data-dir=${profile}`];
 const browser = chromium ? spawn(chromium, [...flags, url], { stdio: "ignore", timeout: 100_000 }) : null;
 if (!browser) console.log(`open ${url}`);
-browser?.once("exit", () => server.emit("error", new Error("the browser ended without an answer")));
+const lost = () => server.emit("error", new Error("the browser ended without an answer"));
+browser?.once("exit", lost);
 const [{ classes, compiles, shown, trouble }]: Report[] = await once(server, "report"); // rejects by "error"
-browser?.removeAllListeners("exit").kill("SIGKILL"); // asked politely, it may take its time
+browser?.off("exit", lost).kill("SIGKILL"); // asked politely, it may take its time
 if (browser) await once(browser, "exit");
-server.closeAllConnections();
-server.close();
+server.close().closeAllConnections();
 // Its processes may write for a moment longer; what they leave lies in the system's folder for such files.
 await rm(profile, { recursive: true, force: true, maxRetries: 9, retryDelay: 200 }).catch(() => {});
 console.log(shown);
