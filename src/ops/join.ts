@@ -71,8 +71,13 @@ export function concat(tensors: readonly TensorLike[], options?: { axis?: number
 function joined(list: readonly Tensor[], axis: number): Tensor {
   const most = 10_000;
   if (list.length <= most) return concatOp(...list, { axis });
+  // Of all, since what a part promotes to may be another.
+  const dtype = list.map((t) => t.dtype).reduce(promote);
   const parts = Array.from({ length: Math.ceil(list.length / most) }, (_, i) =>
-    joined(list.slice(i * most, (i + 1) * most), axis),
+    joined(
+      list.slice(i * most, (i + 1) * most).map((t) => t.to(dtype)),
+      axis,
+    ),
   );
   return joined(parts, axis);
 }

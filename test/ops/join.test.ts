@@ -32,4 +32,14 @@ describe("more tensors than a call takes arguments", () => {
     const last = tensor([1], { dtype: "float64" });
     expect(concat([...many, last]).dtype).toBe("float64");
   });
+
+  it("keep the numbers and the dtype that fewer have", () => {
+    const floats = Array<Tensor>(9_999).fill(tensor([1]));
+    const [odd, wide] = [tensor(Int32Array.of(2 ** 24 + 1)), tensor(Float64Array.of(0.5))];
+    expect(concat([...floats, odd, wide]).data.slice(-2)).toEqual(
+      concat([tensor([1]), odd, wide]).data.slice(1),
+    );
+    const [signed, unsigned] = [tensor(Int32Array.of(1)), tensor(Uint32Array.of(2))];
+    expect(concat([...floats, tensor([1]), signed, unsigned]).dtype).toBe("float32");
+  });
 });
