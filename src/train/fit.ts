@@ -123,9 +123,8 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
   const { length } = data as { length?: unknown };
   const of =
     steps < Infinity ? steps : typeof length === "number" ? epochs * Math.ceil(length / accumulate) : null;
-  const tell = async (values: Measures) => {
-    for (const logger of loggers)
-      await logger.log({ step: losses.length, of, epoch: progress.epoch, values });
+  const tell = async (values: Measures, epoch = progress.epoch) => {
+    for (const logger of loggers) await logger.log({ step: losses.length, of, epoch, values });
   };
 
   const hearing = [
@@ -138,12 +137,17 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     for (const hear of hearing) await hear(report);
   };
 
+  /** Whether validations are of so many steps, and not of epochs. */
+  const ofSteps = typeof validation?.every === "number";
   const validate = async () => {
     const back = heldDraws(checkpoint?.rng);
     const values = await measure(model, validation!.data, loss, metrics, signal).finally(back);
-    const found = judge(progress, model, values, earlyStopping);
+    // That of a step belongs to the step's epoch, though an abort may have put it off until that had ended.
+    const epoch = progress.epoch - (ofSteps && progress.ended ? 1 : 0);
+    const found = judge(progress, model, epoch, values, earlyStopping);
     await tell(
       Object.fromEntries(Object.entries(values).map(([name, value]) => [`validation.${name}`, value])),
+      epoch,
     );
     return found;
   };
@@ -157,7 +161,8 @@ export async function fit<M extends object, B>(model: M, options: FitOptions<M, 
     const loss = losses.slice(progress.began).reduce((a, b) => a + b, 0) / (done - progress.began);
     progress.ended = false;
     progress.began = done;
-    await onEpoch?.({ epoch: progress.epoch - 1, step: done, loss, lr: optimizer.lr, validation: found });
+    const ofEpoch = ofSteps ? null : found;
+    await onEpoch?.({ epoch: progress.epoch - 1, step: done, loss, lr: optimizer.lr, validation: ofEpoch });
   };
 
   const finishStep = async (batches: number) => {

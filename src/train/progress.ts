@@ -41,10 +41,11 @@ export const newProgress = (): FitProgress => ({
 
 const copied = ({ data, shape, dtype }: Tensor): Tensor => wrap(data.slice(), shape, dtype);
 
-/** Takes in what a validation gave. */
+/** Takes in what a validation gave, that of an epoch. */
 export function judge(
   progress: FitProgress,
   model: object,
+  epoch: number,
   values: Measures,
   stopping: Required<EarlyStopping> | null,
 ): Validation {
@@ -54,7 +55,7 @@ export function judge(
   const bar =
     stopping && progress.best ? sign * progress.best.values[stopping.metric] + stopping.minDelta : -Infinity;
   const best = sign * value > bar;
-  const validation = { step, epoch: progress.epoch, values, best };
+  const validation = { step, epoch, values, best };
   progress.validations.push(validation);
   if (!stopping) return validation;
   progress.bad = best ? 0 : progress.bad + 1;

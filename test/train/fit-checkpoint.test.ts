@@ -111,6 +111,32 @@ describe("a run of fit with a checkpoint", () => {
     expect(told(await go(undefined, true))).toEqual(told(whole));
   });
 
+  it("says the epoch of a validation that it was aborted before, at the end of that epoch", async () => {
+    const path = newPath();
+    const go = async (stop?: AbortController, resume = false) => {
+      const { model, settings, rng } = start(7, list());
+      const reports: unknown[] = [];
+      const told: unknown[] = [];
+      const { validations } = await training.fit(model, {
+        ...settings,
+        accumulate: 1,
+        validation: { data: [{ x, y }], every: 2 },
+        signal: stop?.signal,
+        onStep: ({ step }) => step === 4 && stop?.abort(),
+        onEpoch: (report) => reports.push(report),
+        logger: { log: (record) => told.push(record) },
+        checkpoint: { path: stop || resume ? path : newPath(), resume, rng },
+      });
+      return { validations, reports, told };
+    };
+    const whole = await go();
+    const first = await go(new AbortController());
+    const second = await go(undefined, true);
+    expect(second.validations).toEqual(whole.validations);
+    expect([...first.reports, ...second.reports]).toEqual(whole.reports);
+    expect([...first.told, ...second.told]).toEqual(whole.told);
+  });
+
   it.each([1, 2, 3, 4, 5])("is resumed from a file written every %i steps, after an error", async (every) => {
     const whole = start(7);
     const wanted = await training.fit(whole.model, {
