@@ -82,7 +82,7 @@ export function openRun<F extends object>(name: string, options: RunOptions<F>) 
   const asked: Asked = resume
     ? readAsked(name, out)
     : { job: name, flags: { ...flags }, facts: {}, seconds: 0 };
-  if (!resume) clear(out);
+  if (!resume) clear(name, out);
   const began = performance.now();
   const seconds = () => asked.seconds + (performance.now() - began) / 1000;
   const write = () => {
@@ -129,19 +129,44 @@ export function openRun<F extends object>(name: string, options: RunOptions<F>) 
   run.unchanged("how this machine rounds", `${backend}${relaxed ? ", relaxed" : ""}`);
   manualSeed(run.flags.seed);
   const close = (done: boolean) => {
-    if (done) rmSync(folderOf(out), { recursive: true, force: true });
+    if (done) removeRun(out);
     else write();
   };
   return { run, close };
 }
 
-/** Makes room for a run. Throws a Refusal where somebody else has a folder of the name of ours. */
-function clear(out: string): void {
+/** Makes room for a run. Throws a Refusal where somebody else has a folder of the name of ours, or another job does. */
+function clear(name: string, out: string): void {
   mkdirSync(out, { recursive: true });
   const folder = folderOf(out);
-  if (existsSync(folder) && readdirSync(folder).length > 0 && !existsSync(fileOf(out)))
+  const isRun = existsSync(fileOf(out));
+  // Where nothing but drafts is left, a run was killed as it began.
+  if (!isRun && existsSync(folder) && !readdirSync(folder).every((file) => file.endsWith(".part")))
     throw new Refusal(`${folder} holds other files than those of a run; pass another --out`);
-  rmSync(folder, { recursive: true, force: true });
+  const job = isRun ? jobOf(out) : undefined;
+  if (job !== undefined && job !== name)
+    throw new Refusal(`${out} holds a run of ${job} that was interrupted, got ${name}; pass another --out`);
+  removeRun(out);
+}
+
+/** Deletes what a run has written to its folder, and the folder if nothing else is in it. */
+function removeRun(out: string): void {
+  const folder = folderOf(out);
+  if (!existsSync(folder)) return;
+  for (const file of readdirSync(folder))
+    if (file.endsWith(".safetensors") || file.endsWith(".part")) rmSync(join(folder, file), { force: true });
+  // Last: it says that the others are ours.
+  rmSync(fileOf(out), { force: true });
+  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
+}
+
+/** Whose run lies there; undefined where it is too damaged to be resumed. */
+function jobOf(out: string): unknown {
+  try {
+    return (JSON.parse(readFileSync(fileOf(out), "utf8")) as Asked).job;
+  } catch {
+    return undefined;
+  }
 }
 
 function readAsked(name: string, out: string): Asked {

@@ -136,6 +136,33 @@ describe("a run", () => {
     expect(existsSync(file)).toBe(true);
   });
 
+  it("deletes its own files alone, and those that a kill has left of it", () => {
+    const out = newFolder();
+    const folder = join(out, "checkpoint");
+    const put = (...names: string[]) => {
+      for (const name of names) writeFileSync(join(folder, name), name);
+    };
+    begin(out);
+    put("notes.txt", "a.safetensors", ".1.part");
+    begin(out);
+    expect(readdirSync(folder).sort()).toEqual(["notes.txt", "run.json"]);
+    put("a.safetensors");
+    begin(out, { resume: true }).close(true);
+    expect(readdirSync(folder)).toEqual(["notes.txt"]);
+    rmSync(join(folder, "notes.txt"));
+    put("run.json.part");
+    begin(out).close(true);
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it("does not begin over the interrupted run of another job", () => {
+    const out = newFolder();
+    begin(out).close(false);
+    const sentence = `${out} holds a run of test that was interrupted, got other; pass another --out`;
+    expect(() => begin(out, {}, "other")).toThrow(sentence);
+    expect(begin(out, { resume: true }).run.flags.seed).toBe(3);
+  });
+
   it("that is done leaves nothing to be resumed", () => {
     const out = newFolder();
     begin(out).close(true);
