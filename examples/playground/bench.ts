@@ -64,8 +64,8 @@ export class Bench {
     for (const length of tab.lengths)
       steps.add(new Option(`${count(length)} steps`, String(length), false, length === tab.lengths[2]));
     this.worker = this.hire();
-    this.files = new FileDrop(part(root, "open"), (bytes) =>
-      this.order({ type: "open", bytes, prompt: tab.prompt(), pixels: tab.pixels() }),
+    this.files = new FileDrop(part(root, "open"), (bytes, name) =>
+      this.order({ type: "open", name, bytes, prompt: tab.prompt(), pixels: tab.pixels() }),
     );
     this.listen();
     this.render();
@@ -179,11 +179,12 @@ export class Bench {
         this.save(news.variant, news.bytes);
         break;
       case "opened":
-        this.files.show(news.shown, news.gallery);
+        this.files.show(news.name, news.shown, news.gallery);
         break;
       case "failed":
         // A file that cannot be opened is the file's affair.
-        if (!this.files.fail(news.message)) this.go(this.begun ? "resting" : "fresh", news.message);
+        if (news.file !== null) this.files.fail(news.file, news.message);
+        else this.go(this.begun ? "resting" : "fresh", news.message);
     }
   }
 

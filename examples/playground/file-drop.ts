@@ -6,10 +6,9 @@ import type { Gallery, Shown } from "./messages.ts";
 
 export class FileDrop {
   private readonly root: HTMLElement;
-  private readonly open: (bytes: Uint8Array) => void;
-  private name = "";
+  private readonly open: (bytes: Uint8Array, name: string) => void;
 
-  constructor(root: HTMLElement, open: (bytes: Uint8Array) => void) {
+  constructor(root: HTMLElement, open: (bytes: Uint8Array, name: string) => void) {
     this.root = root;
     this.open = open;
     const input = part<HTMLInputElement>(root, "file");
@@ -32,26 +31,27 @@ export class FileDrop {
     });
   }
 
-  show(shown: Shown, gallery: Gallery | null): void {
+  show(name: string, shown: Shown, gallery: Gallery | null): void {
     const card = part(this.root, "opened");
     card.hidden = false;
-    part(card, "name").textContent = this.name;
+    part(this.root, "problem").textContent = "";
+    part(card, "name").textContent = name;
     showCard(card, shown, gallery, null);
-    this.name = "";
   }
 
-  /** Says why the file that is being read could not be opened. False where none is: then it is not the file that failed. */
-  fail(message: string): boolean {
-    if (this.name === "") return false;
+  /** Says why a file could not be opened. */
+  fail(name: string, message: string): void {
     part(this.root, "opened").hidden = true;
-    part(this.root, "problem").textContent = `${this.name} could not be opened. ${message}`;
-    this.name = "";
-    return true;
+    part(this.root, "problem").textContent = `${name} could not be opened. ${message}`;
   }
 
   private async read(file: File): Promise<void> {
-    this.name = file.name;
     part(this.root, "problem").textContent = "";
-    this.open(new Uint8Array(await file.arrayBuffer()));
+    try {
+      this.open(new Uint8Array(await file.arrayBuffer()), file.name);
+    } catch (error) {
+      // A folder, a file that is gone, or one that is too large.
+      this.fail(file.name, (error as Error).message);
+    }
   }
 }

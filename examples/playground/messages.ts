@@ -43,6 +43,7 @@ export type Order =
   | { readonly type: "file"; readonly width: Width }
   | {
       readonly type: "open";
+      readonly name: string;
       readonly bytes: Uint8Array;
       readonly prompt: string;
       readonly pixels: Float32Array | null;
@@ -103,5 +104,11 @@ export type News =
   /** A run ended, or was stopped; all variants have been looked at. */
   | { readonly type: "rest"; readonly variant: Variant; readonly finished: boolean }
   | { readonly type: "file"; readonly variant: Variant; readonly bytes: Uint8Array }
-  | { readonly type: "opened"; readonly shown: Shown; readonly gallery: Gallery | null }
-  | { readonly type: "failed"; readonly message: string };
+  | {
+      readonly type: "opened";
+      readonly name: string;
+      readonly shown: Shown;
+      readonly gallery: Gallery | null;
+    }
+  /** `file` is the name of the one that could not be opened; null where something else failed. */
+  | { readonly type: "failed"; readonly file: string | null; readonly message: string };

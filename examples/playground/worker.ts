@@ -31,15 +31,18 @@ function begin(given: Begin): void {
 }
 
 /** A file of either kind, whatever this worker trains. */
-function open(bytes: Uint8Array): void {
+function open(bytes: Uint8Array, name: string): void {
   const packed = loadPacked(bytes);
-  const digits = packed.root.kind === "language" ? null : digitsSubject("", () => drawing);
-  const trained = subject?.gallery === null ? subject : null;
-  const judge = digits ?? trained ?? writer(() => prompt);
-  const worth = judge.show(packed, bytes.length);
-  const [perSecond] = speeds([() => judge.run(packed)], steady);
-  tell({ type: "opened", shown: { ...worth, perSecond }, gallery: digits?.gallery ?? null });
-  packed.dispose();
+  try {
+    const digits = packed.root.kind === "language" ? null : digitsSubject("", () => drawing);
+    const trained = subject?.gallery === null ? subject : null;
+    const judge = digits ?? trained ?? writer(() => prompt);
+    const worth = judge.show(packed, bytes.length);
+    const [perSecond] = speeds([() => judge.run(packed)], steady);
+    tell({ type: "opened", name, shown: { ...worth, perSecond }, gallery: digits?.gallery ?? null });
+  } finally {
+    packed.dispose();
+  }
 }
 
 async function take(order: Order): Promise<void> {
@@ -64,10 +67,11 @@ async function take(order: Order): Promise<void> {
     case "open":
       prompt = order.prompt;
       drawing = order.pixels;
-      return open(order.bytes);
+      return open(order.bytes, order.name);
   }
 }
 
 addEventListener("message", ({ data }: MessageEvent<Order>) => {
-  take(data).catch((error: unknown) => tell({ type: "failed", message: (error as Error).message }));
+  const file = data.type === "open" ? data.name : null;
+  take(data).catch((error: unknown) => tell({ type: "failed", file, message: (error as Error).message }));
 });

@@ -208,6 +208,26 @@ describe.skipIf(chromium === null)("the playground", () => {
     expect(page.problems).toEqual([]);
   });
 
+  it("says of each file what is wrong with it, of one that cannot be read too, and of nothing else", async () => {
+    const page = await open();
+    await page.evaluate(`window.said = [], new MutationObserver(() => said.push(${part("problem")}.textContent))
+      .observe(${part("problem")}, { childList: true, subtree: true, characterData: true })`);
+    const said = (name: string) =>
+      `said.some((text) => text.startsWith(${JSON.stringify(`${name} could not be opened.`)}))`;
+    const names = ["a.safetensors", "<img src=x onerror=alert(1)>"];
+    await page.evaluate(`${JSON.stringify(names)}.forEach((name) => (${drop})("AAAA", name))`);
+    for (const name of names) await page.until(said(name), 5000);
+    await page.evaluate("File.prototype.arrayBuffer = () => Promise.reject(new Error('It is a folder.'))");
+    await page.evaluate(`(${drop})("AAAA", "folder")`);
+    await page.until(said("folder"), 5000);
+    expect(await text(page, "problem")).toBe("folder could not be opened. It is a folder.");
+    // What fails behind it is not the file's affair.
+    await page.evaluate(`${part("text")}.value = "too short"`);
+    await press(page, "train");
+    await page.until(`${part("status")}.textContent.includes("at least")`, 5000);
+    expect(page.problems).toEqual([]);
+  });
+
   it("runs from its folder", async () => {
     const page = await open(pathToFileURL(join(home, "site/index.html")).href);
     await page.evaluate(`${part("text")}.value = "to be or not to be, ".repeat(500)`);
