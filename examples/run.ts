@@ -139,12 +139,11 @@ export function openRun<F extends object>(name: string, options: RunOptions<F>) 
 function clear(name: string, out: string): void {
   mkdirSync(out, { recursive: true });
   const folder = folderOf(out);
-  const isRun = existsSync(fileOf(out));
+  const job = jobOf(out);
   // Where nothing but drafts is left, a run was killed as it began.
-  if (!isRun && existsSync(folder) && !readdirSync(folder).every((file) => file.endsWith(".part")))
+  if (job === null && existsSync(folder) && !readdirSync(folder).every((file) => file.endsWith(".part")))
     throw new Refusal(`${folder} holds other files than those of a run; pass another --out`);
-  const job = isRun ? jobOf(out) : undefined;
-  if (job !== undefined && job !== name)
+  if (typeof job === "string" && job !== name)
     throw new Refusal(`${out} holds a run of ${job} that was interrupted, got ${name}; pass another --out`);
   removeRun(out);
 }
@@ -160,10 +159,12 @@ function removeRun(out: string): void {
   if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
 }
 
-/** Whose run lies there; undefined where it is too damaged to be resumed. */
-function jobOf(out: string): unknown {
+/** Whose run lies there; null where there is none, undefined where it is too damaged to be resumed. */
+function jobOf(out: string): string | null | undefined {
+  if (!existsSync(fileOf(out))) return null;
   try {
-    return (JSON.parse(readFileSync(fileOf(out), "utf8")) as Asked).job;
+    const asked: Partial<Asked> | null = JSON.parse(readFileSync(fileOf(out), "utf8"));
+    return typeof asked?.job === "string" ? asked.job : null;
   } catch {
     return undefined;
   }

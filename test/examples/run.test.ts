@@ -155,12 +155,16 @@ describe("a run", () => {
     expect(existsSync(folder)).toBe(false);
   });
 
-  it("does not begin over the interrupted run of another job", () => {
+  it("does not begin over the interrupted run of another job, or what is none", () => {
     const out = newFolder();
     begin(out).close(false);
     const sentence = `${out} holds a run of test that was interrupted, got other; pass another --out`;
     expect(() => begin(out, {}, "other")).toThrow(sentence);
     expect(begin(out, { resume: true }).run.flags.seed).toBe(3);
+    const foreign = join(out, "checkpoint/run.json");
+    writeFileSync(foreign, '{"step":1}');
+    expect(() => begin(out)).toThrow("holds other files than those of a run");
+    expect(readFileSync(foreign, "utf8")).toBe('{"step":1}');
   });
 
   it("that is done leaves nothing to be resumed", () => {
