@@ -140,6 +140,16 @@ export class QuantizedTransform implements Transform {
   }
 
   /**
+   * Lets held codes go: layers compute with those of the quantizer again. Throws StageError for a frozen weight, whose codes
+   * stay.
+   */
+  release(): void {
+    if (this._frozen)
+      throw new StageError(`release: the weight must not be frozen, got ${show(this._path)} frozen`);
+    this.set(null, []);
+  }
+
+  /**
    * Fixes the codes at those of a parameter, on which this transform is, or at those it holds, anew when what they are of is
    * written (`codes`). Throws StageError where it is not on the parameter.
    */
@@ -177,6 +187,16 @@ export class QuantizedTransform implements Transform {
   private sources(): Sources {
     const parameter = this._parameter!;
     return sourcesOf(parameter, frontsOf(parameter, this), this.quantizer);
+  }
+
+  /**
+   * What it quantizes: what the transforms in front make of its parameter's value. Throws StageError for one that is on no
+   * parameter.
+   */
+  latent(): Tensor {
+    if (!this._parameter)
+      throw new StageError("latent: the transform must be on a parameter, got none; use parametrize");
+    return noGrad(() => tensor(this.before(this._parameter!)));
   }
 
   /** What the transforms in front make of a parameter. */

@@ -3,7 +3,7 @@
 import { isBuiltIn, isFunction, OptionError, show, synchronous } from "../errors.ts";
 import { shared } from "../state.ts";
 import { isLayer } from "./layer.ts";
-import { isParameter, type Transform } from "./parameter.ts";
+import { isParameter, type Parameter, type Transform } from "./parameter.ts";
 import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { findParameters, walk } from "./tree.ts";
 
@@ -132,10 +132,15 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
  */
 export function whileFloat<R>(model: object, fn: () => R): R {
   if (!isFunction(fn)) throw new OptionError(`whileFloat: expected a function, got ${show(fn)}`);
+  return whileFloatBut(model, () => false, fn);
+}
+
+/** The same, but for the quantizers of weights that `keep` picks. */
+export function whileFloatBut<R>(model: object, keep: (parameter: Parameter) => boolean, fn: () => R): R {
   const weights: [transforms: Transform[], before: readonly Transform[]][] = [];
   const layers: [layer: { inputQuantizer: unknown }, before: unknown][] = [];
   walk(model, (item) => {
-    if (isParameter(item) && item.transforms.some(quantizes)) {
+    if (isParameter(item) && item.transforms.some(quantizes) && !keep(item)) {
       weights.push([item.transforms, [...item.transforms]]);
     }
     const { inputQuantizer } = item as { inputQuantizer?: unknown };

@@ -44,7 +44,7 @@ export interface StatisticsOptions<B, K extends Statistic = Statistic> {
 }
 
 /** A layer that tells its input as a matrix, as Linear and convolutions do. */
-interface MatrixLayer extends Layer {
+export interface MatrixLayer extends Layer {
   inputMatrix(x: Tensor): Tensor;
 }
 
@@ -83,11 +83,32 @@ export async function statistics<B, K extends Statistic = Exclude<Statistic, "he
     float: true,
   });
   checkKeep(keep);
-  const chosen = choose(model, layers);
+  const chosen = matrixLayers(op, model, layers);
+  const around = (fn: () => void) => (float ? whileFloat(model, fn) : fn());
+  return gather(op, model, chosen, batches, { keep: keep as readonly K[], forward, around, until: null });
+}
+
+export interface Gathering<B, K extends Statistic> {
+  readonly keep: readonly K[];
+  readonly forward: ((batch: B) => unknown) | null;
+  /** Runs a batch with the model as it is to be meanwhile. */
+  readonly around: (fn: () => void) => void;
+  /** Path of the layer after whose first return a batch ends; null for its end. */
+  readonly until: string | null;
+}
+
+/** The statistics of layers, as `statistics` tells; `op` is what errors name. */
+export async function gather<B, K extends Statistic>(
+  op: string,
+  model: object,
+  layers: ReadonlyMap<string, MatrixLayer>,
+  batches: Iterable<B> | AsyncIterable<B>,
+  { keep, forward, around, until }: Gathering<B, K>,
+): Promise<Map<string, InputStatistics<K>>> {
   const run = batchRunner(op, model, batches, forward);
   const gathered = new Map<MatrixLayer, Gathered>();
-  for (const [path, layer] of chosen) {
-    if (!gathered.has(layer)) gathered.set(layer, new Gathered(path, keep));
+  for (const [path, layer] of layers) {
+    if (!gathered.has(layer)) gathered.set(layer, new Gathered(op, path, keep));
   }
   let batch = 0;
   const tap = taps(
@@ -98,10 +119,13 @@ export async function statistics<B, K extends Statistic = Exclude<Statistic, "he
     for await (const given of batches) {
       const pass = () =>
         scope(() => {
-          const { calls } = tap.collect(() => run(given));
+          const { calls } =
+            until === null
+              ? tap.collect(() => run(given))
+              : tap.collect(() => run(given), { until });
           for (const [layer, into] of gathered) into.take(layer, calls.get(into.path)!, batch);
         });
-      undoing(() => whileEvaluating(model, () => noGrad(() => (float ? whileFloat(model, pass) : pass()))));
+      undoing(() => whileEvaluating(model, () => noGrad(() => around(pass))));
       batch++;
     }
   } finally {
@@ -109,7 +133,7 @@ export async function statistics<B, K extends Statistic = Exclude<Statistic, "he
   }
   if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
   const found = new Map([...gathered].map(([layer, into]) => [layer, into.result()]));
-  return new Map(chosen.map(([path, layer]) => [path, found.get(layer) as InputStatistics<K>]));
+  return new Map([...layers].map(([path, layer]) => [path, found.get(layer) as InputStatistics<K>]));
 }
 
 function checkKeep(keep: readonly Statistic[]): void {
@@ -117,11 +141,12 @@ function checkKeep(keep: readonly Statistic[]): void {
   throw new OptionError(`statistics: keep must list some of ${all.join(", ")}, got ${show(keep)}`);
 }
 
-/** The layers with an input matrix that a pattern fits. */
-function choose(
+/** The layers with an input matrix that a pattern fits, by path. */
+export function matrixLayers(
+  op: string,
   model: object,
-  layers: StatisticsOptions<never>["layers"],
-): [path: string, layer: MatrixLayer][] {
+  layers: StatisticsOptions<never, never>["layers"],
+): Map<string, MatrixLayer> {
   const named = namedLayers(model).filter((pair): pair is [string, MatrixLayer] => hasMatrix(pair[1]));
   const patterns = (
     layers === null ? ["**"] : Array.isArray(layers) ? layers : [layers]
@@ -132,21 +157,22 @@ function choose(
     const found = named.filter(([path]) => fits(path));
     if (found.length === 0) {
       const names = named.map(([path]) => path);
-      throw noMatch("statistics", "linear layer or convolution", pattern, names);
+      throw noMatch(op, "linear layer or convolution", pattern, names);
     }
     for (const [path, layer] of found) chosen.set(path, layer);
   }
-  if (chosen.size === 0) throw new OptionError("statistics: needs a pattern of layers, got ()");
-  return [...chosen];
+  if (chosen.size === 0) throw new OptionError(`${op}: needs a pattern of layers, got ()`);
+  return chosen;
 }
 
-const exactly = (path: string): RegExp => new RegExp(`^${path.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`);
+export const exactly = (path: string): RegExp => new RegExp(`^${path.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`);
 
 /** Numbers of a part of a matrix that is made at once, so that the windows of a large batch need little memory. */
 const partSize = 2 ** 20;
 
 /** What is kept of one layer. */
 class Gathered {
+  private readonly op: string;
   readonly path: string;
   private readonly keep: ReadonlySet<Statistic>;
   private rows = 0;
@@ -157,14 +183,15 @@ class Gathered {
   private squares = new Float64Array(0);
   private hessian = new Float64Array(0);
 
-  constructor(path: string, keep: readonly Statistic[]) {
+  constructor(op: string, path: string, keep: readonly Statistic[]) {
+    this.op = op;
     this.path = path;
     this.keep = new Set(keep);
   }
 
   take(layer: MatrixLayer, calls: readonly TappedCall[], batch: number): void {
     for (const { inputs } of calls) {
-      const x = asTensor("statistics", inputs[0] as Tensor);
+      const x = asTensor(this.op, inputs[0] as Tensor);
       for (const part of parts(x, layer)) scope(() => this.add(part(), batch));
     }
   }
@@ -173,7 +200,7 @@ class Gathered {
     const at = `layer ${show(this.path)}, batch ${batch}`;
     if (!isTensor(given) || given.rank !== 3) {
       throw new ShapeError(
-        `statistics: an inputMatrix must be (groups, rows, columns), got ${show(given)} of ${at}`,
+        `${this.op}: an inputMatrix must be (groups, rows, columns), got ${show(given)} of ${at}`,
       );
     }
     const [groups, rows, columns] = given.shape;
@@ -181,7 +208,7 @@ class Gathered {
     if (anyNonFinite(x.data as Float64Array, x.size)) {
       const bad = (x.data as Float64Array).find((v) => !Number.isFinite(v));
       throw new OptionError(
-        `statistics: inputs must be finite, got ${bad} in ${at}; mend the batch or the layers before it`,
+        `${this.op}: inputs must be finite, got ${bad} in ${at}; mend the batch or the layers before it`,
       );
     }
     this.size(groups, columns, at);
@@ -203,7 +230,7 @@ class Gathered {
     }
     if (this.groups === groups && this.columns === columns) return;
     throw new ShapeError(
-      `statistics: a layer's inputs must have the same columns, got ${show([groups, columns])} after ${show([this.groups, this.columns])} in ${at}`,
+      `${this.op}: a layer's inputs must have the same columns, got ${show([groups, columns])} after ${show([this.groups, this.columns])} in ${at}`,
     );
   }
 
@@ -225,7 +252,7 @@ class Gathered {
     const { path, rows, groups, columns, absmax, sum, squares, hessian } = this;
     if (rows === 0) {
       throw new StageError(
-        `statistics: no batch reached a layer, got no input of ${show(path)}; run it by { forward }, or leave it out of layers`,
+        `${this.op}: no batch reached a layer, got no input of ${show(path)}; run it by { forward }, or leave it out of layers`,
       );
     }
     const square = groups === 1 ? [columns, columns] : [groups, columns, columns];
@@ -234,7 +261,7 @@ class Gathered {
       const data = made[name];
       if (anyNonFinite(data, data.length)) {
         throw new OptionError(
-          `statistics: ${name} is beyond double precision, got ${data.find((v) => !Number.isFinite(v))} in layer ${show(path)}; scale its inputs`,
+          `${this.op}: ${name} is beyond double precision, got ${data.find((v) => !Number.isFinite(v))} in layer ${show(path)}; scale its inputs`,
         );
       }
       return [name, wrap(data, name === "hessian" ? square : [groups * columns], "float64")];

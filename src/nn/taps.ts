@@ -26,6 +26,8 @@ export interface Tapped<R> {
   readonly result: R;
   /** The calls of each tapped layer, by its path. A layer with two names stands under both. */
   readonly calls: ReadonlyMap<string, readonly TappedCall[]>;
+  /** The paths of the tapped layers that ran, in the order in which they first returned. */
+  readonly order: readonly string[];
   /** What the layer at `path` was given. Throws if it ran not exactly once. */
   inputs(path: string): readonly unknown[];
   /** The tensor that the layer at `path` returned. Throws if it ran not exactly once or returned something else. */
@@ -140,6 +142,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
   for (const [path, layer] of chosen) pathsOf.set(layer, [...(pathsOf.get(layer) ?? []), path]);
 
   let open: Map<string, TappedCall[]> | null = null;
+  let order = new Set<string>();
   let last: string | null = null;
   /** Thrown to end a pass. */
   const reached = {};
@@ -156,6 +159,7 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
         );
       }
       open?.get(path)?.push(call);
+      order.add(path);
     }
     if (!open || last === null || chosen.get(last) !== layer) return null;
     stopped = true;
@@ -176,13 +180,18 @@ export function taps(model: object, patterns: PathPattern | readonly PathPattern
       const { until } = readOptions("collect", options, { until: null as string | null });
       if (until !== null && !chosen.has(until)) throw notTapped("collect", until, chosen);
       const calls = new Map<string, TappedCall[]>([...chosen.keys()].map((path) => [path, []]));
+      const ran = new Set<string>();
       const tapped = {
         calls,
+        get order() {
+          return [...ran];
+        },
         inputs: (path: string) => single("inputs", path, calls).inputs,
         output: (path: string) => outputOf(path, calls),
       };
       for (const layer of pathsOf.keys()) hearLast(layer, hear);
       open = calls;
+      order = ran;
       last = until;
       stopped = false;
       try {

@@ -16,7 +16,7 @@ import { noGrad } from "../tape.ts";
 import { inputQuantizers, weightsOf } from "./prepare.ts";
 
 /** Throws StageError unless the model was prepared, and is neither frozen nor at calibration. */
-function checkLive(op: string, model: object): void {
+export function checkLive(op: string, model: object): void {
   const weights = weightsOf(model);
   if (weights.length === 0) {
     throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
