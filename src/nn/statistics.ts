@@ -120,9 +120,7 @@ export async function gather<B, K extends Statistic>(
       const pass = () =>
         scope(() => {
           const { calls } =
-            until === null
-              ? tap.collect(() => run(given))
-              : tap.collect(() => run(given), { until });
+            until === null ? tap.collect(() => run(given)) : tap.collect(() => run(given), { until });
           for (const [layer, into] of gathered) into.take(layer, calls.get(into.path)!, batch);
         });
       undoing(() => whileEvaluating(model, () => noGrad(() => around(pass))));
@@ -165,7 +163,8 @@ export function matrixLayers(
   return chosen;
 }
 
-export const exactly = (path: string): RegExp => new RegExp(`^${path.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`);
+export const exactly = (path: string): RegExp =>
+  new RegExp(`^${path.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`);
 
 /** Numbers of a part of a matrix that is made at once, so that the windows of a large batch need little memory. */
 const partSize = 2 ** 20;

@@ -4,8 +4,7 @@
  */
 
 import { undoing } from "../changes.ts";
-import type { QTensor } from "../codes/contract.ts";
-import { keptParams } from "../codes/contract.ts";
+import { keptParams, type QTensor } from "../codes/contract.ts";
 import { chooseParams, type QuantParams } from "../codes/params.ts";
 import { type Quantizer, shapeOfCodes } from "../codes/quantizer.ts";
 import { forRuns } from "../codes/runs.ts";
@@ -17,12 +16,19 @@ import type { Layer } from "../nn/layer.ts";
 import { whileEvaluating, whileFloatBut } from "../nn/modes.ts";
 import { isParameter, type Parameter } from "../nn/parameter.ts";
 import type { PathPattern } from "../nn/pattern.ts";
-import { exactly, gather, type InputStatistics, type MatrixLayer, matrixLayers, type Statistic } from "../nn/statistics.ts";
+import {
+  exactly,
+  gather,
+  type InputStatistics,
+  type MatrixLayer,
+  matrixLayers,
+  type Statistic,
+} from "../nn/statistics.ts";
 import { taps } from "../nn/taps.ts";
 import { findParameters } from "../nn/tree.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
-import { type Tensor, wrap } from "../tensor.ts";
+import { wrap } from "../tensor.ts";
 import { checkLive } from "./steps.ts";
 
 /** Options that all calibrated algorithms take. */
@@ -43,7 +49,11 @@ export interface LayerProgress {
   readonly of: number;
 }
 
-export const calibrationDefaults: CalibrationOptions<never> = { layers: null, forward: null, onLayer: null };
+export const calibrationDefaults: CalibrationOptions<unknown> = {
+  layers: null,
+  forward: null,
+  onLayer: null,
+};
 
 /** A quantized weight of a linear layer or a convolution. */
 export interface Site {
@@ -113,7 +123,17 @@ export function sitesOf(op: string, model: object, layers: CalibrationOptions<ne
     const { quantizer } = transform;
     const columns = rows === 0 ? 0 : weight.size / rows;
     const path = paths.get(weight) ?? `${layer}.weight`;
-    sites.push({ layer, path, owner, parameter: weight, transform, quantizer, spec: quantizer.spec, rows, columns });
+    sites.push({
+      layer,
+      path,
+      owner,
+      parameter: weight,
+      transform,
+      quantizer,
+      spec: quantizer.spec,
+      rows,
+      columns,
+    });
   }
   if (sites.length > 0) return sites;
   throw new OptionError(
@@ -123,9 +143,7 @@ export function sitesOf(op: string, model: object, layers: CalibrationOptions<ne
 
 /** Throws OptionError for batches that can be run through once only. */
 export function checkAgain(op: string, batches: Iterable<unknown> | AsyncIterable<unknown>): void {
-  const once = Object(batches) as Partial<Iterable<unknown> & AsyncIterable<unknown>>;
-  const iterator = once[Symbol.iterator] ?? once[Symbol.asyncIterator];
-  if (!isFunction((batches as { next?: unknown }).next) || iterator?.call(batches) !== batches) return;
+  if (!isFunction((Object(batches) as { next?: unknown }).next)) return;
   throw new OptionError(
     `${op}: batches are run through once for each layer, got an iterator; put them in a list, or give a loader`,
   );
