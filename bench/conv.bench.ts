@@ -1,6 +1,6 @@
 /**
  * The SIMD float32 convolution and its gradients beside the reference: `npm run bench -- conv [--write]`. Prints GFLOP/s and the
- * ratio; with --write also stores them as bench/results/conv.json.
+ * ratio; with --write also stores them in bench/results.
  */
 
 import { convArgs, convRoles, convTolerance } from "../kernels/conv/cases.ts";

@@ -1,6 +1,6 @@
 /**
  * The SIMD float32 product beside the reference: `npm run bench -- gemm [--write]`. Prints GFLOP/s and the ratio; with
- * --write also stores them as bench/results/gemm.json.
+ * --write also stores them in bench/results.
  */
 
 import { wasmSupport } from "../kernels/wasm/load.ts";

@@ -1,6 +1,7 @@
 /**
  * Products of low-bit integer weights beside our own float32 SIMD product of the same shape: `npm run bench -- ints
- * [--write]`. Prints Gop/s (2 m n k) and the ratio; with --write also stores them as bench/results/ints.json and makes the tables of docs/performance.md new.
+ * [--write]`. Prints Gop/s (2 m n k) and the ratio; with --write also stores them in bench/results and makes the tables of
+ * docs/performance.md new.
  */
 
 import { gemmHeap } from "../kernels/gemm-f32/simd.ts";

@@ -1,6 +1,6 @@
-/** The stored results: bench/results/<name>.json, of one machine each. */
+/** The stored results: bench/results/<processor>/<name>.json, so that those of one processor leave those of others alone. */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,10 +18,22 @@ export interface Results<T extends Result = Result> {
   readonly results: readonly T[];
 }
 
-/** Null where there are none. */
-export function readResults<T extends Result>(name: string, folder = resultsFolder): Results<T> | null {
-  const file = join(folder, `${name}.json`);
-  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Results<T>) : null;
+/** "Intel(R) Xeon(R) Processor" → "intel-xeon". */
+const folderOf = (cpu: string | undefined): string =>
+  (cpu ?? "unknown")
+    .toLowerCase()
+    .replaceAll(/\(r\)|\(tm\)|processor|\bcpu\b/g, " ")
+    .trim()
+    .replaceAll(/[^a-z0-9]+/g, "-");
+
+/** Those of every processor that has some, in the order of the processors' names. */
+export function readResults<T extends Result>(name: string, folder = resultsFolder): Results<T>[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .sort()
+    .map((processor) => join(folder, processor, `${name}.json`))
+    .filter((file) => existsSync(file))
+    .map((file) => JSON.parse(readFileSync(file, "utf8")) as Results<T>);
 }
 
 export interface WriteOptions {
@@ -42,14 +54,17 @@ export function writeResults(
   if (busiest > threads + 0.5)
     throw new Error(`${name}: the machine was busy, got load ${busiest.toFixed(1)}; try again later`);
   const machine = { cpu: cpus()[0]?.model, node: process.version };
-  const before = among.length > 0 ? readResults(name, folder) : null;
-  const same = before?.machine.cpu === machine.cpu && before?.machine.node === machine.node;
+  const before =
+    among.length === 0
+      ? undefined
+      : readResults(name, folder).find(
+          (held) => held.machine.cpu === machine.cpu && held.machine.node === machine.node,
+        );
   const fresh = new Set(results.map((result) => result.name));
-  const kept = same
-    ? before.results.filter((each) => among.includes(each.name) && !fresh.has(each.name))
-    : [];
-  const all = [...kept, ...results];
+  const kept = before?.results.filter((each) => among.includes(each.name) && !fresh.has(each.name));
+  const all = [...(kept ?? []), ...results];
   if (among.length > 0) all.sort((a, b) => among.indexOf(a.name) - among.indexOf(b.name));
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ machine, results: all }, null, 2)}\n`);
+  const into = join(folder, folderOf(machine.cpu));
+  mkdirSync(into, { recursive: true });
+  writeFileSync(join(into, `${name}.json`), `${JSON.stringify({ machine, results: all }, null, 2)}\n`);
 }

@@ -1,6 +1,6 @@
 /**
  * Whole steps on the engine: `npm run bench -- steps [--write]`. Prints milliseconds a step, its speed, and the peak of the
- * heap; then training steps beside the time that their products take at the limit.
+ * heap; then training steps, and their products alone, beside the time that these products take at the limit.
  */
 
 import { heapUse, setHeapBudget } from "../kernels/wasm/heap.ts";
@@ -34,10 +34,11 @@ for (const threads of [1, 2]) {
   await setThreads(threads);
   if (backendInfo().threads !== threads) break;
   for (const [title, [required, reach]] of Object.entries(bounds)) {
-    const { make, products } = workloads[title];
+    const { make, alone, products } = workloads[title];
     const row = threads === 1 ? title : `${title}, two threads`;
     const held: Bounds = threads === 1 ? [round(required), round(reach)] : free;
     results.push(await share(row, products! / 1e9, make(), held));
+    results.push(await share(`${row}, its products alone`, products! / 1e9, alone!(), free));
   }
 }
 await setThreads(1);

@@ -4,6 +4,7 @@ import { manualSeed, randint, randn, scope, type Tensor } from "../src/index.ts"
 import { Gpt } from "../src/models/index.ts";
 import { crossEntropy, Linear, Sequential } from "../src/nn/index.ts";
 import { adamw, optimizer, sgd } from "../src/optim/index.ts";
+import { pin } from "../src/storage.ts";
 import { trainStep } from "../src/train/index.ts";
 
 export interface Workload {
@@ -17,6 +18,8 @@ export interface Workload {
   readonly products?: number;
   /** Makes the step; what it holds lives with it. */
   make(): () => void;
+  /** Makes a run of the products of a training step and nothing else. */
+  alone?(): () => void;
 }
 
 const gptConfig = {
@@ -34,6 +37,37 @@ const linear = (rows: number, from: number, to: number): number => 3 * 2 * rows 
 /** Two products forward and five backward, of the half that is seen. */
 const causalAttention = (texts: number, length: number, dim: number): number =>
   (7 * 2 * texts * length * (length + 1) * dim) / 2;
+
+/** The products of a linear layer's step: y = x Wᵀ, and the gradients of W and, where it is wanted, of x. */
+function linearAlone(rows: number, from: number, to: number, inputs = true): () => void {
+  const [x, y, weight] = [randn([rows, from]), randn([rows, to]), randn([to, from])].map(pin);
+  return () => {
+    x.matmul(weight, { transposeB: true });
+    y.matmul(x, { transposeA: true });
+    if (inputs) y.matmul(weight);
+  };
+}
+
+/** Attention forward and backward, softmax included: it is one kernel. */
+function attentionAlone(
+  texts: number,
+  length: number,
+  { dim, heads }: { dim: number; heads: number },
+): () => void {
+  const [seed, ...parts] = Array.from({ length: 4 }, () => pin(randn([texts, length, dim])));
+  for (const part of parts) part.requiresGrad = true;
+  return () => {
+    for (const part of parts) part.grad = null;
+    const [q, k, v] = parts;
+    q.scaledDotProductAttention(k, v, { causal: true, heads }).backward(seed);
+  };
+}
+
+/** Runs them in a scope, which frees what they give. */
+const all = (runs: readonly (() => void)[]) => () =>
+  scope(() => {
+    for (const run of runs) run();
+  });
 
 const gptProducts = (texts: number, length: number): number => {
   const { vocabulary, dim, layers } = gptConfig;
@@ -78,6 +112,17 @@ export const workloads: Record<string, Workload> = {
       const targets = randint(0, 96, [8, 128]);
       return () => void trainStep(model, update, (m) => crossEntropy(m.forward(ids), targets));
     },
+    alone() {
+      const { vocabulary, dim, layers } = gptConfig;
+      const rows = 8 * 128;
+      const layer = () => [
+        ...Array.from({ length: 4 }, () => linearAlone(rows, dim, dim)),
+        linearAlone(rows, dim, 4 * dim),
+        linearAlone(rows, 4 * dim, dim),
+        attentionAlone(8, 128, gptConfig),
+      ];
+      return all([...Array.from({ length: layers }, layer).flat(), linearAlone(rows, dim, vocabulary)]);
+    },
   },
   "MLP training step": {
     warmUp: 10,
@@ -101,6 +146,7 @@ export const workloads: Record<string, Workload> = {
       const y = randint(0, 10, [64]);
       return () => void trainStep(model, update, (m) => crossEntropy(m.forward(x) as Tensor, y));
     },
+    alone: () => all([linearAlone(64, 784, 512, false), linearAlone(64, 512, 512), linearAlone(64, 512, 10)]),
   },
   "GPT decoding": {
     warmUp: 5,

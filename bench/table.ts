@@ -80,9 +80,7 @@ function line(row: ComparedRow): string {
   ].join(" | ")} |`;
 }
 
-function table(results: Results<ComparedRow> | null, command: string): string {
-  if (results === null) return `Not measured yet: \`${command} --write\`.`;
-  const { machine, results: rows } = results;
+function table({ machine, results: rows }: Results<ComparedRow>): string {
   return [
     `${machine.cpu ?? "unknown processor"}, Node ${machine.node}.`,
     "",
@@ -118,8 +116,11 @@ const commands: Record<Section, string> = {
   heap: "npm run bench -- heap",
 };
 
-export const renderSection = (section: Section, results: Results<ComparedRow> | null): string =>
-  table(results, commands[section]);
+/** A table for each processor. */
+export const renderSection = (section: Section, results: readonly Results<ComparedRow>[]): string =>
+  results.length === 0
+    ? `Not measured yet: \`${commands[section]} --write\`.`
+    : results.map(table).join("\n\n");
 
 /** By number of weights, the rows up to which lookup is taken. */
 function crossoverTable({ machine, lookupRows, floatWeights }: Crossover): string {
@@ -155,7 +156,7 @@ export function replaced(text: string, section: string, content: string): string
 /** The page with its tables made new. */
 export function renderPage(
   page: string,
-  read: (section: Section) => Results<ComparedRow> | null,
+  read: (section: Section) => readonly Results<ComparedRow>[],
   choices = crossovers,
 ): string {
   const measured = sections.reduce(
@@ -169,7 +170,10 @@ export const performancePage = fileURLToPath(new URL("../docs/performance.md", i
 
 export function writePage(choices = crossovers): void {
   const page = readFileSync(performancePage, "utf8");
-  writeFileSync(performancePage, renderPage(page, readResults<ComparedRow>, choices));
+  writeFileSync(
+    performancePage,
+    renderPage(page, (section) => readResults<ComparedRow>(section), choices),
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) writePage();
