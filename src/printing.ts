@@ -1,4 +1,4 @@
-/** The numbers of a tensor as text. */
+/** Numbers and tables as text. */
 
 import type { DType, TypedArray } from "./dtype.ts";
 import { show } from "./errors.ts";
@@ -35,4 +35,34 @@ function formatNumber(x: number): string {
   if (Number.isInteger(x) || !Number.isFinite(x)) return String(x);
   const size = Math.abs(x);
   return size >= 1e5 || size < 1e-4 ? x.toExponential(4) : String(Number(x.toFixed(4)));
+}
+
+/** 1234567 as 1,234,567. */
+export const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** A number to about four digits. */
+export function brief(x: number): string {
+  if (!Number.isFinite(x)) return String(x).replace("Infinity", "∞");
+  const size = Math.abs(x);
+  return size !== 0 && (size >= 1e5 || size < 1e-3) ? x.toExponential(2) : String(Number(x.toPrecision(4)));
+}
+
+type Cells = readonly string[];
+
+/**
+ * A head, rows, and where there is one a foot, under one another with rules between; the first `texts` columns begin at the
+ * left, the others, numbers, end at the right.
+ */
+export function tableOf(head: Cells, rows: readonly Cells[], foot: Cells | null, texts: number): string {
+  const lines = [head, ...rows, ...(foot ? [foot] : [])];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const text = lines.map((line) =>
+    line
+      .map((cell, i) => (i < texts ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd(),
+  );
+  const rule = "-".repeat(Math.max(...text.map((line) => line.length)));
+  const body = text.slice(1, 1 + rows.length);
+  return [text[0], rule, ...body, ...(foot ? [rule, text[text.length - 1]] : [])].join("\n");
 }

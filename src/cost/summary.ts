@@ -8,6 +8,7 @@ import type { Parameter } from "../nn/parameter.ts";
 import { taps } from "../nn/taps.ts";
 import { findParameters } from "../nn/tree.ts";
 import { shapesOnly } from "../ops/shapes-only.ts";
+import { grouped, tableOf } from "../printing.ts";
 import type { Shape } from "../shape.ts";
 import { isTensor, type TensorLike } from "../tensor.ts";
 
@@ -115,7 +116,6 @@ function outputShapes(model: object, input: TensorLike): Map<string, Shape | nul
   }
 }
 
-const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const asShape = (shape: Shape | null): string => (shape ? `(${shape.join(", ")})` : "");
 const asBits = (bits: number): string => String(Number(bits.toFixed(2)));
 
@@ -132,15 +132,5 @@ function table(rows: readonly SummaryRow[], totals: Summary["totals"], withOutpu
   const gap = withOutput ? ["", "", ""] : ["", ""];
   const head = ["path", "kind", "shape", ...(withOutput ? ["output"] : []), "parameters", "bits", "bytes"];
   const foot = ["total", ...gap, grouped(totals.parameters), asBits(totals.bits), grouped(totals.bytes)];
-  const lines = [head, ...cells, foot];
-  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
-  const numeric = head.length - 3;
-  const text = lines.map((line) =>
-    line
-      .map((cell, i) => (i < numeric ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
-      .join("  ")
-      .trimEnd(),
-  );
-  const rule = "-".repeat(Math.max(...text.map((line) => line.length)));
-  return [text[0], rule, ...text.slice(1, -1), rule, text[text.length - 1]].join("\n");
+  return tableOf(head, cells, foot, head.length - 3);
 }
