@@ -6,6 +6,7 @@ import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { matchPath } from "../nn/pattern.ts";
 import { findParameters, namedParameters } from "../nn/tree.ts";
+import { planTable } from "./labels.ts";
 import { type PresetCall, presetCall, presetFrom, type QuantConfig } from "./presets.ts";
 
 /** A path pattern or a test, and what becomes of the parameters it matches; null leaves them alone. */
@@ -31,7 +32,10 @@ export interface PlannedParameter {
 }
 
 export interface Plan {
-  /** What becomes of each parameter of a model. Throws OptionError for a rule that matches none. */
+  /**
+   * What becomes of each parameter of a model: a list, which `String` makes a table of. Throws OptionError for a rule that
+   * matches none.
+   */
   explain(model: object): PlannedParameter[];
   /** What `plan` makes the same plan of, for `JSON.stringify`. Throws OptionError for all but presets and path patterns. */
   toJSON(): PlanJson;
@@ -93,6 +97,7 @@ function jsonOf(what: string, config: QuantConfig | null): PresetCall | null {
  * const mixed = plan({ default: binaryWeightOnly(), rules: [["head.weight", int8Dynamic()]] });
  * console.log(mixed.explain(model).filter(({ config }) => config !== null).map(({ path }) => path));
  * // ["body.weight", "head.weight"]
+ * console.log(String(mixed.explain(model)).split("\n")[2]); // body.weight  (8, 8)  binaryWeightOnly          64     1
  * ```
  */
 export function plan(options: Partial<PlanOptions> | PlanJson): Plan {
@@ -130,7 +135,8 @@ export function plan(options: Partial<PlanOptions> | PlanJson): Plan {
             .join(", ")}`,
         );
       }
-      return planned;
+      // Lists that are made of it print as lists do.
+      return Object.defineProperty(planned, "toString", { value: () => planTable(planned) });
     },
     toJSON: () => ({
       default: jsonOf("the default", fallback),

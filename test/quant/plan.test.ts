@@ -40,6 +40,48 @@ describe("a plan's default", () => {
   });
 });
 
+describe("what a plan explains", () => {
+  const model = () =>
+    new Sequential(new Linear(64, 1000), new LayerNorm(8), new Linear(4, 2, { dtype: "float64" }));
+  const mixed = plan({
+    default: int8Dynamic(),
+    rules: [
+      ["2.bias", null],
+      ["2.weight", { weight: () => ste({ bits: 3 }) }],
+      ["1.weight", { weight: ste({ bits: 4 }), input: int8Dynamic().input }],
+      ["0.bias", int4WeightOnly({ group: 8, scheme: "affine" })],
+    ],
+  });
+
+  it("prints as a table of parameters, presets with their options, and bits", () => {
+    const shapes = ["2.weight  (2, 4)", "1.weight  (8)"];
+    expect(String(mixed.explain(model()))).toBe(
+      [
+        "path      shape       config                                    parameters  bits",
+        "--------------------------------------------------------------------------------",
+        "0.weight  (1000, 64)  int8Dynamic                                   64,000     8",
+        "0.bias    (1000)      int4WeightOnly(group: 8, scheme: affine)       1,000     4",
+        `${shapes[1]}         int4, quantized input                              8     4`,
+        "1.bias    (8)         float32                                            8    32",
+        `${shapes[0]}      a function                                         8`,
+        "2.bias    (2)         float32                                            2    64",
+      ].join("\n"),
+    );
+  });
+
+  it("is a list as before", () => {
+    const planned = mixed.explain(model());
+    expect(Array.isArray(planned)).toBe(true);
+    expect([...planned].map(({ path }) => path)).toEqual(planned.map(({ path }) => path));
+    expect(Object.keys(planned)).toEqual(["0", "1", "2", "3", "4", "5"]);
+    expect(String(planned.filter(() => false))).toBe("");
+  });
+
+  it("prints a head alone for a model without parameters", () => {
+    expect(String(plan({}).explain({}))).toMatch(/^path +shape +config +parameters +bits\n-+$/);
+  });
+});
+
 describe("a preset refuses what it does not know, by its own name:", () => {
   const presets = Object.entries(quant).filter(([name]) =>
     /(WeightOnly|Dynamic|Static|binarySigns|Input|^nf4|^ste|^bwn|^bitnet158)$/.test(name),
