@@ -18,6 +18,7 @@ export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
+export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";

@@ -187,6 +187,10 @@ const stages: Table = {
   }),
 };
 
+const allocation: Table = {
+  chooseUnderBudget: call([list(() => [[{ bytes: 2, cost: 1 }]], "list"), count(2, "huge")]),
+};
+
 const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table => ({
   [`formats.Q8_0.${name}`]: call(args, null, {
     run: (...all: never[]) => (quant.formats.Q8_0[name] as (...rest: never[]) => unknown)(...all),
@@ -202,4 +206,4 @@ const blocks: Table = {
   ...format("dot", [given(bytes), given(() => new Float32Array(32), "list")]),
 };
 
-export const table: Table = { ...contract, ...observers, ...presets, ...stages, ...blocks };
+export const table: Table = { ...contract, ...observers, ...presets, ...stages, ...allocation, ...blocks };
