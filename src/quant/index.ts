@@ -19,6 +19,8 @@ export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
+export type { Measure } from "./costs.ts";
+export type { Distortion } from "./distortion.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
@@ -52,4 +54,13 @@ export {
   type UniformOptions,
 } from "./presets.ts";
 export { bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
+export {
+  type LayerOption,
+  type LayerSensitivity,
+  type Sensitivity,
+  type SensitivityOptions,
+  sensitivity,
+} from "./sensitivity.ts";
+export type { CalibrationOptions, LayerProgress } from "./sites.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
+export type { Choices, StudyOptions } from "./study.ts";

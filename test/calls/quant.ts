@@ -187,7 +187,21 @@ const stages: Table = {
   }),
 };
 
+const batches = list(
+  () => [matrix()],
+  "text list",
+  "undefined null nan negative fraction huge flag text object list function class shape dtype",
+);
+const study = {
+  choices: given(() => ({ int8: quant.int8WeightOnly() })),
+  measure: choice("mse"),
+  loss: fn(() => tensor(1), "null"),
+  layers: given(() => "**", "null"),
+  forward: fn(() => matrix(), "null"),
+  onLayer: fn(() => {}, "null"),
+};
 const allocation: Table = {
+  sensitivity: call([model(), batches], study, { says: "model plan matchPath", needs: "choices" }),
   chooseUnderBudget: call([list(() => [[{ bytes: 2, cost: 1 }]], "list"), count(2, "huge")]),
 };
 
