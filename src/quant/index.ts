@@ -18,6 +18,7 @@ export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
+export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";

@@ -202,6 +202,16 @@ const study = {
 };
 const allocation: Table = {
   sensitivity: call([model(), batches], study, { says: "model plan matchPath", needs: "choices" }),
+  allocateBits: call(
+    [model(), batches],
+    {
+      ...study,
+      bytes: count(1000, "huge"),
+      bits: given(() => null, "null"),
+      group: fn(String, "null"),
+    },
+    { says: "model plan matchPath", needs: "choices bytes" },
+  ),
   chooseUnderBudget: call([list(() => [[{ bytes: 2, cost: 1 }]], "list"), count(2, "huge")]),
 };
 
