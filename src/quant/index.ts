@@ -22,6 +22,7 @@ export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBit
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
+export type { ReportedOutput } from "./end-to-end.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
@@ -55,6 +56,7 @@ export {
   type UniformOptions,
 } from "./presets.ts";
 export { bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
+export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report.ts";
 export {
   type LayerOption,
   type LayerSensitivity,

@@ -187,6 +187,7 @@ const stages: Table = {
   }),
 };
 
+const measured = prepared();
 const batches = list(
   () => [matrix()],
   "text list",
@@ -213,6 +214,19 @@ const allocation: Table = {
     { says: "model plan matchPath", needs: "choices bytes" },
   ),
   chooseUnderBudget: call([list(() => [[{ bytes: 2, cost: 1 }]], "list"), count(2, "huge")]),
+  quantReport: call(
+    [model(prepared), batches],
+    {
+      targets: fn(() => [0, 1], "null"),
+      layers: given(() => "**", "null"),
+      onLayer: fn(() => {}, "null"),
+    },
+    { says: "model matchPath Linear linear" },
+  ),
+  "quantReport(forward)": call([fn((x: Tensor) => measured.forward(x), "null undefined")], null, {
+    run: (forward: never) => quant.quantReport(measured, [matrix()], { forward }),
+    says: "quantReport",
+  }),
 };
 
 const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table => ({
