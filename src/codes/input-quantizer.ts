@@ -1,6 +1,6 @@
 /** SpecInputQuantizer: what quantizes the input of a layer. */
 
-import { changing } from "../changes.ts";
+import { changing, repeatedRun } from "../changes.ts";
 import { isFunction, OptionError, StageError, show, synchronous } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
@@ -16,7 +16,7 @@ import { alongAxis, integerProduct, integersOf } from "./integer.ts";
 import { integersByKernel } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
 import { servesIntegers } from "./packable.ts";
-import type { QuantParams } from "./params.ts";
+import { paramsOf, type QuantParams, rangesOf } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec, respec } from "./spec.ts";
 import { frozenCodes } from "./transform.ts";
 
@@ -68,12 +68,22 @@ export class SpecInputQuantizer implements InputQuantizer {
   /** Of a static input: a buffer of one number, 0 before calibration. */
   readonly scale: Tensor | null = null;
   readonly zeroPoint: Tensor | null = null;
+  /** How far each batch of training moves the range towards its own; null for a range that stays as it was calibrated. */
+  readonly momentum: number | null;
+  /** The least and the largest number so far, a buffer, where there is a momentum; 0 and 0 before the first batch. */
+  readonly range: Tensor | null = null;
 
   /**
-   * Throws OptionError for a spec or an observer that is none. Without an observer scales follow the input; signs have none.
+   * Throws OptionError for a spec or an observer that is none, and for a momentum outside (0, 1] or without an observer.
+   * Without an observer scales follow the input; signs have none.
    */
-  constructor(given: QuantSpec, observer: Observer | null) {
+  constructor(given: QuantSpec, observer: Observer | null, momentum: number | null = null) {
     checkSpec("input", given);
+    if (momentum !== null && !(momentum > 0 && momentum <= 1 && observer)) {
+      const want = observer ? "a number in (0, 1]" : "null where scales follow each input";
+      throw new OptionError(`input: momentum must be ${want}, got ${show(momentum)}`);
+    }
+    this.momentum = momentum;
     if (observer !== null) checkObserver("input", observer);
     this.spec = given;
     this._ofSamples = respec(given, { granularity: observer ? "tensor" : "channel", axis: 0 });
@@ -81,6 +91,7 @@ export class SpecInputQuantizer implements InputQuantizer {
     if (observer === null) return;
     this.scale = blank([1]);
     if (given.zeroPoint !== "none") this.zeroPoint = blank([1]);
+    if (momentum !== null) this.range = blank([2]);
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -110,6 +121,7 @@ export class SpecInputQuantizer implements InputQuantizer {
       this.observed = true;
       return y;
     }
+    if (this.range && this.training && !this.frozen && !visitor()) this.follow(x.detach());
     const codes = visitor() ? null : frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) {
       const params = this.params();
@@ -131,6 +143,42 @@ export class SpecInputQuantizer implements InputQuantizer {
     }
     this.check("input", "");
     return { scale: this.scale!, zeroPoint: this.zeroPoint };
+  }
+
+  /** Moves the range towards that of a batch, in float32 as PyTorch does, and takes the scale from it. */
+  private follow(x: Tensor): void {
+    if (repeatedRun()) {
+      throw new StageError(
+        "input: a range that follows the batches must see each once, got one inside checkpoint; leave out momentum there",
+      );
+    }
+    if (x.size === 0) return;
+    const { spec, momentum } = this;
+    const [seen] = rangesOf(x, spec);
+    const [low, high] = this.rangeSoFar() ?? [seen.min, seen.max];
+    const moved = (from: number, to: number) =>
+      Math.fround(from + Math.fround(momentum! * Math.fround(to - from)));
+    const range = { ...seen, min: moved(low, seen.min), max: moved(high, seen.max) };
+    const found = paramsOf([range], [1], spec);
+    changing(this, savedScales);
+    writeBuffer(this.range!, (data) => data.set([range.min, range.max]));
+    this.write(found);
+  }
+
+  /** The range of the batches before, or else that which calibration found; null before both. */
+  private rangeSoFar(): readonly [low: number, high: number] | null {
+    const [low, high] = this.range!.data as Float32Array;
+    if (low !== 0 || high !== 0) return [low, high];
+    if (!this.calibrated) return null;
+    const { qmin, qmax } = this.spec;
+    const scale = this.scale!.item();
+    const zero = this.zeroPoint?.item() ?? 0;
+    return [(qmin - zero) * scale, (qmax - zero) * scale];
+  }
+
+  private write({ scale, zeroPoint }: QuantParams): void {
+    writeBuffer(this.scale!, (data) => data.set(scale.data));
+    if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
   }
 
   /** Throws OptionError where numbers that were written to it are no static scale, or no zero point, of the layer `path`. */
@@ -179,8 +227,9 @@ export class SpecInputQuantizer implements InputQuantizer {
     const wrong = this.refuses(Math.fround(scale.item()), Number(zeroPoint?.data[0] ?? 0));
     if (wrong !== null) throw new OptionError(`calibrate: an observer must give ${wrong}`);
     return () => {
-      writeBuffer(this.scale!, (data) => data.set(scale.data));
-      if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
+      // A range of batches before is that of other numbers.
+      if (this.range) writeBuffer(this.range, (data) => data.fill(0));
+      this.write({ scale, zeroPoint });
     };
   }
 
@@ -199,4 +248,13 @@ export class SpecInputQuantizer implements InputQuantizer {
       most: qmax,
     };
   }
+}
+
+/** What puts the scales of an input quantizer back. */
+function savedScales({ scale, zeroPoint, range }: SpecInputQuantizer): () => void {
+  const buffers = [scale, zeroPoint, range].filter((buffer) => buffer !== null);
+  const kept = buffers.map(({ data }) => Float32Array.from(data as Float32Array));
+  return () => {
+    for (const [i, buffer] of buffers.entries()) writeBuffer(buffer, (data) => data.set(kept[i]));
+  };
 }

@@ -34,6 +34,11 @@ export interface StaticOptions {
   bits?: number;
   scheme?: "symmetric" | "affine";
   observer?: (spec: QuantSpec) => Observer;
+  /**
+   * In training each batch moves the range by this share of the way to its own, as PyTorch's does by 0.01, from the
+   * calibrated one on, or from the first batch's. Default null: the scale stays as it was calibrated.
+   */
+  momentum?: number | null;
 }
 
 /**
@@ -51,13 +56,14 @@ export interface StaticOptions {
  * ```
  */
 export function staticInput(options?: StaticOptions): InputConfig {
-  const { bits, scheme, observer } = readOptions("staticInput", options, {
+  const { bits, scheme, observer, momentum } = readOptions("staticInput", options, {
     bits: 8,
     scheme: "affine" as "symmetric" | "affine",
     observer: minMax,
+    momentum: null as number | null,
   });
   checkChoice("staticInput", "scheme", scheme, schemes);
-  return observedInput("staticInput", spec({ bits, scheme }), observer);
+  return observedInput("staticInput", spec({ bits, scheme }), observer, momentum);
 }
 
 /** The same for a preset, whose name errors give. */
@@ -65,11 +71,18 @@ export function observedInput(
   op: string,
   codes: QuantSpec,
   observer: (spec: QuantSpec) => Observer,
+  momentum: number | null,
 ): InputConfig {
   if (!isFunction(observer)) {
     throw new OptionError(`${op}: observer must be a function such as minMax, got ${show(observer)}`);
   }
-  return () => new SpecInputQuantizer(codes, checkObserver(op, synchronous(op, observer(codes), "observer")));
+  if (momentum !== null && !(momentum > 0 && momentum <= 1)) {
+    throw new OptionError(`${op}: momentum must lie in (0, 1], got ${show(momentum)}`);
+  }
+  return () => {
+    const observed = checkObserver(op, synchronous(op, observer(codes), "observer"));
+    return new SpecInputQuantizer(codes, observed, momentum);
+  };
 }
 
 /**

@@ -83,6 +83,8 @@ export interface StaticPresetOptions extends UniformOptions {
   inputScheme?: "symmetric" | "affine";
   /** What finds the range of each layer's input; default minMax. */
   observer?: (spec: QuantSpec) => Observer;
+  /** How far each batch of training moves that range; default null, not at all. */
+  momentum?: number | null;
 }
 
 const uniform = ["group", "granularity", "scheme", "scaleDtype"] as const;
@@ -112,12 +114,16 @@ const dynamic =
   <O>(make: (op: string, options?: O) => QuantConfig) =>
   (op: string, options?: O): QuantConfig => ({ ...make(op, options), input: dynamicInput() });
 const int8s = (op: string, options?: StaticPresetOptions): QuantConfig => {
-  const more = { inputScheme: "affine" as "symmetric" | "affine", observer: minMax };
-  const { inputScheme, observer, ...weight } = readWeight(op, options, uniform, "channel", more);
+  const more = {
+    inputScheme: "affine" as "symmetric" | "affine",
+    observer: minMax,
+    momentum: null as number | null,
+  };
+  const { inputScheme, observer, momentum, ...weight } = readWeight(op, options, uniform, "channel", more);
   checkChoice(op, "inputScheme", inputScheme, schemes);
   return {
     weight: ste({ bits: 8, ...weight }),
-    input: observedInput(op, spec({ scheme: inputScheme }), observer),
+    input: observedInput(op, spec({ scheme: inputScheme }), observer, momentum),
   };
 };
 
