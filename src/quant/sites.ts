@@ -218,12 +218,10 @@ export async function visitInOrder<B, K extends Statistic>(
   visit: (site: Site, statistics: InputStatistics<K>) => QTensor | null | Promise<QTensor | null>,
 ): Promise<void> {
   const { layers, forward, onLayer } = options;
-  if (onLayer !== null && !isFunction(onLayer)) {
-    throw new OptionError(`${op}: option onLayer must be a function, got ${show(onLayer)}`);
-  }
+  checkOnLayer(op, onLayer);
   const sites = sitesOf(op, model, layers);
   checkAgain(op, batches);
-  const before = sites.map(({ transform }) => transform.codes);
+  const putBack = holding(sites);
   const chosen = new Set(sites.map(({ parameter }) => parameter));
   const done = new Set<Parameter>();
   // A weight that is not chosen and holds codes keeps them; a chosen one is float until it is visited.
@@ -245,11 +243,45 @@ export async function visitInOrder<B, K extends Statistic>(
       }
     }
   } catch (error) {
+    putBack();
+    throw error;
+  }
+}
+
+/** The same where no inputs are needed: the codes of each site, one after another. */
+export function holdEach<B>(
+  op: string,
+  model: object,
+  { layers, onLayer }: Pick<CalibrationOptions<B>, "layers" | "onLayer">,
+  visit: (site: Site) => QTensor,
+): void {
+  checkOnLayer(op, onLayer);
+  const sites = sitesOf(op, model, layers);
+  const putBack = holding(sites);
+  try {
+    for (const [i, site] of sites.entries()) {
+      site.transform.hold(visit(site));
+      onLayer?.({ layer: site.layer, done: i + 1, of: sites.length });
+    }
+  } catch (error) {
+    putBack();
+    throw error;
+  }
+}
+
+function checkOnLayer(op: string, onLayer: unknown): void {
+  if (onLayer === null || isFunction(onLayer)) return;
+  throw new OptionError(`${op}: option onLayer must be a function, got ${show(onLayer)}`);
+}
+
+/** What lets the transforms of sites hold again what they hold now. */
+function holding(sites: readonly Site[]): () => void {
+  const before = sites.map(({ transform }) => transform.codes);
+  return () => {
     for (const [i, { transform }] of sites.entries()) {
       const codes = before[i];
       if (codes) transform.hold(codes);
       else transform.release();
     }
-    throw error;
-  }
+  };
 }
