@@ -20,6 +20,7 @@ export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
+export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
 export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
 export type { ReportedOutput } from "./end-to-end.ts";

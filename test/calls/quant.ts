@@ -127,6 +127,21 @@ const presets: Table = {
   ...each("bitnet158 bwn nf4", call([], scales)),
 };
 
+const live = prepared();
+const visits = {
+  layers: given(() => "**", "null"),
+  forward: fn(() => live.forward(matrix()), "null"),
+  onLayer: fn(() => {}, "null"),
+};
+const visited = [model(() => live), given(() => [matrix()], "text list")];
+const chosen: Table = {
+  clipSearch: call(
+    [visited[0], given(() => [matrix()], "text list")],
+    { ...visits, norm: positive(2) },
+    { says: "model matchPath" },
+  ),
+};
+
 const stages: Table = {
   plan: call([], {
     default: given(quant.int8WeightOnly, "null"),
@@ -244,4 +259,12 @@ const blocks: Table = {
   ...format("dot", [given(bytes), given(() => new Float32Array(32), "list")]),
 };
 
-export const table: Table = { ...contract, ...observers, ...presets, ...stages, ...allocation, ...blocks };
+export const table: Table = {
+  ...contract,
+  ...observers,
+  ...presets,
+  ...chosen,
+  ...stages,
+  ...allocation,
+  ...blocks,
+};
