@@ -135,6 +135,18 @@ const visits = {
 };
 const visited = [model(() => live), given(() => [matrix()], "text list")];
 const chosen: Table = {
+  gptq: call(
+    visited,
+    {
+      ...visits,
+      blockSize: count(4, "huge"),
+      damping: positive(0.01),
+      order: choice("activation"),
+      staticGroups: flag(true),
+      scales: choice("mse"),
+    },
+    { says: "model matchPath" },
+  ),
   clipSearch: call(
     [visited[0], given(() => [matrix()], "text list")],
     { ...visits, norm: positive(2) },
