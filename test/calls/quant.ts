@@ -147,6 +147,7 @@ const chosen: Table = {
     },
     { says: "model matchPath" },
   ),
+  biasCorrection: call(visited, visits, { says: "model matchPath" }),
   clipSearch: call(
     [visited[0], given(() => [matrix()], "text list")],
     { ...visits, norm: positive(2) },
