@@ -1,5 +1,7 @@
 import type { DType } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
+import { indexSelect } from "../ops/index-ops.ts";
+import { concat } from "../ops/join.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
@@ -31,6 +33,10 @@ export function weightAndBias(
   };
 }
 
+/** The inputs, and behind them once more those that `copies` names. */
+const widened = (x: Tensor, { copies }: Linear): Tensor =>
+  copies === null ? x : concat([x, indexSelect(x, copies, { axis: -1 })], { axis: -1 });
+
 /**
  * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in).
  *
@@ -48,6 +54,8 @@ export class Linear {
   bias: Parameter | null;
   /** Makes codes of the input, where it is quantized. */
   inputQuantizer: InputQuantizer | null = null;
+  /** Inputs that are multiplied once more, by a column each behind the others of the weight: int32 (k); null for none. */
+  copies: Tensor | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options?: Partial<LinearOptions>) {
     checkSizes("Linear", { inFeatures, outFeatures });
@@ -62,7 +70,7 @@ export class Linear {
   }
 
   get inFeatures(): number {
-    return this.weight.shape[1];
+    return this.weight.shape[1] - (this.copies?.size ?? 0);
   }
 
   get outFeatures(): number {
@@ -71,13 +79,13 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
-      x = asTensor("Linear", x);
+      x = widened(asTensor("Linear", x), this);
       if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
       return x.linear(this.weight.effective(), this.bias?.effective());
     });
   }
 
-  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in). */
+  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in), with its copies behind. */
   inputMatrix(x: TensorLike): Tensor {
     x = asTensor("inputMatrix", x);
     if (x.shape.at(-1) !== this.inFeatures) {
@@ -85,12 +93,13 @@ export class Linear {
         `inputMatrix: needs ${this.inFeatures} features along the last axis, got ${show(x.shape)}`,
       );
     }
-    return x.reshape([1, x.size / this.inFeatures, this.inFeatures]);
+    return widened(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this);
   }
 
   toPacked(packer: Packer): PackedFields {
     const input = this.inputQuantizer?.toPacked() ?? null;
     const weight = packer.weight(this.weight, { ofFloats: input === null });
-    return { kind: "linear", weight, bias: packer.floats(this.bias), input };
+    const copies = this.copies && Array.from(this.copies.data, Number);
+    return { kind: "linear", weight, bias: packer.floats(this.bias), input, copies };
   }
 }

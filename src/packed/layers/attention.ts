@@ -171,7 +171,7 @@ export class PackedAttention implements PackedLayer {
       heads % kvHeads === 0 &&
       key.weight.rows === head * kvHeads &&
       value.weight.rows === head * kvHeads &&
-      out.weight.columns === head * heads &&
+      out.inputs === head * heads &&
       (this.rotary === null || head % 2 === 0);
     if (!fits) {
       throw new FormatError(

@@ -1,4 +1,4 @@
-import { ShapeError, show } from "../../errors.ts";
+import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
@@ -10,6 +10,31 @@ export interface LinearFields {
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
   readonly input: PackedInput | null;
+  /** Inputs that are multiplied once more, by a column each behind the others of the weight; null for none. */
+  readonly copies?: readonly number[] | null;
+}
+
+/** Throws FormatError for what does not name inputs of a weight that has a column more for each. */
+function checkCopies(copies: unknown, columns: number): readonly number[] | null {
+  if (copies === undefined || copies === null) return null;
+  const inputs = columns - (copies as number[]).length;
+  const isInput = (i: unknown): boolean =>
+    Number.isInteger(i) && (i as number) >= 0 && (i as number) < inputs;
+  if (Array.isArray(copies) && copies.every(isInput)) return copies;
+  throw new FormatError(
+    `linear: copies must name inputs of a weight with a column more for each, got ${show(copies)} for ${columns} columns`,
+  );
+}
+
+/** Rows of x, each with the numbers that `copies` names behind it. */
+function withCopies(x: Float32Array, rows: number, columns: number, copies: readonly number[]): Float32Array {
+  const inputs = columns - copies.length;
+  const out = room(rows * columns);
+  for (let r = 0; r < rows; r++) {
+    out.set(x.subarray(r * inputs, (r + 1) * inputs), r * columns);
+    for (const [i, input] of copies.entries()) out[r * columns + inputs + i] = x[r * inputs + input];
+  }
+  return out;
 }
 
 /**
@@ -31,6 +56,7 @@ export class PackedLinear implements PackedLayer {
   readonly bias: Float32Array | null;
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
+  readonly copies: readonly number[] | null;
   /** Not a field of the file. */
   readonly _product: Product<number>;
 
@@ -39,20 +65,27 @@ export class PackedLinear implements PackedLayer {
     this.weight = read.weight("weight");
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
+    this.copies = checkCopies(read.value("copies"), this.weight.columns);
     this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
   }
 
-  /** Throws ShapeError where x does not end in the weight's columns. */
+  get inputs(): number {
+    return this.weight.columns - (this.copies?.length ?? 0);
+  }
+
+  /** Throws ShapeError where x does not end in as many numbers as there are inputs. */
   forward(x: Values): Values {
     const { data, shape } = checkValues("PackedLinear", x);
     const { rows, columns } = this.weight;
-    if (shape[shape.length - 1] !== columns) {
-      throw new ShapeError(`PackedLinear: x must end in ${columns} features, got ${show(shape)}`);
+    const { inputs } = this;
+    if (shape[shape.length - 1] !== inputs) {
+      throw new ShapeError(`PackedLinear: x must end in ${inputs} features, got ${show(shape)}`);
     }
     const outer = shape.slice(0, -1);
     const m = sizeOf(outer);
     work(m * rows * columns);
-    return { data: this._product.run(data, m, m * rows), shape: [...outer, rows] };
+    const wide = this.copies ? withCopies(data, m, columns, this.copies) : data;
+    return { data: this._product.run(wide, m, m * rows), shape: [...outer, rows] };
   }
 
   /** Gives back what it holds of the SIMD heap. */
