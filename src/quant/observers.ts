@@ -3,27 +3,26 @@
 import { changing } from "../changes.ts";
 import type { Observer } from "../codes/input-quantizer.ts";
 import { floatsOf } from "../codes/loops.ts";
-import { fakeQuantize } from "../codes/fake-quantize.ts";
 import { paramsOf, type QuantParams, type Range, rangesOf } from "../codes/params.ts";
 import { forRuns, scaleShape } from "../codes/runs.ts";
-import { checkSpec, isSigns, type QuantSpec, respec } from "../codes/spec.ts";
+import { checkSpec, isSigns, type QuantSpec } from "../codes/spec.ts";
 import { checkInteger, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
-import { asTensor, type Tensor, wrap } from "../tensor.ts";
+import { asTensor, type Tensor } from "../tensor.ts";
+import { binned, leastRanges, shrunk } from "./clips.ts";
 import {
   added,
   count,
   type Histogram,
   leastDivergence,
   leastError,
-  middlesOf,
   quantileOf,
   rebinned,
   widened,
 } from "./histogram.ts";
 
 /** What an observer remembers, and the range that it makes of that. */
-interface How {
+export interface How {
   readonly name: string;
   /** Equal for observers that may be merged; null for one to which the order of batches matters. */
   readonly key: string | null;
@@ -143,6 +142,9 @@ class Gathered implements Observer {
   }
 }
 
+/** An observer that remembers and chooses as told. */
+export const gathered = (spec: QuantSpec, how: How): Observer => new Gathered(spec, how);
+
 /**
  * The range of everything observed.
  *
@@ -179,7 +181,7 @@ export function movingAverage(spec: QuantSpec, options?: { momentum?: number }):
   return new Gathered(spec, { name: "movingAverage", key: null, momentum });
 }
 
-function countIn(op: string, name: string, value: number, least: number): number {
+export function binCount(op: string, name: string, value: number, least: number): number {
   const most = 65_536;
   checkInteger(op, name, value, least);
   if (value > most) throw new OptionError(`${op}: ${name} must be at most ${most}, got ${value}`);
@@ -207,7 +209,7 @@ export function percentile(spec: QuantSpec, options?: { percent?: number; bins?:
   return new Gathered(spec, {
     name: "percentile",
     key: `percentile ${percent} ${bins}`,
-    bins: countIn("percentile", "bins", bins, 1),
+    bins: binCount("percentile", "bins", bins, 1),
     choose: (_range, counts) => [quantileOf(counts, 1 - percent / 100), quantileOf(counts, percent / 100)],
   });
 }
@@ -230,29 +232,15 @@ export function percentile(spec: QuantSpec, options?: { percent?: number; bins?:
 export function mse(spec: QuantSpec, options?: { norm?: number; steps?: number; bins?: number }): Observer {
   const { norm, steps, bins } = readOptions("mse", options, { norm: 2, steps: 100, bins: 2048 });
   if (!(norm > 0 && norm < Infinity)) throw new OptionError(`mse: norm must be positive, got ${norm}`);
-  countIn("mse", "steps", steps, 1);
+  binCount("mse", "steps", steps, 1);
   return new Gathered(spec, {
     name: "mse",
     key: `mse ${norm} ${steps} ${bins}`,
-    bins: countIn("mse", "bins", bins, 1),
+    bins: binCount("mse", "bins", bins, 1),
     choose(range, counts, spec) {
-      const whole = respec(spec, { granularity: "tensor" });
-      const middles = middlesOf(counts);
-      const x = wrap(middles, [middles.length], "float32");
-      let best = Infinity;
-      let chosen: readonly [number, number] = [range.min, range.max];
-      for (let step = 0; step < steps; step++) {
-        const ratio = 1 - step / steps;
-        const [min, max] = [range.min * ratio, range.max * ratio];
-        const params = paramsOf([{ ...range, min, max }], x.shape, whole);
-        const { data } = fakeQuantize(x, whole, params);
-        const error = counts.counts.reduce(
-          (sum, mass, i) => (mass > 0 ? sum + mass * Math.abs(middles[i] - Number(data[i])) ** norm : sum),
-          0,
-        );
-        if (error < best) [best, chosen] = [error, [min, max]];
-      }
-      return chosen;
+      const numbers = binned(counts, range, spec);
+      const [{ min, max }] = leastRanges(numbers, shrunk([range], steps), norm);
+      return [min, max];
     },
   });
 }
@@ -277,7 +265,7 @@ export function histogram(spec: QuantSpec, options?: { bins?: number }): Observe
   return new Gathered(spec, {
     name: "histogram",
     key: `histogram ${bins}`,
-    bins: countIn("histogram", "bins", bins, 1),
+    bins: binCount("histogram", "bins", bins, 1),
     choose: (_range, counts, { bits }) => leastError(counts, 2 ** bits),
   });
 }
@@ -304,7 +292,7 @@ export function entropy(spec: QuantSpec, options?: { bins?: number }): Observer 
   return new Gathered(spec, {
     name: "entropy",
     key: `entropy ${bins}`,
-    bins: countIn("entropy", "bins", bins, 2 ** spec.bits),
+    bins: binCount("entropy", "bins", bins, 2 ** spec.bits),
     magnitudes: true,
     choose({ min, max }, counts, { bits, scheme }) {
       // Codes of magnitudes: half of all where numbers have both signs.
