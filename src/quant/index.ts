@@ -26,6 +26,7 @@ export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
 export type { ReportedOutput } from "./end-to-end.ts";
 export { type GptqOptions, gptq } from "./gptq.ts";
+export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
@@ -70,3 +71,4 @@ export {
 export type { CalibrationOptions, LayerProgress } from "./sites.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
 export type { Choices, StudyOptions } from "./study.ts";
+export type { DataFreeOptions } from "./weights.ts";

@@ -22,6 +22,7 @@ import {
   small,
   type Table,
 } from "./call.ts";
+import { dataFree } from "./data-free.ts";
 
 const spec = () => quant.spec();
 const affine = () => quant.spec({ scheme: "affine" });
@@ -279,5 +280,6 @@ export const table: Table = {
   ...chosen,
   ...stages,
   ...allocation,
+  ...dataFree,
   ...blocks,
 };
