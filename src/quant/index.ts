@@ -18,6 +18,7 @@ export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
+export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { biasCorrection } from "./bias-correction.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
@@ -28,6 +29,7 @@ export type { ReportedOutput } from "./end-to-end.ts";
 export { type GptqOptions, gptq } from "./gptq.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
+export { type LapqOptions, lapq } from "./lapq.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
 export {

@@ -1,6 +1,7 @@
 import { concat, Rng, randn, type Tensor, tensor } from "bitgrad";
 import { clone } from "bitgrad/nn";
 import {
+  aciqObserver,
   chooseParams,
   entropy,
   fakeQuantize,
@@ -19,7 +20,7 @@ import { undoing } from "../../src/changes.ts";
 import { type Case, readSuite } from "../golden/case.ts";
 
 type Make = (spec: QuantSpec) => Observer;
-const makers: Record<string, Make> = { minMax, percentile, mse, histogram, entropy };
+const makers: Record<string, Make> = { minMax, percentile, mse, histogram, entropy, aciqObserver };
 const counting = Object.entries(makers).filter(([name]) => name !== "minMax");
 
 const int = (bits: number): QuantSpec => spec({ bits, granularity: "tensor" });
