@@ -71,6 +71,7 @@ export {
   sensitivity,
 } from "./sensitivity.ts";
 export type { CalibrationOptions, LayerProgress } from "./sites.ts";
+export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
 export type { Choices, StudyOptions } from "./study.ts";
 export type { DataFreeOptions } from "./weights.ts";

@@ -47,4 +47,9 @@ export const dataFree: Table = {
     { ...said, needs: "loss" },
   ),
   aciqObserver: call([given(() => quant.spec())], { ...priors, bins: count(64) }, { says: "observer" }),
+  splitOutlierChannels: call(
+    [ready(quant.int8WeightOnly())],
+    { ...sites, ratio: share(0.5), aware: flag(true), threshold: share(0) },
+    said,
+  ),
 };

@@ -1,0 +1,333 @@
+import { readFileSync } from "node:fs";
+import { ones, Rng, randn, type Tensor, tensor } from "bitgrad";
+import { Bert, Gpt } from "bitgrad/models";
+import {
+  Conv2d,
+  clone,
+  evaluate,
+  Linear,
+  loadStateDict,
+  parametrize,
+  Sequential,
+  stateDict,
+  statistics,
+} from "bitgrad/nn";
+import { loadPacked, PackedLinear, PackedWeight } from "bitgrad/packed";
+import {
+  calibrate,
+  freeze,
+  int4WeightOnly,
+  int8Dynamic,
+  int8Static,
+  int8WeightOnly,
+  nf4WeightOnly,
+  omse,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  quantizedTransform,
+  splitOutlierChannels,
+  ste,
+  unprepare,
+} from "bitgrad/quant";
+import { describe, expect, it } from "vitest";
+import { splitColumns } from "../../src/quant/split-columns.ts";
+import { bits as bitsOf, random, values } from "../packed/twins.ts";
+
+interface Golden {
+  readonly name: string;
+  readonly params: {
+    readonly ratio: number;
+    readonly threshold: number;
+    readonly w_scale: number | null;
+    readonly bits: number | null;
+  };
+  readonly inputs: { readonly W: { readonly data: number[]; readonly shape: [number, number] } };
+  readonly outputs: Record<string, { readonly data: number[] }>;
+  readonly tolerance: { readonly rtol: number; readonly atol: number };
+}
+
+const cases: Golden[] = JSON.parse(
+  readFileSync(new URL("../golden/methods/calib-ocs.json", import.meta.url), "utf8"),
+).cases;
+
+describe("columns split as by the code of OCS, cornell-zhang/dnn-quant-ocs", () => {
+  it.each(cases.map((given) => [given.name, given] as const))(
+    "%s",
+    (_name, { params, inputs, outputs, tolerance }) => {
+      const [rows, columns] = inputs.W.shape;
+      const { ratio, threshold, w_scale: scale, bits } = params;
+      const weight = Float64Array.from(inputs.W.data);
+      const quarters = scale === null ? null : new Float64Array(rows).fill(0.25 / scale);
+      const rule = { splits: Math.ceil(ratio * columns), threshold, quarters };
+      const found = splitColumns({ weight, rows, columns, copies: [] }, rule);
+      expect(found.copies).toEqual(outputs.index.data);
+      const { rtol, atol } = tolerance;
+      // It compares with a share of a column's largest number, and so halves all of one without a positive number; ours
+      // compares magnitudes, as it is meant.
+      const isSigned = (column: number): boolean => {
+        const numbers = Array.from({ length: rows }, (_, r) => weight[r * columns + column]);
+        return threshold > 0 && -Math.min(...numbers) > Math.max(...numbers);
+      };
+      for (const [i, want] of outputs.W_expanded.data.entries()) {
+        const column = i % found.columns;
+        if (isSigned(column < columns ? column : found.copies[column - columns])) continue;
+        expect(Math.abs(found.weight[i] - want), `${i}`).toBeLessThanOrEqual(atol + rtol * Math.abs(want));
+      }
+      if (scale === null || bits === null) return;
+      const most = 2 ** (bits - 1);
+      const codes = Array.from(
+        found.weight,
+        (w) => Math.min(most - 1, Math.max(-most, Math.round(w * scale))) + 0,
+      );
+      expect(codes).toEqual(outputs.codes.data);
+    },
+  );
+});
+
+/** Numbers of Student's t with 4 degrees of freedom. */
+function heavy(shape: number[], seed: string): Tensor {
+  const rng = new Rng(seed);
+  const squares = Array.from({ length: 4 }, () => randn(shape, { rng }).square()).reduce((a, b) => a.add(b));
+  return randn(shape, { rng }).div(squares.div(4).sqrt());
+}
+
+const whole = (bits: number) => ({ weight: ste({ bits, granularity: "tensor", scaleDtype: "float32" }) });
+function layerOf(weight: Tensor, config: QuantConfig): Linear {
+  const [out, width] = weight.shape;
+  const layer = new Linear(width, out, { bias: false });
+  layer.weight.assign(weight);
+  return prepare(layer, plan({ default: config }));
+}
+
+/** The matrix (out, in) that a layer multiplies its inputs by, the columns of copies added to those they are of. */
+function folded({ weight, copies, inFeatures }: Linear): Tensor {
+  const wide = weight.effective();
+  if (!copies) return wide;
+  return wide
+    .slice([null, [0, inFeatures]])
+    .indexAdd(copies, wide.slice([null, [inFeatures, wide.shape[1]]]), { axis: 1 });
+}
+
+describe("splitOutlierChannels", () => {
+  it("leaves the function of floats as it was, whatever is split", async () => {
+    const x = random([5, 24]);
+    for (const options of [{}, { ratio: 0.5 }, { ratio: 1, aware: false }, { ratio: 0.3, threshold: 0.5 }]) {
+      const layer = layerOf(heavy([6, 24], "float"), whole(4));
+      const before = clone(layer);
+      await splitOutlierChannels(layer, options);
+      expect(layer.weight.shape[1]).toBe(24 + Math.ceil((options.ratio ?? 0.05) * 24));
+      expect([layer.inFeatures, layer.outFeatures]).toEqual([24, 6]);
+      const [was, is] = [unprepare(before).forward(x), unprepare(layer).forward(x)];
+      expect(was.sub(is).abs().max().item()).toBeLessThan(1e-5 * was.abs().max().item());
+    }
+  });
+
+  it("gives halves whose codes add up to the code of the whole, on the step that they have themselves", async () => {
+    for (const config of [whole(4), { weight: ste({ bits: 3 }) }]) {
+      const weight = heavy([16, 40], "halves");
+      const layer = layerOf(weight, config);
+      await splitOutlierChannels(layer, { ratio: 0.2 });
+      const { scale } = quantizedTransform(layer.weight)!.quantizer.params(layer.weight.value);
+      const steps = scale.size === 1 ? scale : scale.reshape([16, 1]);
+      // Within half a step of the whole, where two equal halves may be rounded a whole step away.
+      const off = folded(layer).sub(weight).abs().div(steps).max().item();
+      expect(off).toBeLessThanOrEqual(0.501);
+      const naive = layerOf(weight, config);
+      await splitOutlierChannels(naive, { ratio: 0.2, aware: false });
+      expect(folded(naive).sub(weight).abs().div(steps).max().item()).toBeGreaterThan(0.8);
+    }
+  });
+
+  it("has less error than plain codes, and with a clip the least at 4 and 3 bits, as measured elsewhere", async () => {
+    // Student-t(4), 128 × 256: plain, 5 % split, 5 % split and OMSE.
+    const measured: [bits: number, ...errors: number[]][] = [
+      [8, 2.9e-3, 4.3e-4, 3.7e-4],
+      [6, 4.9e-2, 7.3e-3, 4.3e-3],
+      [4, 0.562, 0.13, 0.039],
+      [3, 0.874, 0.474, 0.101],
+    ];
+    const weight = heavy([128, 256], "t4");
+    for (const [bits, ...want] of measured) {
+      const layer = layerOf(weight, whole(bits));
+      const error = () => folded(layer).sub(weight).square().mean().item() / weight.square().mean().item();
+      const errors = [error()];
+      await splitOutlierChannels(layer);
+      errors.push(error());
+      await omse(layer);
+      errors.push(error());
+      expect(errors[1]).toBeLessThan(0.7 * errors[0]);
+      expect(errors[2]).toBeLessThan(errors[1]);
+      // What plain codes err by depends on the largest number; what is left of that less.
+      for (const [i, share] of want.entries()) {
+        expect(errors[i] / share, `${bits} bits`).toBeGreaterThan([0.3, 0.6, 0.6][i]);
+        expect(errors[i] / share, `${bits} bits`).toBeLessThan(1.2);
+      }
+    }
+  });
+
+  it("packs: integer products have the bits of the frozen layer, through a file", async () => {
+    const x = random([7, 24]);
+    for (const config of [
+      int8Dynamic(),
+      int8Static(),
+      { ...int8Static(), weight: ste({ bits: 4, granularity: "tensor" }) },
+    ]) {
+      const layer = layerOf(heavy([6, 24], "packed"), config);
+      await splitOutlierChannels(layer, { ratio: 0.1 });
+      if (config.input?.().observer) await calibrate(layer, [x]);
+      const packed = pack(evaluate(freeze(layer)));
+      const want = bitsOf(layer.forward(x));
+      for (const each of [packed, loadPacked(packed.toBytes())])
+        expect(bitsOf(each.forward(values(x)))).toEqual(want);
+      expect(() => packed.forward(values(random([7, 27])))).toThrow(
+        "PackedLinear: x must end in 24 features, got (7, 27)",
+      );
+    }
+    const floats = layerOf(heavy([6, 24], "packed"), int4WeightOnly({ granularity: "channel" }));
+    await splitOutlierChannels(floats, { ratio: 0.1 });
+    const got = pack(evaluate(freeze(floats))).forward(values(x)).data;
+    for (const [i, want] of floats.forward(x).data.entries()) expect(got[i]).toBeCloseTo(Number(want), 4);
+  });
+
+  it("serves the layers of GPT and BERT, packed too", async () => {
+    const gpt = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 2, heads: 2, rng: new Rng(2) });
+    const bert = new Bert({
+      vocabulary: 11,
+      dim: 16,
+      layers: 1,
+      heads: 2,
+      head: "classifier",
+      classes: 3,
+      rng: new Rng(2),
+    });
+    for (const model of [gpt, bert]) {
+      const layers = model === gpt ? "blocks.**" : null;
+      prepare(model, plan({ default: int8Dynamic() }));
+      const ids = [[1, 2, 3, 4]];
+      const before = evaluate(model).forward(ids);
+      const names: string[] = [];
+      await splitOutlierChannels(model, {
+        layers,
+        ratio: 0.1,
+        onLayer: ({ layer, of }) => names.push(`${layer} of ${of}`),
+      });
+      expect(names).toContain(`blocks.0.attention.out of ${names.length}`);
+      expect(model.blocks[0].attention.out.weight.shape).toEqual([16, 18]);
+      const close = (got: ArrayLike<number>) => {
+        for (const [i, want] of before.data.entries())
+          expect(Math.abs(got[i] - Number(want))).toBeLessThan(0.05);
+      };
+      close(model.forward(ids).data as Float32Array);
+      const packed = loadPacked(pack(freeze(model)).toBytes());
+      close(packed.forward({ data: ids[0], shape: [1, 4] } as never).data);
+    }
+  });
+
+  it("trains, is cloned, and its state loads where the same was split", async () => {
+    const make = () => layerOf(heavy([6, 24], "state"), int8WeightOnly());
+    const layer = make();
+    await splitOutlierChannels(layer, { ratio: 0.1 });
+    const copy = clone(layer);
+    layer
+      .forward(ones([2, 24]))
+      .sum()
+      .backward();
+    expect(layer.weight.grad!.shape).toEqual([6, 27]);
+    layer.weight.update((w) => w.fill(0.5));
+    expect(copy.forward(ones([1, 24])).toArray()).not.toEqual(layer.forward(ones([1, 24])).toArray());
+    expect(Object.keys(stateDict(layer))).toEqual(["weight", "copies"]);
+    loadStateDict(copy, stateDict(layer));
+    expect(copy.forward(ones([1, 24])).toArray()).toEqual(layer.forward(ones([1, 24])).toArray());
+    expect(() => loadStateDict(make(), stateDict(layer))).toThrow("copies");
+    const { absmax } = (await statistics(layer, [random([9, 24])], { keep: ["absmax"] })).get("")!;
+    const named = Array.from(layer.copies!.data, (i) => absmax.data[i]);
+    expect(Array.from(absmax.data.slice(24))).toEqual(named);
+    // Again: columns of copies may be split too.
+    const more = make();
+    for (let i = 0; i < 2; i++) await splitOutlierChannels(more, { ratio: 0.1 });
+    expect([more.weight.shape, more.inFeatures, more.copies!.shape]).toEqual([[6, 30], 24, [6]]);
+    const x = random([3, 24]);
+    const [was, is] = [unprepare(make()).forward(x), unprepare(more).forward(x)];
+    expect(was.sub(is).abs().max().item()).toBeLessThan(1e-4);
+  });
+
+  it("leaves all as it was for nothing to split, zeros, and dead rows", async () => {
+    const layer = layerOf(heavy([6, 24], "none"), whole(4));
+    await splitOutlierChannels(layer, { ratio: 0 });
+    expect([layer.weight.shape, layer.copies]).toEqual([[6, 24], null]);
+    const zeros = layerOf(tensor(new Float32Array(8), { shape: [2, 4] }), whole(4));
+    await splitOutlierChannels(zeros, { ratio: 0.5 });
+    expect(zeros.forward(ones([1, 4])).toArray()).toEqual([[0, 0]]);
+    const dead = layerOf(heavy([6, 24], "dead").mul(tensor([[1], [0], [1], [1], [1], [1]])), {
+      weight: ste({ bits: 4 }),
+    });
+    await splitOutlierChannels(dead);
+    expect(
+      dead.weight
+        .effective()
+        .slice([[1, 2]])
+        .abs()
+        .max()
+        .item(),
+    ).toBe(0);
+  });
+
+  it("refuses layers that it cannot split, by name, and changes none of them", async () => {
+    const refused = async (model: object, message: string, layers: string | null = null) =>
+      expect(splitOutlierChannels(model, { layers })).rejects.toThrow(message);
+    const first = new Linear(8, 8);
+    const grouped = plan({ default: int8WeightOnly(), rules: [["1.weight", int4WeightOnly()]] });
+    const model = prepare(new Sequential(first, new Linear(8, 2)), grouped);
+    await refused(model, 'splitOutlierChannels: needs one scale a tensor or a row, got "int4" of layer "1"');
+    expect([first.weight.shape, first.copies]).toEqual([[8, 8], null]);
+    await refused(layerOf(ones([2, 8]), nf4WeightOnly()), 'needs evenly spaced codes, got "nf4"');
+    const linear = new Linear(4, 2);
+    const conv = prepare(new Sequential(new Conv2d(2, 2, 3), linear), plan({ default: int8WeightOnly() }));
+    await refused(conv, "splitOutlierChannels: needs linear layers, got Conv2d of layer", "*");
+    await splitOutlierChannels(conv);
+    expect(linear.copies!.size).toBe(1);
+    const gpt = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2 });
+    const everywhere = plan({ default: int8WeightOnly() });
+    prepare(gpt, everywhere);
+    await refused(gpt, 'no other part may read the weight, got (11, 16) of layer "head"', "head");
+    const masked = new Linear(8, 2);
+    parametrize(masked, "weight", { mask: null, apply: (w: Tensor) => w.tanh() });
+    await refused(prepare(masked, everywhere), "no transform may stand in front of the quantizer");
+    await refused(new Linear(8, 2), "splitOutlierChannels: the model must be prepared");
+    await expect(splitOutlierChannels(model, { ratio: 2 })).rejects.toThrow(
+      "ratio must lie between 0 and 1, got 2",
+    );
+    await expect(splitOutlierChannels(model, { threshold: -1 })).rejects.toThrow(
+      "threshold must lie between 0 and 1",
+    );
+  });
+
+  it("takes back what it split where onLayer throws, with the codes that were held", async () => {
+    const first = new Linear(8, 8);
+    const model = prepare(new Sequential(first, new Linear(8, 2)), plan({ default: whole(4) }));
+    await omse(model);
+    const codes = quantizedTransform(first.weight)!.codes!.codes.data.slice();
+    const stop = () => {
+      throw new Error("stop");
+    };
+    await expect(splitOutlierChannels(model, { onLayer: stop })).rejects.toThrow("stop");
+    expect([first.weight.shape, first.copies]).toEqual([[8, 8], null]);
+    expect(quantizedTransform(first.weight)!.codes!.codes.data).toEqual(codes);
+  });
+});
+
+describe("copies of a packed layer", () => {
+  it("name inputs of a weight that has a column more for each, or are refused", () => {
+    const weight = PackedWeight.ofFloats(Float32Array.of(1, 2, 3, 4), 1, 4);
+    const of = (copies: unknown) => new PackedLinear({ weight, bias: null, input: null, copies } as never);
+    const y = of([1]).forward({ data: Float32Array.of(1, 10, 100, 2, 20, 200), shape: [2, 3] });
+    expect(Array.from(y.data)).toEqual([361, 722]);
+    for (const copies of [[3], [-1], [0.5], ["0"], 1, {}, [0, 0, 0, 0, 0], [null]])
+      expect(() => of(copies)).toThrow(
+        "linear: copies must name inputs of a weight with a column more for each, got",
+      );
+    for (const none of [null, undefined, []]) expect(of(none).inputs).toBe(4);
+  });
+});
