@@ -74,17 +74,29 @@ function stretched(input: Values | Ids, rng: Rng): Values | Ids {
   };
 }
 
-type Given = Omit<Sample, "model"> & { readonly bytes: Uint8Array };
+type Given = Omit<Sample, "model"> & {
+  readonly bytes: Uint8Array;
+  /** Of a stored file. */
+  readonly version?: number;
+};
+
+/** Whether a file of version 1 has no checksum, as it may: nothing tells then that its key was damaged. */
+const lacksChecksum = ({ version }: Given, file: Uint8Array): boolean =>
+  version === 1 && !Buffer.from(file).includes('"bitgrad.crc32"');
 
 export function fuzzPacked(count: number, seed: number, only: number | null = null): Report {
   const fresh: Given[] = samples().map((sample) => ({ ...sample, bytes: sample.model.toBytes() }));
-  const old: Given[] = [1, 2, 3].flatMap((version) => storedFiles(version));
+  const old: Given[] = [1, 2, 3].flatMap((version) =>
+    storedFiles(version).map((file) => ({ ...file, version })),
+  );
   for (const given of [...fresh, ...old])
     if (checkPacked(given.bytes, given, false) !== "runs") throw new Error(`${given.name} does not run`);
   return fuzz(count, seed, only, (rng) => {
-    const { name, bytes, input, told: options } = pick(rng, rng.next() < 0.7 ? fresh : old);
+    const from = pick(rng, rng.next() < 0.7 ? fresh : old);
+    const { name, bytes, input, told: options } = from;
     const file = mutated(bytes, rng);
-    const damaged = !file.sealed && Buffer.compare(file.bytes, bytes) !== 0;
+    const changed = !file.sealed && Buffer.compare(file.bytes, bytes) !== 0;
+    const damaged = changed && !lacksChecksum(from, file.bytes);
     const given = { input: rng.next() < 0.2 ? stretched(input, rng) : input, told: options };
     return told(`${name}, ${file.how}`, () => checkPacked(file.bytes, given, damaged));
   });
