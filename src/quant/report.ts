@@ -46,7 +46,7 @@ export interface QuantReport {
   /** The worst first: by `kl`, and without logits by the SQNR of the layer alone. */
   readonly layers: readonly ReportedLayer[];
   readonly output: ReportedOutput;
-  /** Of all quantized weights as they are packed, each once, and as float32. */
+  /** Of the weights that are listed as they are packed, each once, and as float32. */
   readonly bytes: number;
   readonly floatBytes: number;
   /** A table: one row per layer, then the model's output. */
@@ -59,7 +59,10 @@ export interface QuantReport {
 
 interface Row {
   readonly name: string;
-  readonly layer: Layer;
+  /** The layer and those around it, by path, the nearest first. */
+  readonly around: ReadonlyMap<string, Layer>;
+  /** Of these the first that ran. */
+  place: string | null;
   readonly alone: DistortionSum;
   readonly accumulated: DistortionSum;
 }
@@ -70,74 +73,76 @@ interface Entry {
   kl: number;
 }
 
-/** The parts with the layers that hold their weights: the nearest ones, where the holder is none itself. */
+/** The layers that hold what lies at a path, the nearest first. */
+function around(named: ReadonlyMap<string, Layer>, owner: string): Map<string, Layer> {
+  const parts = owner.split(".");
+  const paths = parts.map((_, i) => parts.slice(0, parts.length - i).join("."));
+  return new Map([...paths, ""].flatMap((path) => (named.has(path) ? [[path, named.get(path)!]] : [])));
+}
+
+/** The parts with the layers that hold their weights. */
 function entriesOf(op: string, model: object, layers: CalibrationOptions<never>["layers"]): Entry[] {
   const named = new Map(namedLayers(model));
-  const nearest = (owner: string): string | null => {
-    for (let path = owner; ; path = path.slice(0, path.lastIndexOf("."))) {
-      if (named.has(path)) return path;
-      if (!path.includes(".")) return named.has("") ? "" : null;
-    }
-  };
-  const found = partsOf(model).map(({ owners, ...part }) => {
-    const names = new Set(owners.map(nearest).filter((name) => name !== null));
-    return { part: { owners, ...part }, names: [...names] };
-  });
-  const all = found.flatMap(({ names }) => names);
-  const fits = chooser(op, "quantized layer", all, layers);
-  const entries = found.map(({ part, names }): Entry => {
-    const rows = names.filter(fits).map((name) => ({
-      ...{ name, layer: named.get(name)! },
-      alone: new DistortionSum(),
-      accumulated: new DistortionSum(),
-    }));
+  const found = partsOf(model).map((part): Entry => {
+    const rows = part.owners.flatMap((owner): Row[] => {
+      const holders = around(named, owner);
+      const [name] = holders.keys();
+      const sums = { alone: new DistortionSum(), accumulated: new DistortionSum() };
+      return name === undefined ? [] : [{ name, around: holders, place: null, ...sums }];
+    });
     return { part, rows, kl: 0 };
   });
+  const names = found.flatMap(({ rows }) => rows.map(({ name }) => name));
+  const fits = chooser(op, "quantized layer", names, layers);
+  const entries = found.map((entry) => ({ ...entry, rows: entry.rows.filter(({ name }) => fits(name)) }));
   return entries.filter(({ rows }) => rows.length > 0);
 }
 
-/** Compares one layer's calls of a batch. */
+/** Compares the calls of one layer in a batch, or of the nearest around it that runs. */
 function compare(
   op: string,
   model: object,
   part: Part,
-  { name, layer, alone, accumulated }: Row,
+  row: Row,
   float: Tapped<unknown>,
   coded: Tapped<unknown>,
   at: string,
-): number {
-  const what = `layer ${show(name)}`;
+): void {
+  row.place ??= [...row.around.keys()].find((path) => float.calls.get(path)!.length > 0) ?? null;
+  if (row.place === null) return;
+  const layer = row.around.get(row.place)!;
+  const calls = float.calls.get(row.place)!;
+  const others = coded.calls.get(row.place)!;
+  const what = `layer ${show(row.place)}`;
   const hint = `${at}; leave it out by { layers }`;
-  const calls = float.calls.get(name)!;
-  const others = coded.calls.get(name)!;
   if (calls.length !== others.length) {
     throw new StageError(
-      `${op}: a layer must run as often with codes as without, got ${others.length} and ${calls.length} calls of ${show(name)} in ${at}`,
+      `${op}: a layer must run as often with codes as without, got ${others.length} and ${calls.length} calls of ${show(row.place)} in ${at}`,
     );
   }
   for (const [i, { inputs, output }] of calls.entries()) {
     const y = outputOf(op, output, what, hint);
     const within = outputOf(op, others[i].output, what, hint);
     checkAlike(op, y, within, `${at} of ${what}`);
-    accumulated.add(y.data, within.data);
+    row.accumulated.add(y.data, within.data);
     const run = () => unchanged(() => layer.forward(...(inputs as Parameters<Layer["forward"]>)));
     const own = whileFloat(model, () => whileOn([part], () => outputOf(op, run(), what, hint)));
-    alone.add(y.data, own.data);
+    row.alone.add(y.data, own.data);
   }
-  return calls.length;
 }
 
 /**
  * Compares a prepared or frozen model with its float self on the same batches. Of each quantized layer: what it loses alone,
  * given the float model's input, what has been lost up to it in the quantized model, and what the model's logits lose by it
  * alone. Of the model: the divergence of its logits, how often the best class is the same, and with `targets` what cross
- * entropy it costs. Logits are what `forward` returns where its last axis has two classes or more. The report is data, and
- * prints as a table.
+ * entropy it costs. Logits are what `forward` returns where its last axis has two classes or more. A weight whose layer does
+ * not run, as a table that the model reads itself, is seen by what the nearest layer around it returns. The report is data,
+ * and prints as a table.
  *
  * Runs the model twice for each batch and once more for each weight; keeps what layers return for one batch, and one number
  * per row of logits. Throws StageError for a model that is not prepared, without batches, and for a layer that no batch
- * reaches; OptionError for a pattern that fits no quantized layer, for what returns no tensor of floats, or NaN; ShapeError
- * for targets that are not one per row. The model is left as it was.
+ * reaches, nor any around it; OptionError for a pattern that fits no quantized layer, for what returns no tensor of floats,
+ * or NaN; ShapeError for targets that are not one per row. The model is left as it was.
  *
  * @example
  * ```ts
@@ -172,12 +177,9 @@ export async function quantReport<B>(
   }
   const entries = entriesOf(op, model, layers);
   const total = new EndToEnd(op);
-  const count = entries.reduce((sum, { rows }) => sum + rows.length, 0);
-  const tap = taps(
-    model,
-    entries.flatMap(({ rows }) => rows.map(({ name }) => exactly(name))),
-  );
-  const reached = new Set<string>();
+  const rows = entries.flatMap((entry) => entry.rows);
+  const tapped = new Set(rows.flatMap((row) => [...row.around.keys()]));
+  const tap = taps(model, [...tapped].map(exactly));
 
   const pass = (given: B, at: string): void => {
     const all = () => tap.collect(() => unchanged(() => run(given)));
@@ -190,10 +192,8 @@ export async function quantReport<B>(
     total.add(y, approximate, targets === null ? null : targets(given), at);
     let done = 0;
     for (const entry of entries) {
-      const { part, rows } = entry;
-      for (const row of rows) {
-        if (compare(op, model, part, row, float, coded, at) > 0) reached.add(row.name);
-      }
+      const { part } = entry;
+      for (const row of entry.rows) compare(op, model, part, row, float, coded, at);
       if (classesOf(y) > 0) {
         const where = `${at} with ${show(part.path)} quantized`;
         const other = whileFloat(model, () => whileOn([part], () => runOutput(op, run, given, where)));
@@ -202,7 +202,7 @@ export async function quantReport<B>(
           entry.kl += kl;
         });
       }
-      for (const { name } of rows) onLayer?.({ layer: name, done: ++done, of: count });
+      for (const { name } of entry.rows) onLayer?.({ layer: name, done: ++done, of: rows.length });
     }
   };
 
@@ -216,7 +216,7 @@ export async function quantReport<B>(
     tap.dispose();
   }
   if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
-  const idle = entries.flatMap(({ rows }) => rows).find(({ name }) => !reached.has(name));
+  const idle = rows.find(({ place }) => place === null);
   if (idle) {
     throw new StageError(
       `${op}: no batch reached a layer, got no input of ${show(idle.name)}; run it by { forward }, or leave it out by { layers }`,
@@ -227,28 +227,22 @@ export async function quantReport<B>(
 
 function reportOf(entries: readonly Entry[], total: EndToEnd): QuantReport {
   const output = total.result();
-  const layers = entries.flatMap(({ part, rows, kl }) => {
+  const sizes = entries.map(({ part }) => ({ bytes: bytesOf(part), floatBytes: floatBytes(part.parameter) }));
+  const layers = entries.flatMap(({ part, rows, kl }, i) => {
     const [input] = part.inputs.values();
-    const bytes = bytesOf(part);
     return rows.map(
       ({ name, alone, accumulated }): ReportedLayer => ({
         ...{ layer: name, path: part.path, bits: part.transform.bits, inputBits: input?.spec.bits ?? null },
-        ...{ bytes, floatBytes: floatBytes(part.parameter) },
+        ...sizes[i],
         kl: output.kl === null ? null : kl / Math.max(1, total.rows),
         alone: alone.result(),
         accumulated: accumulated.result(),
       }),
     );
   });
-  layers.sort((a, b) => (a.kl === null || b.kl === null ? 0 : b.kl - a.kl) || compareSqnr(a, b));
-  const sum = (of: (part: Part) => number): number =>
-    entries.reduce((bytes, { part }) => bytes + of(part), 0);
-  const data = {
-    layers,
-    output,
-    bytes: sum(bytesOf),
-    floatBytes: sum(({ parameter }) => floatBytes(parameter)),
-  };
+  layers.sort((a, b) => larger(b.kl ?? 0, a.kl ?? 0) || larger(a.alone.sqnr, b.alone.sqnr));
+  const sum = (key: "bytes" | "floatBytes") => sizes.reduce((all, size) => all + size[key], 0);
+  const data = { layers, output, bytes: sum("bytes"), floatBytes: sum("floatBytes") };
   return {
     ...data,
     toString: () => reportTable(data),
@@ -257,7 +251,5 @@ function reportOf(entries: readonly Entry[], total: EndToEnd): QuantReport {
   };
 }
 
-const compareSqnr = (a: ReportedLayer, b: ReportedLayer): number => {
-  const [x, y] = [a.alone.sqnr, b.alone.sqnr];
-  return x === y ? 0 : x - y;
-};
+/** a − b, also of infinite numbers. */
+const larger = (a: number, b: number): number => (a === b ? 0 : a - b);

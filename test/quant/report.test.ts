@@ -172,6 +172,28 @@ describe("quantReport", () => {
     expect(layers.map(({ layer, path }) => [layer, path])).toEqual([["own", "own.parts.weight"]]);
   });
 
+  it("sees a weight whose layer does not run by the nearest one around it that does", async () => {
+    class Places {
+      table = new Embedding(6, 6, { rng: new Rng(1) });
+      body = new Linear(6, 5, { rng: new Rng(2) });
+      forward(x: Tensor) {
+        return this.body.forward(x.add(this.table.weight.effective().slice([[0, 1]])));
+      }
+    }
+    const model = prepare(
+      named({ inner: new Places(), scale: relu }),
+      plan({ default: int4WeightOnly({ group: 6 }) }),
+    );
+    const { layers } = await quantReport(model, batches);
+    const table = layers.find(({ layer }) => layer === "inner.table")!;
+    const float = batches.flatMap((x) => list(whileFloat(model, () => model.inner.forward(x))));
+    const twin = clone(model);
+    twin.inner.body.weight.transforms.pop();
+    const alone = batches.flatMap((x) => list(noGrad(() => twin.inner.forward(x))));
+    expect(table.alone.sqnr).toBeCloseTo(sqnr(float, alone), 8);
+    expect(table.accumulated).toEqual(layers.find(({ layer }) => layer === "inner.body")!.accumulated);
+  });
+
   it("has no divergence where outputs are no logits, and sorts by the SQNR of the layer alone", async () => {
     const model = prepared();
     const { layers, output } = await quantReport(model, batches, {
