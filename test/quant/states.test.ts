@@ -1,6 +1,7 @@
 /** What a quantized model holds: it outlives scopes, is saved and loaded, and follows what is written. */
 
 import { Rng, randn, scope, type Tensor, tensor } from "bitgrad";
+import { load, save } from "bitgrad/io";
 import { clone, evaluate, Linear, loadStateDict, parametrize, Sequential, stateDict } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
 import {
@@ -15,6 +16,7 @@ import {
   type QuantConfig,
   ste,
 } from "bitgrad/quant";
+import { loadCheckpoint, saveCheckpoint } from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 
 const net = (seed = 1) =>
@@ -64,6 +66,31 @@ describe("states of models with static inputs", () => {
     loadStateDict(second, stateDict(first));
     expect(list(second.forward(x))).toEqual(list(first.forward(x)));
     expect(packedResult(freeze(second))).toEqual(packedResult(freeze(first)));
+  });
+
+  it("travel in a file with the plan that prepares the model anew", async () => {
+    const mixed = plan({
+      default: int8Static({ inputScheme: "symmetric" }),
+      rules: [["1.weight", int8Dynamic()]],
+    });
+    const first = await calibrate(prepare(net(), mixed), [x]);
+    const bytes = await save(null, first, { metadata: { plan: JSON.stringify(mixed) } });
+    const { metadata } = await load(bytes);
+    const second = prepare(net(7), plan(JSON.parse(metadata.plan)));
+    await load(bytes, { into: second });
+    expect(list(second.forward(x))).toEqual(list(first.forward(x)));
+    expect(packedResult(freeze(second))).toEqual(packedResult(freeze(first)));
+  });
+
+  it("travel in a checkpoint, which gives the plan back where the model is prepared by it", async () => {
+    const mixed = plan({ default: int8Static() });
+    const first = await calibrate(prepare(net(), mixed), [x]);
+    const bytes = await saveCheckpoint(null, { model: first, step: 3, extra: { plan: mixed.toJSON() } });
+    const second = prepare(net(7), mixed);
+    const { extra } = await loadCheckpoint(bytes, { model: second });
+    expect(extra.plan).toEqual(mixed.toJSON());
+    expect(list(second.forward(x))).toEqual(list(first.forward(x)));
+    await expect(loadCheckpoint(bytes, { model: net(7) })).rejects.toThrow("the model does not fit");
   });
 
   it("have the same names before calibration and after", async () => {
