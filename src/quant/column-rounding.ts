@@ -13,7 +13,7 @@ export interface Coupling {
   readonly order: Int32Array;
   /** (columns, columns), upper: by how much the error of step i moves the number of step j, U[i, j] / U[i, i]. */
   readonly shares: Float64Array;
-  /** (columns): 1 for a column whose inputs were all 0. */
+  /** (columns): 1 for a column whose inputs were all 0, or that is left out. */
   readonly dead: Uint8Array;
 }
 
@@ -22,6 +22,8 @@ export interface CouplingOptions {
   readonly damping: number;
   /** Columns as they stand, or those with the largest sum of squares first. */
   readonly order: "given" | "activation";
+  /** (columns): 0 for columns that take no part, since their weights stay 0; null for none. */
+  readonly used: Uint8Array | null;
 }
 
 /** The least damping that a Hessian gets that is singular without. */
@@ -37,9 +39,9 @@ export function couplingOf(
   layer: string,
   hessian: Float64Array,
   n: number,
-  { damping, order: by }: CouplingOptions,
+  { damping, order: by, used }: CouplingOptions,
 ): Coupling {
-  const size = Float64Array.from({ length: n }, (_, i) => hessian[i * (n + 1)]);
+  const size = Float64Array.from({ length: n }, (_, i) => (used?.[i] === 0 ? 0 : hessian[i * (n + 1)]));
   const order = Int32Array.from({ length: n }, (_, i) => i);
   if (by === "activation") order.sort((a, b) => size[b] - size[a] || a - b);
   const live = size.filter((s) => s > 0);
@@ -49,8 +51,11 @@ export function couplingOf(
     const factor = new Float64Array(n * n);
     for (let i = 0; i < n; i++) {
       const from = order[i] * n;
-      for (let j = 0; j < i; j++) factor[i * n + j] = hessian[from + order[j]];
-      factor[i * (n + 1)] = dead[order[i]] === 1 ? mean : size[order[i]] + added * mean;
+      const alone = dead[order[i]] === 1;
+      for (let j = 0; j < i; j++) {
+        factor[i * n + j] = alone || dead[order[j]] === 1 ? 0 : hessian[from + order[j]];
+      }
+      factor[i * (n + 1)] = alone ? mean : size[order[i]] + added * mean;
     }
     const damped = Float64Array.from({ length: n }, (_, i) => factor[i * (n + 1)]);
     if (inverseFactor(factor, n) === n && isPrecise(factor, damped, n)) {

@@ -113,7 +113,8 @@ function chosen(site: Site, hessian: Tensor<"float64">, settings: Settings): QTe
   const groups = hessian.rank === 3 ? hessian.shape[0] : 1;
   const couplings = Array.from({ length: groups }, (_, g) => {
     const of = hessian.data.subarray(g * columns ** 2, (g + 1) * columns ** 2);
-    return couplingOf(op, layer, of, columns, settings);
+    const used = usedBy(seen, (g * rows) / groups, ((g + 1) * rows) / groups, columns);
+    return couplingOf(op, layer, of, columns, { ...settings, used });
   });
   const zero = zeros(site, seen, couplings);
   const index = scaleIndices(site);
@@ -137,6 +138,14 @@ function chosen(site: Site, hessian: Tensor<"float64">, settings: Settings): QTe
     },
   });
   return codesFor(site, codes, scales.params());
+}
+
+/** 0 for the columns that a mask keeps at 0 in all rows from … to − 1; null where nothing is masked. */
+function usedBy({ mask }: Seen, from: number, to: number, columns: number): Uint8Array | null {
+  if (!mask) return null;
+  const used = new Uint8Array(columns);
+  for (let at = from * columns; at < to * columns; at++) if (mask.data[at] !== 0) used[at % columns] = 1;
+  return used;
 }
 
 /** 1 for the weights that become 0: those that a mask keeps there, and those whose inputs were all 0. */

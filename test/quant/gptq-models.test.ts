@@ -187,6 +187,9 @@ describe("what is refused", () => {
     await expect(gptq(new Linear(6, 2), [x])).rejects.toMatchObject({ code: "STAGE" });
     await expect(gptq(freeze(two()), [x])).rejects.toThrow("gptq: the model must not be frozen");
     await expect(gptq(two(), [])).rejects.toThrow("gptq: needs at least one batch, got none");
+    await expect(gptq(two(), [x.slice([[0, 0]])])).rejects.toThrow("gptq: no batch reached a layer");
+    const late = { forward: async (batch: Tensor) => batch };
+    await expect(gptq(two(), [x], late)).rejects.toThrow("gptq: forward must be synchronous");
     await expect(gptq(two(), [x][Symbol.iterator]())).rejects.toThrow("gptq: batches are run through once");
     const model = two();
     const first = { forward: (batch: Tensor) => (model[0] as Linear).forward(batch) };

@@ -273,6 +273,20 @@ describe("rows, masks and dead inputs", () => {
     },
   );
 
+  it("columns that a mask keeps at 0 in all rows take no part: codes are those of a layer without them", async () => {
+    const kept = Array.from({ length: 16 }, (_, i) => i).filter((i) => i % 3 !== 1);
+    const columns = tensor(kept, { dtype: "int32" });
+    const mask = tensor(Array.from({ length: 16 }, (_, i) => (i % 3 === 1 ? 0 : 1)));
+    const masked = new Linear(16, 6, { bias: false });
+    masked.weight.assign(weight);
+    parametrize(masked, "weight", { mask, apply: (w: Tensor) => w.mul(mask) });
+    prepare(masked, plan({ default: { weight: quantizers.affine } }));
+    const small = linear(weight.indexSelect(columns, { axis: 1 }), quantizers.affine);
+    const alone = codesOf(await gptq(small, [x.indexSelect(columns, { axis: 1 })]));
+    const codes = codesOf(await gptq(masked, [x])).codes.indexSelect(columns, { axis: 1 });
+    expect(list(codes)).toEqual(list(alone.codes));
+  });
+
   it("a Hessian that is singular gets as much damping as it needs", async () => {
     const few = x.slice([[0, 3]]);
     const layer = linear(weight, ste({ bits: 4 }));
