@@ -15,8 +15,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { BitgradError, backendInfo, manualSeed } from "bitgrad";
-import * as training from "bitgrad/train";
 import type { FitCheckpoint, FitHistory, FitOptions, Logger } from "bitgrad/train";
+import * as training from "bitgrad/train";
 import { Command, InvalidArgumentError } from "commander";
 import { progressOf } from "./progress.ts";
 
@@ -237,11 +237,16 @@ export async function job<F extends object>(
       process.exitCode = 130;
       return;
     }
-    const { syscall, message } = error as { syscall?: string; message: string };
-    const plain = error instanceof Refusal || error instanceof BitgradError || syscall !== undefined;
-    if (!plain) throw error;
-    program.error(`error: ${message}`);
+    endBy(program, error);
   }
+}
+
+/** Ends a program: what the caller can mend is a sentence, and exit code 1; other errors are thrown on. */
+export function endBy(program: Command, error: unknown): never {
+  const { syscall, message } = error as { syscall?: string; message: string };
+  const plain = error instanceof Refusal || error instanceof BitgradError || syscall !== undefined;
+  if (!plain) throw error;
+  program.error(`error: ${message}`);
 }
 
 /** Throws a Refusal where the command line asks for what the interrupted run was not asked for. */
@@ -258,12 +263,13 @@ function refuseOthers(program: Command, { flags }: Asked): void {
   }
 }
 
-function interruptible(): AbortSignal {
+/** A signal that the first Ctrl-C aborts; `what` is being finished then. */
+export function interruptible(what = "this step"): AbortSignal {
   const interrupt = new AbortController();
   // Once: of a second one the system makes an end, however busy the process is.
   process.once("SIGINT", () => {
     interrupt.abort();
-    process.stderr.write("\nstopping after this step; once more to quit at once\n");
+    process.stderr.write(`\nstopping after ${what}; once more to quit at once\n`);
   });
   return interrupt.signal;
 }

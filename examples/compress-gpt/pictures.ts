@@ -1,7 +1,6 @@
 /** The pictures of the report, as SVG: of two widths each, since letters that shrink with a picture cannot be read. */
 
-import { parse, View } from "vega";
-import { compile, type TopLevelSpec } from "vega-lite";
+import { accents, draw } from "../drawing.ts";
 import type { JobResult, Row } from "./job.ts";
 import { type Frame, placeLabels } from "./labels.ts";
 
@@ -9,37 +8,6 @@ import { type Frame, placeLabels } from "./labels.ts";
 const widths = { wide: 900, narrow: 328 };
 /** Of them left of the plot, for the axis. */
 const margin = 56;
-
-const accents = ["#4c8fd6", "#e8802f"];
-
-/** Ink is the page's, so that pictures are dark where the page is. */
-const ink = {
-  background: "transparent",
-  config: {
-    font: "system-ui, sans-serif",
-    view: { stroke: null },
-    axis: {
-      labelColor: "currentColor",
-      titleColor: "currentColor",
-      domainColor: "currentColor",
-      tickColor: "currentColor",
-      gridColor: "currentColor",
-      gridOpacity: 0.15,
-      labelFontSize: 12,
-      titleFontSize: 12,
-      titleFontWeight: "normal",
-    },
-    legend: { labelColor: "currentColor", labelFontSize: 12, orient: "top", title: null },
-    text: { fill: "currentColor", fontSize: 12 },
-  },
-};
-
-async function draw(spec: object): Promise<string> {
-  const view = new View(parse(compile({ ...ink, ...spec } as TopLevelSpec).spec), { renderer: "none" });
-  const svg = await view.toSVG();
-  view.finalize();
-  return svg;
-}
 
 /** A picture of `of(width)` in both widths, of which the page shows one. */
 async function figure(caption: string, of: (width: number) => object): Promise<string> {
@@ -120,7 +88,7 @@ export const curves = (result: JobResult): Promise<string> =>
         encoding: {
           x: { field: "step", type: "quantitative", title: "step", axis: { grid: false } },
           y: { field: "loss", type: "quantitative", title: null, scale: { zero: false } },
-          color: { field: "name", type: "nominal", sort: null, scale: { range: accents } },
+          color: { field: "name", type: "nominal", sort: null, scale: { range: accents.slice(0, 2) } },
         },
       },
       {

@@ -1,6 +1,7 @@
 /** The report: one HTML file that needs nothing else, neither a script nor the network. */
 
 import type { Machine } from "../machine.ts";
+import { counted, duration, grouped } from "../words.ts";
 import type { JobResult, Row, Sizes } from "./job.ts";
 import { curves, lossOverBytes, speeds } from "./pictures.ts";
 
@@ -19,8 +20,6 @@ export interface About {
 
 const escape = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
-const grouped = (n: number): string => n.toLocaleString("en");
 
 export const heads = ["model", "bits/weight", "bytes", "validation loss", "perplexity", "tokens/s"] as const;
 
@@ -42,19 +41,6 @@ const sample = (prompt: string, { name, bytes, loss, sample }: Row): string => `
 <p>${grouped(bytes)} bytes, loss ${loss.toFixed(3)}</p>
 <pre><b>${escape(prompt)}</b>${escape(sample)}</pre>
 </section>`;
-
-const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
-
-/** 75 seconds are 1 min 15 s. */
-function duration(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const parts = [
-    [Math.floor(whole / 3600), "h"],
-    [Math.floor(whole / 60) % 60, "min"],
-    [whole % 60, "s"],
-  ] as const;
-  return parts.flatMap(([n, unit]) => (n > 0 ? [`${n} ${unit}`] : [])).join(" ");
-}
 
 function facts({ text, bytes, sha256, steps, seed, sizes, machine, seconds }: About): string {
   const { dim, layers, heads, context, batch } = sizes;
