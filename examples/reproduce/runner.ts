@@ -1,0 +1,167 @@
+/**
+ * Runs what is missing of an experiment, in worker processes of one thread each, and keeps every result as it comes. Ctrl-C
+ * lets cells that keep checkpoints write them, and ends the others; what was measured stays.
+ */
+
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Logger } from "bitgrad/train";
+import { Refusal } from "../run.ts";
+import type { Experiment } from "./experiment.ts";
+import { measure, type Order } from "./measure.ts";
+import { markdown, picture } from "./paper.ts";
+import { type Results, resultsOf } from "./results.ts";
+import { type Line, Store, type Task, tasksOf } from "./store.ts";
+import type { Answer } from "./worker.ts";
+
+export interface ReproduceOptions {
+  readonly name: string;
+  /** The module whose default export is the experiment. */
+  readonly file: string;
+  /** Where NAME.jsonl, .json, .md and .svg lie. */
+  readonly out: string;
+  /** Where cells keep checkpoints. */
+  readonly scratch: string;
+  readonly quick: boolean;
+  /** Default: those of the experiment. */
+  readonly seeds?: number;
+  /** Begins anew, without what was measured before. */
+  readonly fresh: boolean;
+  /** Worker processes; 0 for none: cells run in this process. */
+  readonly workers: number;
+  readonly signal: AbortSignal;
+  readonly progress: (phase: string) => Logger;
+  readonly say: (text: string) => void;
+}
+
+/** What runs one task after the other. */
+interface Hand {
+  run(order: Order): Promise<Line>;
+  end(): void;
+}
+
+/** How long a worker may take to write a checkpoint after Ctrl-C, in ms. */
+const grace = 10_000;
+
+const answerOf = async (child: ChildProcess): Promise<Answer | "ready"> => {
+  const ended = new AbortController();
+  try {
+    return await Promise.race([
+      once(child, "message", ended).then(([answer]) => answer as Answer | "ready"),
+      once(child, "exit", ended).then(([code, signal]) => ({
+        error: `the worker ended by ${signal ?? code}`,
+      })),
+    ]);
+  } finally {
+    ended.abort();
+  }
+};
+
+async function workerOf(file: string, signal: AbortSignal): Promise<Hand> {
+  const child = fork(fileURLToPath(new URL("worker.ts", import.meta.url)), [file], {
+    execArgv: ["--import", "tsx"],
+  });
+  const stop = () => {
+    if (child.connected) child.send("stop");
+    setTimeout(() => child.kill("SIGKILL"), grace).unref();
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  const first = await answerOf(child);
+  if (first !== "ready") throw new Error("error" in first ? first.error : "the worker did not start");
+  return {
+    async run(order) {
+      child.send(order);
+      const answer = (await answerOf(child)) as Answer;
+      if ("line" in answer) return answer.line;
+      throw new Error(answer.error);
+    },
+    end() {
+      signal.removeEventListener("abort", stop);
+      child.kill("SIGKILL");
+    },
+  };
+}
+
+/** The path of a cell's checkpoint. */
+const checkpointOf = ({ name, scratch, quick }: ReproduceOptions, { cell, seed, version }: Task): string => {
+  const words = [name, quick ? "quick" : "", cell, `seed ${seed}`, `version ${version}`].join(" ");
+  return join(scratch, `${words.replaceAll(/[^\w]+/g, "-")}.safetensors`);
+};
+
+/** Measures what is missing, keeps it, and gives what went wrong, by cell. */
+async function fill(
+  experiment: Experiment,
+  store: Store,
+  tasks: readonly Task[],
+  options: ReproduceOptions,
+): Promise<string[]> {
+  const { name, file, scratch, quick, fresh, workers, signal, progress } = options;
+  const queue = tasks.filter((task) => !store.get(task));
+  const failures: string[] = [];
+  const shown = progress(name);
+  let done = tasks.length - queue.length;
+  mkdirSync(scratch, { recursive: true });
+  const here: Hand = { run: (order) => measure(experiment, order, signal), end() {} };
+  const newHand = async (): Promise<Hand> => (workers === 0 ? here : workerOf(file, signal));
+  const work = async (): Promise<void> => {
+    let hand = await newHand();
+    for (let task = queue.shift(); task && !signal.aborted; task = queue.shift()) {
+      const checkpoint = checkpointOf(options, task);
+      if (fresh) rmSync(checkpoint, { force: true });
+      try {
+        store.add(await hand.run({ task, quick, checkpoint }));
+        rmSync(checkpoint, { force: true });
+        await shown.log({ step: ++done, of: tasks.length, epoch: 0, values: {} });
+      } catch (error) {
+        if (signal.aborted) break;
+        failures.push(`${task.cell}, seed ${task.seed}: ${(error as Error).message}`);
+        // It may have ended, or hold what the cell left.
+        hand.end();
+        hand = await newHand();
+      }
+      // Lets Ctrl-C through where cells do not.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    hand.end();
+  };
+  const count = Math.min(Math.max(workers, 1), queue.length);
+  await Promise.all(Array.from({ length: count }, work));
+  await shown.close?.();
+  return failures;
+}
+
+/** Writes NAME.json, NAME.md and NAME.svg. */
+async function write(stem: string, results: Results): Promise<void> {
+  const files = {
+    json: `${JSON.stringify(results, null, 2)}\n`,
+    md: markdown(results),
+    svg: `${await picture(results)}\n`,
+  };
+  for (const [type, text] of Object.entries(files)) writeFileSync(`${stem}.${type}`, text);
+}
+
+/**
+ * Brings an experiment to its end, and writes what it came to. Throws a Refusal where it cannot run or some of its cells
+ * failed, and the signal's reason where that is aborted before all is measured.
+ */
+export async function reproduce(options: ReproduceOptions): Promise<Results> {
+  const { name, file, out, quick, fresh, signal, say } = options;
+  const { default: experiment } = (await import(file)) as { default: Experiment };
+  if (experiment.needsData && !process.env.BITGRAD_DATA)
+    throw new Refusal(`${name} reads data: BITGRAD_DATA must name the folder that holds it`);
+  // Numbers of quick runs are never mixed with others.
+  const stem = join(out, quick ? `${name}.quick` : name);
+  const store = new Store(`${stem}.jsonl`, { fresh, say });
+  const tasks = tasksOf(experiment, quick, options.seeds ?? (quick ? 1 : experiment.seeds));
+  const failures = await fill(experiment, store, tasks, options);
+  if (failures.length > 0) throw new Refusal(`cells failed:\n${failures.join("\n")}`);
+  if (tasks.some((task) => !store.get(task))) signal.throwIfAborted();
+  const lines = store.of(experiment, quick);
+  store.write(lines);
+  const results = resultsOf(name, experiment, quick, lines);
+  await write(stem, results);
+  return results;
+}
