@@ -19,19 +19,34 @@ export interface Stories {
   readonly expected: Expected;
   /** The texts whose perplexity is known, each with the mark of its beginning. */
   readonly texts: number[][];
+  /** Paragraphs of the stories after those. */
+  readonly others: readonly string[];
 }
 
 export function readStories(data: string): Stories {
   const read = (name: string) => new Uint8Array(readFileSync(`${data}/weights/stories260k/${name}`));
   const expected: Expected = JSON.parse(new TextDecoder().decode(read("expected.json")));
   const tokenizer = llama2cTokenizer(read("tok512.bin"));
-  const texts = readFileSync(`${data}/tinystories/sample.txt`, "utf8")
-    .split("\n")
-    .filter((line) => line.length > 120)
-    .slice(0, expected.perplexity.lines)
-    .map((line) => [tokenizer.bos, ...tokenizer.encode(line).slice(0, 200)]);
-  return { model: readLlama2c(read("stories260K.bin")), tokenizer, expected, texts };
+  const lines = readFileSync(`${data}/tinystories/sample.txt`, "utf8").split("\n");
+  const isLong = (line: string) => line.length > 120;
+  const scored = lines.filter(isLong).slice(0, expected.perplexity.lines);
+  const end = lines.indexOf("<|endoftext|>", lines.indexOf(scored[scored.length - 1]));
+  // The last story is cut.
+  const others = lines.slice(end, lines.lastIndexOf("<|endoftext|>")).filter(isLong);
+  return {
+    model: readLlama2c(read("stories260K.bin")),
+    tokenizer,
+    expected,
+    texts: scored.map((line) => textOf(tokenizer, line)),
+    others: others.filter((line) => !scored.includes(line)),
+  };
 }
+
+/** A paragraph as the perplexity is measured on: at most 200 tokens behind the mark of a beginning. */
+export const textOf = (tokenizer: SentencePieceTokenizer, line: string): number[] => [
+  tokenizer.bos,
+  ...tokenizer.encode(line).slice(0, 200),
+];
 
 /** The summed negative log-likelihood of a text's tokens after its first. */
 export const textLoss = (model: Llama, text: readonly number[]): number =>
