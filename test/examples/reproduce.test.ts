@@ -1,0 +1,81 @@
+/** Every experiment runs in its quick form, and what docs/papers holds follows from its lines. */
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Experiment } from "../../examples/reproduce/experiment.ts";
+import { markdown, picture } from "../../examples/reproduce/paper.ts";
+import { type Results, resultsOf } from "../../examples/reproduce/results.ts";
+import { reproduce } from "../../examples/reproduce/runner.ts";
+import { readLines } from "../../examples/reproduce/store.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const folder = join(root, "examples/reproduce/experiments");
+const papers = join(root, "docs/papers");
+const names = readdirSync(folder).map((file) => file.replace(/\.ts$/, ""));
+const fileOf = (name: string): string => pathToFileURL(join(folder, `${name}.ts`)).href;
+const experimentOf = async (name: string): Promise<Experiment> => (await import(fileOf(name))).default;
+
+const out = mkdtempSync(join(tmpdir(), "reproduce-"));
+afterAll(() => rmSync(out, { recursive: true }));
+
+const hasData = existsSync(process.env.BITGRAD_DATA ?? "");
+const read = (path: string): string => readFileSync(path, "utf8");
+
+describe.each(names)("the experiment %s", (name) => {
+  it("has cells of different names, and claims about cells and columns that there are", async () => {
+    const experiment = await experimentOf(name);
+    const cells = experiment.cells({ quick: false }).map((cell) => cell.name);
+    expect(new Set(cells).size).toBe(cells.length);
+    expect(cells).toEqual(expect.arrayContaining(experiment.cells({ quick: true }).map((cell) => cell.name)));
+    const numbers = Object.fromEntries(Object.keys(experiment.columns).map((column) => [column, 1]));
+    for (const claim of experiment.claims) {
+      const asked: string[] = [];
+      const difference = claim.difference((cell) => {
+        asked.push(cell);
+        return numbers;
+      });
+      expect(difference, claim.says).toEqual(expect.any(Number));
+      expect(difference, claim.says).not.toBeNaN();
+      expect(cells).toEqual(expect.arrayContaining(asked));
+      expect(claim.below ?? claim.above, claim.says).toBeDefined();
+      if (typeof claim.as === "string") expect(Object.keys(experiment.columns)).toContain(claim.as);
+    }
+  });
+
+  it("runs in its quick form, and measures every column", { timeout: 60_000 }, async (test) => {
+    const experiment = await experimentOf(name);
+    test.skip(experiment.needsData && !hasData, "needs BITGRAD_DATA");
+    const signal = new AbortController().signal;
+    const progress = () => ({ log() {} });
+    const how = { quick: true, fresh: false, workers: 0, scratch: out };
+    const results = await reproduce({ name, file: fileOf(name), out, ...how, signal, progress, say() {} });
+    const cells = experiment.cells({ quick: true });
+    expect(results.rows.map(({ cell }) => cell)).toEqual(cells.map((cell) => cell.name));
+    const measured = new Set(results.rows.flatMap(({ means }) => Object.keys(means)));
+    expect([...measured].sort()).toEqual(Object.keys(experiment.columns).sort());
+    expect(read(join(out, `${name}.quick.md`))).toBe(markdown(results));
+    expect(results.seconds).toBeLessThan(30);
+  });
+});
+
+describe("docs/papers", () => {
+  const written = readdirSync(papers).filter((file) => file.endsWith(".json"));
+  const pathOf = (file: string, type: string): string => join(papers, file.replace(/json$/, type));
+
+  it.each(written)("%s is what its lines come to", async (file) => {
+    const name = file.replace(/\.json$/, "");
+    const { lines, broken } = readLines(pathOf(file, "jsonl"));
+    expect(broken).toBeNull();
+    const results = resultsOf(name, await experimentOf(name), false, lines);
+    expect(JSON.parse(read(join(papers, file)))).toEqual(JSON.parse(JSON.stringify(results)));
+  });
+
+  it.each(written)("%s gives its page and its picture", async (file) => {
+    const results: Results = JSON.parse(read(join(papers, file)));
+    expect(read(pathOf(file, "md"))).toBe(markdown(results));
+    expect(read(pathOf(file, "svg")) === `${await picture(results)}\n`, "the picture is as drawn").toBe(true);
+  });
+});
