@@ -49,6 +49,7 @@ export {
   mseLoss,
   smoothL1Loss,
 } from "./losses.ts";
+export { LowRank } from "./low-rank.ts";
 export {
   cosineEmbedding,
   hingeEmbeddingLoss,
@@ -76,10 +77,10 @@ export {
   LSTM,
   type LstmCall,
   type LstmResult,
-  RNN,
   type RecurrentCall,
   type RecurrentOptions,
   type RecurrentResult,
+  RNN,
   type RnnOptions,
 } from "./recurrent.ts";
 export {

@@ -7,6 +7,7 @@ import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import { inside } from "./inside.ts";
+import type { LowRank } from "./low-rank.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
@@ -38,7 +39,7 @@ const widened = (x: Tensor, { copies }: Linear): Tensor =>
   copies === null ? x : concat([x, indexSelect(x, copies, { axis: -1 })], { axis: -1 });
 
 /**
- * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in).
+ * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in), and what a `correction` adds.
  *
  * @example
  * ```ts
@@ -56,6 +57,11 @@ export class Linear {
   inputQuantizer: InputQuantizer | null = null;
   /** Inputs that are multiplied once more, by a column each behind the others of the weight: int32 (k); null for none. */
   copies: Tensor | null = null;
+  /**
+   * A product with x that is added. Where the weight is quantized it belongs to its codes: `whileFloat` leaves both out, and
+   * `unprepare` takes both off.
+   */
+  correction: LowRank | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options?: Partial<LinearOptions>) {
     checkSizes("Linear", { inFeatures, outFeatures });
@@ -80,8 +86,10 @@ export class Linear {
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
       x = widened(asTensor("Linear", x), this);
-      if (this.inputQuantizer) return this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1);
-      return x.linear(this.weight.effective(), this.bias?.effective());
+      const y = this.inputQuantizer
+        ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
+        : x.linear(this.weight.effective(), this.bias?.effective());
+      return this.correction ? y.add(this.correction.forward(x)) : y;
     });
   }
 
@@ -100,6 +108,7 @@ export class Linear {
     const input = this.inputQuantizer?.toPacked() ?? null;
     const weight = packer.weight(this.weight, { ofFloats: input === null });
     const copies = this.copies && Array.from(this.copies.data, Number);
-    return { kind: "linear", weight, bias: packer.floats(this.bias), input, copies };
+    const correction = this.correction && packer.layer(this.correction);
+    return { kind: "linear", weight, bias: packer.floats(this.bias), input, copies, correction };
   }
 }

@@ -117,8 +117,8 @@ export function whileEvaluating<R>(model: object, fn: () => R): R {
 
 /**
  * Runs `fn` with the quantizers of a model switched off: layers take their inputs as they are, and weights pass only through
- * the transforms that do not quantize (without `bits`), such as masks. Then puts all of them back. Throws StageError for an
- * async `fn`.
+ * the transforms that do not quantize (without `bits`), such as masks; what corrects a quantized weight is left out. Then
+ * puts all of them back. Throws StageError for an async `fn`.
  *
  * @example
  * ```ts
@@ -139,10 +139,11 @@ export function whileFloat<R>(model: object, fn: () => R): R {
 export function whileFloatBut<R>(model: object, keep: (parameter: Parameter) => boolean, fn: () => R): R {
   const weights: [transforms: Transform[], before: readonly Transform[]][] = [];
   const layers: [layer: { inputQuantizer: unknown }, before: unknown][] = [];
+  const isOff = (item: unknown): item is Parameter =>
+    isParameter(item) && item.transforms.some(quantizes) && !keep(item);
+  const putBack = takeCorrections(model, isOff);
   walk(model, (item) => {
-    if (isParameter(item) && item.transforms.some(quantizes) && !keep(item)) {
-      weights.push([item.transforms, [...item.transforms]]);
-    }
+    if (isOff(item)) weights.push([item.transforms, [...item.transforms]]);
     const { inputQuantizer } = item as { inputQuantizer?: unknown };
     if (inputQuantizer) layers.push([item as { inputQuantizer: unknown }, inputQuantizer]);
     return true;
@@ -156,7 +157,22 @@ export function whileFloatBut<R>(model: object, keep: (parameter: Parameter) => 
   } finally {
     for (const [transforms, before] of weights) transforms.splice(0, transforms.length, ...before);
     for (const [layer, before] of layers) layer.inputQuantizer = before;
+    putBack();
   }
+}
+
+/** Takes the corrections off the layers whose weight `of` picks; returns what puts them back. */
+export function takeCorrections(model: object, of: (weight: unknown) => boolean): () => void {
+  const found: [layer: { correction: unknown }, before: unknown][] = [];
+  walk(model, (item) => {
+    const { correction, weight } = item as { correction?: unknown; weight?: unknown };
+    if (correction && of(weight)) found.push([item as { correction: unknown }, correction]);
+    return true;
+  });
+  for (const [layer] of found) layer.correction = null;
+  return () => {
+    for (const [layer, before] of found) layer.correction = before;
+  };
 }
 
 const quantizes = ({ bits }: Transform): boolean => bits !== undefined;

@@ -6,6 +6,7 @@ import { checkPackable } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show, synchronous } from "../errors.ts";
+import { takeCorrections } from "../nn/modes.ts";
 import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
 import { checkBaked } from "../nn/parametrize.ts";
 import { findParameters, namedParameters, walk } from "../nn/tree.ts";
@@ -96,10 +97,10 @@ export interface PrepareOptions {
  * place, and returns the model, in the mode it was in: new input quantizers are in evaluation where all is that has a mode,
  * else in training; `evaluate(part)` afterwards holds a part in evaluation. What `pack` would refuse of weights and inputs
  * is refused here. With `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights,
- * masks and the state of optimizers stay, and static inputs are calibrated anew. Throws StageError for a parameter that is
- * quantized already, or frozen; OptionError for a layer that cannot quantize its input, for codes that cannot be packed,
- * have more bits than the parameter's store, or cannot hold the zeros of a mask, and for one quantizer with tensors of its
- * own on several parameters. The model is then as it was.
+ * masks and the state of optimizers stay, corrections go, and static inputs are calibrated anew. Throws StageError for a
+ * parameter that is quantized already, or frozen; OptionError for a layer that cannot quantize its input, for codes that
+ * cannot be packed, have more bits than the parameter's store, or cannot hold the zeros of a mask, and for one quantizer
+ * with tensors of its own on several parameters. The model is then as it was.
  *
  * @example
  * ```ts
@@ -123,7 +124,7 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
     throw new StageError(
       `prepare: a frozen model takes no other plan, got ${frozen[0]} frozen; unprepare it`,
     );
-  const putBack = strip(model);
+  const putBack = strip(model, { corrections: true });
   try {
     return install(model, plan, evaluating);
   } catch (error) {
@@ -133,11 +134,11 @@ export function prepare<M extends object>(model: M, plan: Plan, options?: Partia
 }
 
 /**
- * Takes a prepared model back to what it was: its quantizers and quantized inputs go, and the latent weights remain, or,
- * with `bake`, become the quantized values. Weights that were frozen, and what is learned in front of them, are trainable
- * again. Returns the model. Throws StageError for a model that is not prepared; with `bake` OptionError where another
- * transform would change what is baked or a store cannot hold it, and ShapeError where transforms change a shape. The model
- * is then as it was.
+ * Takes a prepared model back to what it was: its quantizers, quantized inputs and corrections go, and the latent weights
+ * remain, or, with `bake`, become the quantized values, which keep their corrections. Weights that were frozen, and what is
+ * learned in front of them, are trainable again. Returns the model. Throws StageError for a model that is not prepared; with
+ * `bake` OptionError where another transform would change what is baked or a store cannot hold it, and ShapeError where
+ * transforms change a shape. The model is then as it was.
  *
  * @example
  * ```ts
@@ -163,7 +164,7 @@ export function unprepare<M extends object>(model: M, options?: { bake?: boolean
     const beside = () => parametersBeside(frontsOf(parameter, transform), transform.quantizer);
     return transform.frozen ? [parameter, ...beside()] : [];
   });
-  strip(model);
+  strip(model, { corrections: !bake });
   for (const [i, value] of baked.entries()) weights[i][1].assign(value);
   for (const parameter of fixed) parameter.trainable = true;
   return model;
@@ -185,7 +186,7 @@ function bakedValue(path: string, parameter: Parameter): Tensor {
 }
 
 /** Takes off what `prepare` put on. Returns what puts it back. */
-function strip(model: object): () => void {
+function strip(model: object, { corrections }: { corrections: boolean }): () => void {
   const weights = weightsOf(model).map(([, parameter]) => [parameter, [...parameter.transforms]] as const);
   const layers: [layer: Quantizable, quantizer: SpecInputQuantizer][] = [];
   walk(model, (item) => {
@@ -193,6 +194,8 @@ function strip(model: object): () => void {
     if (inputQuantizer instanceof SpecInputQuantizer) layers.push([item as Quantizable, inputQuantizer]);
     return true;
   });
+  const quantized = new Set<unknown>(weights.map(([parameter]) => parameter));
+  const putBack = takeCorrections(model, (weight) => corrections && quantized.has(weight));
   for (const [parameter] of weights) {
     parameter.transforms.splice(0, parameter.transforms.length, ...others(parameter));
   }
@@ -200,6 +203,7 @@ function strip(model: object): () => void {
   return () => {
     for (const [{ transforms }, before] of weights) transforms.splice(0, transforms.length, ...before);
     for (const [layer, quantizer] of layers) layer.inputQuantizer = quantizer;
+    putBack();
   };
 }
 

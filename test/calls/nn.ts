@@ -95,6 +95,8 @@ const matrixOf = (make: () => { inputMatrix(x: Tensor): Tensor }, x: () => Tenso
 const layers: Table = {
   Linear: call([count(3), count(2)], linear),
   "Linear.forward": forward(small, exact(matrix, "dtype shape"), "linear"),
+  LowRank: call([count(3), count(2), count(1)], { rng: given(() => new Rng(1), "null") }),
+  "LowRank.forward": forward(() => new nn.LowRank(3, 2, 1), exact(matrix, "dtype shape"), "linear"),
   Conv1d: call([count(2), count(4), count(2)], conv),
   ...each(
     "BatchNorm1d.normalize BatchNorm1d.track BatchNorm2d.normalize BatchNorm2d.track MultiHeadAttention.attendOpenly \

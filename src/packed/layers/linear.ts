@@ -1,10 +1,12 @@
+import { plus } from "../../../kernels/elementwise/arithmetic.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
-import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
 import { Product, rowWays } from "../products/product.ts";
 import { checkValues, type Ids, room, type Values, work } from "../values.ts";
+import { combined } from "./elementwise.ts";
 
 export interface LinearFields {
   readonly weight: PackedWeight;
@@ -12,6 +14,7 @@ export interface LinearFields {
   readonly input: PackedInput | null;
   /** Inputs that are multiplied once more, by a column each behind the others of the weight; null for none. */
   readonly copies?: readonly number[] | null;
+  readonly correction?: PackedStep | null;
 }
 
 /** Throws FormatError for what does not name inputs of a weight that has a column more for each. */
@@ -38,7 +41,7 @@ function withCopies(x: Float32Array, rows: number, columns: number, copies: read
 }
 
 /**
- * x·weightᵀ + bias, (…, in) -> (…, out).
+ * x·weightᵀ + bias, and what a correction makes of x: (…, in) -> (…, out).
  *
  * @example
  * ```ts
@@ -57,6 +60,8 @@ export class PackedLinear implements PackedLayer {
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
   readonly copies: readonly number[] | null;
+  /** A layer (…, in) -> (…, out) whose result is added, as where two thin matrices make up for few bits; null for none. */
+  readonly correction: PackedStep | null;
   /** Not a field of the file. */
   readonly _product: Product<number>;
 
@@ -66,6 +71,7 @@ export class PackedLinear implements PackedLayer {
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
     this.copies = checkCopies(read.value("copies"), this.weight.columns);
+    this.correction = read.optionalLayer("correction");
     this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
   }
 
@@ -73,7 +79,7 @@ export class PackedLinear implements PackedLayer {
     return this.weight.columns - (this.copies?.length ?? 0);
   }
 
-  /** Throws ShapeError where x does not end in as many numbers as there are inputs. */
+  /** Throws ShapeError where x does not end in as many numbers as there are inputs, or its correction has another shape. */
   forward(x: Values): Values {
     const { data, shape } = checkValues("PackedLinear", x);
     const { rows, columns } = this.weight;
@@ -85,7 +91,10 @@ export class PackedLinear implements PackedLayer {
     const m = sizeOf(outer);
     work(m * rows * columns);
     const wide = this.copies ? withCopies(data, m, columns, this.copies) : data;
-    return { data: this._product.run(wide, m, m * rows), shape: [...outer, rows] };
+    const y = { data: this._product.run(wide, m, m * rows), shape: [...outer, rows] };
+    if (!this.correction) return y;
+    const added = this.correction.forward({ data: wide, shape: [...outer, columns] });
+    return combined("PackedLinear", y, added, plus);
   }
 
   /** Gives back what it holds of the SIMD heap. */
