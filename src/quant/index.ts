@@ -42,6 +42,7 @@ export {
 } from "./plan.ts";
 export { type PrepareOptions, prepare, unprepare } from "./prepare.ts";
 export {
+  type BinaryOptions,
   binaryDynamic,
   binarySigns,
   binaryWeightOnly,
@@ -61,7 +62,7 @@ export {
   ternaryWeightOnly,
   type UniformOptions,
 } from "./presets.ts";
-export { bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
+export { type BwnOptions, bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
 export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report.ts";
 export {
   type LayerOption,

@@ -73,6 +73,11 @@ export function presetCall(config: QuantConfig): PresetCall | null {
 export type UniformOptions = Partial<WeightOptions>;
 /** Of weights whose scale is a mean. */
 export type MeanOptions = Omit<UniformOptions, "scheme">;
+/** Of 1-bit weights that float inputs meet. */
+export interface BinaryOptions extends MeanOptions {
+  /** Whether what shares a scale has a mean too: codes stand for mean ± scale. Default false. */
+  center?: boolean;
+}
 /** Of weights that have scales by groups. */
 export type GroupOptions = Omit<MeanOptions, "granularity">;
 /** Of weights that signs are multiplied by. */
@@ -104,6 +109,9 @@ const ternary = (op: string, options?: MeanOptions): QuantConfig => ({
 });
 const binary = (op: string, options?: MeanOptions): QuantConfig => ({
   weight: bwn(readWeight(op, options, means, "channel")),
+});
+const centered = (op: string, options?: BinaryOptions): QuantConfig => ({
+  weight: bwn(readWeight(op, options, means, "channel", { center: false })),
 });
 const signs = (op: string, options?: SignOptions): QuantConfig => ({
   weight: bwn(readWeight(op, options, ["granularity", "scaleDtype"], "channel")),
@@ -179,7 +187,7 @@ export const nf4WeightOnly = (options?: GroupOptions): QuantConfig => named("nf4
 export const ternaryWeightOnly = (options?: MeanOptions): QuantConfig =>
   named("ternaryWeightOnly", options, ternary);
 /**
- * 1-bit weights, one scale an output row unless told otherwise.
+ * 1-bit weights, one scale an output row unless told otherwise, and with `center` one mean beside each scale.
  *
  * @example
  * ```ts
@@ -189,8 +197,8 @@ export const ternaryWeightOnly = (options?: MeanOptions): QuantConfig =>
  * prepare(new Linear(64, 8), plan({ default: binaryWeightOnly() }));
  * ```
  */
-export const binaryWeightOnly = (options?: MeanOptions): QuantConfig =>
-  named("binaryWeightOnly", options, binary);
+export const binaryWeightOnly = (options?: BinaryOptions): QuantConfig =>
+  named("binaryWeightOnly", options, centered);
 
 /**
  * int8 weights and inputs, the inputs' scales found as they come. Needs no calibration.

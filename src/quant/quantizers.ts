@@ -6,6 +6,7 @@ import type { Quantizer } from "../codes/quantizer.ts";
 import { type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { centeredParams } from "./one-bit/fit.ts";
 import { readWeight, type ScaleOptions } from "./options.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */
@@ -64,9 +65,17 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
   };
 }
 
+export interface BwnOptions extends ScaleOptions {
+  /**
+   * Whether what shares a scale has a mean too: the two codes stand for mean ± scale, by a float32 zero point beside the
+   * scale. A quantized input does not meet such weights. Default false.
+   */
+  center: boolean;
+}
+
 /**
- * Binary codes, +1 for x ≥ 0 and −1 below, with scale mean|x|, the least-squares optimum. The gradient passes straight
- * through. Binary-Weight-Networks, Rastegari et al., 2016, arXiv:1603.05279.
+ * Binary codes, +1 for x ≥ 0 and −1 below, with scale mean|x|, the least-squares optimum; with `center` those of x − mean.
+ * The gradient passes straight through. Binary-Weight-Networks, Rastegari et al., 2016, arXiv:1603.05279.
  *
  * @example
  * ```ts
@@ -78,9 +87,11 @@ export function bitnet158(options?: Partial<ScaleOptions>): Quantizer {
  * console.log(dequantize(quantize(x, spec, params(x))).toArray()); // [[2, -2, 2]]
  * ```
  */
-export function bwn(options?: Partial<ScaleOptions>): Quantizer {
-  const signs = spec({ bits: 1, ...readWeight("bwn", options, scales, "channel") });
-  return { name: "binary", spec: signs, soft: through, params: (x) => chooseParams(x, signs) };
+export function bwn(options?: Partial<BwnOptions>): Quantizer {
+  const { center, ...how } = readWeight("bwn", options, scales, "channel", { center: false });
+  const signs = spec({ bits: 1, ...how, ...(center && { scheme: "affine", zeroPoint: "float" }) });
+  const params = (x: Tensor) => (center ? centeredParams(x, signs) : chooseParams(x, signs));
+  return { name: "binary", spec: signs, soft: through, params };
 }
 
 /**

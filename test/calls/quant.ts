@@ -114,7 +114,8 @@ const observers: Table = {
 
 const presets: Table = {
   ...each("int8WeightOnly int8Dynamic int4WeightOnly int4Dynamic", call([], uniform)),
-  ...each("nf4WeightOnly ternaryWeightOnly ternaryDynamic binaryWeightOnly binaryDynamic", call([], means)),
+  ...each("nf4WeightOnly ternaryWeightOnly ternaryDynamic binaryDynamic", call([], means)),
+  binaryWeightOnly: call([], { ...means, center: flag(true) }, { says: "bwn" }),
   binarySigns: call([], scales),
   int8Static: call([], { ...uniform, inputScheme: choice("symmetric"), observer: fn(quant.minMax) }),
   dynamicInput: call([], { bits: count(8) }, { says: "spec" }),
@@ -125,7 +126,8 @@ const presets: Table = {
   ),
   signInput: "takes nothing",
   ste: call([], specOptions, { says: "spec" }),
-  ...each("bitnet158 bwn nf4", call([], scales)),
+  ...each("bitnet158 nf4", call([], scales)),
+  bwn: call([], { ...scales, center: flag(true) }),
 };
 
 const live = prepared();
