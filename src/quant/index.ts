@@ -31,6 +31,11 @@ export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { type LapqOptions, lapq } from "./lapq.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
+export {
+  type SignApproximation,
+  type SignApproximationOptions,
+  signApproximation,
+} from "./one-bit/approximation.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
 export {
   type Plan,

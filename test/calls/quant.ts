@@ -23,6 +23,7 @@ import {
   type Table,
 } from "./call.ts";
 import { dataFree } from "./data-free.ts";
+import { oneBit } from "./one-bit.ts";
 
 const spec = () => quant.spec();
 const affine = () => quant.spec({ scheme: "affine" });
@@ -283,5 +284,6 @@ export const table: Table = {
   ...stages,
   ...allocation,
   ...dataFree,
+  ...oneBit,
   ...blocks,
 };
