@@ -21,6 +21,7 @@ export { QuantizedTransform, quantized, quantizedTransform } from "../codes/tran
 export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { biasCorrection } from "./bias-correction.ts";
+export { type BinarizeOptions, binarize } from "./binarize.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
 export type { Measure } from "./costs.ts";
