@@ -31,6 +31,7 @@ export { type GptqOptions, gptq } from "./gptq.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { type LapqOptions, lapq } from "./lapq.ts";
+export { type LowRankCorrectionOptions, lowRankCorrection } from "./low-rank.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export {
   type SignApproximation,

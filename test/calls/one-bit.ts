@@ -16,7 +16,10 @@ import {
   times,
 } from "./call.ts";
 
+const corrected = () => quant.prepare(small(), quant.plan({ default: quant.int8WeightOnly() }));
 const signsOnly = quant.prepare(small(), quant.plan({ default: quant.binaryWeightOnly() }));
+/** Made anew where it is changed. */
+let correctable = corrected();
 const calibration = (run: () => unknown) => ({
   layers: given(() => "**", "null"),
   forward: fn(run, "null"),
@@ -29,6 +32,20 @@ export const oneBit: Table = {
     {
       ...calibration(() => signsOnly.forward(matrix())),
       ...{ method: choice("arbX"), iterations: times(2), damping: positive(0.1) },
+    },
+    { says: "model matchPath" },
+  ),
+  lowRankCorrection: call(
+    [
+      model(() => {
+        correctable = corrected();
+        return correctable;
+      }),
+      given(() => [matrix()], "text list"),
+    ],
+    {
+      ...calibration(() => correctable.forward(matrix())),
+      ...{ rank: count(1, "huge"), method: choice("eigen") },
     },
     { says: "model matchPath" },
   ),
