@@ -19,6 +19,7 @@ export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
 export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
+export { type AdaRoundOptions, adaRound } from "./ada-round.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { biasCorrection } from "./bias-correction.ts";
 export { type BinarizeOptions, binarize } from "./binarize.ts";
@@ -78,6 +79,7 @@ export {
   type SensitivityOptions,
   sensitivity,
 } from "./sensitivity.ts";
+export { type SignRoundOptions, signRound } from "./sign-round.ts";
 export type { CalibrationOptions, LayerProgress } from "./sites.ts";
 export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";

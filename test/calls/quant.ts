@@ -19,8 +19,10 @@ import {
   matrix,
   model,
   positive,
+  share,
   small,
   type Table,
+  times,
 } from "./call.ts";
 import { dataFree } from "./data-free.ts";
 import { oneBit } from "./one-bit.ts";
@@ -149,6 +151,23 @@ const chosen: Table = {
       staticGroups: flag(true),
       scales: choice("mse"),
     },
+    { says: "model matchPath" },
+  ),
+  adaRound: call(
+    visited,
+    {
+      ...visits,
+      iterations: times(2),
+      lr: positive(0.1, "null"),
+      lambda: positive(0.1),
+      beta: list(() => [20, 2], "", "fraction huge"),
+      warmup: share(0.2),
+    },
+    { says: "model matchPath" },
+  ),
+  signRound: call(
+    visited,
+    { ...visits, iterations: times(2), lr: positive(0.1, "null"), ranges: flag(true) },
     { says: "model matchPath" },
   ),
   biasCorrection: call(visited, visits, { says: "model matchPath" }),
