@@ -108,17 +108,28 @@ export function toFloat16(values: ArrayLike<number>): Uint16Array {
   return out;
 }
 
-/** The nearest float16 of a number that is at least 2^−14, its least normal number; beyond the range, infinity. */
-export function nearestHalf(x: number): number {
-  // Half-way to what would be the next.
-  if (x >= 65520) return Infinity;
+/** The largest power of two up to a positive number. */
+export function powerBelow(x: number): number {
   f64[0] = x;
   words[0] = 0;
   words[1] &= 0x7ff00000;
-  // The power of two below x, times what leaves 11 bits of a double: adding and taking it away rounds half to even.
-  const magic = f64[0] * 1.5 * 2 ** 42;
+  return f64[0];
+}
+
+/** A positive number rounded, half to even, to so many bits below its first one. */
+function toBits(x: number, bits: number): number {
+  // What leaves so many bits of a double: adding and taking it away rounds half to even.
+  const magic = powerBelow(x) * 1.5 * 2 ** (52 - bits);
   return x + magic - magic;
 }
+
+// Half-way to what would be the next number, both give infinity.
+
+/** The nearest float16 of a number that is at least 2^−14, its least normal number; beyond the range, infinity. */
+export const nearestHalf = (x: number): number => (x >= 65520 ? Infinity : toBits(x, 10));
+
+/** The nearest bfloat16 of a number that is at least 2^−126, its least normal number; beyond the range, infinity. */
+export const nearestBfloat16 = (x: number): number => (x >= 255.5 * 2 ** 120 ? Infinity : toBits(x, 7));
 
 /** The nearest bfloat16 bit patterns; beyond the range, infinity. */
 export function toBfloat16(values: ArrayLike<number>): Uint16Array {

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  nearestBfloat16,
   nearestHalf,
+  powerBelow,
   toBfloat16,
   toFloat16,
   widenBfloat16,
@@ -23,6 +25,23 @@ it("the nearest normal float16 is that of the bit patterns, ties and doubles bes
       expect(nearestHalf(x)).toBe(widenFloat16(toFloat16([x]))[0]);
   }
   expect([65519.9, 65520, 1e300].map(nearestHalf)).toEqual([65504, Infinity, Infinity]);
+});
+
+it("the nearest normal bfloat16 is that of the bit patterns, ties and doubles beside them too", () => {
+  const values = widenBfloat16(everyPattern);
+  for (let i = 0x0080; i < 0x7f7f; i += 1 + (i >> 9)) {
+    const middle = (values[i] + values[i + 1]) / 2;
+    for (const x of [values[i], middle, middle * (1 - 2 ** -52), middle * (1 + 2 ** -52)])
+      expect(nearestBfloat16(x)).toBe(widenBfloat16(toBfloat16([x]))[0]);
+  }
+  const [most, tie] = [255 * 2 ** 120, 255.5 * 2 ** 120];
+  expect([tie * (1 - 2 ** -52), tie, 1e300].map(nearestBfloat16)).toEqual([most, Infinity, Infinity]);
+});
+
+it("the power of two below a number is the number where it is one", () => {
+  for (const e of [-1022, -150, -1, 0, 1, 127, 1023]) {
+    for (const x of [1, 1 + 2 ** -52, 1.5, 2 - 2 ** -52]) expect(powerBelow(x * 2 ** e)).toBe(2 ** e);
+  }
 });
 
 describe.each(kinds)("$name", ({ widen, narrow, infinity }) => {
