@@ -15,7 +15,7 @@ import { asTensor, empty, isTensor, type Tensor, type TensorLike, wrap } from ".
 import { floatsOf, notFinite } from "./loops.ts";
 import { chooseParams, nonFinite, type QuantParams, roundedZero } from "./params.ts";
 import { roundBy } from "./rounding.ts";
-import { forRuns, runsOf, scaleShape } from "./runs.ts";
+import { forRuns, perRun, runsOf, scaleShape } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /** A quantized tensor: its codes, unpacked, and what they stand for. */
@@ -134,8 +134,8 @@ export function quantizeInto(
   rng: Rng | null,
 ): boolean {
   const data = floatsOf(x);
-  const scales = scale.data as Float32Array;
-  const zeros = (zeroPoint?.data ?? null) as Float32Array | null;
+  const scales = perRun(scale.data as Float32Array, spec, x.shape);
+  const zeros = zeroPoint && perRun(zeroPoint.data as Float32Array, spec, x.shape);
   const runs = runsOf(spec, x.shape);
   const to = { ...out, seen: new Uint8Array(2) };
   const { qmin, qmax, codebook } = spec;

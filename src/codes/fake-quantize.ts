@@ -21,7 +21,7 @@ import {
 import { valuesByRows, writeSigns } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
 import { chooseParams, type QuantParams, roundedZero } from "./params.ts";
-import { forRuns } from "./runs.ts";
+import { forRuns, sharedAlong } from "./runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
 /**
@@ -195,7 +195,8 @@ function learnable(
 }
 
 /** Scales repeated to the shape of what they belong to. */
-function spread(scale: Tensor, shape: Shape, { granularity, axis }: QuantSpec): Tensor {
+function spread(scale: Tensor, shape: Shape, spec: QuantSpec): Tensor {
+  const { granularity, axis } = spec;
   // Of whatever shape the scales of no elements are.
   if (sizeOf(shape) === 0) return scale.sum();
   // That of a scalar has an axis of its own.
@@ -205,7 +206,8 @@ function spread(scale: Tensor, shape: Shape, { granularity, axis }: QuantSpec): 
     const at = axis < 0 ? axis + shape.length : axis;
     return scale.reshape(shape.map((n, i) => (i === at ? n : 1)));
   }
-  const n = shape[shape.length - 1];
-  const wide = scale.repeatInterleave(granularity.group, { axis: -1 });
-  return wide.slice([...Array<null>(shape.length - 1).fill(null), [0, n]]);
+  return sharedAlong(spec, shape).reduce((wide, [at, count]) => {
+    const size = shape[at];
+    return wide.repeatInterleave(count, { axis: at }).slice([...Array<null>(at).fill(null), [0, size]]);
+  }, scale);
 }

@@ -10,8 +10,8 @@ import { pin } from "../storage.ts";
 import { type Tensor, wrap } from "../tensor.ts";
 import type { QTensor } from "./contract.ts";
 import { forRuns } from "./runs.ts";
-import { isSigns } from "./spec.ts";
-import { withZeros, zerosOf } from "./whole.ts";
+import { groupOf, isSigns } from "./spec.ts";
+import { withGroups, withZeros, zerosOf } from "./whole.ts";
 
 /** Below it every integer is a float32 number: sums that stay below are exact in whatever order. */
 const exact = 2 ** 24;
@@ -66,9 +66,9 @@ function largestOf({ spec: { qmin, qmax }, zeroPoint }: Integers): number {
 }
 
 /** The largest sum of magnitudes of a row, or of a group of a row. */
-function heaviest(ints: Float32Array, { shape, spec: { granularity } }: QTensor): number {
+function heaviest(ints: Float32Array, { shape, spec }: QTensor): number {
   const row = ints.length / (shape[0] || 1);
-  const group = typeof granularity === "object" ? granularity.group : row;
+  const group = groupOf(spec) ?? row;
   let most = 0;
   for (let from = 0; from < ints.length; from += row) {
     for (let at = from; at < from + row; at += group) {
@@ -163,10 +163,9 @@ export function integerProduct(
   product: BilinearProduct,
   axis: number,
 ): Tensor {
-  const weight = withZeros(codes);
+  const weight = withZeros(withGroups(codes));
   const k = sizeOf(shape.slice(1));
-  const { granularity } = weight.spec;
-  const group = typeof granularity === "object" ? granularity.group : Math.max(1, k);
+  const group = groupOf(weight.spec) ?? Math.max(1, k);
   const groups = Math.max(1, Math.ceil(k / group));
   // A weight of nothing has no scale: its sums are 0 by any.
   const all = sizeOf(shape) === 0 ? ones([1]) : integerScale(weight);

@@ -5,14 +5,15 @@ import { type Shape, sizeOf } from "../shape.ts";
 import { empty, type Tensor, wrap } from "../tensor.ts";
 import { inFloat32 } from "./contract.ts";
 import type { Integers } from "./integer.ts";
-import type { QuantParams } from "./params.ts";
+import { leastScale, type QuantParams } from "./params.ts";
 import { runsOf, scaleShape } from "./runs.ts";
 import { isSigns, type QuantSpec } from "./spec.ts";
 
 /** How many rows have a scale of their own, which the kernel finds as `chooseParams` does; null where it does not. */
-function rowsOf({ scheme, range, scaleDtype, granularity, axis }: QuantSpec, shape: Shape): number | null {
-  if (scheme !== "symmetric" || range !== "narrow" || scaleDtype !== "float32" || shape.length === 0)
-    return null;
+function rowsOf(spec: QuantSpec, shape: Shape): number | null {
+  const { scheme, range, scaleDtype, eps, granularity, axis } = spec;
+  if (scheme !== "symmetric" || range !== "narrow" || shape.length === 0) return null;
+  if (scaleDtype !== "float32" || eps > leastScale) return null;
   if (granularity === "token") return sizeOf(shape.slice(0, -1));
   return granularity === "channel" && axis === 0 ? shape[0] : null;
 }

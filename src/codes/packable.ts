@@ -5,19 +5,28 @@ import { packCodes } from "../packed/file/codes.ts";
 import { noHalf, PackedWeight } from "../packed/file/weight.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import type { QTensor } from "./contract.ts";
-import type { QuantSpec } from "./spec.ts";
-import { evenLevels, withZeros, zerosOf } from "./whole.ts";
+import { groupOf, isSigns, type QuantSpec } from "./spec.ts";
+import { evenLevels, withGroups, withZeros, zerosOf } from "./whole.ts";
 
-/** Whether a weight (out, …) has a scale for all of it, a row, or a group of a row. */
+/** Whether a weight (out, …) has a scale for all of it, a row, a group of a row, or a block. */
 function isByRows({ granularity, axis }: QuantSpec, { length }: Shape): boolean {
-  const grouped = typeof granularity === "object" && length > 1;
-  const byRow = granularity === "channel" ? axis % length === 0 : grouped || length === 2;
-  return granularity === "tensor" || byRow;
+  if (granularity === "tensor") return true;
+  if (granularity === "channel") return axis % length === 0;
+  if (granularity === "token") return length === 2;
+  return length > 1 && ("block" in granularity || axis === -1 || (axis === 1 && length === 2));
+}
+
+/** What shares a scale, for people. */
+function sharesOf({ granularity, axis }: QuantSpec): string {
+  if (typeof granularity === "string")
+    return granularity === "channel" ? `a channel of axis ${axis}` : `a ${granularity}`;
+  if ("block" in granularity) return `in blocks of ${granularity.block.join(" x ")}`;
+  return `in groups of ${granularity.group}${axis === -1 ? "" : ` along axis ${axis}`}`;
 }
 
 /** Whether products with the codes of an input are sums of integers, times scales. */
 export function servesIntegers(codes: QTensor): boolean {
-  const weight = withZeros(codes);
+  const weight = withZeros(withGroups(codes));
   return isByRows(weight.spec, weight.shape) && !weight.spec.codebook && zerosOf(weight) !== "float";
 }
 
@@ -26,11 +35,10 @@ export function servesIntegers(codes: QTensor): boolean {
  * magnitude of its integers; else null.
  */
 export function checkPackable(path: string, spec: QuantSpec, shape: Shape, largest: number | null): void {
-  const { scheme, granularity, axis, zeroPoint, codebook, signed, bits } = spec;
+  const { scheme, zeroPoint, codebook, signed, bits } = spec;
   if (!isByRows(spec, shape)) {
-    const by = typeof granularity === "object" ? `in groups of ${granularity.group}` : `a ${granularity}`;
     throw new OptionError(
-      `prepare: packed weights have a scale a tensor, a row or a group of a row, got ${scheme} codes ${by}${granularity === "channel" ? ` of axis ${axis}` : ""} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
+      `prepare: packed weights have a scale a tensor, a row, a group of a row or a block, got ${scheme} codes ${sharesOf(spec)} for ${show(path)} of ${show(shape)}; give it another config by a rule, or what is not to be packed quantized() by parametrize`,
     );
   }
   if (zeroPoint === "float" && signed) {
@@ -57,14 +65,43 @@ export function checkPackable(path: string, spec: QuantSpec, shape: Shape, large
   );
 }
 
+/** What the codes of an input can be for packed layers: found anew for each position, or by one static scale. */
+const inputs = {
+  dynamic: {
+    granularity: ["token"],
+    scheme: ["symmetric"],
+    range: ["narrow"],
+    rounding: ["half-even"],
+    scaleDtype: ["float32"],
+    eps: [0],
+  },
+  static: {
+    granularity: ["tensor"],
+    scheme: ["symmetric", "affine"],
+    zeroPoint: ["none", "int"],
+    rounding: ["half-even"],
+  },
+} as const satisfies Record<string, { [K in keyof QuantSpec]?: readonly QuantSpec[K][] }>;
+
+/** Throws OptionError for an input of the weight `path` whose codes packed layers do not find. */
+export function checkPackableInput(path: string, spec: QuantSpec, kind: keyof typeof inputs): void {
+  if (isSigns(spec)) return;
+  for (const [name, known] of Object.entries<readonly unknown[]>(inputs[kind])) {
+    const value = spec[name as keyof QuantSpec];
+    if (known.includes(value)) continue;
+    throw new OptionError(
+      `prepare: a packed ${kind} input needs ${name} ${known.map(show).join(" or ")}, got ${show(value)} for ${show(path)}`,
+    );
+  }
+}
+
 /** A quantized weight (out, …) as rows of packed codes, those with a zero point from 0 up. */
 export function packedWeight(given: QTensor): PackedWeight {
-  const weight = withZeros(given);
+  const weight = withZeros(withGroups(given));
   const { codes, scale, spec, shape, zeroPoint } = weight;
-  const { granularity, bits, qmin, codebook, scaleDtype } = spec;
+  const { bits, qmin, codebook, scaleDtype } = spec;
   const rows = shape[0] ?? 1;
   const columns = sizeOf(shape.slice(1));
-  const grouped = typeof granularity === "object";
   if (!isByRows(spec, shape) || (qmin < 0 && zerosOf(weight) === "float")) {
     throw new OptionError(
       `pack: weights need a scale a tensor, a row or a group of a row, and no sign with float zero points, got ${spec.scheme} codes of ${show(shape)}`,
@@ -86,8 +123,9 @@ export function packedWeight(given: QTensor): PackedWeight {
       { bits, signed },
     ),
     scale: scales,
-    group: grouped ? granularity.group : null,
-    scaleType: noHalf(scales) < 0 ? scaleDtype : "float32",
+    group: groupOf(spec),
+    // Those of other types that float16 holds are stored as such.
+    scaleType: scaleDtype !== "float32" && noHalf(scales) < 0 ? "float16" : "float32",
     codebook: codebook && Array.from({ length: 2 ** bits }, (_, k) => codebook[k] ?? 0),
     zeroPoint:
       zeroPoint &&

@@ -1,7 +1,7 @@
 /** chooseParams: scale and zero point from the numbers they are for. */
 
 import { forEachRun, range, rangeSize } from "../../kernels/fake-quantize/reference.ts";
-import { nearestHalf } from "../../kernels/formats/half.ts";
+import { nearestBfloat16, nearestHalf, powerBelow } from "../../kernels/formats/half.ts";
 import { rangesOfRuns } from "../backend.ts";
 import type { FloatArray } from "../dtype.ts";
 import { BitgradError } from "../errors.ts";
@@ -11,12 +11,12 @@ import { sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 import { floatsOf, notFinite } from "./loops.ts";
 import { roundBy } from "./rounding.ts";
-import { forRuns, runsOf, scaleShape } from "./runs.ts";
-import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
+import { forRuns, runsOf, scaleOfRun, scaleShape } from "./runs.ts";
+import { checkSpec, isSigns, type QuantSpec, type ScaleDtype } from "./spec.ts";
 
 /**
  * x ≈ (code − zeroPoint) · scale. Granularity gives scale and zero point their shape, for x of (o, i): (1) for "tensor", (o)
- * for "channel" of axis 0, (o, 1) for "token", (o, ⌈i / group⌉) for groups.
+ * for "channel" of axis 0, (o, 1) for "token", (o, ⌈i / group⌉) for groups along rows, (⌈o / rows⌉, ⌈i / columns⌉) for blocks.
  */
 export interface QuantParams {
   readonly scale: Tensor;
@@ -47,6 +47,7 @@ export function rangesOf(x: Tensor, spec: QuantSpec, sums = isSigns(spec)): Rang
   const ranges: (Range | undefined)[] = new Array(count);
   const data = floatsOf(x);
   const runs = runsOf(spec, x.shape);
+  const place = scaleOfRun(spec, x.shape);
   // Ranges of short runs take more room than the numbers, and longer to be brought from a kernel than to be found.
   const short = runs.step < 4;
   const found = new Float64Array(short ? rangeSize : runs.rows * Math.ceil(runs.n / runs.step) * rangeSize);
@@ -60,8 +61,9 @@ export function rangesOf(x: Tensor, spec: QuantSpec, sums = isSigns(spec)): Rang
       if (odd >= 0 && spec.onNonFinite === "throw") throw nonFinite(data, odd);
       found.set(finiteRange(data, from, to, sums), at);
     }
-    const held = ranges[run % count];
-    if (held === undefined) ranges[run] = rangeAt(found, at);
+    const k = place(run);
+    const held = ranges[k];
+    if (held === undefined) ranges[k] = rangeAt(found, at);
     else widen(held, found, at);
   });
   return ranges as Range[];
@@ -95,16 +97,26 @@ function finiteRange(x: FloatArray, from: number, to: number, sums: boolean): Fl
 }
 
 /** 2^−126: a scale that is a normal number can be divided by without surprises. */
-const leastScale = 2 ** -126;
+export const leastScale = 2 ** -126;
 /** The smallest normal float16. */
 const leastHalf = 2 ** -14;
 
+/** A positive scale in the type that it is stored in. */
+function roundedTo(scaleDtype: ScaleDtype, size: number): number {
+  if (scaleDtype === "float16" && size >= leastHalf) return nearestHalf(size);
+  if (scaleDtype === "bfloat16") return nearestBfloat16(size);
+  const power = powerBelow(size);
+  if (scaleDtype === "e8m0") return Math.fround(size / power < Math.SQRT2 ? power : 2 * power);
+  return Math.fround(size);
+}
+
 /** A scale as it is stored. Zero ranges have scale 1; one that float16 would round to few bits or to 0 stays float32. */
-function stored(scale: number, { scaleDtype }: Pick<QuantSpec, "scaleDtype">): number {
+function stored(scale: number, { scaleDtype, eps }: Pick<QuantSpec, "scaleDtype" | "eps">): number {
   if (scale === 0) return 1;
-  const size = Math.max(Math.abs(scale), leastScale);
-  const half = scaleDtype === "float16" && size >= leastHalf;
-  const rounded = half ? nearestHalf(size) : Math.fround(size);
+  if (scale < 0 && scaleDtype === "e8m0") {
+    throw new BitgradError(`quantize: an e8m0 scale must be positive, got ${scale}`, "NUMERICS");
+  }
+  const rounded = roundedTo(scaleDtype, Math.max(Math.abs(scale), eps, leastScale));
   if (!(rounded < Infinity)) {
     throw new BitgradError(
       `quantize: a scale exceeds ${scaleDtype}, got ${scale}; scale the tensor down`,
@@ -144,26 +156,45 @@ export function roundedZero(
   return zeroPoint.requiresGrad ? straightThrough(zeroPoint.to("float32"), hard) : hard;
 }
 
-function scaleOf({ min, max, sum, count }: Range, spec: QuantSpec): number {
-  const { scheme, bits, qmin, qmax } = spec;
+function scaleOf(range: Range, spec: QuantSpec): number {
+  const { min, max, sum, count } = range;
   if (count === 0) return isSigns(spec) ? 0 : 1;
-  const magnitude = Math.max(-min, max);
   if (isSigns(spec)) return sum === 0 ? 0 : stored(sum / count, spec);
-  if (scheme === "symmetric") {
-    return stored(magnitude / (spec.range === "narrow" ? qmax : (2 ** bits - 1) / 2), spec);
-  }
-  if (scheme === "absmax-signed") return stored((-min > max ? min : max) / qmin, spec);
-  if (scheme === "codebook") return stored(magnitude, spec);
-  const low = lowOf(min, spec);
-  const high = spec.zeroPoint === "int" ? Math.max(max, 0) : max;
-  // PyTorch rounds the width to float32 before it divides; where that overflows, the quotient need not.
-  const width = Math.fround(high - low) < Infinity ? Math.fround(high - low) : high - low;
-  return stored(width / (qmax - qmin), spec);
+  if (spec.scheme === "absmax-signed") return stored((-min > max ? min : max) / spec.qmin, spec);
+  const [width, steps] = widthOf(range, spec);
+  if (spec.scaleDtype !== "e8m0") return stored(width / steps, spec);
+  return stored(powerOf(width, spec.codebook ? largestOf(spec.codebook) : steps, spec), spec);
 }
 
-/** Where an affine range begins: one with an integer zero point holds 0. */
-const lowOf = (min: number, { zeroPoint }: QuantSpec): number =>
-  zeroPoint === "int" ? Math.min(min, 0) : min;
+/** What is to be covered, by how many steps. */
+function widthOf({ min, max }: Range, spec: QuantSpec): [width: number, steps: number] {
+  const { scheme, range, bits, qmin, qmax, includeZero } = spec;
+  const magnitude = Math.max(-min, max);
+  if (scheme === "codebook") return [magnitude, 1];
+  if (scheme === "symmetric") {
+    if (range === "narrow") return [magnitude, qmax];
+    if (range === "full") return [magnitude, (2 ** bits - 1) / 2];
+    return min / qmin > max / qmax ? [-min, -qmin] : [max, qmax];
+  }
+  const low = lowOf(min, spec);
+  const high = includeZero ? Math.max(max, 0) : max;
+  // PyTorch rounds the width to float32 before it divides; where that overflows, the quotient need not.
+  const width = Math.fround(high - low) < Infinity ? Math.fround(high - low) : high - low;
+  return [width, qmax - qmin];
+}
+
+const largestOf = (codebook: readonly number[]): number =>
+  Math.max(-codebook[0], codebook[codebook.length - 1]);
+
+/** The power of two that OCP takes for numbers up to `width` and codes up to `top`; the next one up where nothing is clipped. */
+function powerOf(width: number, top: number, { scheme, range }: QuantSpec): number {
+  if (scheme !== "symmetric" || range !== "noClip") return powerBelow(width) / powerBelow(top);
+  const power = powerBelow(width / top);
+  return power * top < width ? 2 * power : power;
+}
+
+/** Where an affine range begins. */
+const lowOf = (min: number, { includeZero }: QuantSpec): number => (includeZero ? Math.min(min, 0) : min);
 
 function zeroOf({ min, count }: Range, scale: number, spec: QuantSpec): number {
   const { qmin, qmax } = spec;

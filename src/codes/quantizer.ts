@@ -11,7 +11,7 @@ import { checkFinite, checkParams, inFloat32, keptParams, type QTensor, quantize
 import { type Boundary, checkBoundary, surrogate } from "./fake-quantize.ts";
 import { floatsOf } from "./loops.ts";
 import { type QuantParams, roundedZero, storedScale } from "./params.ts";
-import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
+import { blockOf, checkSpec, groupOf, isSigns, type QuantSpec } from "./spec.ts";
 
 /**
  * How weights become codes: `{ name, spec, params: (x) => chooseParams(x, spec) }` is one. One whose params are learned
@@ -114,9 +114,11 @@ export function quantizeBy(weight: Tensor, quantizer: Quantizer, context?: Quant
   };
 }
 
-/** The shape that codes of a weight (out, …) have: a matrix where scales are by groups, which run along its rows. */
-export const shapeOfCodes = ({ granularity }: QuantSpec, shape: Shape): Shape =>
-  typeof granularity === "object" && shape.length > 2 ? [shape[0], sizeOf(shape.slice(1))] : shape;
+/** The shape that codes of a weight (out, …) have: a matrix where scales are by blocks, or by groups along its rows. */
+export function shapeOfCodes(spec: QuantSpec, shape: Shape): Shape {
+  const asMatrix = blockOf(spec) !== null || (groupOf(spec) !== null && spec.axis === -1);
+  return asMatrix && shape.length > 2 ? [shape[0], sizeOf(shape.slice(1))] : shape;
+}
 
 /** A weight in the shape of its codes, and its mask. */
 function asRows(

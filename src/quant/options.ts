@@ -1,13 +1,13 @@
 /** What presets and quantizers can be told of a weight: the one reader of it. */
 
-import { checkGranularity, type Granularity, type SpecOptions } from "../codes/spec.ts";
+import { checkGranularity, type Granularity, type ScaleDtype, scaleDtypes } from "../codes/spec.ts";
 import { checkChoice, checkInteger, OptionError, readOptions, show } from "../errors.ts";
 
 export interface ScaleOptions {
   /** Which weights share a scale. */
   granularity: Granularity;
   /** The type that scales are rounded to before anything is computed with them. Default "float16". */
-  scaleDtype: SpecOptions["scaleDtype"];
+  scaleDtype: ScaleDtype;
 }
 
 export interface WeightOptions extends ScaleOptions {
@@ -45,7 +45,7 @@ export function readWeight<K extends keyof WeightOptions, M extends object = obj
     );
   }
   if (rest.scheme !== undefined) checkChoice(op, "scheme", rest.scheme, schemes);
-  checkChoice(op, "scaleDtype", rest.scaleDtype, ["float32", "float16"]);
+  checkChoice(op, "scaleDtype", rest.scaleDtype, scaleDtypes);
   const shared = grouped ? { group } : (granularity ?? fallback);
   return { ...rest, granularity: checkGranularity(op, shared as Granularity) } as never;
 }

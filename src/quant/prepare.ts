@@ -2,7 +2,7 @@
 
 import { frontsOf, parametersBeside } from "../codes/fronts.ts";
 import { SpecInputQuantizer } from "../codes/input-quantizer.ts";
-import { checkPackable } from "../codes/packable.ts";
+import { checkPackable, checkPackableInput } from "../codes/packable.ts";
 import { checkQuantizer, type Quantizer } from "../codes/quantizer.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { isFunction, OptionError, readOptions, StageError, show, synchronous } from "../errors.ts";
@@ -246,6 +246,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
           `prepare: a SpecInputQuantizer serves one layer, got that of ${show(other)} for ${show(path)} too; make a new one at each call`,
         );
       }
+      checkPackableInput(path, quantizer.spec, quantizer.observer ? "static" : "dynamic");
       held.set(quantizer, path);
       largest = Math.max(largest ?? 0, quantizer.largest);
       inputs.push([owner as Quantizable, quantizer]);

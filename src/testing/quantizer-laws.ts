@@ -79,8 +79,12 @@ export function quantizerLaws(make: MakeQuantizer, options?: Partial<QuantizerLa
     .map(([name, holds]) => ({ name, check: () => new Trial(make, name).holds(holds) }));
 }
 
-const ofRows = ({ granularity, axis }: Quantizer["spec"]): boolean =>
-  typeof granularity === "object" || granularity === "token" || (granularity === "channel" && axis % 2 === 0);
+/** Whether rows of a matrix share no scale. */
+function ofRows({ granularity, axis }: Quantizer["spec"]): boolean {
+  if (typeof granularity === "string")
+    return granularity === "token" || (granularity === "channel" && axis % 2 === 0);
+  return "block" in granularity ? granularity.block[0] === 1 : Math.abs(axis) === 1;
+}
 
 /** Matrices of numbers that quantizers stumble over, by name. */
 function samples(most = 1e30): Readonly<Record<string, Tensor>> {

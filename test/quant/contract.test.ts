@@ -10,6 +10,7 @@ import {
 } from "bitgrad/quant";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { scaleAt } from "./scale-at.ts";
 
 const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const codes = (values: number[], options: Partial<SpecOptions>) =>
@@ -200,7 +201,7 @@ describe("mistakes", () => {
     [{ scheme: "asym" as never }, /spec: scheme must be one of symmetric, affine/],
     [
       { granularity: "row" as never },
-      /granularity must be "tensor", "channel", "token" or \{ group \}, got "row"/,
+      /granularity must be "tensor", "channel", "token", \{ group \} or \{ block \}, got "row"/,
     ],
     [{ granularity: { group: 0 } }, /got 0/],
     [{ zeroPoint: "int" as const }, /zeroPoint does not go with symmetric codes/],
@@ -277,9 +278,8 @@ const halfStep = fc
   .map(({ bits, granularity: g, kind }) => spec({ bits, granularity: g, ...kind }));
 
 describe("laws", () => {
-  const scaleAt = (q: QTensor, i: number): number => {
-    const { granularity: g } = q.spec;
-    return Math.abs(q.scale.data[typeof g === "object" ? Math.floor(i / g.group) : 0] as number);
+  const stepAt = (q: QTensor, i: number): number => {
+    return Math.abs(q.scale.data[scaleAt(q.spec, q.shape, i)] as number);
   };
 
   it("an element errs by at most half a step, and codes are integers in range", () => {
@@ -289,7 +289,7 @@ describe("laws", () => {
         const got = list(dequantize(q));
         x.forEach((v, i) => {
           expect(Math.abs(v - got[i])).toBeLessThanOrEqual(
-            (scaleAt(q, i) / 2) * (1 + 1e-5) + Math.abs(v) * 2 ** -22,
+            (stepAt(q, i) / 2) * (1 + 1e-5) + Math.abs(v) * 2 ** -22,
           );
           if (v === 0) expect(got[i]).toBe(0);
         });
@@ -305,7 +305,7 @@ describe("laws", () => {
         const got = list(dequantize(q));
         x.forEach((v, i) => {
           expect(Math.abs(v - got[i])).toBeLessThanOrEqual(
-            scaleAt(q, i) * (1 + 1e-5) + Math.abs(v) * 2 ** -22,
+            stepAt(q, i) * (1 + 1e-5) + Math.abs(v) * 2 ** -22,
           );
         });
       }),

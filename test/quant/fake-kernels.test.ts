@@ -22,24 +22,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { roundEven } from "../../kernels/elementwise/special.ts";
 import { ranges } from "../../kernels/fake-quantize/reference.ts";
 import { bits } from "../packed/twins.ts";
+import { scaleAt } from "./scale-at.ts";
 
 afterEach(() => useBackend("simd"));
 
 const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const draw = (shape: number[], seed: string): Tensor => randn(shape, { rng: new Rng(seed) });
-
-/** By which scale a number is read. */
-function scaleAt({ granularity, axis }: QuantSpec, shape: readonly number[], index: number): number {
-  const last = shape[shape.length - 1];
-  if (granularity === "tensor") return 0;
-  if (granularity === "token") return Math.floor(index / last);
-  if (granularity === "channel") {
-    const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-    return Math.floor(index / inner) % shape[axis];
-  }
-  const groups = Math.ceil(last / granularity.group);
-  return Math.floor(index / last) * groups + Math.floor((index % last) / granularity.group);
-}
 
 /** The value and whether the gradient passes. */
 function byContract(
@@ -80,6 +68,10 @@ const layouts: [string, Partial<SpecOptions>, number[]][] = [
   ["a channel of the last axis", { granularity: "channel", axis: 1 }, [9, 7]],
   ["a token", { granularity: "token" }, [3, 4, 33]],
   ["a ragged group", { granularity: { group: 7 } }, [6, 23]],
+  ["a ragged group of the first axis", { granularity: { group: 2 }, axis: 0 }, [5, 9]],
+  ["a ragged group between axes", { granularity: { group: 2 }, axis: 1 }, [3, 5, 4]],
+  ["a ragged block", { granularity: { block: [2, 5] } }, [5, 13]],
+  ["a block of matrices", { granularity: { block: [3, 2] } }, [2, 4, 6]],
 ];
 
 describe.each(schemes)("%s", (_, scheme) => {

@@ -126,12 +126,12 @@ describe("the options of a preset", () => {
         ["channel", 'group must be an integer of at least 1, got "channel"'],
       ],
       granularity: [
-        ["row", 'granularity must be "tensor", "channel", "token" or { group }, got "row"'],
-        [{ group: 0 }, 'granularity must be "tensor", "channel", "token" or { group }, got 0'],
+        ["row", 'granularity must be "tensor", "channel", "token", { group } or { block }, got "row"'],
+        [{ group: 0 }, 'granularity must be "tensor", "channel", "token", { group } or { block }, got 0'],
       ],
       scheme: [["codebook", 'scheme must be one of symmetric, affine, got "codebook"']],
       inputScheme: [["codebook", 'inputScheme must be one of symmetric, affine, got "codebook"']],
-      scaleDtype: [["bfloat16", 'scaleDtype must be one of float32, float16, got "bfloat16"']],
+      scaleDtype: [["float64", 'scaleDtype must be one of float32, float16, bfloat16, e8m0, got "float64"']],
       observer: [["minMax", 'observer must be a function such as minMax, got "minMax"']],
     };
     for (const [key, values] of Object.entries(wrong)) {
@@ -163,7 +163,7 @@ it("a granularity of groups says nothing else", () => {
     int4WeightOnly: quant.int4WeightOnly,
   })) {
     expect(() => make({ granularity })).toThrow(
-      `${name}: granularity must be "tensor", "channel", "token" or { group }, got { group, axis }`,
+      `${name}: granularity must be "tensor", "channel", "token", { group } or { block }, got { group, axis }`,
     );
   }
 });

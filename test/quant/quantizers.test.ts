@@ -51,7 +51,7 @@ const all: readonly Quantizer[] = [
   ste({ bits: 4, scheme: "affine", zeroPoint: "float", granularity: { group: 5 } }),
 ];
 const label = ({ name, spec: { granularity, scheme } }: Quantizer) =>
-  `${name}, ${scheme}, per ${typeof granularity === "string" ? granularity : `group of ${granularity.group}`}`;
+  `${name}, ${scheme}, per ${typeof granularity === "string" ? granularity : JSON.stringify(granularity)}`;
 const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const trained = (x: Tensor, q: Quantizer) => new QuantizedTransform(q).apply(x);
 /** Groups run along the rows of a matrix (out, …). */
