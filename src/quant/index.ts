@@ -16,7 +16,15 @@ export { type Boundary, type FakeQuantizeOptions, fakeQuantize } from "../codes/
 export { type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
 export { chooseParams, type QuantParams } from "../codes/params.ts";
 export type { QuantContext, Quantizer } from "../codes/quantizer.ts";
-export { type Granularity, type QuantSpec, type Rounding, type SpecOptions, spec } from "../codes/spec.ts";
+export { dequantizeScalar, quantizeScalar } from "../codes/scalar.ts";
+export {
+  type Granularity,
+  type QuantSpec,
+  type Rounding,
+  type ScaleDtype,
+  type SpecOptions,
+  spec,
+} from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
 export { type AdaRoundOptions, adaRound } from "./ada-round.ts";

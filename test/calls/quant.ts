@@ -19,6 +19,7 @@ import {
   matrix,
   model,
   positive,
+  real,
   share,
   small,
   type Table,
@@ -33,12 +34,14 @@ const specOptions = {
   bits: count(4),
   scheme: choice("symmetric"),
   granularity: given(() => "channel", "null"),
-  axis: integer(0, "huge"),
+  axis: integer(0, "huge null"),
   range: choice("full"),
   signed: flag(true),
   rounding: choice("half-up"),
   zeroPoint: given(() => "none", "null"),
+  includeZero: given(() => true, "flag null"),
   scaleDtype: choice("float16"),
+  eps: positive(1e-5),
   onNonFinite: choice("clamp"),
   codebook: given(() => null, "null"),
 };
@@ -96,6 +99,12 @@ const contract: Table = {
   ...part("spec"),
   ...part("shape"),
   chooseParams: call([source, given(spec)]),
+  quantizeScalar: call([real(0.5), given(spec), real(0.1)], null, {
+    run: (x: number, how: quant.QuantSpec, scale: number) => quant.quantizeScalar(x, how, scale),
+  }),
+  dequantizeScalar: call([integer(3), given(spec), real(0.1)], null, {
+    run: (code: number, how: quant.QuantSpec, scale: number) => quant.dequantizeScalar(code, how, scale),
+  }),
 };
 
 const observers: Table = {
