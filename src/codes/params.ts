@@ -16,7 +16,7 @@ import { checkSpec, isSigns, type QuantSpec, type ScaleDtype } from "./spec.ts";
 
 /**
  * x ≈ (code − zeroPoint) · scale. Granularity gives scale and zero point their shape, for x of (o, i): (1) for "tensor", (o)
- * for "channel" of axis 0, (o, 1) for "token", (o, ⌈i / group⌉) for groups along rows, (⌈o / rows⌉, ⌈i / columns⌉) for blocks.
+ * for "channel" of axis 0, (o, 1) for "token", (o, ⌈i / group⌉) for groups of rows, (⌈o / rows⌉, ⌈i / columns⌉) for blocks.
  */
 export interface QuantParams {
   readonly scale: Tensor;
@@ -186,7 +186,7 @@ function widthOf({ min, max }: Range, spec: QuantSpec): [width: number, steps: n
 const largestOf = (codebook: readonly number[]): number =>
   Math.max(-codebook[0], codebook[codebook.length - 1]);
 
-/** The power of two that OCP takes for numbers up to `width` and codes up to `top`; the next one up where nothing is clipped. */
+/** The power of two OCP takes for numbers up to `width` and codes up to `top`; the next one where nothing is clipped. */
 function powerOf(width: number, top: number, { scheme, range }: QuantSpec): number {
   if (scheme !== "symmetric" || range !== "noClip") return powerBelow(width) / powerBelow(top);
   const power = powerBelow(width / top);

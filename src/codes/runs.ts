@@ -43,7 +43,7 @@ export function scaleShape(layout: Layout, shape: Shape): Shape {
   return counts;
 }
 
-/** A tensor as tables of `height` rows of `width` numbers, of which tiles of `high` rows and `wide` columns share a scale. */
+/** A tensor as tables of `height` rows of `width` numbers, in which tiles of `high` rows of `wide` numbers share a scale. */
 interface Tiles {
   readonly height: number;
   readonly width: number;

@@ -5,7 +5,7 @@ import { OptionError, show } from "../errors.ts";
 import { roundBy } from "./rounding.ts";
 import { checkSpec, isSigns, type QuantSpec } from "./spec.ts";
 
-/** Both ways between numbers and codes of a spec, as the contract has them to the bit. Scales and zero points are float32. */
+/** Both ways between numbers and codes of a spec, as the contract has them to the bit. Scales and zeros are float32. */
 export interface ScalarCodes {
   /** The code of x, which counts as float32; `draw`, in [0, 1), is for stochastic rounding alone. */
   codeOf(x: number, scale: number, zeroPoint: number, draw?: number): number;
@@ -73,7 +73,7 @@ function checkScale(op: string, spec: QuantSpec, scale: number, zeroPoint: numbe
 }
 
 /**
- * The code that `quantize` gives one number of float32; `draw`, a number in [0, 1), decides where rounding is stochastic. Throws
+ * The code that `quantize` gives one number of float32; `draw`, in [0, 1), decides where rounding is stochastic. Throws
  * OptionError for what is no number, infinity unless the spec clamps it, and a scale or zero point that `quantize` refuses.
  *
  * @example
@@ -100,8 +100,8 @@ export function quantizeScalar(x: number, spec: QuantSpec, scale: number, zeroPo
 }
 
 /**
- * The number that `dequantize` gives a code. Throws OptionError for a code outside the spec's range, and a scale or zero point
- * that `dequantize` refuses.
+ * The number that `dequantize` gives a code. Throws OptionError for a code outside the spec's range, and for a scale or a
+ * zero point that `dequantize` refuses.
  *
  * @example
  * ```ts

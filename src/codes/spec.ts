@@ -19,15 +19,15 @@ export interface SpecOptions {
   bits: number;
   /**
    * "symmetric": scale from max|x|, no zero point. "affine": scale and zero point from the range of x. "absmax-signed": the
-   * element of largest magnitude becomes the lowest code exactly, and the scale may be negative, as in ggml's Q4_0. Where the
-   * largest magnitude has both signs it is the positive one; ggml takes the one that comes first. "codebook": the nearest of
+   * element of largest magnitude becomes the lowest code exactly, and the scale may be negative, as in ggml's Q4_0. Where
+   * both signs have that magnitude it is the positive one; ggml takes the one that comes first. "codebook": the nearest of
    * `codebook` times max|x|.
    */
   scheme: "symmetric" | "affine" | "absmax-signed" | "codebook";
   granularity: Granularity;
   /**
-   * The axis that "channel" means, 0 where it is null, or along which groups run: null is −1, the last one. Groups along −1 of
-   * a weight (out, …) of more than two axes run along its rows, as blocks do: it counts as a matrix (out, columns).
+   * The axis that "channel" means, 0 where it is null, or along which groups run: −1, the last one. A weight (out, …)
+   * of more than two axes counts as a matrix (out, columns) for groups along −1, and for blocks.
    */
   axis: number | null;
   /**
@@ -46,10 +46,10 @@ export interface SpecOptions {
   /** Affine only: whether the range is widened to hold 0. null: with "int" zero points, which need it; not with "float". */
   includeZero: boolean | null;
   /**
-   * The type scales are rounded to, half to even. Below 2^−14, where "float16" loses bits, they stay float32. "e8m0" are powers
-   * of two: 2^(⌊log₂ max|x|⌋ − ⌊log₂ largest code⌋), by which the largest elements may be clamped (OCP Microscaling Formats
-   * v1.0, 2023; of affine codes the width of the range stands for max|x|), with "noClip" the next one up; a scale that was not
-   * found from the range of x takes the nearest in ratio.
+   * The type scales are rounded to, half to even. Below 2^−14, where "float16" loses bits, they stay float32. "e8m0" are
+   * powers of two: 2^(⌊log₂ max|x|⌋ − ⌊log₂ largest code⌋), by which the largest elements may be clamped (OCP Microscaling
+   * Formats v1.0, 2023; of affine codes the width of the range stands for max|x|); with "noClip" the next one up. A scale
+   * that was not found from the range of x takes the nearest in ratio.
    */
   scaleDtype: ScaleDtype;
   /** The least scale that is chosen: smaller ones become it. At least 2^−126, also by 0. That of a run of zeros is 1. */

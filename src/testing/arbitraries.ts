@@ -180,9 +180,9 @@ function hardNumbers(length: number, most: number): fc.Arbitrary<number[]> {
 }
 
 /**
- * float32 matrices that quantizers stumble over: numbers of many magnitudes, half steps between codes, integers, zeros of both
- * signs, denormals, equal numbers, a lone outlier. Of 1 to 4 rows and 1 to 40 columns, unless a shape is given; of magnitudes up
- * to `max`, at least 1000: scales of float16 take no more than some 60000.
+ * float32 matrices that quantizers stumble over: numbers of many magnitudes, half steps between codes, integers, zeros of
+ * both signs, denormals, equal numbers, a lone outlier. Of 1 to 4 rows and 1 to 40 columns, unless a shape is given; of
+ * magnitudes up to `max`, at least 1000: scales of float16 take no more than some 60000.
  */
 const weights = ({
   shape: given,
