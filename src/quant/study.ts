@@ -112,6 +112,8 @@ async function candidates<B>(
   prepare(model, plan({ rules: [[(_path, parameter) => weights.has(parameter), config]] }));
   try {
     const parts = partsOf(model);
+    // Ranges that follow the batches of training stay where they are found.
+    for (const { inputs } of parts) for (const input of inputs.values()) input.training = false;
     if (parts.some(hasStatic)) {
       checkAgain(op, batches);
       // Weights are float meanwhile: inputs of a layer are those that it has where it alone is quantized.
