@@ -10,8 +10,8 @@ interface Row {
 }
 
 const width = 640;
-const rowHeight = 30;
-const barHeight = 9;
+const rowHeight = 34;
+const barHeight = 11;
 const top = 26;
 const accents = { alone: "#4c8fd6", accumulated: "#e8802f" } as const;
 
@@ -39,10 +39,10 @@ export function reportPicture(rows: readonly Row[]): string {
   const parts = rows.flatMap((row, i) => {
     const y = top + i * rowHeight;
     return [
-      text(left - 8, y + 13, names[i], "end"),
+      text(left - 8, y + 15, names[i], "end"),
       ...(["alone", "accumulated"] as const).flatMap((kind, k) => {
         const { sqnr } = row[kind];
-        const at = y + k * (barHeight + 1);
+        const at = y + k * (barHeight + 2);
         const size = lengthOf(sqnr);
         return [bar(left, at, size, accents[kind]), text(left + size + 4, at + barHeight, decibels(sqnr))];
       }),
