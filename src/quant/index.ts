@@ -37,6 +37,7 @@ export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
 export type { ReportedOutput } from "./end-to-end.ts";
 export { type GptqOptions, gptq } from "./gptq.ts";
+export { heldCodes, holdCodes } from "./held.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { type LapqOptions, lapq } from "./lapq.ts";

@@ -194,6 +194,10 @@ const stages: Table = {
   }),
   "plan().explain": call([model()], null, { run: (m: object) => plan().explain(m), says: "plan model" }),
   prepare: call([model(), given(plan)], { replace: flag(true) }, { says: "model" }),
+  heldCodes: call([model(prepared)], null, { says: "model" }),
+  holdCodes: call([model(prepared), given(() => quant.heldCodes(frozen()), "object list")], null, {
+    says: "model hold dequantize",
+  }),
   unprepare: call([model(prepared)], { bake: flag(true) }, { says: "model" }),
   calibrate: call(
     [

@@ -7,6 +7,9 @@ import { optimizer, sgd } from "bitgrad/optim";
 import {
   calibrate,
   freeze,
+  heldCodes,
+  holdCodes,
+  int4WeightOnly,
   int8Dynamic,
   int8Static,
   int8WeightOnly,
@@ -14,6 +17,8 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  quantize,
+  quantizedTransform,
   ste,
 } from "bitgrad/quant";
 import { loadCheckpoint, saveCheckpoint } from "bitgrad/train";
@@ -105,6 +110,96 @@ describe("states of models with static inputs", () => {
     const model = await calibrate(prepared(int8Static()), [x]);
     loadStateDict(model, stateDict(prepared(int8Static())));
     expect(() => freeze(model)).toThrow("freeze: static inputs must be calibrated");
+  });
+});
+
+describe("codes that weights hold", () => {
+  const config = () => int4WeightOnly({ group: 5, scheme: "affine" });
+  /** A model whose first weight holds other codes than its quantizer finds. */
+  const held = () => {
+    const model = prepared(config());
+    const { weight } = model[0] as Linear;
+    const transform = quantizedTransform(weight)!;
+    const q = quantize(weight.value, transform.quantizer.spec);
+    const codes = tensor(
+      Uint8Array.from(q.codes.data, (code) => Math.max(0, code - 1)),
+      { shape: [8, 12] },
+    );
+    transform.hold({ ...q, codes });
+    return model;
+  };
+
+  it("come back from a file behind the state, and stay through freeze and pack", async () => {
+    const first = held();
+    const [state, codes] = [await save(null, first), await save(null, heldCodes(first))];
+    const second = prepared(config(), 7);
+    await load(state, { into: second });
+    expect(list(second.forward(x))).not.toEqual(list(first.forward(x)));
+    expect(holdCodes(second, (await load(codes)).tensors)).toBe(second);
+    expect(list(second.forward(x))).toEqual(list(first.forward(x)));
+    expect(packedResult(freeze(second))).toEqual(packedResult(freeze(first)));
+  });
+
+  it("come back from the extra of a checkpoint", async () => {
+    const first = held();
+    const bytes = await saveCheckpoint(null, { model: first, step: 1, extra: { codes: heldCodes(first) } });
+    const second = prepared(config(), 7);
+    const { extra } = await loadCheckpoint(bytes, { model: second });
+    holdCodes(second, extra.codes as Record<string, Tensor>);
+    expect(list(second.forward(x))).toEqual(list(first.forward(x)));
+  });
+
+  it("are copies, of weights that hold some alone, and of frozen ones all", () => {
+    const model = held();
+    const codes = heldCodes(model);
+    expect(Object.keys(codes)).toEqual(["0.weight.codes", "0.weight.scale", "0.weight.zeroPoint"]);
+    expect(codes["0.weight.codes"].data).not.toBe(
+      quantizedTransform((model[0] as Linear).weight)!.codes!.codes.data,
+    );
+    expect(heldCodes(prepared(config()))).toEqual({});
+    expect(Object.keys(heldCodes(freeze(model)))).toHaveLength(6);
+    expect(() => heldCodes(net())).toThrow("heldCodes: the model must be prepared, got no quantized weight");
+  });
+
+  it.each<[string, (codes: Record<string, Tensor>) => Record<string, unknown>, string]>([
+    [
+      "of a weight that is not there",
+      (codes) => ({ ...codes, "5.weight.codes": x }),
+      'got "5.weight.codes"; prepare',
+    ],
+    ["by another name", (codes) => ({ ...codes, "0.weight.code": x }), 'got "0.weight.code"'],
+    [
+      "without a scale",
+      (codes) => ({ "0.weight.codes": codes["0.weight.codes"] }),
+      'got ("codes") of "0.weight"',
+    ],
+    ["that are no tensors", () => ({ "0.weight.codes": [1] }), 'needs tensors, got (1) for "0.weight.codes"'],
+    [
+      "that do not fit, after some that do",
+      (codes) => ({
+        ...codes,
+        "1.weight.codes": tensor([[1]], { dtype: "uint8" }),
+        "1.weight.scale": tensor([[1]]),
+      }),
+      "hold: codes must have the shape (3, 8), got (1, 1)",
+    ],
+  ])("are refused %s, and the model is as it was", (_, change, text) => {
+    const model = prepared(config(), 7);
+    const before = list(model.forward(x));
+    const codes = heldCodes(held());
+    expect(() => holdCodes(model, change(codes) as never)).toThrow(text);
+    expect(list(model.forward(x))).toEqual(before);
+    expect(heldCodes(model)).toEqual({});
+    holdCodes(model, codes);
+    const after = list(model.forward(x));
+    expect(() => holdCodes(model, change(codes) as never)).toThrow(text);
+    expect(list(model.forward(x))).toEqual(after);
+  });
+
+  it("are refused by a frozen model", () => {
+    expect(() => holdCodes(freeze(prepared(config())), {})).toThrow(
+      "holdCodes: the model must not be frozen",
+    );
   });
 });
 
