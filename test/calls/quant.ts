@@ -241,7 +241,7 @@ const stages: Table = {
   SpecInputQuantizer: "made by its configs",
   "SpecInputQuantizer.run": "called by layers",
   "SpecInputQuantizer.check": "called by freeze",
-  "SpecInputQuantizer.refuses": "private",
+  ...each("SpecInputQuantizer.refuses SpecInputQuantizer.follow SpecInputQuantizer.write", "private"),
   "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {
     run: (codes: quant.QTensor) => {
       const weight = new Parameter(matrix());
