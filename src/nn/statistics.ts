@@ -14,9 +14,9 @@ import { type PathPattern, pathMatcher } from "./pattern.ts";
 import { type TappedCall, taps } from "./taps.ts";
 import { namedLayers } from "./tree.ts";
 
-const all = ["absmax", "mean", "sumOfSquares", "hessian"] as const;
+const all = ["absmax", "mean", "meanAbs", "sumOfSquares", "hessian"] as const;
 
-/** Of every column of the matrix X that a weight multiplies; `hessian` is XᵀX. */
+/** Of every column of the matrix X that a weight multiplies; `meanAbs` is the mean of |X|, `hessian` is XᵀX. */
 export type Statistic = (typeof all)[number];
 
 /**
@@ -35,7 +35,7 @@ export type InputStatistics<K extends Statistic = Statistic> = {
 export interface StatisticsOptions<B, K extends Statistic = Statistic> {
   /** Paths of layers, or patterns of `matchPath`; null for all that have an `inputMatrix`. */
   layers: PathPattern | readonly PathPattern[] | null;
-  /** Which are gathered. By default all but the Hessian, whose size is the square of the columns. */
+  /** Which are gathered. By default absmax, mean and sumOfSquares; the size of a Hessian is the square of the columns. */
   keep: readonly K[];
   /** How a batch is run, where it is not what the model's `forward` takes. */
   forward: ((batch: B) => unknown) | null;
@@ -179,6 +179,7 @@ class Gathered {
   private columns = 0;
   private absmax = new Float64Array(0);
   private sum = new Float64Array(0);
+  private sizes = new Float64Array(0);
   private squares = new Float64Array(0);
   private hessian = new Float64Array(0);
 
@@ -224,7 +225,7 @@ class Gathered {
       this.groups = groups;
       this.columns = columns;
       const size = groups * columns;
-      for (const name of ["absmax", "sum", "squares"] as const) this[name] = new Float64Array(size);
+      for (const name of ["absmax", "sum", "sizes", "squares"] as const) this[name] = new Float64Array(size);
       if (this.keep.has("hessian")) this.hessian = new Float64Array(size * columns);
     }
     if (this.groups === groups && this.columns === columns) return;
@@ -234,13 +235,14 @@ class Gathered {
   }
 
   private addColumns(x: FloatArray, rows: number): void {
-    const { absmax, sum, squares, groups, columns } = this;
+    const { absmax, sum, sizes, squares, groups, columns } = this;
     for (let g = 0, i = 0; g < groups; g++) {
       for (let r = 0; r < rows; r++) {
         for (let c = g * columns; c < (g + 1) * columns; c++, i++) {
           const v = x[i];
           absmax[c] = Math.max(absmax[c], Math.abs(v));
           sum[c] += v;
+          sizes[c] += Math.abs(v);
           squares[c] += v * v;
         }
       }
@@ -248,14 +250,15 @@ class Gathered {
   }
 
   result(): InputStatistics {
-    const { path, rows, groups, columns, absmax, sum, squares, hessian } = this;
+    const { path, rows, groups, columns, absmax, sum, sizes, squares, hessian } = this;
     if (rows === 0) {
       throw new StageError(
         `${this.op}: no batch reached a layer, got no input of ${show(path)}; run it by { forward }, or leave it out of layers`,
       );
     }
     const square = groups === 1 ? [columns, columns] : [groups, columns, columns];
-    const made = { absmax, mean: sum.map((s) => s / rows), sumOfSquares: squares, hessian };
+    const [mean, meanAbs] = [sum, sizes].map((total) => total.map((s) => s / rows));
+    const made = { absmax, mean, meanAbs, sumOfSquares: squares, hessian };
     const kept = [...this.keep].map((name): [Statistic, Tensor<"float64">] => {
       const data = made[name];
       if (anyNonFinite(data, data.length)) {
