@@ -36,6 +36,7 @@ export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
 export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
 export type { ReportedOutput } from "./end-to-end.ts";
+export { type EqualizeOptions, equalize } from "./equalize.ts";
 export { type GptqOptions, gptq } from "./gptq.ts";
 export { heldCodes, holdCodes } from "./held.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";
@@ -81,6 +82,7 @@ export {
 } from "./presets.ts";
 export { type BwnOptions, bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
 export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report.ts";
+export type { PairProgress, ScalingOptions } from "./scaling.ts";
 export {
   type LayerOption,
   type LayerSensitivity,
@@ -90,6 +92,7 @@ export {
 } from "./sensitivity.ts";
 export { type SignRoundOptions, signRound } from "./sign-round.ts";
 export type { CalibrationOptions, LayerProgress } from "./sites.ts";
+export { type SmoothQuantOptions, smoothQuant } from "./smooth-quant.ts";
 export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
 export type { Choices, StudyOptions } from "./study.ts";

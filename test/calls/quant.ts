@@ -27,6 +27,7 @@ import {
 } from "./call.ts";
 import { dataFree } from "./data-free.ts";
 import { oneBit } from "./one-bit.ts";
+import { scaling } from "./scaling.ts";
 
 const spec = () => quant.spec();
 const affine = () => quant.spec({ scheme: "affine" });
@@ -317,5 +318,6 @@ export const table: Table = {
   ...allocation,
   ...dataFree,
   ...oneBit,
+  ...scaling,
   ...blocks,
 };
