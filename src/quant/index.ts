@@ -29,6 +29,7 @@ export { QuantizedTransform, quantized, quantizedTransform } from "../codes/tran
 export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
 export { type AdaRoundOptions, adaRound } from "./ada-round.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
+export { type AwqOptions, type AwqProgress, awq } from "./awq.ts";
 export { biasCorrection } from "./bias-correction.ts";
 export { type BinarizeOptions, binarize } from "./binarize.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
