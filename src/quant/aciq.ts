@@ -1,16 +1,16 @@
 /** ACIQ: the clip of least error under a distribution that is assumed, from one constant a number of bits. */
 
 import { erf } from "../../kernels/elementwise/special.ts";
-import { quantize } from "../codes/contract.ts";
+import type { QTensor } from "../codes/contract.ts";
 import type { Observer } from "../codes/input-quantizer.ts";
 import { paramsOf, type Range, rangesOf } from "../codes/params.ts";
+import { shapeOfCodes } from "../codes/quantizer.ts";
 import { isSigns, type QuantSpec } from "../codes/spec.ts";
-import { checkChoice, checkInteger, OptionError, readOptions, show } from "../errors.ts";
-import type { Tensor } from "../tensor.ts";
-import { binned, leastRanges, type Numbers, type Spread, shrunk, spreadsOf } from "./clips.ts";
+import { checkChoice, OptionError, readOptions, show } from "../errors.ts";
+import { binned, leastRanges, type Numbers, type Spread, spreadsOf } from "./clips.ts";
 import { binCount, gathered } from "./observers.ts";
-import type { Site } from "./sites.ts";
-import { type DataFreeOptions, dataFreeDefaults, holdEach } from "./weights.ts";
+import { checkRounding, roundedBy, seenBy } from "./rounded.ts";
+import { type DataFreeOptions, dataFreeDefaults, holdEach, type Site } from "./sites.ts";
 
 export interface AciqPrior {
   /** What numbers are taken to be spread as; "best", the default, takes of both clips the one of less squared error. */
@@ -105,29 +105,24 @@ export function aciqRanges(numbers: Numbers, { prior, constants, keepWhole }: Ac
   return candidates.length === 1 ? candidates[0] : leastRanges(numbers, candidates, 2);
 }
 
-/** Throws OptionError for codes whose scale is no range, and where `even`, for those that are not evenly spaced. */
-function checkClippable(op: string, spec: QuantSpec, layer: string | null, even: boolean): void {
-  const of = layer === null ? "" : ` of layer ${show(layer)}`;
-  if (isSigns(spec))
-    throw new OptionError(`${op}: signs have no range to clip, got bits 1${of}; leave it out by { layers }`);
-  if (even && spec.codebook)
-    throw new OptionError(
-      `${op}: needs evenly spaced codes, got a codebook${of}; ${layer === null ? "use mse" : "use omse, or leave it out by { layers }"}`,
-    );
+/** Throws OptionError for signs and codebooks; `layer` is that of a weight, null for an input. */
+function checkEven(op: string, spec: QuantSpec, layer: string | null): void {
+  if (!isSigns(spec) && !spec.codebook) return;
+  const of = layer === null ? "; use mse" : ` of layer ${show(layer)}; leave it out by { layers }`;
+  const got = isSigns(spec) ? "signs" : "a codebook";
+  throw new OptionError(`${op}: needs evenly spaced codes, got ${got}${of}`);
 }
 
-/** Codes of a site's weight in chosen ranges. */
-function clippedCodes(
-  op: string,
-  weight: Tensor,
-  { spec, layer }: Site,
-  even: boolean,
-  choose: (numbers: Numbers) => readonly Range[],
-): ReturnType<typeof quantize> {
-  checkClippable(op, spec, layer, even);
-  if (weight.size === 0) return quantize(weight, spec);
-  const ranges = choose({ x: weight, spec, ranges: rangesOf(weight, spec), mass: null });
-  return quantize(weight, spec, paramsOf(ranges, weight.shape, spec));
+/** The codes of a site's weight in the ranges that the options choose. */
+function clippedCodes(site: Site, prior: AciqPrior): QTensor {
+  const { spec, layer, parameter } = site;
+  checkEven("aciq", spec, layer);
+  checkRounding("aciq", site);
+  const seen = seenBy("aciq", site);
+  if (parameter.size === 0) return roundedBy(site, seen);
+  const x = seen.latent.reshape(shapeOfCodes(spec, parameter.shape));
+  const ranges = aciqRanges({ x, spec, ranges: rangesOf(x, spec), mass: null }, prior);
+  return roundedBy(site, seen, paramsOf(ranges, x.shape, spec));
 }
 
 /**
@@ -157,53 +152,8 @@ function clippedCodes(
 export async function aciq<M extends object>(model: M, options?: Partial<AciqOptions>): Promise<M> {
   const read = readOptions<AciqOptions>("aciq", options, { ...dataFreeDefaults, ...priorDefaults });
   checkPrior("aciq", read);
-  return holdEach("aciq", model, read, (weight, site) =>
-    clippedCodes("aciq", weight, site, true, (numbers) => aciqRanges(numbers, read)),
-  );
-}
-
-export interface OmseOptions extends DataFreeOptions {
-  /** Ranges that are tried: the whole, shrunk in so many even steps towards 0. Default 100. */
-  steps: number;
-  /** The p of Σ|w − ŵ|^p. Default 2. */
-  norm: number;
-}
-
-/** Throws OptionError for a p of no error. */
-export function checkNorm(op: string, norm: number): void {
-  if (!(norm > 0 && norm < Infinity)) throw new OptionError(`${op}: norm must be positive, got ${norm}`);
-}
-
-/**
- * Clipping of weights without data by search: of the range of each group and of it shrunk in even steps, the one whose codes
- * have the least Σ|w − ŵ|^p, of equal ones the widest. Codes in these ranges are held as by `hold`; no error grows. For
- * inputs the observer `mse` does the same. OMSE of Choukroun et al., 2019, arXiv:1902.06822. Rejects with StageError for a
- * model that is not prepared, or frozen, OptionError for signs, codes of a quantizer's own, and a weight that is not finite;
- * the model is then as it was.
- *
- * @example
- * ```ts
- * import { randn, Rng } from "bitgrad";
- * import { Linear } from "bitgrad/nn";
- * import { omse, plan, prepare, ste } from "bitgrad/quant";
- *
- * const layer = new Linear(64, 64);
- * layer.weight.assign(randn([64, 64], { rng: new Rng("weights") }));
- * const errorOf = () => layer.weight.value.sub(layer.weight.effective()).square().mean().item();
- * const rounded = (prepare(layer, plan({ default: { weight: ste({ bits: 3, granularity: "tensor" }) } })), errorOf());
- * await omse(layer);
- * console.log(errorOf() < rounded / 2); // true
- * ```
- */
-export async function omse<M extends object>(model: M, options?: Partial<OmseOptions>): Promise<M> {
-  const read = readOptions<OmseOptions>("omse", options, { ...dataFreeDefaults, steps: 100, norm: 2 });
-  checkInteger("omse", "steps", read.steps, 1);
-  checkNorm("omse", read.norm);
-  return holdEach("omse", model, read, (weight, site) =>
-    clippedCodes("omse", weight, site, false, (numbers) =>
-      leastRanges(numbers, shrunk(numbers.ranges, read.steps), read.norm),
-    ),
-  );
+  holdEach("aciq", model, read, (site) => clippedCodes(site, read));
+  return model;
 }
 
 /**
@@ -233,6 +183,6 @@ export function aciqObserver(spec: QuantSpec, options?: Partial<AciqPrior> & { b
       return [min, max];
     },
   });
-  checkClippable("aciqObserver", spec, null, true);
+  checkEven("aciqObserver", spec, null);
   return made;
 }

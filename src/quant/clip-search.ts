@@ -16,8 +16,12 @@ import {
   visitInOrder,
 } from "./sites.ts";
 
-/** The shares of a scale that are tried. */
-const ratios = Array.from({ length: 80 }, (_, i) => (100 - i) / 100);
+/** The shares of a scale that are tried: 1, .99, …, those above `least`. */
+const ratiosAbove = (least: number): number[] =>
+  Array.from({ length: 100 }, (_, i) => (100 - i) / 100).filter((ratio) => ratio > least);
+
+/** Down to .21, as in GPTQ's public code. */
+const usualLeast = 0.2;
 
 export interface Search {
   readonly weight: ArrayLike<number>;
@@ -28,16 +32,18 @@ export interface Search {
   /** What the error of each element is multiplied by; null for 1. */
   readonly importance: Float64Array | null;
   readonly norm: number;
+  /** Shares above this are tried; 0.2 where it is left out. */
+  readonly least?: number;
 }
 
 /**
- * Each scale times the one of 1, .99, … .21 by which Σ |w − ŵ|^norm of its elements is least, the largest of equals, in
+ * Each scale times the one of 1, .99, … by which Σ |w − ŵ|^norm of its elements is least, the largest of equals, in
  * the type that the spec stores. Scales without elements stay.
  */
 export function clippedScales(
   spec: QuantSpec,
   { scale, zeroPoint }: QuantParams,
-  { weight, index, elements, importance, norm }: Search,
+  { weight, index, elements, importance, norm, least: above = usualLeast }: Search,
 ): QuantParams {
   const { codeOf, valueOf } = scalarCodes(spec);
   const given = scale.data as Float32Array;
@@ -46,7 +52,7 @@ export function clippedScales(
   const least = new Float64Array(given.length).fill(Infinity);
   const errors = new Float64Array(given.length);
   const count = elements?.length ?? weight.length;
-  for (const ratio of ratios) {
+  for (const ratio of ratiosAbove(above)) {
     const scaled = wrap(
       given.map((s) => s * ratio),
       scale.shape,
@@ -77,6 +83,8 @@ export function clippedScales(
 export interface ClipSearchOptions<B> extends CalibrationOptions<B> {
   /** The power of the error that is summed. Default 2. */
   norm: number;
+  /** Shares of a scale above this are tried. Default 0.2; 0 tries all of 1, .99, … .01, for tails that are far heavier. */
+  least: number;
 }
 
 const op = "clipSearch";
@@ -88,7 +96,8 @@ const op = "clipSearch";
  * order in which the model runs them, with the codes of earlier layers in place; or 1 where batches are null. The
  * scales are those of the quantizers, zero points stay, and no error is larger than with the quantizer's own scale. The
  * codes are held until a weight is written, and `freeze` keeps them (`QuantizedTransform.hold`). The search is that of
- * GPTQ's public code, which takes norm 2.4 and h = 1.
+ * GPTQ's public code, which takes norm 2.4 and h = 1. With h = 1 and norm 2 it is OMSE (Choukroun et al., 2019,
+ * arXiv:1902.06822), which the observer `mse` is for inputs.
  *
  * Rejects with StageError for a model that is not prepared, or frozen, without a batch, and for a layer that no batch
  * reaches, and with OptionError for a quantizer with codes of its own, a pattern that fits no layer, and numbers that
@@ -113,26 +122,35 @@ export async function clipSearch<M extends object, B>(
   batches?: Iterable<B> | AsyncIterable<B> | null,
   options?: Partial<ClipSearchOptions<B>>,
 ): Promise<M> {
-  const read = readOptions<ClipSearchOptions<B>>(op, options, { ...calibrationDefaults, norm: 2 });
-  const { norm } = read;
+  const read = readOptions<ClipSearchOptions<B>>(op, options, {
+    ...calibrationDefaults,
+    norm: 2,
+    least: usualLeast,
+  });
+  const { norm, least } = read;
   if (!(norm > 0 && norm < Infinity)) {
     throw new OptionError(`${op}: norm must be positive and finite, got ${norm}`);
   }
+  if (!(least >= 0 && least < 1)) throw new OptionError(`${op}: least must lie in [0, 1), got ${least}`);
   if (batches !== null && batches !== undefined) {
     await visitInOrder(op, model, batches, read, ["sumOfSquares"], (site, { sumOfSquares }) =>
-      clipped(site, norm, sumOfSquares.data),
+      clipped(site, read, sumOfSquares.data),
     );
     return model;
   }
   if (read.forward !== null) {
     throw new OptionError(`${op}: forward runs batches, got ${show(batches)} for them; leave it out`);
   }
-  holdEach(op, model, read, (site) => clipped(site, norm, null));
+  holdEach(op, model, read, (site) => clipped(site, read, null));
   return model;
 }
 
 /** The codes of a site by the scales with the least error; `squares` has a number for each input of each group of rows. */
-function clipped(site: Site, norm: number, squares: Float64Array | null): QTensor {
+function clipped(
+  site: Site,
+  { norm, least }: Pick<ClipSearchOptions<never>, "norm" | "least">,
+  squares: Float64Array | null,
+): QTensor {
   checkRounding(op, site);
   const { rows, columns, spec } = site;
   const seen = seenBy(op, site);
@@ -142,6 +160,7 @@ function clipped(site: Site, norm: number, squares: Float64Array | null): QTenso
     elements: null,
     importance: squares && spread(squares, rows, columns),
     norm,
+    least,
   };
   return roundedBy(site, seen, clippedScales(spec, roundedBy(site, seen), search));
 }

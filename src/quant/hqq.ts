@@ -1,14 +1,16 @@
 /** HQQ: zero points that are no integers, moved to where most weights are met closely and outliers are not. */
 
-import { quantize } from "../codes/contract.ts";
+import type { QTensor } from "../codes/contract.ts";
 import { floatsOf } from "../codes/loops.ts";
 import { chooseParams } from "../codes/params.ts";
+import { shapeOfCodes } from "../codes/quantizer.ts";
 import { forRuns } from "../codes/runs.ts";
 import { scalarCodes } from "../codes/scalar.ts";
 import type { QuantSpec } from "../codes/spec.ts";
 import { checkInteger, OptionError, readOptions, show } from "../errors.ts";
 import { type Tensor, wrap } from "../tensor.ts";
-import { type DataFreeOptions, dataFreeDefaults, holdEach } from "./weights.ts";
+import { checkRounding, roundedBy, seenBy } from "./rounded.ts";
+import { type DataFreeOptions, dataFreeDefaults, holdEach, type Site } from "./sites.ts";
 
 interface HalfQuadratic {
   /** How often zero points are moved. Default 20. */
@@ -102,23 +104,31 @@ export async function hqq<M extends object>(model: M, options?: Partial<HqqOptio
   within("norm", "above 0 and at most 1", (p) => p > 0 && p <= 1);
   within("beta", "positive and finite", (b) => b > 0 && b < Infinity);
   within("kappa", "at least 1 and finite", (k) => k >= 1 && k < Infinity);
-  return holdEach("hqq", model, read, (weight, { layer, spec, quantizer }) => {
-    if (spec.zeroPoint !== "float") {
-      throw new OptionError(
-        `hqq: needs float zero points, got ${show(quantizer.name)} of layer ${show(layer)} with zeroPoint ${show(spec.zeroPoint)}; use ste({ scheme: "affine", zeroPoint: "float" }), or leave the layer out by { layers }`,
-      );
+  holdEach("hqq", model, read, (site) => bestCodes(site, read));
+  return model;
+}
+
+/** The codes of a site's weight by the zero points of the least error of each group. */
+function bestCodes(site: Site, how: HalfQuadratic): QTensor {
+  const { layer, spec, quantizer, parameter } = site;
+  if (spec.zeroPoint !== "float") {
+    throw new OptionError(
+      `hqq: needs float zero points, got ${show(quantizer.name)} of layer ${show(layer)} with zeroPoint ${show(spec.zeroPoint)}; use ste({ scheme: "affine", zeroPoint: "float" }), or leave the layer out by { layers }`,
+    );
+  }
+  checkRounding("hqq", site);
+  const seen = seenBy("hqq", site);
+  const weight = seen.latent.reshape(shapeOfCodes(spec, parameter.shape));
+  const { scale, zeroPoint } = chooseParams(weight, spec);
+  const scales = Float32Array.from(scale.data as Float32Array);
+  const first = Float32Array.from(zeroPoint!.data as Float32Array);
+  const best = { zeros: first.slice(), errors: new Float64Array(first.length).fill(Infinity) };
+  for (const { zeros, errors } of iterates(weight, spec, scales, first, how)) {
+    for (const [k, error] of errors.entries()) {
+      if (!(error < best.errors[k])) continue;
+      best.errors[k] = error;
+      best.zeros[k] = zeros[k];
     }
-    const { scale, zeroPoint } = chooseParams(weight, spec);
-    const scales = Float32Array.from(scale.data as Float32Array);
-    const first = Float32Array.from(zeroPoint!.data as Float32Array);
-    const best = { zeros: first.slice(), errors: new Float64Array(first.length).fill(Infinity) };
-    for (const { zeros, errors } of iterates(weight, spec, scales, first, read)) {
-      for (const [k, error] of errors.entries()) {
-        if (!(error < best.errors[k])) continue;
-        best.errors[k] = error;
-        best.zeros[k] = zeros[k];
-      }
-    }
-    return quantize(weight, spec, { scale, zeroPoint: wrap(best.zeros, scale.shape, "float32") });
-  });
+  }
+  return roundedBy(site, seen, { scale, zeroPoint: wrap(best.zeros, scale.shape, "float32") });
 }

@@ -26,7 +26,7 @@ export {
   spec,
 } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
-export { type AciqOptions, type AciqPrior, aciq, aciqObserver, type OmseOptions, omse } from "./aciq.ts";
+export { type AciqOptions, type AciqPrior, aciq, aciqObserver } from "./aciq.ts";
 export { type AdaRoundOptions, adaRound } from "./ada-round.ts";
 export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
 export { type AwqOptions, type AwqProgress, awq } from "./awq.ts";
@@ -92,9 +92,8 @@ export {
   sensitivity,
 } from "./sensitivity.ts";
 export { type SignRoundOptions, signRound } from "./sign-round.ts";
-export type { CalibrationOptions, LayerProgress } from "./sites.ts";
+export type { CalibrationOptions, DataFreeOptions, LayerProgress } from "./sites.ts";
 export { type SmoothQuantOptions, smoothQuant } from "./smooth-quant.ts";
 export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
 export type { Choices, StudyOptions } from "./study.ts";
-export type { DataFreeOptions } from "./weights.ts";

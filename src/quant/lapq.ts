@@ -1,9 +1,9 @@
 /** LAPQ: the clips of all layers are searched together, by the loss of the model. */
 
 import { undoing } from "../changes.ts";
-import { quantize } from "../codes/contract.ts";
 import { SpecInputQuantizer } from "../codes/input-quantizer.ts";
 import { paramsOf, type Range, rangesOf } from "../codes/params.ts";
+import { shapeOfCodes } from "../codes/quantizer.ts";
 import { isSigns } from "../codes/spec.ts";
 import {
   checkInteger,
@@ -19,11 +19,18 @@ import { writeBuffer } from "../nn/state.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
-import { checkNorm } from "./aciq.ts";
 import { leastRanges, type Numbers, scaledRanges, shrunk } from "./clips.ts";
 import { powell } from "./powell.ts";
-import { checkAgain, type Site, sitesOf } from "./sites.ts";
-import { checkOnLayer, type DataFreeOptions, dataFreeDefaults, heldNow, weightOf } from "./weights.ts";
+import { checkRounding, roundedBy, type Seen, seenBy } from "./rounded.ts";
+import {
+  checkAgain,
+  checkOnLayer,
+  type DataFreeOptions,
+  dataFreeDefaults,
+  holding,
+  type Site,
+  sitesOf,
+} from "./sites.ts";
 
 export interface LapqOptions<B> extends DataFreeOptions {
   /** What is made less: runs the model on a batch and gives one number. It is called in evaluation, without gradients. */
@@ -45,17 +52,20 @@ interface Clip {
 /** The clip of a weight: ranges of its runs that grow and shrink together. */
 class WeightClip implements Clip {
   private readonly site: Site;
+  private readonly seen: Seen;
   private readonly numbers: Numbers;
   ranges: readonly Range[];
 
   constructor(site: Site) {
-    const { spec, layer } = site;
+    const { spec, layer, parameter } = site;
     if (isSigns(spec))
       throw new OptionError(
         `lapq: signs have no range to clip, got bits 1 of layer ${show(layer)}; leave it out by { layers }`,
       );
-    const x = weightOf("lapq", site);
+    checkRounding("lapq", site);
     this.site = site;
+    this.seen = seenBy("lapq", site);
+    const x = this.seen.latent.reshape(shapeOfCodes(spec, parameter.shape));
     this.ranges = x.size === 0 ? [] : rangesOf(x, spec);
     this.numbers = { x, spec, ranges: this.ranges, mass: null };
   }
@@ -66,9 +76,10 @@ class WeightClip implements Clip {
   }
 
   put(factor: number): void {
-    const { site, numbers, ranges } = this;
-    const { x, spec } = numbers;
-    site.transform.hold(quantize(x, spec, paramsOf(scaledRanges(ranges, factor), x.shape, spec)));
+    const { site, seen, ranges } = this;
+    const { x, spec } = this.numbers;
+    const params = paramsOf(scaledRanges(ranges, factor), x.shape, spec);
+    site.transform.hold(roundedBy(site, seen, params));
   }
 }
 
@@ -99,14 +110,15 @@ function inputClips(sites: readonly Site[]): InputClip[] {
   });
 }
 
+const isPositive = (value: unknown): boolean => typeof value === "number" && value > 0 && value < Infinity;
+
 function checkOptions<B>({ loss, norms, rounds }: LapqOptions<B>): void {
   if (!isFunction(loss)) {
     throw new OptionError(`lapq: option loss must be a function of a batch, got ${show(loss)}`);
   }
-  if (!Array.isArray(norms) || norms.length === 0 || !norms.every((p) => typeof p === "number")) {
-    throw new OptionError(`lapq: norms must be a list of numbers, got ${show(norms)}`);
+  if (!Array.isArray(norms) || norms.length === 0 || !norms.every(isPositive)) {
+    throw new OptionError(`lapq: norms must be a list of positive numbers, got ${show(norms)}`);
   }
-  for (const norm of norms) checkNorm("lapq", norm);
   checkInteger("lapq", "rounds", rounds, 0);
 }
 
@@ -196,12 +208,12 @@ export async function lapq<M extends object, B>(
   checkAgain("lapq", batches);
   const weights = sites.map((site) => new WeightClip(site));
   const inputs = inputClips(sites);
-  const back = heldNow(sites);
+  const putBack = holding(sites);
   try {
     await search([...weights, ...inputs], weights, read, () => meanLoss(model, batches, read.loss));
     for (const [i, { layer }] of sites.entries()) read.onLayer?.({ layer, done: i + 1, of: sites.length });
   } catch (error) {
-    back();
+    putBack();
     for (const input of inputs) input.put(1);
     throw error;
   }

@@ -55,6 +55,11 @@ export const calibrationDefaults: CalibrationOptions<unknown> = {
   onLayer: null,
 };
 
+/** Options of algorithms that look at weights alone. */
+export type DataFreeOptions = Pick<CalibrationOptions<never>, "layers" | "onLayer">;
+
+export const dataFreeDefaults: DataFreeOptions = { layers: null, onLayer: null };
+
 /** A quantized weight of a linear layer or a convolution. */
 export interface Site {
   /** Path of the layer. */
@@ -249,10 +254,10 @@ export async function visitInOrder<B, K extends Statistic>(
 }
 
 /** The same where no inputs are needed: the codes of each site, one after another. */
-export function holdEach<B>(
+export function holdEach(
   op: string,
   model: object,
-  { layers, onLayer }: Pick<CalibrationOptions<B>, "layers" | "onLayer">,
+  { layers, onLayer }: DataFreeOptions,
   visit: (site: Site) => QTensor,
 ): void {
   checkOnLayer(op, onLayer);
@@ -269,13 +274,14 @@ export function holdEach<B>(
   }
 }
 
-function checkOnLayer(op: string, onLayer: unknown): void {
+/** Throws OptionError for an `onLayer` that is no function. */
+export function checkOnLayer(op: string, onLayer: unknown): void {
   if (onLayer === null || isFunction(onLayer)) return;
   throw new OptionError(`${op}: option onLayer must be a function, got ${show(onLayer)}`);
 }
 
 /** What lets the transforms of sites hold again what they hold now. */
-function holding(sites: readonly Site[]): () => void {
+export function holding(sites: readonly Site[]): () => void {
   const before = sites.map(({ transform }) => transform.codes);
   return () => {
     for (const [i, { transform }] of sites.entries()) {

@@ -11,9 +11,9 @@ import type { Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
-import { type Site, sitesOf } from "./sites.ts";
+import { checkRounding, seenBy } from "./rounded.ts";
+import { checkOnLayer, type DataFreeOptions, dataFreeDefaults, type Site, sitesOf } from "./sites.ts";
 import { type Columns, splitColumns } from "./split-columns.ts";
-import { checkOnLayer, type DataFreeOptions, dataFreeDefaults, weightOf } from "./weights.ts";
 
 export interface SplitOptions extends DataFreeOptions {
   /** Columns that are added, as a share of the inputs, rounded up. Default 0.05. */
@@ -81,7 +81,7 @@ function quartersOf({ quantizer }: Site, { weight, rows, columns }: Columns): Fl
 function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns {
   const { rows, columns, owner } = site;
   const copies = widens(owner) ? Array.from(owner.copies?.data ?? [], Number) : [];
-  const given = { weight: Float64Array.from(weightOf(op, site).data), rows, columns, copies };
+  const given = { weight: Float64Array.from(seenBy(op, site).latent.data), rows, columns, copies };
   const splits = Math.ceil(ratio * (columns - copies.length));
   if (rows === 0 || splits === 0) return given;
   const equal = splitColumns(given, { splits, threshold, quarters: null });
@@ -102,7 +102,7 @@ function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns
  * Outlier channel splitting of weights without data: columns with the largest weights become two of half the weight, and the
  * layer multiplies their inputs twice (`copies` of Linear), so that the function of floats stays and the range of codes is
  * halved where outliers made it wide. The halves lie half a step apart, so that their codes add up to the code of the whole.
- * For linear layers with one scale a tensor or a row; a clip after it, as by `omse`, finds less to clip. The latent
+ * For linear layers with one scale a tensor or a row; a clip after it, as by `clipSearch`, finds less to clip. The latent
  * weights are wider from then on: a state is that of a model whose layers were split, and optimizers begin anew with them.
  * `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et al., 2019,
  * arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model that is not
@@ -142,6 +142,7 @@ export async function splitOutlierChannels<M extends object>(
   const sites = sitesOf(op, model, read.layers).filter(({ owner }) => read.layers !== null || widens(owner));
   const wide = sites.map((site) => {
     checkSite(site, shared);
+    checkRounding(op, site);
     const found = widened(site, read);
     const { inputQuantizer } = site.owner as { inputQuantizer?: unknown };
     const largest = inputQuantizer instanceof SpecInputQuantizer ? inputQuantizer.largest : null;

@@ -40,7 +40,6 @@ export const dataFree: Table = {
     said,
   ),
   aciq: call([int4], { ...sites, ...priors }, said),
-  omse: call([int4], { ...sites, steps: times(10), norm: positive(2) }, said),
   lapq: call(
     [int4, batches],
     { ...sites, loss: fn(() => 1), norms: list(() => [2, 3], "", "fraction huge"), rounds: times(1) },

@@ -183,7 +183,7 @@ const chosen: Table = {
   biasCorrection: call(visited, visits, { says: "model matchPath" }),
   clipSearch: call(
     [visited[0], given(() => [matrix()], "text list")],
-    { ...visits, norm: positive(2) },
+    { ...visits, norm: positive(2), least: count(0.2, "fraction") },
     { says: "model matchPath" },
   ),
 };

@@ -174,6 +174,9 @@ describe("what is refused", () => {
     await expect(clipSearch(two(), null, { norm: 0 })).rejects.toThrow(
       "clipSearch: norm must be positive and finite, got 0",
     );
+    await expect(clipSearch(two(), null, { least: 1 })).rejects.toThrow(
+      "clipSearch: least must lie in [0, 1), got 1",
+    );
     await expect(clipSearch(two(), null, { forward: () => 1 })).rejects.toThrow(
       "clipSearch: forward runs batches, got null",
     );

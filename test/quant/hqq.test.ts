@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { Rng, randn, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import { Conv2d, evaluate, Linear, Sequential } from "bitgrad/nn";
@@ -17,26 +16,17 @@ import {
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { iterates } from "../../src/quant/hqq.ts";
+import { differing, methodCases } from "../golden/method-cases.ts";
 
-interface Golden {
-  readonly name: string;
-  readonly params: {
-    bits: number;
-    group: number;
-    axis: number;
-    lp_norm: number;
-    beta: number;
-    kappa: number;
-    iters: number;
-  };
-  readonly inputs: { W: { data: number[] } };
-  readonly outputs: Record<string, { data: number[] }>;
-  readonly tolerance: { rtol: number; atol: number };
+interface Params {
+  readonly bits: number;
+  readonly group: number;
+  readonly axis: number;
+  readonly lp_norm: number;
+  readonly beta: number;
+  readonly kappa: number;
+  readonly iters: number;
 }
-
-const cases: Golden[] = JSON.parse(
-  readFileSync(new URL("../golden/methods/calib-hqq.json", import.meta.url), "utf8"),
-).cases;
 
 const floatZeros = (bits: number, group = 64) =>
   ste({ bits, scheme: "affine", zeroPoint: "float", granularity: { group }, scaleDtype: "float32" });
@@ -64,53 +54,44 @@ describe("the zero points of the public code, mobiusml/hqq", () => {
   // float32 down, so that the zero point of its group goes another way to nearly the same place.
   const between: Record<string, number> = { "calib/hqq/3": 5 };
 
-  it.each(cases.map((given) => [given.name, given] as const))(
-    "%s",
-    (name, { params, inputs, outputs, tolerance }) => {
-      const { bits, group, axis, lp_norm: norm, beta, kappa, iters } = params;
-      const size = inputs.W.data.length;
-      // Groups are rows, or columns where they run along axis 0.
-      const shape = axis === 1 ? [size / group, group] : [group, size / group];
-      const x = tensor(inputs.W.data, { shape });
-      const given = spec({
-        bits,
-        scheme: "affine",
-        zeroPoint: "float",
-        granularity: "channel",
-        axis: 1 - axis,
-      });
-      const { scale, zeroPoint } = chooseParams(x, given);
-      const scales = scale.data as Float32Array;
-      const near = (got: ArrayLike<number>, want: readonly number[], except = -1) => {
-        const { rtol, atol } = tolerance;
-        for (const [i, value] of want.entries())
-          if (i !== except)
-            expect(Math.abs(got[i] - value)).toBeLessThanOrEqual(atol + rtol * Math.abs(value));
-      };
-      near(
-        scales.map((s) => 1 / s),
-        outputs.inv_scale.data,
-      );
-      // It measures an iterate where it makes the next, and so never the last; it stops at the first that is not better for
-      // the whole tensor, and takes the one before.
-      const errors: number[] = [];
-      let zeros = zeroPoint!.data as Float32Array;
-      for (const next of iterates(x, given, scales, zeros, { iterations: iters - 1, norm, beta, kappa })) {
-        const error = next.errors.reduce((a, b) => a + b) / size;
-        if (!(error < (errors.at(-1) ?? Infinity))) break;
-        errors.push(error);
-        zeros = next.zeros;
-      }
-      near([errors[0]], outputs.mean_abs_error_start.data);
-      near([errors.at(-1)!], outputs.mean_abs_error.data);
-      near(zeros, outputs.zero.data, between[name]);
-      const codes = quantize(x, given, { scale, zeroPoint: tensor(zeros) }).codes.data;
-      const wrong = outputs.codes.data.flatMap((code, i) =>
-        codes[i] === code ? [] : [Math.floor(i / shape[1])],
-      );
-      expect(wrong.filter((row) => row !== between[name])).toEqual([]);
-    },
-  );
+  it.each(methodCases<Params>("calib-hqq").map((of) => [of.name, of] as const))("%s", (name, of) => {
+    const { bits, group, axis, lp_norm: norm, beta, kappa, iters } = of.params;
+    const { data } = of.inputs.W;
+    // Groups are rows, or columns where they run along axis 0.
+    const shape = axis === 1 ? [data.length / group, group] : [group, data.length / group];
+    const x = tensor(data, { shape });
+    const given = spec({
+      bits,
+      scheme: "affine",
+      zeroPoint: "float",
+      granularity: "channel",
+      axis: 1 - axis,
+    });
+    const { scale, zeroPoint } = chooseParams(x, given);
+    const scales = scale.data as Float32Array;
+    // It measures an iterate where it makes the next, and so never the last; it stops at the first that is not better for
+    // the whole tensor, and takes the one before.
+    const errors: number[] = [];
+    let zeros = zeroPoint!.data as Float32Array;
+    for (const next of iterates(x, given, scales, zeros, { iterations: iters - 1, norm, beta, kappa })) {
+      const error = next.errors.reduce((a, b) => a + b) / data.length;
+      if (!(error < (errors.at(-1) ?? Infinity))) break;
+      errors.push(error);
+      zeros = next.zeros;
+    }
+    const { codes } = quantize(x, given, { scale, zeroPoint: tensor(zeros) });
+    expect([
+      ...differing(
+        of,
+        "inv_scale",
+        Array.from(scales, (s) => 1 / s),
+      ),
+      ...differing(of, "mean_abs_error_start", [errors[0]]),
+      ...differing(of, "mean_abs_error", [errors.at(-1)!]),
+      ...differing(of, "zero", Array.from(zeros), (k) => k !== between[name]),
+      ...differing(of, "codes", Array.from(codes.data), (i) => Math.floor(i / shape[1]) !== between[name]),
+    ]).toEqual([]);
+  });
 });
 
 describe("hqq", () => {
@@ -194,11 +175,11 @@ describe("hqq", () => {
     const own = { ...floatZeros(4, 8), codes: (x: Tensor) => x.mul(0).to("uint8") };
     const layer = prepare(new Linear(8, 2), plan({ default: { weight: own } }));
     await expect(hqq(layer)).rejects.toThrow(
-      'hqq: the codes must be those of the spec, got "uint4" with codes of its own in layer ""',
+      'hqq: needs quantizers that round, got "uint4", which brings codes of its own, in layer ""',
     );
     layer.weight.update((w) => w.fill(Number.NaN));
     const odd = layerOf(tensor([[1, Number.NaN]]), 4);
-    await expect(hqq(odd)).rejects.toThrow('hqq: weights must be finite, got NaN in layer ""');
+    await expect(hqq(odd)).rejects.toThrow('hqq: weights must be finite, got NaN at index 1 of layer ""');
     await expect(hqq(new Linear(2, 2))).rejects.toThrow("hqq: the model must be prepared");
     await expect(hqq(freeze(layerOf(tensor([[1, 2]]), 4)))).rejects.toThrow(
       "hqq: the model must not be frozen",

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { ones, Rng, randn, type Tensor, tensor } from "bitgrad";
 import { Bert, Gpt } from "bitgrad/models";
 import {
@@ -15,13 +14,13 @@ import {
 import { loadPacked, PackedLinear, PackedWeight } from "bitgrad/packed";
 import {
   calibrate,
+  clipSearch,
   freeze,
   int4WeightOnly,
   int8Dynamic,
   int8Static,
   int8WeightOnly,
   nf4WeightOnly,
-  omse,
   pack,
   plan,
   prepare,
@@ -33,57 +32,39 @@ import {
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { splitColumns } from "../../src/quant/split-columns.ts";
+import { differing, methodCases } from "../golden/method-cases.ts";
 import { bits as bitsOf, random, values } from "../packed/twins.ts";
 
-interface Golden {
-  readonly name: string;
-  readonly params: {
-    readonly ratio: number;
-    readonly threshold: number;
-    readonly w_scale: number | null;
-    readonly bits: number | null;
-  };
-  readonly inputs: { readonly W: { readonly data: number[]; readonly shape: [number, number] } };
-  readonly outputs: Record<string, { readonly data: number[] }>;
-  readonly tolerance: { readonly rtol: number; readonly atol: number };
+interface Params {
+  readonly ratio: number;
+  readonly threshold: number;
+  readonly w_scale: number | null;
+  readonly bits: number | null;
 }
 
-const cases: Golden[] = JSON.parse(
-  readFileSync(new URL("../golden/methods/calib-ocs.json", import.meta.url), "utf8"),
-).cases;
-
 describe("columns split as by the code of OCS, cornell-zhang/dnn-quant-ocs", () => {
-  it.each(cases.map((given) => [given.name, given] as const))(
-    "%s",
-    (_name, { params, inputs, outputs, tolerance }) => {
-      const [rows, columns] = inputs.W.shape;
-      const { ratio, threshold, w_scale: scale, bits } = params;
-      const weight = Float64Array.from(inputs.W.data);
-      const quarters = scale === null ? null : new Float64Array(rows).fill(0.25 / scale);
-      const rule = { splits: Math.ceil(ratio * columns), threshold, quarters };
-      const found = splitColumns({ weight, rows, columns, copies: [] }, rule);
-      expect(found.copies).toEqual(outputs.index.data);
-      const { rtol, atol } = tolerance;
-      // It compares with a share of a column's largest number, and so halves all of one without a positive number; ours
-      // compares magnitudes, as it is meant.
-      const isSigned = (column: number): boolean => {
-        const numbers = Array.from({ length: rows }, (_, r) => weight[r * columns + column]);
-        return threshold > 0 && -Math.min(...numbers) > Math.max(...numbers);
-      };
-      for (const [i, want] of outputs.W_expanded.data.entries()) {
-        const column = i % found.columns;
-        if (isSigned(column < columns ? column : found.copies[column - columns])) continue;
-        expect(Math.abs(found.weight[i] - want), `${i}`).toBeLessThanOrEqual(atol + rtol * Math.abs(want));
-      }
-      if (scale === null || bits === null) return;
-      const most = 2 ** (bits - 1);
-      const codes = Array.from(
-        found.weight,
-        (w) => Math.min(most - 1, Math.max(-most, Math.round(w * scale))) + 0,
-      );
-      expect(codes).toEqual(outputs.codes.data);
-    },
-  );
+  it.each(methodCases<Params>("calib-ocs").map((of) => [of.name, of] as const))("%s", (_name, of) => {
+    const [rows, columns] = of.inputs.W.shape;
+    const { ratio, threshold, w_scale: scale, bits } = of.params;
+    const weight = Float64Array.from(of.inputs.W.data);
+    const quarters = scale === null ? null : new Float64Array(rows).fill(0.25 / scale);
+    const rule = { splits: Math.ceil(ratio * columns), threshold, quarters };
+    const found = splitColumns({ weight, rows, columns, copies: [] }, rule);
+    // It compares with a share of a column's largest number, and so halves all of one whose numbers are larger below 0;
+    // ours compares magnitudes, as it is meant.
+    const counts = (i: number): boolean => {
+      const column = i % found.columns;
+      const input = column < columns ? column : found.copies[column - columns];
+      const numbers = Array.from({ length: rows }, (_, r) => weight[r * columns + input]);
+      return threshold === 0 || -Math.min(...numbers) <= Math.max(...numbers);
+    };
+    const wrong = differing(of, "W_expanded", Array.from(found.weight), counts);
+    expect([...wrong, ...differing(of, "index", [...found.copies])]).toEqual([]);
+    if (scale === null || bits === null) return;
+    const most = 2 ** (bits - 1);
+    const codes = Array.from(found.weight, (w) => Math.min(most - 1, Math.max(-most, Math.round(w * scale))));
+    expect(differing(of, "codes", codes)).toEqual([]);
+  });
 });
 
 /** Numbers of Student's t with 4 degrees of freedom. */
@@ -155,7 +136,7 @@ describe("splitOutlierChannels", () => {
       const errors = [error()];
       await splitOutlierChannels(layer);
       errors.push(error());
-      await omse(layer);
+      await clipSearch(layer, null, { least: 0 });
       errors.push(error());
       expect(errors[1]).toBeLessThan(0.7 * errors[0]);
       expect(errors[2]).toBeLessThan(errors[1]);
@@ -307,7 +288,7 @@ describe("splitOutlierChannels", () => {
   it("takes back what it split where onLayer throws, with the codes that were held", async () => {
     const first = new Linear(8, 8);
     const model = prepare(new Sequential(first, new Linear(8, 2)), plan({ default: whole(4) }));
-    await omse(model);
+    await clipSearch(model);
     const codes = quantizedTransform(first.weight)!.codes!.codes.data.slice();
     const stop = () => {
       throw new Error("stop");
