@@ -20,6 +20,7 @@ import {
   int8Dynamic,
   int8Static,
   int8WeightOnly,
+  lowRankCorrection,
   nf4WeightOnly,
   pack,
   plan,
@@ -276,6 +277,11 @@ describe("splitOutlierChannels", () => {
     const masked = new Linear(8, 2);
     parametrize(masked, "weight", { mask: null, apply: (w: Tensor) => w.tanh() });
     await refused(prepare(masked, everywhere), "no transform may stand in front of the quantizer");
+    const corrected = await lowRankCorrection(prepare(new Linear(8, 2), everywhere), null, {
+      rank: 1,
+      method: "svd",
+    });
+    await refused(corrected, 'no correction may be there, got "int8" of layer ""; split before it is found');
     await refused(new Linear(8, 2), "splitOutlierChannels: the model must be prepared");
     await expect(splitOutlierChannels(model, { ratio: 2 })).rejects.toThrow(
       "ratio must lie between 0 and 1, got 2",
