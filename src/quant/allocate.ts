@@ -17,7 +17,7 @@ export interface AllocateOptions<B> extends SensitivityOptions<B> {
   /** The same in bits per weight, scales and zero points included. */
   bits: number | null;
   /** The layers for which it gives one text share a choice, such as query, key and value; null: each has its own. */
-  group: ((layer: string) => string) | null;
+  share: ((layer: string) => string) | null;
 }
 
 export interface AllocatedLayer {
@@ -43,7 +43,7 @@ export interface Allocation {
   toString(): string;
 }
 
-const defaults: AllocateOptions<unknown> = { ...sensitivityDefaults, bytes: null, bits: null, group: null };
+const defaults: AllocateOptions<unknown> = { ...sensitivityDefaults, bytes: null, bits: null, share: null };
 
 /** What shares a choice, and the choices that all of it can have: one candidate for each subject. */
 interface Group {
@@ -55,13 +55,13 @@ const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, n) =>
 const total = (candidates: readonly Candidate[], key: "bytes" | "cost"): number =>
   sumOf(candidates.map((each) => each[key]));
 
-function groupsOf(op: string, subjects: readonly Subject[], group: AllocateOptions<never>["group"]): Group[] {
+function groupsOf(op: string, subjects: readonly Subject[], share: AllocateOptions<never>["share"]): Group[] {
   const byKey = new Map<string, Subject[]>();
   for (const subject of subjects) {
-    const key = group === null ? subject.path : group(subject.layer);
+    const key = share === null ? subject.path : share(subject.layer);
     if (typeof key !== "string") {
       throw new OptionError(
-        `${op}: group must give a text for each layer, got ${show(key)} for ${show(subject.layer)}`,
+        `${op}: share must give a text for each layer, got ${show(key)} for ${show(subject.layer)}`,
       );
     }
     byKey.set(key, [...(byKey.get(key) ?? []), subject]);
@@ -101,7 +101,7 @@ const ruleFor = (path: string): string | RegExp => (/[*{}]/.test(path) ? exactly
 /**
  * Gives each layer of a float model one of the `choices`, so that the sum of their costs is least and their weights take at
  * most `bytes`, or `bits` per weight: a plan for `prepare`. Costs are those of `sensitivity`, whose options it takes;
- * `chooseUnderBudget` chooses, exactly. `group: (layer) => text` has layers share a choice. Costs are measured of each layer
+ * `chooseUnderBudget` chooses, exactly. `share: (layer) => text` has layers share a choice. Costs are measured of each layer
  * alone and added up: beside the sum stands `joint`, that of all choices together. What a plan's default would not quantize,
  * such as biases, is not counted.
  *
@@ -131,15 +131,15 @@ export async function allocateBits<B>(
 ): Promise<Allocation> {
   const op = "allocateBits";
   const read = readOptions<AllocateOptions<B>>(op, options, defaults);
-  const { group, measure } = read;
-  if (group !== null && !isFunction(group)) {
-    throw new OptionError(`${op}: option group must be a function, got ${show(group)}`);
+  const { share, measure } = read;
+  if (share !== null && !isFunction(share)) {
+    throw new OptionError(`${op}: option share must be a function, got ${show(share)}`);
   }
   checkBudget(op, read);
   checkChoice(op, "measure", measure, Object.keys(measures));
   checkAgain(op, batches);
   const study = await studyOf(op, model, batches, read);
-  const groups = groupsOf(op, study.subjects, group);
+  const groups = groupsOf(op, study.subjects, share);
   const budget = budgetOf(op, read, groups);
   await measures[measure](study);
   const { choice, bytes, cost } = chooseUnderBudget(

@@ -274,7 +274,7 @@ const allocation: Table = {
       ...study,
       bytes: count(1000, "huge"),
       bits: given(() => null, "null"),
-      group: fn(String, "null"),
+      share: fn(String, "null"),
     },
     { says: "model plan matchPath", needs: "choices bytes" },
   ),

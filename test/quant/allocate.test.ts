@@ -90,18 +90,18 @@ describe("allocateBits", () => {
     expect(inBits.bytes).toBeLessThanOrEqual((5.5 * weights) / 8);
   });
 
-  it("gives layers of a group one choice", async () => {
+  it("gives layers that share one choice", async () => {
     const alone = await allocate({ bytes: 560 });
     expect(new Set(alone.layers.slice(1).map(({ choice }) => choice)).size).toBe(2);
-    const shared = await allocate({ bytes: 560, group: (layer) => (layer === "first" ? "a" : "b") });
+    const shared = await allocate({ bytes: 560, share: (layer) => (layer === "first" ? "a" : "b") });
     expect(new Set(shared.layers.slice(1).map(({ choice }) => choice)).size).toBe(1);
     expect(shared.cost).toBeGreaterThan(alone.cost);
     expect(shared.bytes).toBeLessThanOrEqual(560);
-    const all = await allocate({ bytes: 560, group: () => "all" });
+    const all = await allocate({ bytes: 560, share: () => "all" });
     expect(new Set(all.layers.map(({ choice }) => choice)).size).toBe(1);
   });
 
-  it("leaves a group what serves all of it, and counts tables of embeddings", async () => {
+  it("leaves layers that share what serves all of it, and counts tables of embeddings", async () => {
     const table = new Sequential({ table: new Embedding(9, 16, { rng: new Rng(1) }), net: net() });
     class Own {
       weight = new Linear(24, 24, { rng: new Rng(4) }).weight;
@@ -110,7 +110,7 @@ describe("allocateBits", () => {
       }
     }
     const model = new Sequential({ a: new Linear(16, 24, { rng: new Rng(1) }), own: new Own() });
-    const given = { choices: { dynamic: int8Dynamic(), int8: int8WeightOnly() }, group: () => "all" };
+    const given = { choices: { dynamic: int8Dynamic(), int8: int8WeightOnly() }, share: () => "all" };
     const { layers } = await allocate({ ...given, bytes: 2000 }, model);
     expect(layers.map(({ choice }) => choice)).toEqual(["int8", "int8"]);
     const ids = [tensor([[1, 2]], { dtype: "int32" })];
@@ -148,11 +148,11 @@ describe("allocateBits", () => {
     ["two budgets", { bytes: 1, bits: 1 }, "got bytes 1 and bits 1"],
     ["a negative one", { bits: -1 }, "got bytes null and bits -1"],
     [
-      "a group that is no function",
-      { bytes: 999, group: "all" as never },
-      'group must be a function, got "all"',
+      "a share that is no function",
+      { bytes: 999, share: "all" as never },
+      'share must be a function, got "all"',
     ],
-    ["a key that is no text", { bytes: 999, group: () => 1 as never }, 'got 1 for "first"'],
+    ["a key that is no text", { bytes: 999, share: () => 1 as never }, 'got 1 for "first"'],
   ])("refuses %s before it measures, and leaves the model as it was", async (_, options, text) => {
     const model = net();
     const heard: unknown[] = [];

@@ -8,8 +8,10 @@ import {
   evaluate,
   Linear,
   Parameter,
+  parametrize,
   Sequential,
   type Step,
+  type Transform,
   taps,
   whileFloat,
 } from "bitgrad/nn";
@@ -25,11 +27,14 @@ import {
   plan,
   prepare,
   type QuantConfig,
+  quantize,
+  quantizedTransform,
   quantReport,
   unprepare,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
+const masked = (mask: Tensor): Transform => ({ mask, apply: (w) => w.mul(mask) });
 /** A sequence whose steps can be read by their names. */
 const named = <S extends Record<string, Step>>(steps: S) => new Sequential(steps) as Sequential & S;
 const net = () =>
@@ -143,6 +148,26 @@ describe("quantReport", () => {
     const { bytes, floatBytes, layers } = await quantReport(prepared(), batches);
     expect([bytes, floatBytes]).toEqual([24 + 20 + 2 * (8 * 2 + 5 * 2), 4 * (48 + 40)]);
     expect(layers.map((layer) => layer.bytes).reduce((a, b) => a + b)).toBe(bytes);
+  });
+
+  it("sees codes that weights hold, which stay, and masks in front", async () => {
+    const model = net();
+    const kept = tensor(
+      Array.from({ length: 48 }, (_, i) => i % 3 !== 0),
+      { shape: [8, 6] },
+    );
+    parametrize(model, "first.weight", masked(kept));
+    prepare(model, plan({ default: int4WeightOnly({ group: 4 }) }));
+    const float = whileFloat(model, () => list(noGrad(() => model.first.forward(batches[0]))));
+    const transform = quantizedTransform(model.first.weight)!;
+    const zero = quantize(model.first.weight.effective().mul(0), transform.quantizer.spec);
+    transform.hold(zero);
+    const { layers } = await quantReport(model, [batches[0]]);
+    const first = layers.find(({ layer }) => layer === "first")!;
+    const bias = float.map((_, i) => model.first.bias!.value.data[i % 8]);
+    expect(first.alone.sqnr).toBeCloseTo(sqnr(float, bias), 6);
+    expect(list(transform.codes!.codes)).toEqual(list(zero.codes));
+    expect(model.first.weight.transforms).toHaveLength(2);
   });
 
   it("lists each layer of a shared weight, whose bytes count once", async () => {

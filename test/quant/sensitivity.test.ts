@@ -11,9 +11,11 @@ import {
   Linear,
   namedParameters,
   Parameter,
+  parametrize,
   Sequential,
   type Step,
   stateDict,
+  type Transform,
   whileFloat,
 } from "bitgrad/nn";
 import {
@@ -36,6 +38,7 @@ import {
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
+const masked = (mask: Tensor): Transform => ({ mask, apply: (w) => w.mul(mask) });
 /** A sequence whose steps can be read by their names. */
 const named = <S extends Record<string, Step>>(steps: S) => new Sequential(steps) as Sequential & S;
 const net = () =>
@@ -164,6 +167,28 @@ describe("sensitivity by outputs", () => {
       choices: [int8Dynamic(), int8WeightOnly()],
     });
     expect(own.layers[0].options.map(({ choice }) => choice)).toEqual(["int8WeightOnly"]);
+  });
+
+  it("quantizes behind masks, which stay, and in float64", async () => {
+    const model = net();
+    const kept = tensor(
+      Array.from({ length: 48 }, (_, i) => i % 3 !== 0),
+      { shape: [8, 6] },
+    );
+    parametrize(model, "first.weight", masked(kept));
+    const { layers } = await sensitivity(model, batches, { choices: four, layers: "first" });
+    const twin = await only(model, "first.weight", four.int4);
+    const want = divergence(rowsOf(model), rowsOf(twin));
+    expect(Math.abs(layers[0].options[0].cost - want)).toBeLessThan(1e-9 + 1e-4 * want);
+    expect(model.first.weight.transforms).toHaveLength(1);
+    const exact = new Linear(6, 3, { dtype: "float64", rng: new Rng(1) });
+    for (const measure of ["kl", "mse", "fisher", "firstOrder", "proxy"] as const) {
+      const found = await sensitivity(exact, [batches[0].to("float64")], {
+        ...{ choices: { int4: int4WeightOnly(), dynamic: int8Dynamic() }, measure },
+        loss: (x: Tensor) => exact.forward(x).square().mean(),
+      });
+      for (const { cost } of found.layers[0].options) expect(cost, measure).toBeGreaterThan(0);
+    }
   });
 
   it("costs nothing where a weight is all zeros", async () => {
