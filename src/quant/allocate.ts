@@ -1,6 +1,6 @@
 /** allocateBits: a plan that gives each layer the config that serves the whole model best within a number of bytes. */
 
-import { checkChoice, isFunction, OptionError, readOptions, show } from "../errors.ts";
+import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { exactly } from "../nn/statistics.ts";
 import { brief, grouped, tableOf } from "../printing.ts";
 import { chooseUnderBudget } from "./budget.ts";
@@ -58,7 +58,7 @@ const total = (candidates: readonly Candidate[], key: "bytes" | "cost"): number 
 function groupsOf(op: string, subjects: readonly Subject[], share: AllocateOptions<never>["share"]): Group[] {
   const byKey = new Map<string, Subject[]>();
   for (const subject of subjects) {
-    const key = share === null ? subject.path : share(subject.layer);
+    const key = share === null ? subject.path : synchronous(op, share(subject.layer), "share");
     if (typeof key !== "string") {
       throw new OptionError(
         `${op}: share must give a text for each layer, got ${show(key)} for ${show(subject.layer)}`,

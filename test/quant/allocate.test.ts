@@ -152,6 +152,7 @@ describe("allocateBits", () => {
       { bytes: 999, share: "all" as never },
       'share must be a function, got "all"',
     ],
+    ["an async share", { bytes: 999, share: (async () => "a") as never }, "share must be synchronous"],
     ["a key that is no text", { bytes: 999, share: () => 1 as never }, 'got 1 for "first"'],
   ])("refuses %s before it measures, and leaves the model as it was", async (_, options, text) => {
     const model = net();

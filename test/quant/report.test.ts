@@ -368,6 +368,11 @@ describe("quantReport", () => {
       "a target must be a class from 0 to 4, or -100 where it does not count, got 5",
     ],
     [
+      "async targets",
+      (m) => quantReport(m, batches, { targets: (async () => [1]) as never }),
+      "targets must be synchronous",
+    ],
+    [
       "an async forward",
       (m) => quantReport(m, batches, { forward: async (x: Tensor) => m.forward(x) }),
       "must be synchronous",

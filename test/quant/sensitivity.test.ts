@@ -407,6 +407,21 @@ describe("sensitivity refuses, and leaves the model as it was:", () => {
       "the loss must depend on the weights",
     ],
     [
+      "an async loss",
+      (m) =>
+        sensitivity(m, batches, { choices: four, measure: "fisher", loss: (async () => tensor(1)) as never }),
+      "loss must be synchronous",
+    ],
+    [
+      "the proxy of a table, whose input is ids",
+      () =>
+        sensitivity(new Embedding(5, 6), [tensor([1], { dtype: "int32" })], {
+          choices: four,
+          measure: "proxy",
+        }),
+      "sensitivity: the pattern fits no linear layer or convolution",
+    ],
+    [
       "a loss that is not finite",
       (m) =>
         sensitivity(m, batches, {
