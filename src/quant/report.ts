@@ -132,12 +132,13 @@ function compare(
 }
 
 /**
- * Compares a prepared or frozen model with its float self on the same batches. Of each quantized layer: what it loses alone,
- * given the float model's input, what has been lost up to it in the quantized model, and what the model's logits lose by it
- * alone. Of the model: the divergence of its logits, how often the best class is the same, and with `targets` what cross
- * entropy it costs. Logits are what `forward` returns where its last axis has two classes or more. A weight whose layer does
- * not run, as a table that the model reads itself, is seen by what the nearest layer around it returns. The report is data,
- * and prints as a table.
+ * Compares a prepared or frozen model with its float self on the same batches. The float self is the model with quantizers
+ * off: what training, or an algorithm, has changed of weights and biases stays. Of each quantized layer: what it loses
+ * alone, given the float model's input, what has been lost up to it in the quantized model, and what the model's logits
+ * lose by it alone. Of the model: the divergence of its logits, how often the best class is the same, and with `targets`
+ * what cross entropy it costs. Logits are what `forward` returns where its last axis has two classes or more. A weight
+ * whose layer does not run, as a table that the model reads itself, is seen by what the nearest layer around it returns.
+ * The report is data, and prints as a table.
  *
  * Runs the model twice for each batch and once more for each weight; keeps what layers return for one batch, and one number
  * per row of logits. Throws StageError for a model that is not prepared, without batches, and for a layer that no batch
