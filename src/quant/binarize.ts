@@ -88,14 +88,15 @@ export async function binarize<M extends object, B>(
   return model;
 }
 
-function refusal({ spec, quantizer: { name, codes } }: Site): string | null {
+function refusal({ spec, columns, parameter, quantizer: { name, codes } }: Site): string | null {
   if (codes) return `codes must be those of the spec, got a quantizer ${show(name)} that brings its own`;
   if (!isTwoLevels(spec)) {
     return `weights must be of signs, as bwn() makes them, got ${spec.bits} bits of ${show(name)}`;
   }
-  const { granularity, axis } = spec;
-  if (granularity !== "channel" || axis === 0) return null;
-  return `scales must be of rows, groups of a row or the tensor, got a channel of axis ${axis}`;
+  const [first] = runsOfRows(spec, shapeOfCodes(spec, parameter.shape), columns);
+  const [from, to] = first?.[0] ?? [0, 0];
+  if (to - from !== 1 || columns === 1 || first.length === 1) return null;
+  return `scales must be of stretches of rows, got some along axis ${spec.axis}`;
 }
 
 /** The codes of a site: by the weights alone where there is no Hessian. */

@@ -1,12 +1,13 @@
 /** 1-bit weights of a model fitted to what its layers are given. */
 
 import { OptionError, Rng, randn, relu, StageError, type Tensor, tensor } from "bitgrad";
-import { Conv2d, evaluate, Flatten, Linear, Sequential } from "bitgrad/nn";
+import { Conv2d, evaluate, Flatten, Linear, parametrize, Sequential } from "bitgrad/nn";
 import {
   type BinarizeOptions,
   binarize,
   binaryWeightOnly,
   bwn,
+  chooseParams,
   dequantize,
   freeze,
   int8WeightOnly,
@@ -14,6 +15,7 @@ import {
   plan,
   prepare,
   type Quantizer,
+  quantized,
   quantizedTransform,
   spec,
 } from "bitgrad/quant";
@@ -48,6 +50,7 @@ const quantizers: [name: string, make: () => Quantizer][] = [
   ["a scale for each row", () => bwn(exactly)],
   ["a scale for ragged groups", () => bwn({ granularity: { group: 7 }, ...exactly })],
   ["a scale for the tensor", () => bwn({ granularity: "tensor", ...exactly })],
+  ["a scale for ragged blocks, which rows share", () => bwn({ granularity: { block: [5, 8] }, ...exactly })],
   ["a mean and a scale for each row", () => bwn({ center: true, ...exactly })],
   [
     "a mean and a scale for ragged groups",
@@ -65,7 +68,7 @@ describe.each(quantizers)("with %s", (name, make) => {
       found.push(errors(x, await binarize(layerOf(make()), [x], { method })));
     }
     // Rows that share a scale are fitted together.
-    const sums = name.endsWith("the tensor") ? found.map((all) => [all.reduce((a, b) => a + b)]) : found;
+    const sums = /tensor|share/.test(name) ? found.map((all) => [all.reduce((a, b) => a + b)]) : found;
     for (let i = 0; i < sums[0].length; i++) {
       expect(sums[1][i]).toBeLessThanOrEqual(sums[0][i] * 1.0001);
       expect(sums[2][i]).toBeLessThanOrEqual(sums[1][i] * 1.0001);
@@ -248,6 +251,15 @@ describe("the wrong call", () => {
   it("refuses a quantizer that brings codes of its own", async () => {
     const own = { ...bwn(), codes: (w: Tensor) => w.sign().abs().to("int8") };
     await expect(wrong({}, own)).rejects.toThrow(/codes must be those of the spec, got a quantizer "binary"/);
+  });
+
+  it("refuses scales that go down columns", async () => {
+    const signs = spec({ bits: 1, axis: 0, granularity: { group: 4 } });
+    const layer = new Linear(20, 12);
+    parametrize(layer, "weight", quantized({ ...bwn(), spec: signs, params: (w) => chooseParams(w, signs) }));
+    await expect(binarize(layer, x)).rejects.toThrow(
+      'binarize: scales must be of stretches of rows, got some along axis 0 in layer ""',
+    );
   });
 
   it("refuses 1-bit codes that are no mean and scale", async () => {

@@ -28,11 +28,22 @@ interface Block {
   readonly runs: readonly number[];
 }
 
-/** Each row by itself where none shares a run with another, else all in one. */
-function blocksOf({ rows, runs }: SignProblem, parts: readonly (readonly Part[])[]): Block[] {
-  const all = Array.from({ length: rows }, (_, row) => row);
-  if (runs.some((run) => run.length > 1)) return [{ rows: all, runs: [...runs.keys()] }];
-  return all.map((row) => ({ rows: [row], runs: parts[row].map(({ k }) => k) }));
+/** Rows with those that they share runs with, by the first of them: those between lie in the same runs. */
+function blocksOf({ runs, columns }: SignProblem, parts: readonly (readonly Part[])[]): Block[] {
+  const blocks: Block[] = [];
+  for (let row = 0; row < parts.length; ) {
+    const found = new Set<number>();
+    const from = row;
+    for (let end = row + 1; row < end; row++) {
+      for (const { k } of parts[row]) {
+        found.add(k);
+        const [last] = runs[k][runs[k].length - 1];
+        end = Math.max(end, Math.floor(last / columns) + 1);
+      }
+    }
+    blocks.push({ rows: Array.from({ length: row - from }, (_, i) => from + i), runs: [...found] });
+  }
+  return blocks;
 }
 
 /**
