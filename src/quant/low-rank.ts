@@ -25,7 +25,7 @@ export interface LowRankCorrectionOptions<B> extends CalibrationOptions<B> {
   rank: number;
   /**
    * What is made least of E = W − Ŵ − b·a. "svd": the sum of squares; batches may be null. "activation": that of E with its
-   * columns times the root mean square of the inputs, as LQER weighs them. "eigen", the default: the squared error of the
+   * columns times the mean magnitudes of the inputs, as LQER weighs them. "eigen", the default: the squared error of the
    * layer's outputs on the batches, as EoRA.
    */
   method: "svd" | "activation" | "eigen";
@@ -45,8 +45,8 @@ export interface LowRankFactors {
  * trains, freezes and packs as before; a and b are float32 parameters, `correction.a` and `correction.b` of a layer, which
  * `freeze` leaves trainable. Convolutions have no corrections: with `layers` null they are passed over.
  *
- * LQER, Zhang et al., 2024, arXiv:2402.02446, which weighs by the largest mean magnitude in a batch where "activation" takes
- * the root mean square of all rows; EoRA, Liu et al., 2024, arXiv:2410.21271. No other matrix of the rank has a smaller
+ * LQER, Zhang et al., 2024, arXiv:2402.02446, which weighs by the largest mean magnitude of a batch where "activation" takes
+ * that of all rows; EoRA, Liu et al., 2024, arXiv:2410.21271. No other matrix of the rank has a smaller
  * error on the batches than that of "eigen", up to float32. Rejects with OptionError for a layer that is named and cannot be
  * corrected, or is already, and for batches of null where the method reads them; the model is then as it was.
  *
@@ -99,7 +99,7 @@ export async function lowRankCorrection<M extends object, B>(
     if (batches === null || method === "svd") {
       holdEach(op, model, { layers, onLayer }, (site) => correct(site, null));
     } else {
-      const keep: Statistic[] = [method === "eigen" ? "hessian" : "sumOfSquares"];
+      const keep: Statistic[] = [method === "eigen" ? "hessian" : "meanAbs"];
       await visitInOrder(op, model, batches, { layers, forward, onLayer }, keep, correct);
     }
   } catch (error) {
@@ -125,11 +125,9 @@ function factorsOf(
   rank: number,
   statistics: Partial<InputStatistics> | null,
 ): LowRankFactors | null {
-  const { hessian, sumOfSquares } = statistics ?? {};
+  const { hessian, meanAbs } = statistics ?? {};
   if (hessian) return eigenFactors(lost, rows, columns, rank, hessian.data as Float64Array);
-  if (sumOfSquares) {
-    return scaledFactors(lost, rows, columns, rank, Float64Array.from(sumOfSquares.data, Math.sqrt));
-  }
+  if (meanAbs) return scaledFactors(lost, rows, columns, rank, meanAbs.data as Float64Array);
   return lowRankFactors(lost, rows, columns, rank);
 }
 
