@@ -43,7 +43,9 @@ const layerOf = (name: string): string => name.slice(0, Math.max(0, name.lastInd
 
 /** Why factors cannot be written into a part; null where they can. */
 export function refusal(part: Part, names: ReadonlyMap<Parameter, readonly string[]>): string | null {
-  const { name, parameter } = part;
+  const { name, parameter, layer, owner } = part;
+  if ((owner as { correction?: unknown }).correction)
+    return `${show(layer)} has a correction of its channels as they are`;
   const others = names.get(parameter)!.filter((other) => other !== name);
   if (others.length > 0) return `${show(name)} is ${show(others[0])} too`;
   if (parameter.store) return `${show(name)} lies packed`;
