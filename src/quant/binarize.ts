@@ -34,6 +34,7 @@ export interface BinarizeOptions<B> extends CalibrationOptions<B> {
  * of earlier layers in place, and returns the model: its transforms hold the codes, which `freeze` keeps. The weights'
  * quantizers are those of signs, as `bwn()`, whose scales, of rows or groups, are fitted, or `bwn({ center: true })`, whose
  * means are too. They take what the spec says to store, one bit for each weight and its scales, and no map of groups.
+ * `equalizeColumns` before it, and `lowRankCorrection` after it, make up for more.
  *
  * ARB and ARB-X are of ARB-LLM, Li et al., 2024, arXiv:2410.03129, by the paper's text, since its code is not released.
  * Error feedback is GPTQ's, arXiv:2210.17323, as in BiLLM, arXiv:2402.04291; then scales and single signs improve by turns.

@@ -38,6 +38,7 @@ export type { Measure } from "./costs.ts";
 export type { Distortion } from "./distortion.ts";
 export type { ReportedOutput } from "./end-to-end.ts";
 export { type EqualizeOptions, equalize } from "./equalize.ts";
+export { type EqualizeColumnsOptions, equalizeColumns } from "./equalize-columns.ts";
 export { type GptqOptions, gptq } from "./gptq.ts";
 export { heldCodes, holdCodes } from "./held.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";

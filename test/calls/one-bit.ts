@@ -1,5 +1,7 @@
 /** Right calls of what fits 1-bit weights and corrects quantized ones, of `bitgrad/quant`. */
 
+import { Rng } from "bitgrad";
+import { MnistCnn } from "bitgrad/models";
 import * as quant from "bitgrad/quant";
 import {
   call,
@@ -26,6 +28,9 @@ const calibration = (run: () => unknown) => ({
   onLayer: fn(() => {}, "null"),
 });
 
+const sizes = { channels: [1, 1, 1], hidden: 2, rng: new Rng(1) };
+const signedNet = quant.prepare(new MnistCnn(sizes), quant.plan({ default: quant.binaryWeightOnly() }));
+
 export const oneBit: Table = {
   binarize: call(
     [model(() => signsOnly), given(() => [matrix()], "text list")],
@@ -47,6 +52,11 @@ export const oneBit: Table = {
       ...calibration(() => correctable.forward(matrix())),
       ...{ rank: count(1, "huge"), method: choice("eigen") },
     },
+    { says: "model matchPath" },
+  ),
+  equalizeColumns: call(
+    [model(() => signedNet)],
+    { layers: given(() => "fc2", "null"), onPair: fn(() => {}, "null"), iterations: times(2) },
     { says: "model matchPath" },
   ),
   signApproximation: call([exact(matrix, "list dtype")], {

@@ -38,7 +38,8 @@ export interface SignApproximation {
 /**
  * What a form of 1-bit weights makes of a matrix (rows, columns), and what it takes to store, to compare them by. Weights
  * that `prepare` plans have the forms "rows" and "centered", with scales by groups of columns too, which `binarize` fits
- * to inputs; packed layers do not store the others. Sources: XNOR-Net (arXiv:1603.05279), ARB-LLM (arXiv:2410.03129; by the
+ * to inputs, and where a model has pairs of layers "rowColumn" by `equalizeColumns`; packed layers do not store the others.
+ * Sources: XNOR-Net (arXiv:1603.05279), ARB-LLM (arXiv:2410.03129; by the
  * paper's text, since its code is not released), BiLLM (arXiv:2402.04291). Throws ShapeError for what is no matrix, and
  * OptionError for numbers that are not finite.
  *
