@@ -2,21 +2,35 @@
 
 import { dequantize, type QTensor } from "../codes/contract.ts";
 import { quantizeBy } from "../codes/quantizer.ts";
+import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, wrap } from "../tensor.ts";
+import { squaredOutputs } from "./awq-scales.ts";
 import { matrixOf, type Site, scaleIndices } from "./sites.ts";
 
 /** Shares of the range that are tried: 1, 0.95, … 0.55. */
 const shares = Array.from({ length: 10 }, (_, i) => 1 - i / 20);
 
-/** Adds Σ‖X·δᵀ‖² of each stretch of a row whose weights share a scale. `hessian` is XᵀX, by groups of a convolution. */
-function addErrors(
-  into: Float64Array,
+/** Whether all weights of each row share a scale. */
+function wholeRows(index: Int32Array, columns: number): boolean {
+  for (let i = 1; i < index.length; i++) if (i % columns !== 0 && index[i] !== index[i - 1]) return false;
+  return true;
+}
+
+/** Σ‖X·δᵀ‖² of each stretch of a row whose weights share a scale, by scales; `hessian` is XᵀX, by groups of convolutions. */
+function errorsOf(
   delta: Float64Array,
   index: Int32Array,
+  count: number,
   { rows, columns }: Site,
   hessian: Tensor,
-): void {
+): Float64Array {
+  const errors = new Float64Array(count);
+  if (wholeRows(index, columns)) {
+    const sums = squaredOutputs(delta, hessian);
+    for (let r = 0; r < rows; r++) errors[index[r * columns]] += sums[r];
+    return errors;
+  }
   const h = hessian.data;
   const groups = hessian.size / Math.max(1, columns * columns);
   for (let r = 0; r < rows; r++) {
@@ -31,9 +45,10 @@ function addErrors(
         for (let j = from; j < to; j++) cross += h[row + j] * delta[at + j];
         sum += delta[at + to] * (2 * cross + h[row + to] * delta[at + to]);
       }
-      into[k] += sum;
+      errors[k] += sum;
     }
   }
+  return errors;
 }
 
 /**
@@ -60,11 +75,11 @@ export function clippedCodes(site: Site, hessian: Tensor): QTensor {
   const best = new Float64Array(count).fill(1);
   const delta = new Float64Array(weight.length);
   for (const share of shares) {
-    const values = dequantize(codesOf(() => share)).data;
-    const errors = new Float64Array(count);
-    for (let i = 0; i < delta.length; i++) delta[i] = values[i] - weight[i];
-    addErrors(errors, delta, index, site, hessian);
-    errors.forEach((error, k) => {
+    scope(() => {
+      const values = dequantize(codesOf(() => share)).data;
+      for (let i = 0; i < delta.length; i++) delta[i] = values[i] - weight[i];
+    });
+    errorsOf(delta, index, count, site, hessian).forEach((error, k) => {
       if (error >= least[k]) return;
       least[k] = error;
       best[k] = share;

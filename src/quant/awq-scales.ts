@@ -26,13 +26,18 @@ function factorsOf(sizes: Float64Array, ratio: number): Float64Array {
   return powers.map((power) => (power === 0 ? 1 : power / middle));
 }
 
-/** Σ‖X·δᵀ‖² over all rows of X, for δ (outputs, columns) and XᵀX. */
-const squaredOutputs = (delta: Float64Array, hessian: Tensor): number =>
+/** ‖X·δᵀ‖² of each output, over all rows of X, for δ (outputs, columns) and XᵀX, which may be by groups of a convolution. */
+export const squaredOutputs = (delta: Float64Array, hessian: Tensor): Float64Array =>
   noGrad(() =>
     scope(() => {
-      const columns = hessian.shape[0];
-      const d = wrap(delta, [delta.length / columns, columns], "float64");
-      return d.matmul(hessian).mul(d).sum().item();
+      const columns = hessian.shape[hessian.rank - 1];
+      const groups = hessian.size / (columns * columns);
+      const d = wrap(delta, [groups, delta.length / columns / groups, columns], "float64");
+      const sums = d
+        .matmul(hessian.reshape([groups, columns, columns]))
+        .mul(d)
+        .sum({ axis: 2 });
+      return Float64Array.from(sums.data);
     }),
   );
 
@@ -66,11 +71,13 @@ export function searchFactors(
         scaled[i] = weight[i] * factors[c];
       });
       const x = wrap(scaled, part.parameter.shape, "float32");
-      const delta = Float64Array.from(noGrad(() => dequantize(quantizeBy(x, quantizer, { mask }))).data);
+      const delta = noGrad(() =>
+        scope(() => Float64Array.from(dequantize(quantizeBy(x, quantizer, { mask })).data)),
+      );
       forElements(part, (i, c) => {
         delta[i] = delta[i] / factors[c] - weight[i];
       });
-      sum += squaredOutputs(delta, hessian);
+      for (const error of squaredOutputs(delta, hessian)) sum += error;
     }
     return sum / (rows * outputs);
   };

@@ -285,28 +285,31 @@ describe("ranges", () => {
   });
 });
 
-it("ranges of a convolution in groups are those of a convolution for each group", async () => {
-  const [weight, x] = [randn([6, 2, 3, 3], { rng: new Rng(1) }), randn([2, 4, 5, 5], { rng: new Rng(2) })];
-  const scaled = x.mul(tensor([1, 1, 9, 0.1]).reshape([4, 1, 1]));
-  const codesOf = async (groups: number, from: number, to: number) => {
-    const [first, last] = groups === 2 ? [0, 6] : [from * 1.5, to * 1.5];
-    const conv = new Conv2d(to - from, last - first, 3, { groups, bias: false });
-    conv.weight.assign(weight.slice([[first, last]]));
-    const model = Object.assign(new Gained(randn([3, 2], { rng: new Rng(3) })), { conv });
-    prepare(model, plan({ default: { weight: ste({ bits: 3, granularity: "channel" }) } }));
-    const forward = (given: Tensor) => {
-      conv.forward(given.slice([null, [from, to]]));
-      model.forward(randn([5, 2], { rng: new Rng(4) }));
+it.each(["channel", { group: 4 }] as const)(
+  "ranges of a convolution in groups, one scale a %o, are those of a convolution for each",
+  async (granularity) => {
+    const [weight, x] = [randn([6, 2, 3, 3], { rng: new Rng(1) }), randn([2, 4, 5, 5], { rng: new Rng(2) })];
+    const scaled = x.mul(tensor([1, 1, 9, 0.1]).reshape([4, 1, 1]));
+    const codesOf = async (groups: number, from: number, to: number) => {
+      const [first, last] = groups === 2 ? [0, 6] : [from * 1.5, to * 1.5];
+      const conv = new Conv2d(to - from, last - first, 3, { groups, bias: false });
+      conv.weight.assign(weight.slice([[first, last]]));
+      const model = Object.assign(new Gained(randn([3, 2], { rng: new Rng(3) })), { conv });
+      prepare(model, plan({ default: { weight: ste({ bits: 3, granularity }) } }));
+      const forward = (given: Tensor) => {
+        conv.forward(given.slice([null, [from, to]]));
+        model.forward(randn([5, 2], { rng: new Rng(4) }));
+      };
+      await awq(model, [scaled], { forward });
+      return [...quantizedTransform(conv.weight)!.codes!.codes.data];
     };
-    await awq(model, [scaled], { forward });
-    return [...quantizedTransform(conv.weight)!.codes!.codes.data];
-  };
-  const apart = [...(await codesOf(1, 0, 2)), ...(await codesOf(1, 2, 4))];
-  const together = await codesOf(2, 0, 4);
-  expect(together).toEqual(apart);
-  const plain = quantize(weight, ste({ bits: 3, granularity: "channel" }).spec);
-  expect(together).not.toEqual([...plain.codes.data]);
-});
+    const apart = [...(await codesOf(1, 0, 2)), ...(await codesOf(1, 2, 4))];
+    const together = await codesOf(2, 0, 4);
+    expect(together).toEqual(apart);
+    const plain = quantize(weight, ste({ bits: 3, granularity }).spec);
+    expect(together).not.toEqual([...plain.codes.data]);
+  },
+);
 
 it("refuses batches that can be run through once, and options out of their domain", async () => {
   const model = prepared(randn([5, 6], { rng: new Rng(1) }), ste({ bits: 3 }));
