@@ -8,7 +8,7 @@ import { clippedCodes } from "./awq-ranges.ts";
 import { searchFactors } from "./awq-scales.ts";
 import { type Pair, readerOf, readersOf, withoutReader } from "./pairs.ts";
 import { type PairProgress, Scaling, type ScalingOptions } from "./scaling.ts";
-import { type CalibrationOptions, checkAgain, visitInOrder } from "./sites.ts";
+import { type CalibrationOptions, checkAgain, sitesOf, visitInOrder } from "./sites.ts";
 
 export interface AwqProgress extends PairProgress {
   /** Mean squared error of the outputs for every ratio r = 0, 1/grid, …; null for a pair that is left as it is. */
@@ -114,6 +114,8 @@ export async function awq<M extends object, B>(
   const hear = onPair && ((progress: PairProgress) => onPair({ ...progress, errors }));
   const scaling = new Scaling(op, model, { layers, onPair: hear }, withoutMatrix);
   checkAgain(op, batches);
+  // What the ranges would refuse is refused before the long search.
+  if (clip) sitesOf(op, model, layers);
   for (const part of inParts(scaling.pairs)) {
     const found = await gather(op, model, readersOf(part), batches, {
       keep: ["meanAbs", "hessian"],

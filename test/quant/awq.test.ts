@@ -5,6 +5,7 @@ import type { Llama, MnistCnn } from "bitgrad/models";
 import {
   Conv2d,
   evaluate,
+  Linear,
   namedParameters,
   parametrize,
   stateDict,
@@ -310,6 +311,22 @@ it.each(["channel", { group: 4 }] as const)(
     expect(together).not.toEqual([...plain.codes.data]);
   },
 );
+
+it("refuses layers that share a weight, whose codes are one, before it runs a batch", async () => {
+  const [a, b] = [new Linear(6, 5), new Linear(6, 5)];
+  b.weight = a.weight;
+  const model = prepare(
+    Object.assign(new Gained(randn([5, 6], { rng: new Rng(1) })), { a, b }),
+    plan({ default: { weight: ste({ bits: 3 }) } }),
+  );
+  const forward = () => {
+    throw new Error("a batch");
+  };
+  await expect(awq(model, [0], { forward })).rejects.toThrow(
+    'awq: two layers share a weight, got "a" and "b"',
+  );
+  await expect(awq(model, [0], { forward, clip: false })).rejects.toThrow("a batch");
+});
 
 it("refuses batches that can be run through once, and options out of their domain", async () => {
   const model = prepared(randn([5, 6], { rng: new Rng(1) }), ste({ bits: 3 }));
