@@ -32,6 +32,7 @@ export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBit
 export { type AwqOptions, type AwqProgress, awq } from "./awq.ts";
 export { biasCorrection } from "./bias-correction.ts";
 export { type BinarizeOptions, binarize } from "./binarize.ts";
+export type { BlockPatterns } from "./blocks.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
 export type { Measure } from "./costs.ts";
@@ -44,6 +45,7 @@ export { heldCodes, holdCodes } from "./held.ts";
 export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
 export { type LapqOptions, lapq } from "./lapq.ts";
+export type { LearningOptions } from "./learn-roundings.ts";
 export { type LowRankCorrectionOptions, lowRankCorrection } from "./low-rank.ts";
 export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export {
@@ -95,6 +97,7 @@ export {
 export { type SignRoundOptions, signRound } from "./sign-round.ts";
 export type { CalibrationOptions, DataFreeOptions, LayerProgress } from "./sites.ts";
 export { type SmoothQuantOptions, smoothQuant } from "./smooth-quant.ts";
+export type { SoftOptions } from "./soft-rounding.ts";
 export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
 export type { Choices, StudyOptions } from "./study.ts";

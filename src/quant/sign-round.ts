@@ -3,12 +3,12 @@
 import { isSigns } from "../codes/spec.ts";
 import { checkInteger, OptionError, readOptions, show } from "../errors.ts";
 import { checkPositive } from "../optim/options.ts";
+import { type LearningOptions, learningDefaults, learnRoundings } from "./learn-roundings.ts";
 import { OffsetRounding } from "./offset-rounding.ts";
-import { layerError, leastError, startOf } from "./reconstruction.ts";
-import { type CalibrationOptions, calibrationDefaults, type Site, sitesOf, visitInOrder } from "./sites.ts";
+import { type Site, sitesOf } from "./sites.ts";
 
-export interface SignRoundOptions<B> extends CalibrationOptions<B> {
-  /** Steps for each layer. Default 200. */
+export interface SignRoundOptions<B> extends LearningOptions<B> {
+  /** Steps for each layer, or block. Default 200. */
   iterations: number;
   /** How far the first step moves each number; later ones move it less, on a line to 0. Default null: 1 / iterations. */
   lr: number | null;
@@ -22,12 +22,13 @@ export interface SignRoundOptions<B> extends CalibrationOptions<B> {
  * batches: ‖WX − ŴX‖², one layer after the other, with the codes of earlier layers in place. Every step moves each number
  * by the sign of its gradient. The codes of the least error of all steps are taken, and those of the start where none is
  * less. Only XᵀX is kept of the inputs, so that memory does not depend on the number of batches, and nothing is drawn at
- * random. The ranges are those that the scales of the codes cover that a weight holds, as another algorithm may have left
- * them, or else those of its quantizer. What a mask has made 0 stays 0. Holds the codes (`QuantizedTransform.hold`) and
- * resolves to the model; after an error the model is as it was. SignRound, Cheng et al., 2023, arXiv:2309.05516, which
- * learns whole blocks from samples of their inputs. Throws StageError for a model that is not prepared, or is frozen, and
- * for a layer that no batch reaches; OptionError for codes that are not uniform, for options out of range, and for a
- * weight or an input that is not finite.
+ * random. With `blocks` the layers of a block are learned together, from what the block computes, which errs less and
+ * takes longer; errors are compared each time that all batches have served. The ranges are those that the scales of the
+ * codes cover that a weight holds, as another algorithm may have left them, or else those of its quantizer. What a mask
+ * has made 0 stays 0. Holds the codes (`QuantizedTransform.hold`) and resolves to the model; after an error the model is
+ * as it was. SignRound, Cheng et al., 2023, arXiv:2309.05516, which learns blocks. Throws StageError for a model that is
+ * not prepared, or is frozen, and for a layer or block that no batch reaches; OptionError for codes that are not uniform,
+ * for options out of range, for blocks that share a weight, and for a weight or an input that is not finite.
  *
  * @example
  * ```ts
@@ -51,7 +52,7 @@ export async function signRound<M extends object, B>(
 ): Promise<M> {
   const op = "signRound";
   const all = readOptions<SignRoundOptions<B>>(op, options, {
-    ...calibrationDefaults,
+    ...learningDefaults,
     iterations: 200,
     lr: null,
     ranges: true,
@@ -61,11 +62,7 @@ export async function signRound<M extends object, B>(
   const lr = all.lr ?? 1 / iterations;
   checkPositive(op, "lr", lr);
   for (const site of sitesOf(op, model, all.layers)) checkUniform(op, site);
-  await visitInOrder(op, model, batches, all, ["hessian"], (site, statistics) => {
-    const start = startOf(op, site);
-    const error = layerError(op, site, start.weight, statistics);
-    return leastError(error, [start], [new OffsetRounding(start, lr, ranges)], iterations)[0];
-  });
+  await learnRoundings(op, model, batches, all, (start) => new OffsetRounding(start, lr, ranges));
   return model;
 }
 

@@ -167,6 +167,7 @@ const chosen: Table = {
     visited,
     {
       ...visits,
+      blocks: given(() => null, "null"),
       iterations: times(2),
       lr: positive(0.1, "null"),
       lambda: positive(0.1),
@@ -177,7 +178,13 @@ const chosen: Table = {
   ),
   signRound: call(
     visited,
-    { ...visits, iterations: times(2), lr: positive(0.1, "null"), ranges: flag(true) },
+    {
+      ...visits,
+      blocks: given(() => null, "null"),
+      iterations: times(2),
+      lr: positive(0.1, "null"),
+      ranges: flag(true),
+    },
     { says: "model matchPath" },
   ),
   biasCorrection: call(visited, visits, { says: "model matchPath" }),

@@ -1,0 +1,226 @@
+/** Blocks of a model, visited one after another, whose weights are learned together from what the whole block computes. */
+
+import { valueAndGrad } from "../autograd.ts";
+import { undoing } from "../changes.ts";
+import type { QTensor } from "../codes/contract.ts";
+import { quantizedTransform } from "../codes/transform.ts";
+import type { FloatArray } from "../dtype.ts";
+import { OptionError, StageError, show } from "../errors.ts";
+import { batchRunner } from "../nn/batches.ts";
+import type { Layer } from "../nn/layer.ts";
+import { noMatch, whileEvaluating, whileFloatBut } from "../nn/modes.ts";
+import type { Parameter } from "../nn/parameter.ts";
+import { type PathPattern, pathMatcher } from "../nn/pattern.ts";
+import { exactly } from "../nn/statistics.ts";
+import { type TappedCall, taps } from "../nn/taps.ts";
+import { findParameters, namedLayers } from "../nn/tree.ts";
+import { scope } from "../storage.ts";
+import { noGrad } from "../tape.ts";
+import { isTensor, type Tensor, wrap } from "../tensor.ts";
+import type { Objective } from "./reconstruction.ts";
+import { type CalibrationOptions, checkAgain, checkOnLayer, holding, type Site, sitesOf } from "./sites.ts";
+
+export type BlockPatterns = PathPattern | readonly PathPattern[];
+
+/** A layer, and the quantized weights in it. */
+interface Block {
+  readonly path: string;
+  readonly layer: Layer;
+  readonly sites: readonly Site[];
+}
+
+/** The layers that patterns fit, with the sites in each. Throws OptionError where two share a site, or none has one. */
+function blocksOf(op: string, model: object, patterns: BlockPatterns, sites: readonly Site[]): Block[] {
+  const named = namedLayers(model);
+  const chosen = new Map<Layer, string>();
+  for (const pattern of (Array.isArray(patterns) ? patterns : [patterns]) as PathPattern[]) {
+    const fits = pathMatcher(pattern);
+    const found = named.filter(([path]) => fits(path));
+    const names = named.map(([path]) => path);
+    if (found.length === 0) throw noMatch(op, "layer", pattern, names);
+    for (const [path, layer] of found) if (!chosen.has(layer)) chosen.set(layer, path);
+  }
+  const taken = new Map<Parameter, string>();
+  const blocks = [...chosen].map(([layer, path]): Block => {
+    const held = new Set<Parameter>(findParameters(layer).map(({ item }) => item));
+    const own = sites.filter(({ parameter }) => held.has(parameter));
+    for (const { parameter } of own) {
+      const other = taken.get(parameter);
+      if (other !== undefined) {
+        throw new OptionError(
+          `${op}: blocks must not share weights, got ${show(other)} and ${show(path)}; take one of them`,
+        );
+      }
+      taken.set(parameter, path);
+    }
+    return { path, layer, sites: own };
+  });
+  const filled = blocks.filter((block) => block.sites.length > 0);
+  if (filled.length > 0) return filled;
+  throw new OptionError(`${op}: needs blocks with quantized weights, got none by ${show(patterns)}`);
+}
+
+/** Runs batches with the model float but for codes that stay, and gives the calls of the blocks that a batch reached. */
+async function* passes<B>(
+  op: string,
+  model: object,
+  { forward, batches, stays }: Passing<B>,
+  blocks: readonly Block[],
+  until: string | null,
+): AsyncGenerator<[path: string, calls: readonly TappedCall[]][]> {
+  const run = batchRunner(op, model, batches, forward);
+  const tap = taps(
+    model,
+    blocks.map(({ path }) => exactly(path)),
+  );
+  try {
+    for await (const batch of batches) {
+      const pass = () =>
+        scope(() => {
+          const { order, calls } =
+            until === null ? tap.collect(() => run(batch)) : tap.collect(() => run(batch), { until });
+          return order.map((path): [string, readonly TappedCall[]] => [path, calls.get(path)!]);
+        });
+      yield undoing(() => whileEvaluating(model, () => noGrad(() => whileFloatBut(model, stays, pass))));
+    }
+  } finally {
+    tap.dispose();
+  }
+}
+
+interface Passing<B> {
+  readonly batches: Iterable<B> | AsyncIterable<B>;
+  readonly forward: CalibrationOptions<B>["forward"];
+  readonly stays: (parameter: Parameter) => boolean;
+}
+
+/** Paths of blocks in the order in which they first return, with whether a batch runs each once. */
+async function ordered<B>(
+  op: string,
+  model: object,
+  passing: Passing<B>,
+  blocks: readonly Block[],
+): Promise<[block: Block, once: boolean][]> {
+  const found = new Map<string, boolean>();
+  let batch = 0;
+  for await (const calls of passes(op, model, passing, blocks, null)) {
+    for (const [path, { length }] of calls) found.set(path, (found.get(path) ?? true) && length === 1);
+    batch++;
+    if (found.size === blocks.length) break;
+  }
+  if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
+  const idle = blocks.find(({ path }) => !found.has(path));
+  if (idle) {
+    throw new StageError(
+      `${op}: no batch reached a block, got no input of ${show(idle.path)}; run it by { forward }, or leave it out of blocks`,
+    );
+  }
+  return [...found].map(([path, once]) => [blocks.find((block) => block.path === path)!, once]);
+}
+
+/**
+ * Visits blocks in the order in which the model runs them, with the codes in place that earlier visits returned, all else
+ * float: `visit` is given the weights of a block, and the error that numbers in their place cause in what the block
+ * computes. Inputs and outputs of one block at a time are kept, of all batches. After an error every transform holds what
+ * it held before.
+ */
+export async function visitBlocks<B>(
+  op: string,
+  model: object,
+  batches: Iterable<B> | AsyncIterable<B>,
+  { layers, forward, onLayer }: CalibrationOptions<B>,
+  patterns: BlockPatterns,
+  visit: (sites: readonly Site[], error: Objective) => readonly QTensor[],
+): Promise<void> {
+  checkOnLayer(op, onLayer);
+  const sites = sitesOf(op, model, layers);
+  const blocks = blocksOf(op, model, patterns, sites);
+  checkAgain(op, batches);
+  const chosen = new Map(blocks.flatMap((block) => block.sites.map((site) => [site.parameter, site])));
+  const putBack = holding([...chosen.values()]);
+  const done = new Set<Parameter>();
+  const stays = (parameter: Parameter): boolean =>
+    done.has(parameter) || (!chosen.has(parameter) && quantizedTransform(parameter)!.codes !== null);
+  const passing = { batches, forward, stays };
+  let count = 0;
+  try {
+    for (const [block, once] of await ordered(op, model, passing, blocks)) {
+      const kept: TappedCall[] = [];
+      for await (const calls of passes(op, model, passing, [block], once ? block.path : null)) {
+        for (const [, some] of calls) kept.push(...some);
+      }
+      const codes = visit(block.sites, new BlockError(op, model, block, kept, stays));
+      for (const [i, { layer, parameter, transform }] of block.sites.entries()) {
+        transform.hold(codes[i]);
+        done.add(parameter);
+        onLayer?.({ layer, done: ++count, of: chosen.size });
+      }
+    }
+  } catch (error) {
+    putBack();
+    throw error;
+  }
+}
+
+/** The mean over the calls of a block of the sum of squares by which numbers in place of its weights change its output. */
+class BlockError implements Objective {
+  readonly parts: number;
+  private readonly model: object;
+  private readonly block: Block;
+  private readonly calls: readonly (TappedCall & { output: Tensor })[];
+  private readonly stays: (parameter: Parameter) => boolean;
+
+  constructor(
+    op: string,
+    model: object,
+    block: Block,
+    calls: readonly TappedCall[],
+    stays: Passing<never>["stays"],
+  ) {
+    const odd = calls.find(({ output }) => !isTensor(output));
+    if (odd) {
+      throw new OptionError(
+        `${op}: a block must return a tensor, got ${show(odd.output)} of ${show(block.path)}; take the layers in it as blocks`,
+      );
+    }
+    this.model = model;
+    this.block = block;
+    this.calls = calls as (TappedCall & { output: Tensor })[];
+    this.stays = stays;
+    this.parts = calls.length;
+  }
+
+  error(values: readonly FloatArray[], gradients: readonly FloatArray[] | null, part: number | null): number {
+    const calls = part === null ? this.calls : [this.calls[part]];
+    let sum = 0;
+    for (const gradient of gradients ?? []) gradient.fill(0);
+    for (const call of calls) {
+      sum += scope(() => {
+        const weights = this.block.sites.map(({ parameter }, i) =>
+          wrap(Float32Array.from(values[i]), parameter.shape, "float32"),
+        );
+        if (!gradients) return noGrad(() => this.lossOf(call, weights)).item();
+        const { value, grad } = valueAndGrad((given: readonly Tensor[]) => this.lossOf(call, given))(weights);
+        for (const [i, gradient] of gradients.entries()) {
+          const { data } = grad[i];
+          for (let j = 0; j < gradient.length; j++) gradient[j] += (data[j] as number) / calls.length;
+        }
+        return value.item();
+      });
+    }
+    return sum / calls.length;
+  }
+
+  private lossOf({ inputs, output }: TappedCall & { output: Tensor }, weights: readonly Tensor[]): Tensor {
+    const { model, block, stays } = this;
+    // whileFloatBut puts the transforms back.
+    const run = () => {
+      for (const [i, { parameter }] of block.sites.entries()) {
+        parameter.transforms.splice(0, parameter.transforms.length, { apply: () => weights[i] });
+      }
+      const got = block.layer.forward(...(inputs as Parameters<Layer["forward"]>)) as Tensor;
+      return got.sub(output).square().sum();
+    };
+    return undoing(() => whileEvaluating(model, () => whileFloatBut(model, stays, run)));
+  }
+}

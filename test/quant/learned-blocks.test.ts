@@ -1,0 +1,192 @@
+/** Roundings of whole blocks, learned together. */
+
+import { noGrad, Rng, randint, randn, relu, type Tensor, tensor } from "bitgrad";
+import { Gpt } from "bitgrad/models";
+import { Dropout, evaluate, Linear, parameters, Residual, Sequential, whileFloat } from "bitgrad/nn";
+import {
+  adaRound,
+  freeze,
+  type LayerProgress,
+  pack,
+  plan,
+  prepare,
+  quantizedTransform,
+  signRound,
+  ste,
+} from "bitgrad/quant";
+import { describe, expect, it } from "vitest";
+
+interface Options {
+  blocks?: string | string[];
+  layers?: string;
+  forward?: (batch: Tensor) => unknown;
+  onLayer?: (progress: LayerProgress) => void;
+}
+type Learn = (model: object, batches: Iterable<Tensor>, options: Options) => Promise<unknown>;
+const methods: [string, Learn][] = [
+  ["adaRound", (model, x, options) => adaRound(model, x, { iterations: 200, ...options })],
+  ["signRound", (model, x, options) => signRound(model, x, { iterations: 120, ...options })],
+];
+
+const list = (t: Tensor) => Array.from(t.data);
+const codesOf = (layer: Linear) => quantizedTransform(layer.weight)!.codes;
+const learned = (layer: Linear) => [list(codesOf(layer)!.codes), list(codesOf(layer)!.scale)];
+
+/** Two blocks of two layers each, around which the input goes on, and a head. */
+function network() {
+  const rng = new Rng(4);
+  const linears = [new Linear(16, 24, { rng }), new Linear(24, 16, { rng }), new Linear(16, 24, { rng })];
+  const [a, b, c, d, head] = [...linears, new Linear(24, 16, { rng }), new Linear(16, 4, { rng })];
+  const first = new Residual(new Sequential(a, relu, new Dropout(0.5), b));
+  const second = new Residual(new Sequential(c, relu, new Dropout(0.5), d));
+  const model = prepare(
+    new Sequential({ first, second, head }),
+    plan({ default: { weight: ste({ bits: 2 }) } }),
+  );
+  return { model, layers: [a, b, c, d], head };
+}
+
+const inputs = (seed: number, rows = 64) =>
+  randn([rows, 16], { rng: new Rng(seed) }).matmul(randn([16, 16], { rng: new Rng(99) }));
+
+/** How much of what a float model computes its codes change, in evaluation. */
+function errorOf(model: { forward(x: Tensor): Tensor }, x: Tensor): number {
+  return noGrad(() => {
+    const want = whileFloat(model, () => model.forward(x));
+    return model.forward(x).sub(want).square().sum().item() / want.square().sum().item();
+  });
+}
+
+describe.each(methods)("%s of blocks", (name, learn) => {
+  const blocks = ["second", "first"];
+
+  it("errs less than nearest rounding, and leaves layers outside as they are", async () => {
+    const { model, layers, head } = network();
+    const heard: string[] = [];
+    const onLayer = ({ layer, done, of }: LayerProgress) => heard.push(`${layer} ${done} of ${of}`);
+    const x = inputs(1);
+    const nearest = errorOf(evaluate(network().model), x);
+    await learn(model, [x, inputs(2, 32)], { blocks, onLayer });
+    expect(parameters(model).every(({ grad, trainable }) => grad === null && trainable)).toBe(true);
+    expect(errorOf(evaluate(model), x)).toBeLessThan(0.8 * nearest);
+    expect(heard).toEqual([
+      "first.body.0 1 of 4",
+      "first.body.3 2 of 4",
+      "second.body.0 3 of 4",
+      "second.body.3 4 of 4",
+    ]);
+    for (const layer of layers) expect(codesOf(layer)).not.toBe(null);
+    expect(codesOf(head)).toBe(null);
+  });
+
+  it("learns a block with the codes of earlier ones in place, and gives the same bits each time", async () => {
+    const x = [inputs(1), inputs(2)];
+    const [both, apart] = [network(), network()];
+    await learn(both.model, x, { blocks });
+    await learn(apart.model, x, { blocks: "first" });
+    await learn(apart.model, x, { blocks: "second" });
+    expect(apart.layers.map(learned)).toEqual(both.layers.map(learned));
+    const alone = network();
+    await learn(alone.model, x, { blocks: "second" });
+    expect(learned(alone.layers[3])).not.toEqual(learned(both.layers[3]));
+  });
+
+  it("learns only the layers that are chosen", async () => {
+    const { model, layers } = network();
+    await learn(model, [inputs(1)], { blocks, layers: "first.body.3" });
+    expect(layers.map((layer) => codesOf(layer) !== null)).toEqual([false, true, false, false]);
+  });
+
+  it("learns a block that runs more than once in a pass from all its calls", async () => {
+    const rng = new Rng(5);
+    const block = new Residual(
+      new Sequential(new Linear(16, 16, { rng }), relu, new Linear(16, 16, { rng })),
+    );
+    const half = (on: boolean) =>
+      inputs(1).mul(tensor(Float32Array.from({ length: 16 }, (_, i) => (i < 8 === on ? 1 : 0))));
+    const forward = () => {
+      block.forward(half(true));
+      return block.forward(half(false));
+    };
+    prepare(block, plan({ default: { weight: ste({ bits: 2 }) } }));
+    const errors = () => [errorOf(block, half(true)), errorOf(block, half(false))];
+    const nearest = errors();
+    await learn({ block }, [inputs(1)], { blocks: "block", forward });
+    errors().forEach((error, i) => {
+      expect(error).toBeLessThan(0.8 * nearest[i]);
+    });
+  });
+
+  it("holds codes that freeze keeps and pack reads", async () => {
+    const { model } = network();
+    await learn(model, [inputs(1)], { blocks });
+    const x = inputs(3);
+    const live = list(evaluate(model).forward(x)) as number[];
+    freeze(model);
+    expect(list(model.forward(x))).toEqual(live);
+    const packed = pack(model).forward({ data: Float32Array.from(x.data), shape: x.shape });
+    live.forEach((want, i) => {
+      expect(Math.abs(packed.data[i] - want)).toBeLessThan(1e-4);
+    });
+  });
+
+  it.each<[string, Options, string]>([
+    ["patterns that fit nothing", { blocks: "third" }, 'the pattern fits no layer, got "third"'],
+    [
+      "blocks in blocks",
+      { blocks: ["first", "first.body"] },
+      'blocks must not share weights, got "first" and "first.body"; take one of them',
+    ],
+    [
+      "blocks without such weights",
+      { blocks: "first.body.2" },
+      'needs blocks with quantized weights, got none by "first.body.2"',
+    ],
+    ["no pattern", { blocks: [] }, "needs blocks with quantized weights, got none by ()"],
+    ["blocks that do not run", { blocks, forward: () => 0 }, 'no batch reached a block, got no input of "'],
+  ])("refuses %s", async (_, options, message) => {
+    await expect(learn(network().model, [inputs(1)], options)).rejects.toThrow(`${name}: ${message}`);
+  });
+
+  it("refuses no batches, batches that run once, and blocks that return no tensor", async () => {
+    const { model } = network();
+    await expect(learn(model, [], { blocks })).rejects.toThrow(`${name}: needs at least one batch, got none`);
+    await expect(learn(model, [inputs(1)].values(), { blocks })).rejects.toThrow("got an iterator");
+    const fc = prepare(new Linear(16, 4), plan({ default: { weight: ste({ bits: 2 }) } }));
+    const pair = { fc, forward: (x: Tensor) => [fc.forward(x)] };
+    const holder = { pair, forward: (x: Tensor) => pair.forward(x) };
+    await expect(learn(holder, [inputs(1)], { blocks: "pair" })).rejects.toThrow(
+      `${name}: a block must return a tensor, got (`,
+    );
+  });
+
+  it("leaves the model as it was after an error", async () => {
+    const { model, layers } = network();
+    await learn(model, [inputs(1)], { blocks: "first" });
+    const before = layers.slice(0, 2).map(learned);
+    const transforms = parameters(model).map((parameter) => [...parameter.transforms]);
+    const onLayer = ({ done }: LayerProgress) => {
+      if (done === 3) throw new Error("enough");
+    };
+    await expect(learn(model, [inputs(2)], { blocks, onLayer })).rejects.toThrow("enough");
+    expect(layers.slice(0, 2).map(learned)).toEqual(before);
+    expect(layers.slice(2).map(codesOf)).toEqual([null, null]);
+    expect(parameters(model).map((parameter) => [...parameter.transforms])).toEqual(transforms);
+  });
+});
+
+it("blocks of a GPT err less than its layers, learned one by one", async () => {
+  const ids = (seed: number) => randint(0, 64, [4, 32], { rng: new Rng(seed) });
+  const config = { vocabulary: 64, context: 32, dim: 32, layers: 2, heads: 4, dropout: 0 };
+  const weight = ste({ bits: 3 });
+  const rules: [RegExp, null][] = [[/^(?!blocks)/, null]];
+  const gpt = () =>
+    prepare(evaluate(new Gpt({ ...config, rng: new Rng(3) })), plan({ default: { weight }, rules }));
+  const [nearest, layers, blocks] = [gpt(), gpt(), gpt()];
+  const batches = [ids(1), ids(2)];
+  await adaRound(layers, batches, { layers: "blocks.**", iterations: 300 });
+  await adaRound(blocks, batches, { blocks: "blocks.*", iterations: 300 });
+  const [most, some, few] = [nearest, layers, blocks].map((model) => errorOf(model, ids(9)));
+  expect(some).toBeLessThan(0.6 * most);
+  expect(few).toBeLessThan(0.6 * some);
+});
