@@ -34,11 +34,11 @@ export interface SignRoundOptions<B> extends LearningOptions<B> {
  * ```ts
  * import { randn, Rng } from "bitgrad";
  * import { Linear, whileFloat } from "bitgrad/nn";
- * import { int4WeightOnly, plan, prepare, signRound } from "bitgrad/quant";
+ * import { plan, prepare, signRound, ste } from "bitgrad/quant";
  *
  * const rng = new Rng(1);
- * const x = randn([256, 16], { rng }).matmul(randn([16, 16], { rng }));
- * const model = prepare(new Linear(16, 8, { rng }), plan({ default: int4WeightOnly({ group: 16 }) }));
+ * const x = randn([256, 64], { rng }).matmul(randn([64, 64], { rng }));
+ * const model = prepare(new Linear(64, 16, { rng }), plan({ default: { weight: ste({ bits: 2 }) } }));
  * const error = () => model.forward(x).sub(whileFloat(model, () => model.forward(x))).square().sum().item();
  * const nearest = error();
  * await signRound(model, [x]);
