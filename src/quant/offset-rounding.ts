@@ -108,7 +108,7 @@ export class OffsetRounding implements Rounding, Learned {
 
   /** From scales and zero points on to the factors of their ranges. */
   private toFactors(ranges: readonly Range[], toScale: Float64Array, toZero: Float64Array): void {
-    const { qmin, qmax, zeroPoint } = this.start.codes.spec;
+    const { qmin, qmax, zeroPoint, includeZero } = this.start.codes.spec;
     const { least, most } = this.slope;
     const [scales] = arraysOf(this.params);
     // Without a zero point one end makes the scale, which is a multiple of its factor.
@@ -122,8 +122,8 @@ export class OffsetRounding implements Rounding, Learned {
         side[k] = factors[k] === 0 ? 0 : (toScale[k] * scale) / factors[k];
         continue;
       }
-      // scale = (upper − lower) / (qmax − qmin) and zero point = qmin − lower / scale, where integer ones take 0 in.
-      const [low, high] = zeroPoint === "int" ? [Math.min(min, 0), Math.max(max, 0)] : [min, max];
+      // scale = (upper − lower) / (qmax − qmin) and zero point = qmin − lower / scale.
+      const [low, high] = includeZero ? [Math.min(min, 0), Math.max(max, 0)] : [min, max];
       const lower = low * this.least[k];
       const along = (toScale[k] + (toZero[k] * lower) / scale ** 2) / (qmax - qmin);
       most[k] = along * high;

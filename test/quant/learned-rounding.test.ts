@@ -119,9 +119,19 @@ describe.each(methods)("%s", (name, learn) => {
     }
   });
 
-  it("learns codes that stand for columns, which no file keeps", async () => {
+  it.each<[string, Partial<SteOptions>]>([
+    ["a scale a column", { bits: 3, axis: 1 }],
+    ["groups of a column", { bits: 3, granularity: { group: 4 }, axis: 0 }],
+    ["blocks", { bits: 2, granularity: { block: [4, 5] }, scheme: "affine", scaleDtype: "bfloat16" }],
+    [
+      "float zero points of ranges that hold 0",
+      { bits: 2, scheme: "affine", zeroPoint: "float", includeZero: true },
+    ],
+    ["a range that clips nothing", { bits: 2, range: "noClip", granularity: { group: 6 } }],
+    ["scales that are powers of two", { bits: 3, scaleDtype: "e8m0", granularity: { group: 8 } }],
+  ])("learns codes of %s, whether packed or not", async (_, options) => {
     const layer = new Linear(24, 6, { rng: new Rng(3) });
-    parametrize(layer, "weight", quantized(ste({ bits: 3, axis: 1 })));
+    parametrize(layer, "weight", quantized(ste(options)));
     const x = correlated(64, 24, 1);
     const nearest = errorOf(layer, x);
     await learn(layer, [x]);
