@@ -12,6 +12,7 @@ import {
 import { arb } from "bitgrad/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { scalarCodes } from "../../src/codes/scalar.ts";
 import { scaleAt } from "./scale-at.ts";
 
 const isSigns = ({ bits, scheme }: QuantSpec): boolean => bits === 1 && scheme === "symmetric";
@@ -67,6 +68,7 @@ describe("quantizeScalar and dequantizeScalar", () => {
       quantize([0.15], int8, { scale: tensor([0.1]), zeroPoint: null }).codes.item(),
     );
     expect(quantizeScalar(-1e-50, spec({ bits: 1 }), 1)).toBe(1);
+    expect(scalarCodes(spec({ bits: 1 })).codeOf(-1e-50, 1, 0)).toBe(1);
     expect(dequantizeScalar(3, int8, 0.1)).toBe(Math.fround(3 * Math.fround(0.1)));
   });
 

@@ -1,7 +1,7 @@
 /** What specs say of ranges, scales and what shares them, one option at a time. */
 
 import { Rng, randn, type Tensor, tensor, zeros } from "bitgrad";
-import { Conv2d, evaluate, Linear } from "bitgrad/nn";
+import { Conv2d, evaluate, Linear, parametrize } from "bitgrad/nn";
 import { loadPacked } from "bitgrad/packed";
 import {
   bitnet158,
@@ -19,6 +19,7 @@ import {
   prepare,
   type Quantizer,
   quantize,
+  quantized,
   quantizedTransform,
   SpecInputQuantizer,
   type SpecOptions,
@@ -221,6 +222,15 @@ describe("blocks and groups along any axis", () => {
     }
   });
 
+  it("along another axis than the last keep the shape of the weight", () => {
+    for (const axis of [0, 1, 3]) {
+      const how = spec({ bits: 3, granularity: { group: 2 }, axis });
+      const conv = new Conv2d(4, 5, 3, { rng: new Rng(3) });
+      parametrize(conv, "weight", quantized({ name: "own", spec: how, params: (w) => chooseParams(w, how) }));
+      expect(list(conv.weight.effective())).toEqual(list(fakeQuantize(conv.weight.value, how)));
+    }
+  });
+
   it("need rows and columns, or an axis that is there", () => {
     expect(() => quantize([1, 2], spec({ granularity: { block: [1, 2] } }))).toThrow(
       "quantize: blocks need rows and columns, got (2)",
@@ -387,7 +397,7 @@ describe("eps", () => {
     expect(scaleOf([0, 0], { eps: 1e-3 })).toBe(1);
     expect(scaleOf([1e-42], { eps: 0 })).toBe(2 ** -126);
     // The fast way of rows has none.
-    expect(list(fakeQuantize([[1e-6, 1]], spec({ granularity: "token", eps: 1 })))).toEqual([0, 1]);
+    expect(list(fakeQuantize([[1e-6, 0.4]], spec({ granularity: "token", eps: 1 })))).toEqual([0, 0]);
     const { scale, zeroPoint } = chooseParams([-0.1, 0.2], spec({ scheme: "affine", eps: 0.5 }));
     expect([scale.item(), zeroPoint!.item()]).toEqual([0.5, 0]);
   });
