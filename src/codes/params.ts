@@ -103,11 +103,11 @@ const leastHalf = 2 ** -14;
 
 /** A positive scale in the type that it is stored in. */
 function roundedTo(scaleDtype: ScaleDtype, size: number): number {
-  if (scaleDtype === "float16" && size >= leastHalf) return nearestHalf(size);
   if (scaleDtype === "bfloat16") return nearestBfloat16(size);
+  if (scaleDtype === "float16" && size >= leastHalf) return nearestHalf(size);
+  if (scaleDtype !== "e8m0") return Math.fround(size);
   const power = powerBelow(size);
-  if (scaleDtype === "e8m0") return Math.fround(size / power < Math.SQRT2 ? power : 2 * power);
-  return Math.fround(size);
+  return Math.fround(size / power < Math.SQRT2 ? power : 2 * power);
 }
 
 /** A scale as it is stored. Zero ranges have scale 1; one that float16 would round to few bits or to 0 stays float32. */
