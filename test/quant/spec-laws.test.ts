@@ -12,6 +12,7 @@ import {
   type Quantizer,
   type QuantSpec,
   quantize,
+  type ScaleOptions,
 } from "bitgrad/quant";
 import { arb, laws } from "bitgrad/testing";
 import fc from "fast-check";
@@ -136,6 +137,7 @@ describe("laws.quantizer holds", () => {
   const floats = fc.constantFrom("float32", "float16", "bfloat16");
   it.each([
     ["bwn", bwn, floats],
+    ["centered bwn", (how: Partial<ScaleOptions>) => bwn({ ...how, center: true }), anyScale],
     ["bitnet158", bitnet158, anyScale],
     ["nf4", nf4, anyScale],
   ] as const)("of %s by every granularity and type of scales", (_, make, scaleDtype) => {
