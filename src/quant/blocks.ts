@@ -60,19 +60,16 @@ function blocksOf(op: string, model: object, patterns: BlockPatterns, sites: rea
   throw new OptionError(`${op}: needs blocks with quantized weights, got none by ${show(patterns)}`);
 }
 
-/** Runs batches with the model float but for codes that stay, and gives the calls of the blocks that a batch reached. */
+/** Runs batches with the model float but for codes that stay, and gives the calls of the layers that a batch reached. */
 async function* passes<B>(
   op: string,
   model: object,
   { forward, batches, stays }: Passing<B>,
-  blocks: readonly Block[],
+  paths: readonly string[],
   until: string | null,
 ): AsyncGenerator<[path: string, calls: readonly TappedCall[]][]> {
   const run = batchRunner(op, model, batches, forward);
-  const tap = taps(
-    model,
-    blocks.map(({ path }) => exactly(path)),
-  );
+  const tap = taps(model, paths.map(exactly));
   try {
     for await (const batch of batches) {
       const pass = () =>
@@ -100,22 +97,27 @@ async function ordered<B>(
   model: object,
   passing: Passing<B>,
   blocks: readonly Block[],
-): Promise<[block: Block, once: boolean][]> {
+): Promise<(readonly [block: Block, once: boolean])[]> {
   const found = new Map<string, boolean>();
+  const paths = blocks.flatMap(({ path, sites }) => [path, ...sites.map(({ layer }) => layer)]);
+  const missing = () => paths.find((path) => !found.has(path));
   let batch = 0;
-  for await (const calls of passes(op, model, passing, blocks, null)) {
+  for await (const calls of passes(op, model, passing, paths, null)) {
     for (const [path, { length }] of calls) found.set(path, (found.get(path) ?? true) && length === 1);
     batch++;
-    if (found.size === blocks.length) break;
+    if (missing() === undefined) break;
   }
   if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
-  const idle = blocks.find(({ path }) => !found.has(path));
-  if (idle) {
+  const idle = missing();
+  if (idle !== undefined) {
     throw new StageError(
-      `${op}: no batch reached a block, got no input of ${show(idle.path)}; run it by { forward }, or leave it out of blocks`,
+      `${op}: no batch reached a layer, got no input of ${show(idle)}; run it by { forward }, or leave it out by { layers } or { blocks }`,
     );
   }
-  return [...found].map(([path, once]) => [blocks.find((block) => block.path === path)!, once]);
+  return [...found].flatMap(([path, once]) => {
+    const block = blocks.find((each) => each.path === path);
+    return block ? [[block, once] as const] : [];
+  });
 }
 
 /**
@@ -146,7 +148,7 @@ export async function visitBlocks<B>(
   try {
     for (const [block, once] of await ordered(op, model, passing, blocks)) {
       const kept: TappedCall[] = [];
-      for await (const calls of passes(op, model, passing, [block], once ? block.path : null)) {
+      for await (const calls of passes(op, model, passing, [block.path], once ? block.path : null)) {
         for (const [, some] of calls) kept.push(...some);
       }
       const codes = visit(block.sites, new BlockError(op, model, block, kept, stays));
@@ -183,6 +185,14 @@ class BlockError implements Objective {
         `${op}: a block must return a tensor, got ${show(odd.output)} of ${show(block.path)}; take the layers in it as blocks`,
       );
     }
+    for (const { output } of calls) {
+      const { data } = output as Tensor;
+      const at = (data as Float32Array).findIndex((v) => !Number.isFinite(v));
+      if (at < 0) continue;
+      throw new OptionError(
+        `${op}: what a block returns must be finite, got ${data[at]} of ${show(block.path)}; mend the batches or the layers before`,
+      );
+    }
     this.model = model;
     this.block = block;
     this.calls = calls as (TappedCall & { output: Tensor })[];
@@ -202,8 +212,9 @@ class BlockError implements Objective {
         if (!gradients) return noGrad(() => this.lossOf(call, weights)).item();
         const { value, grad } = valueAndGrad((given: readonly Tensor[]) => this.lossOf(call, given))(weights);
         for (const [i, gradient] of gradients.entries()) {
-          const { data } = grad[i];
-          for (let j = 0; j < gradient.length; j++) gradient[j] += (data[j] as number) / calls.length;
+          // A call may pass a layer by.
+          const data = (grad[i] as Tensor | null)?.data;
+          for (let j = 0; data && j < gradient.length; j++) gradient[j] += (data[j] as number) / calls.length;
         }
         return value.item();
       });

@@ -143,9 +143,44 @@ describe.each(methods)("%s of blocks", (name, learn) => {
       'needs blocks with quantized weights, got none by "first.body.2"',
     ],
     ["no pattern", { blocks: [] }, "needs blocks with quantized weights, got none by ()"],
-    ["blocks that do not run", { blocks, forward: () => 0 }, 'no batch reached a block, got no input of "'],
+    ["blocks that do not run", { blocks, forward: () => 0 }, 'no batch reached a layer, got no input of "'],
   ])("refuses %s", async (_, options, message) => {
     await expect(learn(network().model, [inputs(1)], options)).rejects.toThrow(`${name}: ${message}`);
+  });
+
+  it("refuses layers of a block that nothing reaches, and learns those that some batches pass by", async () => {
+    const rng = new Rng(6);
+    const parts = [new Linear(16, 16, { rng }), new Linear(16, 16, { rng })];
+    const block = {
+      parts,
+      other: (x: Tensor) => x.shape[0] > 40,
+      forward: (x: Tensor): Tensor => parts[block.other(x) ? 1 : 0].forward(x).add(x),
+    };
+    prepare(block, plan({ default: { weight: ste({ bits: 2 }) } }));
+    const forward = (x: Tensor) => block.forward(x);
+    const nearest = [inputs(1, 64), inputs(2, 32)].map((x) => errorOf(block, x));
+    await expect(learn({ block }, [inputs(1, 64)], { blocks: "block", forward })).rejects.toThrow(
+      `${name}: no batch reached a layer, got no input of "block.parts.0"`,
+    );
+    await learn({ block }, [inputs(1, 64), inputs(2, 32)], {
+      blocks: "block",
+      forward,
+    });
+    [inputs(1, 64), inputs(2, 32)].forEach((x, i) => {
+      expect(errorOf(block, x)).toBeLessThan(0.9 * nearest[i]);
+    });
+  });
+
+  it("refuses what is not finite", async () => {
+    const { model } = network();
+    const odd = inputs(1).mul(tensor(Float32Array.from({ length: 16 }, (_, i) => (i === 3 ? Infinity : 1))));
+    await expect(learn(model, [odd], { blocks })).rejects.toThrow(
+      new RegExp(`^${name}: what a block returns must be finite, got (NaN|-?Infinity) of "first"`),
+    );
+    const { model: bad, layers } = network();
+    layers[2].weight.assign(layers[2].weight.value.mul(Infinity));
+    await expect(learn(bad, [inputs(1)], { blocks })).rejects.toThrow(`${name}: `);
+    expect(layers.map(codesOf)).toEqual([null, null, null, null]);
   });
 
   it("refuses no batches, batches that run once, and blocks that return no tensor", async () => {
