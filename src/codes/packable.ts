@@ -65,8 +65,9 @@ export function checkPackable(path: string, spec: QuantSpec, shape: Shape, large
   );
 }
 
-/** What the codes of an input can be for packed layers: found anew for each position, or by one static scale. */
+/** What the codes of an input can be for packed layers: signs, found anew for each position, or by one static scale. */
 const inputs = {
+  sign: { onNonFinite: ["throw"] },
   dynamic: {
     granularity: ["token"],
     scheme: ["symmetric"],
@@ -74,18 +75,20 @@ const inputs = {
     rounding: ["half-even"],
     scaleDtype: ["float32"],
     eps: [0],
+    onNonFinite: ["throw"],
   },
   static: {
     granularity: ["tensor"],
     scheme: ["symmetric", "affine"],
     zeroPoint: ["none", "int"],
     rounding: ["half-even"],
+    onNonFinite: ["throw"],
   },
 } as const satisfies Record<string, { [K in keyof QuantSpec]?: readonly QuantSpec[K][] }>;
 
 /** Throws OptionError for an input of the weight `path` whose codes packed layers do not find. */
-export function checkPackableInput(path: string, spec: QuantSpec, kind: keyof typeof inputs): void {
-  if (isSigns(spec)) return;
+export function checkPackableInput(path: string, spec: QuantSpec, isStatic: boolean): void {
+  const kind = isSigns(spec) ? "sign" : isStatic ? "static" : "dynamic";
   for (const [name, known] of Object.entries<readonly unknown[]>(inputs[kind])) {
     const value = spec[name as keyof QuantSpec];
     if (known.includes(value)) continue;

@@ -246,7 +246,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
           `prepare: a SpecInputQuantizer serves one layer, got that of ${show(other)} for ${show(path)} too; make a new one at each call`,
         );
       }
-      checkPackableInput(path, quantizer.spec, quantizer.observer ? "static" : "dynamic");
+      checkPackableInput(path, quantizer.spec, quantizer.observer !== null);
       held.set(quantizer, path);
       largest = Math.max(largest ?? 0, quantizer.largest);
       inputs.push([owner as Quantizable, quantizer]);
