@@ -79,6 +79,17 @@ describe("vector H: quotients are rounded to float32 before they are rounded to 
   });
 });
 
+it("zero points of an input come off a sum of products by one sum of weights", () => {
+  const static8 = spec({ bits: 4, scheme: "affine" });
+  const params = { scale: tensor([1]), zeroPoint: tensor([5]) };
+  const x = quantize([-2, 2, -5, 10], static8, params);
+  expect(list(x.codes as Tensor)).toEqual([3, 7, 0, 15]);
+  const w = [-2, 1, 4, 3];
+  const raw = list(x.codes as Tensor).reduce((sum, code, i) => sum + code * w[i], 0);
+  expect([raw, w.reduce((a, b) => a + b)]).toEqual([46, 6]);
+  expect(list(dequantize(x)).reduce((sum, v, i) => sum + v * w[i], 0)).toBe(46 - 5 * 6);
+});
+
 describe("rounding", () => {
   const ties = [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5];
   const one = { scale: tensor([1]), zeroPoint: null };
