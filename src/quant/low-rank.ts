@@ -40,10 +40,12 @@ export interface LowRankFactors {
 
 /**
  * Gives the quantized linear layers of a prepared model a `correction` of low rank: a layer computes x·Ŵᵀ + (x·aᵀ)·bᵀ, with
- * b·a close to what its weight W lost. Layers are corrected in the order of a run, with the codes and corrections of earlier
- * ones in place, and hold the codes that were corrected, as found by `gptq` or by their quantizers. Returns the model, which
- * trains, freezes and packs as before; a and b are float32 parameters, `correction.a` and `correction.b` of a layer, which
- * `freeze` leaves trainable. Convolutions have no corrections: with `layers` null they are passed over.
+ * b·a close to what its weight W lost. Layers are corrected in the order of a run, with the codes and corrections of
+ * earlier ones in place, and hold the codes that were corrected, as found by `gptq` or by their quantizers. Returns the
+ * model, which trains, freezes and packs as before; a and b are float32 parameters, `correction.a` and `correction.b` of a
+ * layer, which `freeze` leaves trainable; `prepare` with a rule for "**.correction.*" gives them fewer bits. A model that
+ * such a state is loaded into needs corrections of the same ranks (`LowRank`). Convolutions have none: with `layers` null
+ * they are passed over.
  *
  * LQER, Zhang et al., 2024, arXiv:2402.02446, which weighs by the largest mean magnitude of a batch where "activation" takes
  * that of all rows; EoRA, Liu et al., 2024, arXiv:2410.21271. No other matrix of the rank has a smaller

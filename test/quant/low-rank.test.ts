@@ -9,8 +9,10 @@ import {
   Flatten,
   Linear,
   LowRank,
+  loadStateDict,
   namedParameters,
   Sequential,
+  stateDict,
   whileFloat,
 } from "bitgrad/nn";
 import { adam, optimizer } from "bitgrad/optim";
@@ -21,6 +23,7 @@ import {
   freeze,
   int4WeightOnly,
   int8Dynamic,
+  int8WeightOnly,
   type LowRankCorrectionOptions,
   lowRankCorrection,
   pack,
@@ -354,6 +357,33 @@ describe("a corrected model", () => {
       .map(([name]) => name);
     expect(names).toEqual(expect.arrayContaining(["0.correction.a", "0.correction.b"]));
     expect(names).not.toContain("0.weight");
+  });
+
+  it("takes corrections of few bits by a rule of another plan", async () => {
+    const model = await lowRankCorrection(prepare(net(), int4), [x], { rank: 4 });
+    const before = [errorOf(model), pack(freeze(clone(model))).byteLength];
+    prepare(model, plan({ default: null, rules: [["**.correction.*", int8WeightOnly()]] }));
+    expect(errorOf(model)).toBeLessThan(1.2 * before[0]);
+    const frozen = evaluate(freeze(model));
+    const packed = pack(frozen);
+    expect(packed.byteLength).toBeLessThan(0.7 * before[1]);
+    const given = scope(() => list(frozen.forward(x)));
+    const read = loadPacked(packed.toBytes()).forward({ data: x.data as Float32Array, shape: x.shape }).data;
+    const size = Math.max(...given.map(Math.abs));
+    expect(Math.max(...given.map((v, i) => Math.abs(v - read[i])))).toBeLessThan(1e-5 * size);
+  });
+
+  it("is loaded into a model whose layers have corrections of the same ranks", async () => {
+    const model = await lowRankCorrection(prepare(net(), int4), [x], { rank: 4 });
+    const state = stateDict(model);
+    expect(Object.keys(state)).toContain("2.correction.b");
+    const into = prepare(net(), int4);
+    expect(() => loadStateDict(into, state)).toThrow(/correction/);
+    for (const layer of [into[0], into[2]] as Linear[]) {
+      layer.correction = new LowRank(layer.inFeatures, layer.outFeatures, 4);
+    }
+    loadStateDict(into, state);
+    expect(list(into.forward(x))).toEqual(list(model.forward(x)));
   });
 
   it("has no corrections while it is float, nor when it is unprepared, but with what is baked", async () => {
