@@ -116,9 +116,7 @@ interface Correctable {
 }
 
 function refusal({ owner }: Site): string | null {
-  const { correction } = owner as Partial<Correctable>;
-  if (correction === undefined) return "corrections go to linear layers, got another";
-  return correction && "layers must have no correction, got one; set it to null";
+  return "correction" in owner ? null : "corrections go to linear layers, got another";
 }
 
 function factorsOf(

@@ -103,7 +103,8 @@ export function codesFor({ spec, parameter }: Site, codes: ArrayLike<number>, pa
 
 /**
  * The sites of a prepared model. Throws StageError for a model that is not prepared, or frozen, OptionError for a pattern
- * that fits no linear layer or convolution, for layers none of which is quantized, and for two that share a weight.
+ * that fits no linear layer or convolution, for layers none of which is quantized, for two that share a weight, and for one
+ * that has a correction: codes come before it.
  */
 export function sitesOf(op: string, model: object, layers: CalibrationOptions<never>["layers"]): Site[] {
   checkLive(op, model);
@@ -117,6 +118,11 @@ export function sitesOf(op: string, model: object, layers: CalibrationOptions<ne
     const transform = isParameter(weight) ? quantizedTransform(weight) : null;
     if (!transform || !isParameter(weight) || owners.has(owner)) continue;
     owners.add(owner);
+    if ((owner as { correction?: unknown }).correction) {
+      throw new OptionError(
+        `${op}: a layer must have no correction yet, which fits the codes as they are, got one of ${show(layer)}; set it to null`,
+      );
+    }
     const other = seen.get(weight);
     if (other !== undefined) {
       throw new OptionError(

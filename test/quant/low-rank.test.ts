@@ -18,9 +18,12 @@ import {
 import { adam, optimizer } from "bitgrad/optim";
 import { loadPacked } from "bitgrad/packed";
 import {
+  biasCorrection,
   binarySigns,
   binaryWeightOnly,
+  clipSearch,
   freeze,
+  gptq,
   int4WeightOnly,
   int8Dynamic,
   int8WeightOnly,
@@ -458,9 +461,24 @@ describe("the wrong call", () => {
     const model = await lowRankCorrection(prepared(), x);
     const { correction } = model[0] as Linear;
     await expect(lowRankCorrection(model, x)).rejects.toThrow(
-      /must have no correction, got one; set it to null in layer "0"/,
+      'lowRankCorrection: a layer must have no correction yet, which fits the codes as they are, got one of "0"; set it to null',
     );
     expect((model[0] as Linear).correction).toBe(correction);
+  });
+
+  it("refuses other codes, and other biases, under a correction", async () => {
+    const model = await lowRankCorrection(prepared(), x, { layers: "0" });
+    const before = list(model.forward(x[0]));
+    const other = [gptq, clipSearch, biasCorrection] as ((
+      m: Sequential,
+      b: Tensor[],
+      o?: object,
+    ) => Promise<unknown>)[];
+    for (const method of other) {
+      await expect(method(model, x)).rejects.toThrow(`${method.name}: a layer must have no correction yet`);
+    }
+    expect(list(model.forward(x[0]))).toEqual(before);
+    await gptq(model, x, { layers: "2" });
   });
 
   it("leaves the model as it was after an error", async () => {
