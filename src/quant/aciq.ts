@@ -143,8 +143,8 @@ function clippedCodes(site: Site, prior: AciqPrior): QTensor {
  * const rng = new Rng("weights");
  * layer.weight.assign(randn([64, 64], { rng }).mul(randn([64, 64], { rng }))); // of heavy tails
  * const errorOf = () => layer.weight.value.sub(layer.weight.effective()).square().mean().item();
- * const weight = ste({ bits: 3, granularity: "tensor" });
- * const rounded = (prepare(layer, plan({ default: { weight } })), errorOf());
+ * prepare(layer, plan({ default: { weight: ste({ bits: 3, granularity: "tensor" }) } }));
+ * const rounded = errorOf();
  * await aciq(layer);
  * console.log(errorOf() < rounded / 2); // true
  * ```

@@ -78,13 +78,15 @@ export function* iterates(
  *
  * @example
  * ```ts
+ * import { Rng } from "bitgrad";
  * import { Linear } from "bitgrad/nn";
  * import { hqq, plan, prepare, ste } from "bitgrad/quant";
  *
- * const layer = new Linear(64, 8);
+ * const layer = new Linear(64, 8, { rng: new Rng("weights") });
  * const errorOf = () => layer.weight.value.sub(layer.weight.effective()).abs().mean().item();
  * const weight = ste({ bits: 3, scheme: "affine", zeroPoint: "float", granularity: { group: 64 } });
- * const rounded = (prepare(layer, plan({ default: { weight } })), errorOf());
+ * prepare(layer, plan({ default: { weight } }));
+ * const rounded = errorOf();
  * await hqq(layer);
  * console.log(errorOf() < rounded); // true
  * ```

@@ -178,7 +178,7 @@ export function vertexOf(points: readonly (readonly [x: number, y: number])[]): 
  * import { lapq, plan, prepare, ste } from "bitgrad/quant";
  *
  * const x = randn([32, 16], { rng: new Rng("x") });
- * const layer = new Linear(16, 4);
+ * const layer = new Linear(16, 4, { rng: new Rng("weights") });
  * const target = layer.forward(x);
  * const loss = () => layer.forward(x).sub(target).square().mean();
  * prepare(layer, plan({ default: { weight: ste({ bits: 3, granularity: "tensor" }) } }));

@@ -105,11 +105,11 @@ function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns
  * layer multiplies their inputs twice (`copies` of Linear), so that the function of floats stays and the range of codes is
  * halved where outliers made it wide. The halves lie half a step apart, so that their codes add up to the code of the whole.
  * For linear layers with one scale a tensor or a row; a clip after it, as by `clipSearch`, finds less to clip. The latent
- * weights are wider from then on: a state is that of a model whose layers were split, and optimizers begin anew with them.
- * `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et al., 2019,
- * arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model that is not
- * prepared, or frozen, OptionError for a chosen layer that is not linear, shares its weight, has a transform in front of the
- * quantizer, scales by groups, or codes that are not even; the model is then as it was.
+ * weights are wider from then on, also after `unprepare`: a state is that of a model whose layers were split, and optimizers
+ * begin anew with them. `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et
+ * al., 2019, arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model
+ * that is not prepared, or frozen, OptionError for a chosen layer that is not linear, shares its weight, has a transform in
+ * front of the quantizer, a correction, scales by groups, or codes that are not even; the model is then as it was.
  *
  * @example
  * ```ts
