@@ -136,6 +136,12 @@ describe("hqq", () => {
     expect(found.sub(weight).abs().max().item()).toBeLessThan(0.02);
   });
 
+  it("serves weights of nothing", async () => {
+    const none = layerOf(tensor([[1, 2, 3]]), 4);
+    none.weight.replace(tensor(new Float32Array(0), { shape: [0, 3] }));
+    expect((await hqq(none)).weight.effective().shape).toEqual([0, 3]);
+  });
+
   it("serves convolutions and a whole GPT, whose packed twin computes the same", async () => {
     const conv = new Conv2d(8, 4, 3, { rng: new Rng(1) });
     prepare(conv, planOf(3, 24));

@@ -1,4 +1,4 @@
-import { ones, Rng, randn, type Tensor, tensor } from "bitgrad";
+import { ones, Rng, rand, randn, type Tensor, tensor } from "bitgrad";
 import { Bert, Gpt } from "bitgrad/models";
 import {
   Conv2d,
@@ -122,6 +122,19 @@ describe("splitOutlierChannels", () => {
     }
   });
 
+  it("takes the step of the wider matrix, which the halves that lie apart make larger", async () => {
+    const weight = rand([400, 3], { rng: new Rng("step") })
+      .sub(0.5)
+      .mul([16, 1, 1]);
+    weight.data[0] = 20;
+    const layer = layerOf(weight, whole(3));
+    await splitOutlierChannels(layer, { ratio: 0.3 });
+    const step = quantizedTransform(layer.weight)!.quantizer.params(layer.weight.value).scale.item();
+    // 3 steps are half of the largest and a quarter of a step.
+    expect(step).toBeCloseTo(10 / 2.75, 5);
+    expect(folded(layer).sub(weight).abs().max().item() / step).toBeLessThanOrEqual(0.5001);
+  });
+
   it("has less error than plain codes, and with a clip the least at 4 and 3 bits, as measured elsewhere", async () => {
     // Student-t(4), 128 × 256: plain, 5 % split, 5 % split and OMSE.
     const measured: [bits: number, ...errors: number[]][] = [
@@ -242,6 +255,9 @@ describe("splitOutlierChannels", () => {
     const zeros = layerOf(tensor(new Float32Array(8), { shape: [2, 4] }), whole(4));
     await splitOutlierChannels(zeros, { ratio: 0.5 });
     expect(zeros.forward(ones([1, 4])).toArray()).toEqual([[0, 0]]);
+    const empty = layerOf(ones([1, 3]), whole(4));
+    empty.weight.replace(tensor(new Float32Array(0), { shape: [0, 3] }));
+    expect((await splitOutlierChannels(empty)).copies).toBe(null);
     const dead = layerOf(heavy([6, 24], "dead").mul(tensor([[1], [0], [1], [1], [1], [1]])), {
       weight: ste({ bits: 4 }),
     });
