@@ -50,8 +50,6 @@ function checkSite(
       quantizer.name,
       "split before masks are put on",
     );
-  if ((owner as { correction?: unknown }).correction)
-    refuse("no correction may be there", quantizer.name, "split before it is found");
   if (isSigns(spec) || spec.codebook) refuse("needs evenly spaced codes", quantizer.name, leave);
   if (typeof spec.granularity === "object")
     refuse(

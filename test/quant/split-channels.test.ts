@@ -297,7 +297,10 @@ describe("splitOutlierChannels", () => {
       rank: 1,
       method: "svd",
     });
-    await refused(corrected, 'no correction may be there, got "int8" of layer ""; split before it is found');
+    await refused(
+      corrected,
+      'a layer must have no correction yet, which fits the codes as they are, got one of ""',
+    );
     await refused(new Linear(8, 2), "splitOutlierChannels: the model must be prepared");
     await expect(splitOutlierChannels(model, { ratio: 2 })).rejects.toThrow(
       "ratio must lie between 0 and 1, got 2",
