@@ -10,9 +10,11 @@ export function written(value: number, { digits, percent = false }: Column): str
   return percent ? `${(100 * value).toFixed(digits)} %` : value.toFixed(digits);
 }
 
-/** A mean with its standard error, where it has one. */
-const withError = ({ mean, error }: Mean, column: Column): string =>
-  error ? `${written(mean, column)} ± ${written(error, column)}` : written(mean, column);
+/** A mean with its standard error, where several seeds give one. */
+const withError = ({ mean, error }: Mean, seeds: number, column: Column): string =>
+  error === null || seeds === 1
+    ? written(mean, column)
+    : `${written(mean, column)} ± ${written(error, column)}`;
 
 /** The heads of a table: labels, columns, and how many seeds. */
 export function tableOf({ rows, columns }: Results): { heads: string[]; cells: string[][]; left: number } {
@@ -20,7 +22,7 @@ export function tableOf({ rows, columns }: Results): { heads: string[]; cells: s
   const shown = Object.entries(columns);
   const cellsOf = ({ labels: own, means, seeds }: Row): string[] => [
     ...labels.map((label) => String(own[label] ?? "")),
-    ...shown.map(([name, column]) => (means[name] ? withError(means[name], column) : "")),
+    ...shown.map(([name, column]) => (means[name] ? withError(means[name], seeds, column) : "")),
     String(seeds),
   ];
   const heads = [...labels, ...shown.map(([, { title }]) => title), "seeds"];
@@ -34,8 +36,8 @@ export function finding({ difference, seeds, below, above, as }: Judgement): str
     ...(above === undefined ? [] : [`above ${written(above, as)}`]),
     ...(below === undefined ? [] : [`below ${written(below, as)}`]),
   ];
-  const of = difference.error === 0 ? "nothing drawn" : counted(seeds, "seed");
-  return `${as.title} ${withError(difference, as)}, to be ${bounds.join(" and ")}; ${of}`;
+  const of = difference.error !== null && seeds === 1 ? "nothing drawn" : counted(seeds, "seed");
+  return `${as.title} ${withError(difference, seeds, as)}, to be ${bounds.join(" and ")}; ${of}`;
 }
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;

@@ -3,26 +3,145 @@
 import { noGrad, Rng, scope, tensor } from "bitgrad";
 import type { Llama } from "bitgrad/models";
 import { clone, crossEntropy, evaluate, parameterCount } from "bitgrad/nn";
-import { freeze, int8WeightOnly, type Plan, pack, plan, prepare, type SteOptions, ste } from "bitgrad/quant";
+import {
+  aciq,
+  allocateBits,
+  clipSearch,
+  freeze,
+  gptq,
+  hqq,
+  int8WeightOnly,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  type SteOptions,
+  ste,
+} from "bitgrad/quant";
 import { readStories, type Stories, textLoss, textOf } from "../../../bench/stories.ts";
 import type { Cell, Claim, Experiment, Measures, Setting } from "../experiment.ts";
 
 interface Method {
   readonly name: string;
-  /** How its weights differ from symmetric ones. */
-  readonly weight?: Partial<SteOptions>;
-  /** Finds codes for a prepared model on stories; without it every weight is rounded to the nearest. */
-  readonly apply?: (model: Llama, stories: number[][][]) => Promise<unknown>;
+  readonly widths: readonly number[];
+  /** What claims hold it to. */
+  readonly baseline?: string;
+  /** Whether it calibrates on stories, which a seed draws. */
+  readonly drawn: boolean;
+  /** Prepares the model, and finds codes where they are not those of rounding to the nearest. */
+  quantize(model: Llama, bits: number, stories: number[][][]): Promise<Llama>;
 }
 
-/** A method is a line. */
-const methods: readonly Method[] = [
-  { name: "nearest" },
-  { name: "nearest, zero points", weight: { scheme: "affine" } },
-];
-
-const widths = [8, 6, 4, 3, 2];
 const group = 32;
+/** The table of tokens, which is the head too, is rounded to the nearest by all methods. */
+const layers = "blocks.**";
+
+const weightOf = (bits: number, more: Partial<SteOptions> = {}): QuantConfig => ({
+  weight: ste({ bits, granularity: { group }, ...more }),
+});
+const table = ["token.weight", int8WeightOnly({ group })] as const;
+
+const prepared = (model: Llama, bits: number, more?: Partial<SteOptions>): Llama =>
+  prepare(model, plan({ default: weightOf(bits, more), rules: [table] }));
+
+/** Each layer by the width that its place in the model asks for, in the bytes that all layers would take in `bits`. */
+async function allocated(model: Llama, bits: number, stories: number[][][]): Promise<Llama> {
+  const even = { layers, choices: { even: weightOf(bits) }, measure: "proxy", bits: 32 } as const;
+  const { bytes } = await allocateBits(model, stories, even);
+  const choices = Object.fromEntries([2, 3, 4, 6, 8].map((width) => [`int${width}`, weightOf(width)]));
+  const { plan: uneven } = await allocateBits(model, stories, { layers, choices, bytes });
+  return prepare(prepare(model, uneven), plan({ rules: [table] }));
+}
+
+const all = [8, 6, 4, 3, 2];
+const few = [4, 3, 2];
+const zeroPoint = { scheme: "affine" } as const;
+const floatZero = { scheme: "affine", zeroPoint: "float" } as const;
+
+/** A method is an entry. */
+const methods: readonly Method[] = [
+  {
+    name: "nearest",
+    widths: all,
+    drawn: false,
+    quantize: async (model, bits) => prepared(model, bits),
+  },
+  {
+    name: "nearest, zero points",
+    widths: all,
+    drawn: false,
+    quantize: async (model, bits) => prepared(model, bits, zeroPoint),
+  },
+  {
+    name: "nearest, float zero points",
+    widths: few,
+    drawn: false,
+    quantize: async (model, bits) => prepared(model, bits, floatZero),
+  },
+  {
+    name: "HQQ",
+    widths: few,
+    drawn: false,
+    baseline: "nearest, float zero points",
+    quantize: (model, bits) => hqq(prepared(model, bits, floatZero), { layers }),
+  },
+  {
+    name: "ACIQ",
+    widths: few,
+    drawn: false,
+    baseline: "nearest",
+    quantize: (model, bits) => aciq(prepared(model, bits), { layers }),
+  },
+  {
+    name: "clip search",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, stories) => clipSearch(prepared(model, bits), stories, { layers }),
+  },
+  {
+    name: "GPTQ",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, stories) => gptq(prepared(model, bits), stories, { layers }),
+  },
+  {
+    name: "GPTQ, clipped scales",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, stories) =>
+      gptq(prepared(model, bits), stories, {
+        layers,
+        scales: "mse",
+        order: "activation",
+        staticGroups: true,
+      }),
+  },
+  {
+    name: "GPTQ, zero points",
+    widths: few,
+    drawn: true,
+    baseline: "nearest, zero points",
+    quantize: (model, bits, stories) => gptq(prepared(model, bits, zeroPoint), stories, { layers }),
+  },
+  {
+    name: "allocated bits",
+    widths: [3],
+    drawn: true,
+    baseline: "nearest",
+    quantize: allocated,
+  },
+  {
+    name: "allocated bits, GPTQ",
+    widths: [3],
+    drawn: true,
+    baseline: "nearest",
+    quantize: async (model, bits, stories) =>
+      gptq(await allocated(model, bits, stories), stories, { layers }),
+  },
+];
 
 let read: Stories | null = null;
 const stories = (): Stories => {
@@ -34,14 +153,15 @@ const stories = (): Stories => {
 function drawn({ seed, quick }: Setting): number[][][] {
   const { others, tokenizer } = stories();
   const order = new Rng(`calibration ${seed}`).permutation(others.length);
-  return [...order.slice(0, quick ? 2 : 32)].map((i) => [textOf(tokenizer, others[i])]);
+  const [count, length] = quick ? [1, 16] : [32, undefined];
+  return [...order.slice(0, count)].map((i) => [textOf(tokenizer, others[i]).slice(0, length)]);
 }
 
 const measured = (loss: number, bits: number): Measures => ({ perplexity: Math.exp(loss), loss, bits });
 
 /** The mean loss of a model over the scored texts, of which it reads all but the last token at once. */
 function meanLoss({ quick }: Setting, lossOf: (text: readonly number[]) => number): number {
-  const texts = stories().texts.slice(0, quick ? 2 : undefined);
+  const texts = stories().texts.slice(0, quick ? 1 : undefined);
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
   return sum(texts.map(lossOf)) / sum(texts.map((text) => text.length - 1));
 }
@@ -58,22 +178,12 @@ function measurePacked(model: Llama, setting: Setting): Measures {
   return measured(meanLoss(setting, lossOf), (packed.byteLength * 8) / parameterCount(model));
 }
 
-/** All weights of products by one quantizer; the table of tokens, which is the head too, in 8 bits. */
-const planOf = (bits: number, weight: Partial<SteOptions> = {}): Plan =>
-  plan({
-    default: { weight: ste({ bits, granularity: { group }, ...weight }) },
-    rules: [["token.weight", int8WeightOnly({ group })]],
-  });
-
-const cellOf = ({ name, weight, apply }: Method, bits: number): Cell => ({
+const cellOf = ({ name, drawn: isDrawn, quantize }: Method, bits: number): Cell => ({
   name: `${name} ${bits}`,
   labels: { method: name, bits },
-  ...(apply ? {} : { seeds: 1 as const }),
-  async run(setting) {
-    const model = prepare(clone(stories().model), planOf(bits, weight));
-    await apply?.(model, drawn(setting));
-    return measurePacked(model, setting);
-  },
+  ...(isDrawn ? {} : { seeds: 1 as const }),
+  run: async (setting) =>
+    measurePacked(await quantize(clone(stories().model), bits, drawn(setting)), setting),
 });
 
 const float: Cell = {
@@ -91,14 +201,14 @@ const excess = { title: "perplexity beyond that of float32", digits: 2, percent:
 const excessOver = (cell: string, than: string): Pick<Claim, "difference"> => ({
   difference: (at) => at(cell).perplexity / at(than).perplexity - 1,
 });
-const calibrated = methods.filter(({ apply }) => apply);
 
 export default {
   about:
     "Rounds the weights of a trained language model to 8, 6, 4, 3 and 2 bits by every method that needs no training.",
   text: `The model is stories260k: 5 layers of width 64, of 260,032 parameters. Every matrix has a scale for 32 weights of a row,
-in float16; the table of tokens, which is the head too, keeps 8 bits. Numbers between layers are float32. Bits per weight
-count the whole packed model, scales, table and norms included.
+in float16, and a zero point where it says so, an integer or, of HQQ, a float; the table of tokens, which is the head too, keeps 8 bits. Numbers between
+layers are float32. Bits per weight count the whole packed model, scales, table and norms included. Allocated bits give each
+layer one of 2, 3, 4, 6 and 8, within the bytes of as many for all.
 
 Perplexity is that of 4,102 tokens: the first 40 paragraphs of TinyStories' sample that have more than 120 characters. Methods
 that calibrate see 32 paragraphs of other stories, and a seed draws these.`,
@@ -113,7 +223,7 @@ that calibrate see 32 paragraphs of other stories, and a seed draws these.`,
   picture: { x: "bits", y: "perplexity", series: "method", log: true, to: 16 },
   cells: ({ quick }) => [
     float,
-    ...methods.flatMap((method) => (quick ? [8, 3] : widths).map((bits) => cellOf(method, bits))),
+    ...methods.flatMap((method) => (quick ? [3] : method.widths).map((bits) => cellOf(method, bits))),
   ],
   claims: [
     {
@@ -125,19 +235,24 @@ that calibrate see 32 paragraphs of other stories, and a seed draws these.`,
     {
       says: "the best method of 4 bits costs less than 3 % of perplexity",
       difference: (at) => {
-        const perplexities = methods.map(({ name }) => at(`${name} 4`).perplexity);
+        const four = methods.filter(({ widths }) => widths.includes(4));
+        const perplexities = four.map(({ name }) => at(`${name} 4`).perplexity);
         return Math.min(...perplexities) / at("float").perplexity - 1;
       },
       below: 0.03,
       as: excess,
     },
-    ...calibrated.map(
-      ({ name, weight }): Claim => ({
-        says: `at 3 bits ${name} is better than rounding to the nearest`,
-        ...excessOver(`${name} 3`, weight ? "nearest, zero points 3" : "nearest 3"),
-        below: 0,
-        as: { ...excess, title: "perplexity beyond that of rounding" },
-      }),
+    ...methods.flatMap(({ name, baseline }): Claim[] =>
+      baseline === undefined
+        ? []
+        : [
+            {
+              says: `at 3 bits ${name} does better than ${baseline}`,
+              ...excessOver(`${name} 3`, `${baseline} 3`),
+              below: 0,
+              as: { ...excess, title: `perplexity beyond that of ${baseline}` },
+            },
+          ],
     ),
   ],
 } satisfies Experiment;
