@@ -15,6 +15,13 @@ export const accents = [
   "#c9483c",
   "#77808c",
   "#6d4c33",
+  "#1f5a99",
+  "#a8bf3a",
+  "#e3a3c8",
+  "#234d32",
+  "#d9b26a",
+  "#5b2a86",
+  "#111111",
 ];
 
 /** A picture in a page takes the ink of the page, `currentColor`, so that it is dark where the page is. */

@@ -10,11 +10,11 @@ export function written(value: number, { digits, percent = false }: Column): str
   return percent ? `${(100 * value).toFixed(digits)} %` : value.toFixed(digits);
 }
 
-/** A mean with its standard error, where several seeds give one. */
-const withError = ({ mean, error }: Mean, seeds: number, column: Column): string =>
-  error === null || seeds === 1
-    ? written(mean, column)
-    : `${written(mean, column)} ± ${written(error, column)}`;
+/** A mean with its standard error, where that is seen in as many digits. */
+function withError({ mean, error }: Mean, column: Column): string {
+  const seen = error !== null && Number.parseFloat(written(error, column)) > 0;
+  return seen ? `${written(mean, column)} ± ${written(error, column)}` : written(mean, column);
+}
 
 /** The heads of a table: labels, columns, and how many seeds. */
 export function tableOf({ rows, columns }: Results): { heads: string[]; cells: string[][]; left: number } {
@@ -22,7 +22,7 @@ export function tableOf({ rows, columns }: Results): { heads: string[]; cells: s
   const shown = Object.entries(columns);
   const cellsOf = ({ labels: own, means, seeds }: Row): string[] => [
     ...labels.map((label) => String(own[label] ?? "")),
-    ...shown.map(([name, column]) => (means[name] ? withError(means[name], seeds, column) : "")),
+    ...shown.map(([name, column]) => (means[name] ? withError(means[name], column) : "")),
     String(seeds),
   ];
   const heads = [...labels, ...shown.map(([, { title }]) => title), "seeds"];
@@ -37,7 +37,7 @@ export function finding({ difference, seeds, below, above, as }: Judgement): str
     ...(below === undefined ? [] : [`below ${written(below, as)}`]),
   ];
   const of = difference.error !== null && seeds === 1 ? "nothing drawn" : counted(seeds, "seed");
-  return `${as.title} ${withError(difference, seeds, as)}, to be ${bounds.join(" and ")}; ${of}`;
+  return `${as.title} ${withError(difference, as)}, to be ${bounds.join(" and ")}; ${of}`;
 }
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
@@ -108,7 +108,7 @@ export function picture({
             scale: { nice: false, padding: 16, zero: false },
             axis: { values: positions, grid: false },
           }
-        : { type: "nominal", sort: null, axis: { labelAngle: 0, labelLimit: 300 } }),
+        : { type: "nominal", sort: null, axis: { labelAngle: 0, labelLimit: 500 } }),
     },
     y: {
       field: "y",
@@ -122,7 +122,7 @@ export function picture({
       type: "nominal",
       sort: null,
       scale: { domain: names, range: accents },
-      legend: { columns: 2, labelLimit: 300 },
+      legend: { columns: 2, labelLimit: 500 },
     },
   };
   const beside = numeric ? {} : { xOffset: { field: "series", type: "nominal", sort: null } };

@@ -5,7 +5,9 @@ import type { Llama } from "bitgrad/models";
 import { clone, crossEntropy, evaluate, parameterCount } from "bitgrad/nn";
 import {
   aciq,
+  adaRound,
   allocateBits,
+  awq,
   clipSearch,
   freeze,
   gptq,
@@ -16,6 +18,7 @@ import {
   prepare,
   type QuantConfig,
   type SteOptions,
+  signRound,
   ste,
 } from "bitgrad/quant";
 import { readStories, type Stories, textLoss, textOf } from "../../../bench/stories.ts";
@@ -29,12 +32,17 @@ interface Method {
   /** Whether it calibrates on stories, which a seed draws. */
   readonly drawn: boolean;
   /** Prepares the model, and finds codes where they are not those of rounding to the nearest. */
-  quantize(model: Llama, bits: number, stories: number[][][]): Promise<Llama>;
+  quantize(model: Llama, bits: number, calibration: Calibration): Promise<Llama>;
+}
+
+interface Calibration {
+  /** Batches of one paragraph. */
+  readonly stories: number[][][];
+  /** What methods work on: all but the table of tokens, which is the head too and rounded to the nearest; or a few. */
+  readonly layers: string;
 }
 
 const group = 32;
-/** The table of tokens, which is the head too, is rounded to the nearest by all methods. */
-const layers = "blocks.**";
 
 const weightOf = (bits: number, more: Partial<SteOptions> = {}): QuantConfig => ({
   weight: ste({ bits, granularity: { group }, ...more }),
@@ -45,7 +53,7 @@ const prepared = (model: Llama, bits: number, more?: Partial<SteOptions>): Llama
   prepare(model, plan({ default: weightOf(bits, more), rules: [table] }));
 
 /** Each layer by the width that its place in the model asks for, in the bytes that all layers would take in `bits`. */
-async function allocated(model: Llama, bits: number, stories: number[][][]): Promise<Llama> {
+async function allocated(model: Llama, bits: number, { stories, layers }: Calibration): Promise<Llama> {
   const even = { layers, choices: { even: weightOf(bits) }, measure: "proxy", bits: 32 } as const;
   const { bytes } = await allocateBits(model, stories, even);
   const choices = Object.fromEntries([2, 3, 4, 6, 8].map((width) => [`int${width}`, weightOf(width)]));
@@ -56,6 +64,8 @@ async function allocated(model: Llama, bits: number, stories: number[][][]): Pro
 const all = [8, 6, 4, 3, 2];
 const few = [4, 3, 2];
 const zeroPoint = { scheme: "affine" } as const;
+/** Of GPTQ: scales that clip, and columns of large inputs first. */
+const clipped = { scales: "mse", order: "activation", staticGroups: true } as const;
 const floatZero = { scheme: "affine", zeroPoint: "float" } as const;
 
 /** A method is an entry. */
@@ -83,48 +93,89 @@ const methods: readonly Method[] = [
     widths: few,
     drawn: false,
     baseline: "nearest, float zero points",
-    quantize: (model, bits) => hqq(prepared(model, bits, floatZero), { layers }),
+    quantize: (model, bits, { layers }) => hqq(prepared(model, bits, floatZero), { layers }),
   },
   {
     name: "ACIQ",
     widths: few,
     drawn: false,
     baseline: "nearest",
-    quantize: (model, bits) => aciq(prepared(model, bits), { layers }),
+    quantize: (model, bits, { layers }) => aciq(prepared(model, bits), { layers }),
   },
   {
     name: "clip search",
     widths: few,
     drawn: true,
     baseline: "nearest",
-    quantize: (model, bits, stories) => clipSearch(prepared(model, bits), stories, { layers }),
+    quantize: (model, bits, { stories, layers }) => clipSearch(prepared(model, bits), stories, { layers }),
   },
   {
     name: "GPTQ",
     widths: few,
     drawn: true,
     baseline: "nearest",
-    quantize: (model, bits, stories) => gptq(prepared(model, bits), stories, { layers }),
+    quantize: (model, bits, { stories, layers }) => gptq(prepared(model, bits), stories, { layers }),
   },
   {
     name: "GPTQ, clipped scales",
     widths: few,
     drawn: true,
     baseline: "nearest",
-    quantize: (model, bits, stories) =>
-      gptq(prepared(model, bits), stories, {
-        layers,
-        scales: "mse",
-        order: "activation",
-        staticGroups: true,
-      }),
+    quantize: (model, bits, { stories, layers }) =>
+      gptq(prepared(model, bits), stories, { layers, ...clipped }),
   },
   {
     name: "GPTQ, zero points",
     widths: few,
     drawn: true,
     baseline: "nearest, zero points",
-    quantize: (model, bits, stories) => gptq(prepared(model, bits, zeroPoint), stories, { layers }),
+    quantize: (model, bits, { stories, layers }) =>
+      gptq(prepared(model, bits, zeroPoint), stories, { layers }),
+  },
+  {
+    name: "GPTQ, zero points, clipped scales",
+    widths: few,
+    drawn: true,
+    baseline: "nearest, zero points",
+    quantize: (model, bits, { stories, layers }) =>
+      gptq(prepared(model, bits, zeroPoint), stories, { layers, ...clipped }),
+  },
+  {
+    name: "AWQ",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, { stories, layers }) => awq(prepared(model, bits), stories, { layers }),
+  },
+  {
+    name: "AWQ, zero points",
+    widths: few,
+    drawn: true,
+    baseline: "nearest, zero points",
+    quantize: (model, bits, { stories, layers }) =>
+      awq(prepared(model, bits, zeroPoint), stories, { layers }),
+  },
+  {
+    name: "AdaRound",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, { stories, layers }) => adaRound(prepared(model, bits), stories, { layers }),
+  },
+  {
+    name: "SignRound",
+    widths: few,
+    drawn: true,
+    baseline: "nearest",
+    quantize: (model, bits, { stories, layers }) => signRound(prepared(model, bits), stories, { layers }),
+  },
+  {
+    name: "SignRound, zero points",
+    widths: few,
+    drawn: true,
+    baseline: "nearest, zero points",
+    quantize: (model, bits, { stories, layers }) =>
+      signRound(prepared(model, bits, zeroPoint), stories, { layers }),
   },
   {
     name: "allocated bits",
@@ -138,8 +189,10 @@ const methods: readonly Method[] = [
     widths: [3],
     drawn: true,
     baseline: "nearest",
-    quantize: async (model, bits, stories) =>
-      gptq(await allocated(model, bits, stories), stories, { layers }),
+    quantize: async (model, bits, calibration) => {
+      const { stories, layers } = calibration;
+      return gptq(await allocated(model, bits, calibration), stories, { layers });
+    },
   },
 ];
 
@@ -149,12 +202,15 @@ const stories = (): Stories => {
   return read;
 };
 
-/** What methods calibrate on, as batches of one paragraph: a draw of those that are not scored. */
-function drawn({ seed, quick }: Setting): number[][][] {
+/** A draw of paragraphs that are not scored. */
+function drawn({ seed, quick }: Setting): Calibration {
   const { others, tokenizer } = stories();
   const order = new Rng(`calibration ${seed}`).permutation(others.length);
   const [count, length] = quick ? [1, 16] : [32, undefined];
-  return [...order.slice(0, count)].map((i) => [textOf(tokenizer, others[i]).slice(0, length)]);
+  return {
+    stories: [...order.slice(0, count)].map((i) => [textOf(tokenizer, others[i]).slice(0, length)]),
+    layers: quick ? "blocks.0.attention.**" : "blocks.**",
+  };
 }
 
 const measured = (loss: number, bits: number): Measures => ({ perplexity: Math.exp(loss), loss, bits });
