@@ -21,9 +21,9 @@ export interface AdaRoundOptions<B> extends LearningOptions<B>, Omit<SoftOptions
  * on the batches does not become smaller keeps the codes it began with. Specs of every kind are served, codebooks and
  * signs too. What a mask has made 0 stays 0. Holds the codes (`QuantizedTransform.hold`) and resolves to the model; after
  * an error the model is as it was. AdaRound, Nagel et al., 2020, arXiv:2004.10568, and with `blocks` BRECQ, Li et al.,
- * 2021, arXiv:2102.05426, every output of a block weighing the same; but the error counts relative to that of the codes
- * at the start, so that one `lambda` serves weights and inputs of any scale. Throws StageError for a model that is not
- * prepared, or is frozen, and for a layer or block that no batch reaches; OptionError for options out of range, for
+ * 2021, arXiv:2102.05426, which weighs the outputs of a block by a `loss`; but the error counts relative to that of the
+ * codes at the start, so that one `lambda` serves weights and inputs of any scale. Throws StageError for a model that is
+ * not prepared, or is frozen, and for a layer or block that no batch reaches; OptionError for options out of range, for
  * blocks that share a weight, and for a weight or an input that is not finite.
  *
  * @example

@@ -17,9 +17,12 @@ import { findParameters, namedLayers } from "../nn/tree.ts";
 import { scope } from "../storage.ts";
 import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor, wrap } from "../tensor.ts";
+import { squaredGradients } from "./output-weights.ts";
 import type { Objective } from "./reconstruction.ts";
 import { type CalibrationOptions, checkAgain, checkOnLayer, holding, type Site, sitesOf } from "./sites.ts";
 
+/** A loss of a batch, computed by the model. */
+export type BlockLoss<B> = (batch: B) => Tensor;
 export type BlockPatterns = PathPattern | readonly PathPattern[];
 
 /** A layer, and the quantized weights in it. */
@@ -67,7 +70,7 @@ async function* passes<B>(
   { forward, batches, stays }: Passing<B>,
   paths: readonly string[],
   until: string | null,
-): AsyncGenerator<[path: string, calls: readonly TappedCall[]][]> {
+): AsyncGenerator<{ batch: B; calls: [path: string, calls: readonly TappedCall[]][] }> {
   const run = batchRunner(op, model, batches, forward);
   const tap = taps(model, paths.map(exactly));
   try {
@@ -78,7 +81,10 @@ async function* passes<B>(
             until === null ? tap.collect(() => run(batch)) : tap.collect(() => run(batch), { until });
           return order.map((path): [string, readonly TappedCall[]] => [path, calls.get(path)!]);
         });
-      yield undoing(() => whileEvaluating(model, () => noGrad(() => whileFloatBut(model, stays, pass))));
+      const calls = undoing(() =>
+        whileEvaluating(model, () => noGrad(() => whileFloatBut(model, stays, pass))),
+      );
+      yield { batch, calls };
     }
   } finally {
     tap.dispose();
@@ -102,7 +108,7 @@ async function ordered<B>(
   const paths = blocks.flatMap(({ path, sites }) => [path, ...sites.map(({ layer }) => layer)]);
   const missing = () => paths.find((path) => !found.has(path));
   let batch = 0;
-  for await (const calls of passes(op, model, passing, paths, null)) {
+  for await (const { calls } of passes(op, model, passing, paths, null)) {
     for (const [path, { length }] of calls) found.set(path, (found.get(path) ?? true) && length === 1);
     batch++;
     if (missing() === undefined) break;
@@ -130,7 +136,7 @@ export async function visitBlocks<B>(
   op: string,
   model: object,
   batches: Iterable<B> | AsyncIterable<B>,
-  { layers, forward, onLayer }: CalibrationOptions<B>,
+  { layers, forward, onLayer, loss }: CalibrationOptions<B> & { readonly loss: BlockLoss<B> | null },
   patterns: BlockPatterns,
   visit: (sites: readonly Site[], error: Objective) => readonly QTensor[],
 ): Promise<void> {
@@ -147,11 +153,23 @@ export async function visitBlocks<B>(
   let count = 0;
   try {
     for (const [block, once] of await ordered(op, model, passing, blocks)) {
-      const kept: TappedCall[] = [];
-      for await (const calls of passes(op, model, passing, [block.path], once ? block.path : null)) {
-        for (const [, some] of calls) kept.push(...some);
+      const kept: BlockCall[] = [];
+      for await (const { batch, calls } of passes(
+        op,
+        model,
+        passing,
+        [block.path],
+        once ? block.path : null,
+      )) {
+        const of = checked(op, block, calls[0]?.[1] ?? []);
+        const run = () => {
+          const outputs = of.map(({ output }) => output);
+          return squaredGradients(op, block.layer, block.path, outputs, () => loss!(batch));
+        };
+        const weights = loss && undoing(() => whileEvaluating(model, () => whileFloatBut(model, stays, run)));
+        for (const [i, call] of of.entries()) kept.push({ ...call, weights: weights?.[i] ?? null });
       }
-      const codes = visit(block.sites, new BlockError(op, model, block, kept, stays));
+      const codes = visit(block.sites, new BlockError(model, block, kept, stays));
       for (const [i, { layer, parameter, transform }] of block.sites.entries()) {
         transform.hold(codes[i]);
         done.add(parameter);
@@ -164,38 +182,41 @@ export async function visitBlocks<B>(
   }
 }
 
+/** What a block was given and returned, and how much each number of that weighs; null for all alike. */
+interface BlockCall extends TappedCall {
+  readonly output: Tensor;
+  readonly weights: Tensor | null;
+}
+
+/** Calls of a block. Throws OptionError for one that returned no tensor, or numbers that are not finite. */
+function checked(op: string, { path }: Block, calls: readonly TappedCall[]): Omit<BlockCall, "weights">[] {
+  for (const { output } of calls) {
+    if (!isTensor(output)) {
+      throw new OptionError(
+        `${op}: a block must return a tensor, got ${show(output)} of ${show(path)}; take the layers in it as blocks`,
+      );
+    }
+    const odd = (output.data as Float32Array).find((v) => !Number.isFinite(v));
+    if (odd === undefined) continue;
+    throw new OptionError(
+      `${op}: what a block returns must be finite, got ${odd} of ${show(path)}; mend the batches or the layers before`,
+    );
+  }
+  return calls as BlockCall[];
+}
+
 /** The mean over the calls of a block of the sum of squares by which numbers in place of its weights change its output. */
 class BlockError implements Objective {
   readonly parts: number;
   private readonly model: object;
   private readonly block: Block;
-  private readonly calls: readonly (TappedCall & { output: Tensor })[];
-  private readonly stays: (parameter: Parameter) => boolean;
+  private readonly calls: readonly BlockCall[];
+  private readonly stays: Passing<never>["stays"];
 
-  constructor(
-    op: string,
-    model: object,
-    block: Block,
-    calls: readonly TappedCall[],
-    stays: Passing<never>["stays"],
-  ) {
-    const odd = calls.find(({ output }) => !isTensor(output));
-    if (odd) {
-      throw new OptionError(
-        `${op}: a block must return a tensor, got ${show(odd.output)} of ${show(block.path)}; take the layers in it as blocks`,
-      );
-    }
-    for (const { output } of calls) {
-      const { data } = output as Tensor;
-      const at = (data as Float32Array).findIndex((v) => !Number.isFinite(v));
-      if (at < 0) continue;
-      throw new OptionError(
-        `${op}: what a block returns must be finite, got ${data[at]} of ${show(block.path)}; mend the batches or the layers before`,
-      );
-    }
+  constructor(model: object, block: Block, calls: readonly BlockCall[], stays: Passing<never>["stays"]) {
     this.model = model;
     this.block = block;
-    this.calls = calls as (TappedCall & { output: Tensor })[];
+    this.calls = calls;
     this.stays = stays;
     this.parts = calls.length;
   }
@@ -222,7 +243,7 @@ class BlockError implements Objective {
     return sum / calls.length;
   }
 
-  private lossOf({ inputs, output }: TappedCall & { output: Tensor }, weights: readonly Tensor[]): Tensor {
+  private lossOf({ inputs, output, weights: by }: BlockCall, weights: readonly Tensor[]): Tensor {
     const { model, block, stays } = this;
     // whileFloatBut puts the transforms back.
     const run = () => {
@@ -230,7 +251,8 @@ class BlockError implements Objective {
         parameter.transforms.splice(0, parameter.transforms.length, { apply: () => weights[i] });
       }
       const got = block.layer.forward(...(inputs as Parameters<Layer["forward"]>)) as Tensor;
-      return got.sub(output).square().sum();
+      const squares = got.sub(output).square();
+      return (by ? squares.mul(by) : squares).sum();
     };
     return undoing(() => whileEvaluating(model, () => whileFloatBut(model, stays, run)));
   }

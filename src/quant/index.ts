@@ -32,7 +32,7 @@ export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBit
 export { type AwqOptions, type AwqProgress, awq } from "./awq.ts";
 export { biasCorrection } from "./bias-correction.ts";
 export { type BinarizeOptions, binarize } from "./binarize.ts";
-export type { BlockPatterns } from "./blocks.ts";
+export type { BlockLoss, BlockPatterns } from "./blocks.ts";
 export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
 export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
 export type { Measure } from "./costs.ts";

@@ -1,6 +1,7 @@
 /** How the methods that learn roundings go through a model: layer by layer, or block by block. */
 
-import { type BlockPatterns, visitBlocks } from "./blocks.ts";
+import { isFunction, OptionError, show } from "../errors.ts";
+import { type BlockLoss, type BlockPatterns, visitBlocks } from "./blocks.ts";
 import { layerError, leastError, type Rounding, type Start, startOf } from "./reconstruction.ts";
 import { type CalibrationOptions, calibrationDefaults, visitInOrder } from "./sites.ts";
 
@@ -12,11 +13,17 @@ export interface LearningOptions<B> extends CalibrationOptions<B> {
    * step.
    */
   blocks: BlockPatterns | null;
+  /**
+   * A loss of a batch, computed by the model, such as `(batch) => crossEntropy(model.forward(batch.x), batch.y)`. The
+   * squares of its gradients then weigh what blocks return, as in BRECQ. It runs once for each batch and block, and is only
+   * for `blocks`. Default null: all outputs weigh the same.
+   */
+  loss: BlockLoss<B> | null;
   /** Steps for each layer, or block. */
   iterations: number;
 }
 
-export const learningDefaults = { ...calibrationDefaults, blocks: null };
+export const learningDefaults = { ...calibrationDefaults, blocks: null, loss: null };
 
 /** Learns the roundings of a model's weights, which `make` makes one of for each, and holds the codes. */
 export async function learnRoundings<B>(
@@ -26,7 +33,15 @@ export async function learnRoundings<B>(
   options: LearningOptions<B>,
   make: (start: Start) => Rounding,
 ): Promise<void> {
-  const { blocks, iterations } = options;
+  const { blocks, loss, iterations } = options;
+  if (loss !== null && !isFunction(loss)) {
+    throw new OptionError(`${op}: option loss must be a function, got ${show(loss)}`);
+  }
+  if (loss !== null && blocks === null) {
+    throw new OptionError(
+      `${op}: a loss weighs the outputs of blocks, got ${show(blocks)} for blocks; name them`,
+    );
+  }
   if (blocks === null) {
     await visitInOrder(op, model, batches, options, ["hessian"], (site, statistics) => {
       const start = startOf(op, site);

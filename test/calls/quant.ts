@@ -168,6 +168,7 @@ const chosen: Table = {
     {
       ...visits,
       blocks: given(() => null, "null"),
+      loss: given(() => null, "null function class"),
       iterations: times(2),
       lr: positive(0.1, "null"),
       lambda: positive(0.1),
@@ -181,6 +182,7 @@ const chosen: Table = {
     {
       ...visits,
       blocks: given(() => null, "null"),
+      loss: given(() => null, "null function class"),
       iterations: times(2),
       lr: positive(0.1, "null"),
       ranges: flag(true),

@@ -15,11 +15,14 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { squaredGradients } from "../../src/quant/output-weights.ts";
 
 interface Options {
   blocks?: string | string[];
   layers?: string;
   forward?: (batch: Tensor) => unknown;
+  loss?: (batch: Tensor) => Tensor;
+  iterations?: number;
   onLayer?: (progress: LayerProgress) => void;
 }
 type Learn = (model: object, batches: Iterable<Tensor>, options: Options) => Promise<unknown>;
@@ -207,6 +210,67 @@ describe.each(methods)("%s of blocks", (name, learn) => {
     expect(layers.slice(0, 2).map(learned)).toEqual(before);
     expect(layers.slice(2).map(codesOf)).toEqual([null, null]);
     expect(parameters(model).map((parameter) => [...parameter.transforms])).toEqual(transforms);
+  });
+});
+
+describe("a loss", () => {
+  const block = () => {
+    const rng = new Rng(7);
+    const layers = [new Linear(16, 24, { rng }), relu, new Linear(24, 4, { rng })] as const;
+    return prepare(
+      new Sequential({ block: new Sequential(...layers) }),
+      plan({ default: { weight: ste({ bits: 2 }) } }),
+    );
+  };
+  const first = tensor([1, 0, 0, 0]);
+
+  it("weighs what a block returns by the squares of its gradients", () => {
+    const layer = new Linear(16, 4, { rng: new Rng(8) });
+    const [x, y] = [inputs(1, 8), inputs(2, 8)];
+    const own = layer.forward;
+    const outputs = [layer.forward(x), layer.forward(y)];
+    const loss = () => layer.forward(x).square().sum().div(2).add(layer.forward(y).sum().mul(3));
+    const [a, b] = squaredGradients("test", layer, "layer", outputs, loss);
+    list(a).forEach((weight, i) => {
+      expect(Math.abs((weight as number) - (outputs[0].data[i] as number) ** 2)).toBeLessThan(1e-4);
+    });
+    expect(list(b)).toEqual(Array(32).fill(9));
+    expect(layer.forward).toBe(own);
+    expect(Object.hasOwn(layer, "forward")).toBe(false);
+    expect(layer.weight.grad).toBe(null);
+  });
+
+  it.each(methods)("has %s err less in what it minds", async (_, learn) => {
+    const x = [inputs(1), inputs(2)];
+    const [plain, minded] = [block(), block()];
+    const loss = (batch: Tensor) => minded.forward(batch).mul(first).sum();
+    await learn(plain, x, { blocks: "block", iterations: 600 });
+    await learn(minded, x, { blocks: "block", iterations: 600, loss });
+    const error = (model: Sequential) => {
+      const of = { forward: (batch: Tensor) => model.forward(batch).mul(first), model };
+      return errorOf(of, x[0]) + errorOf(of, x[1]);
+    };
+    expect(error(minded)).toBeLessThan(0.85 * error(plain));
+    expect(errorOf(minded, x[0])).toBeGreaterThan(errorOf(plain, x[0]));
+  });
+
+  it("is refused beside no blocks, where it does not run the block, and where it is no number", async () => {
+    const model = block();
+    const x = [inputs(1)];
+    const number = () => tensor(1);
+    await expect(adaRound(model, x, { loss: number })).rejects.toThrow(
+      "adaRound: a loss weighs the outputs of blocks",
+    );
+    await expect(adaRound(model, x, { blocks: "block", loss: 3 as never })).rejects.toThrow(
+      "option loss must be",
+    );
+    await expect(adaRound(model, x, { blocks: "block", loss: number })).rejects.toThrow(
+      'adaRound: the loss must run a block as often as a batch does, got 0 times for 1 of "block"',
+    );
+    const many = (batch: Tensor) => model.forward(batch);
+    await expect(adaRound(model, x, { blocks: "block", loss: many })).rejects.toThrow(
+      "must return a single number",
+    );
   });
 });
 
