@@ -5,13 +5,14 @@ import { SpecInputQuantizer } from "../codes/input-quantizer.ts";
 import { checkPackable } from "../codes/packable.ts";
 import { isSigns } from "../codes/spec.ts";
 import { newArray } from "../dtype.ts";
-import { checkShare, OptionError, readOptions, show } from "../errors.ts";
+import { checkShare, readOptions, show } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { findParameters } from "../nn/tree.ts";
 import { noGrad } from "../tape.ts";
 import { type Tensor, tensor, wrap } from "../tensor.ts";
-import { checkRounding, seenBy } from "./rounded.ts";
+import { seenBy } from "./rounded.ts";
+import { servedLayers } from "./served.ts";
 import { checkOnLayer, type DataFreeOptions, dataFreeDefaults, type Site, sitesOf } from "./sites.ts";
 import { type Columns, splitColumns } from "./split-columns.ts";
 
@@ -33,31 +34,22 @@ const op = "splitOutlierChannels";
 
 const widens = (layer: object): layer is Widened => "copies" in layer;
 
-/** Throws OptionError for a layer whose columns cannot be split. */
-function checkSite(
-  { layer, spec, quantizer, parameter, transform, owner }: Site,
-  shared: Set<Parameter>,
-): void {
-  const refuse = (why: string, got: unknown, hint: string): never => {
-    throw new OptionError(`${op}: ${why}, got ${show(got)} of layer ${show(layer)}; ${hint}`);
+/** Why the columns of a layer cannot be split; null where they can. */
+const refusals =
+  (shared: ReadonlySet<Parameter>) =>
+  ({ spec, quantizer, parameter, transform, owner }: Site): string | null => {
+    const { name } = quantizer;
+    if (!widens(owner)) return `needs linear layers, got ${show(owner)}`;
+    if (shared.has(parameter)) return `no other part may read the weight, got ${show(parameter.shape)}`;
+    if (frontsOf(parameter, transform).length > 0)
+      return `no transform may stand in front of the quantizer, got ${show(name)} behind one`;
+    if (quantizer.codes)
+      return `needs quantizers that round, got ${show(name)}, which brings codes of its own,`;
+    if (isSigns(spec) || spec.codebook) return `needs evenly spaced codes, got ${show(name)}`;
+    // Columns of one input would lie in groups of two scales.
+    if (typeof spec.granularity === "object") return `needs one scale a tensor or a row, got ${show(name)}`;
+    return null;
   };
-  const leave = "leave it out by { layers }";
-  if (!widens(owner)) refuse("needs linear layers", owner, leave);
-  if (shared.has(parameter)) refuse("no other part may read the weight", parameter.shape, leave);
-  if (frontsOf(parameter, transform).length > 0)
-    refuse(
-      "no transform may stand in front of the quantizer",
-      quantizer.name,
-      "split before masks are put on",
-    );
-  if (isSigns(spec) || spec.codebook) refuse("needs evenly spaced codes", quantizer.name, leave);
-  if (typeof spec.granularity === "object")
-    refuse(
-      "needs one scale a tensor or a row",
-      quantizer.name,
-      "columns of one input would lie in groups of two scales",
-    );
-}
 
 /** Parameters that more than one layer owns, such as the table of tokens that is the head too. */
 function sharedParameters(model: object): Set<Parameter> {
@@ -102,12 +94,14 @@ function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns
  * Outlier channel splitting of weights without data: columns with the largest weights become two of half the weight, and the
  * layer multiplies their inputs twice (`copies` of Linear), so that the function of floats stays and the range of codes is
  * halved where outliers made it wide. The halves lie half a step apart, so that their codes add up to the code of the whole.
- * For linear layers with one scale a tensor or a row; a clip after it, as by `clipSearch`, finds less to clip. The latent
- * weights are wider from then on, also after `unprepare`: a state is that of a model whose layers were split, and optimizers
- * begin anew with them. `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et
- * al., 2019, arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model
- * that is not prepared, or frozen, OptionError for a chosen layer that is not linear, shares its weight, has a transform in
- * front of the quantizer, a correction, scales by groups, or codes that are not even; the model is then as it was.
+ * For linear layers with one scale a tensor or a row; with `layers` null others, and those that share their weight, are
+ * passed over. A clip after it, as by `clipSearch`, finds less to clip. The latent weights are wider from then on, also
+ * after `unprepare`: a state is that of a model whose layers were split, and optimizers begin anew with them.
+ * `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et al., 2019,
+ * arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model that is not
+ * prepared, or frozen, OptionError for a layer that is named, and where all are, not linear, share their weight, have a
+ * transform in front of the quantizer, scales by groups, or codes that are not even, and for a layer with a correction; the
+ * model is then as it was.
  *
  * @example
  * ```ts
@@ -138,11 +132,9 @@ export async function splitOutlierChannels<M extends object>(
   checkShare(op, "ratio", read.ratio);
   checkShare(op, "threshold", read.threshold);
   checkOnLayer(op, read.onLayer);
-  const shared = sharedParameters(model);
-  const sites = sitesOf(op, model, read.layers).filter(({ owner }) => read.layers !== null || widens(owner));
+  const served = servedLayers(op, model, read.layers, refusals(sharedParameters(model)));
+  const sites = sitesOf(op, model, served);
   const wide = sites.map((site) => {
-    checkSite(site, shared);
-    checkRounding(op, site);
     const found = widened(site, read);
     const { inputQuantizer } = site.owner as { inputQuantizer?: unknown };
     const largest = inputQuantizer instanceof SpecInputQuantizer ? inputQuantizer.largest : null;

@@ -278,18 +278,22 @@ describe("splitOutlierChannels", () => {
     const first = new Linear(8, 8);
     const grouped = plan({ default: int8WeightOnly(), rules: [["1.weight", int4WeightOnly()]] });
     const model = prepare(new Sequential(first, new Linear(8, 2)), grouped);
-    await refused(model, 'splitOutlierChannels: needs one scale a tensor or a row, got "int4" of layer "1"');
+    await refused(
+      model,
+      'splitOutlierChannels: needs one scale a tensor or a row, got "int4" in layer "1"',
+      "*",
+    );
     expect([first.weight.shape, first.copies]).toEqual([[8, 8], null]);
     await refused(layerOf(ones([2, 8]), nf4WeightOnly()), 'needs evenly spaced codes, got "nf4"');
     const linear = new Linear(4, 2);
     const conv = prepare(new Sequential(new Conv2d(2, 2, 3), linear), plan({ default: int8WeightOnly() }));
-    await refused(conv, "splitOutlierChannels: needs linear layers, got Conv2d of layer", "*");
+    await refused(conv, "splitOutlierChannels: needs linear layers, got Conv2d in layer", "*");
     await splitOutlierChannels(conv);
     expect(linear.copies!.size).toBe(1);
     const gpt = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2 });
     const everywhere = plan({ default: int8WeightOnly() });
     prepare(gpt, everywhere);
-    await refused(gpt, 'no other part may read the weight, got (11, 16) of layer "head"', "head");
+    await refused(gpt, 'no other part may read the weight, got (11, 16) in layer "head"', "head");
     const masked = new Linear(8, 2);
     parametrize(masked, "weight", { mask: null, apply: (w: Tensor) => w.tanh() });
     await refused(prepare(masked, everywhere), "no transform may stand in front of the quantizer");
@@ -308,6 +312,20 @@ describe("splitOutlierChannels", () => {
     await expect(splitOutlierChannels(model, { threshold: -1 })).rejects.toThrow(
       "threshold must lie between 0 and 1",
     );
+  });
+
+  it("passes over layers that it cannot split where none are named, and tells of those that it split", async () => {
+    const heard: string[] = [];
+    const onLayer = ({ layer }: { layer: string }) => heard.push(layer);
+    const gpt = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2 });
+    await splitOutlierChannels(prepare(gpt, plan({ default: int8WeightOnly() })), { onLayer });
+    expect(heard).toContain("blocks.0.mlp.up");
+    expect(heard).not.toContain("head");
+    const rules = [["1.weight", int4WeightOnly()]] as const;
+    const mixed = new Sequential(new Linear(8, 8), new Linear(8, 2));
+    heard.length = 0;
+    await splitOutlierChannels(prepare(mixed, plan({ default: int8WeightOnly(), rules })), { onLayer });
+    expect(heard).toEqual(["0"]);
   });
 
   it("takes back what it split where onLayer throws, with the codes that were held", async () => {
