@@ -48,6 +48,6 @@ function round(bound: number | null): number | null {
 }
 
 if (process.argv.includes("--write")) {
-  writeResults("steps", results);
+  writeResults("steps", results, { threads: 2 });
   writePage();
 }
