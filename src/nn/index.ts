@@ -34,6 +34,7 @@ export { Embedding, type EmbeddingOptions } from "./embedding.ts";
 export { EmbeddingBag, type EmbeddingBagCall, type EmbeddingBagOptions } from "./embedding-bag.ts";
 export { type Activation, FeedForward, type FeedForwardOptions } from "./feed-forward.ts";
 export { cosineSimilarity, glu, type NormalizeOptions, normalize } from "./functional.ts";
+export { Hadamard, type HadamardOptions } from "./hadamard.ts";
 export * as init from "./init.ts";
 export { type InterpolateOptions, interpolate, Upsample } from "./interpolate.ts";
 export { isLayer, type Layer } from "./layer.ts";

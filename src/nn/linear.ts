@@ -5,6 +5,7 @@ import { concat } from "../ops/join.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
+import type { Hadamard } from "./hadamard.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import { inside } from "./inside.ts";
 import type { LowRank } from "./low-rank.ts";
@@ -34,9 +35,11 @@ export function weightAndBias(
   };
 }
 
-/** The inputs, and behind them once more those that `copies` names. */
-const widened = (x: Tensor, { copies }: Linear): Tensor =>
-  copies === null ? x : concat([x, indexSelect(x, copies, { axis: -1 })], { axis: -1 });
+/** The inputs, rotated, and behind them once more those that `copies` names. */
+function multiplied(x: Tensor, { rotation, copies }: Linear): Tensor {
+  const turned = rotation ? rotation.forward(x) : x;
+  return copies === null ? turned : concat([turned, indexSelect(turned, copies, { axis: -1 })], { axis: -1 });
+}
 
 /**
  * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in), and what a `correction` adds.
@@ -55,6 +58,8 @@ export class Linear {
   bias: Parameter | null;
   /** Makes codes of the input, where it is quantized. */
   inputQuantizer: InputQuantizer | null = null;
+  /** Stands in front of the product, and of the quantizer of the input. */
+  rotation: Hadamard | null = null;
   /** Inputs that are multiplied once more, by a column each behind the others of the weight: int32 (k); null for none. */
   copies: Tensor | null = null;
   /**
@@ -85,7 +90,7 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
-      x = widened(asTensor("Linear", x), this);
+      x = multiplied(asTensor("Linear", x), this);
       const y = this.inputQuantizer
         ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
         : x.linear(this.weight.effective(), this.bias?.effective());
@@ -93,7 +98,7 @@ export class Linear {
     });
   }
 
-  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in), with its copies behind. */
+  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in), rotated, with its copies behind. */
   inputMatrix(x: TensorLike): Tensor {
     x = asTensor("inputMatrix", x);
     if (x.shape.at(-1) !== this.inFeatures) {
@@ -101,7 +106,7 @@ export class Linear {
         `inputMatrix: needs ${this.inFeatures} features along the last axis, got ${show(x.shape)}`,
       );
     }
-    return widened(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this);
+    return multiplied(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this);
   }
 
   toPacked(packer: Packer): PackedFields {
@@ -109,6 +114,7 @@ export class Linear {
     const weight = packer.weight(this.weight, { ofFloats: input === null });
     const copies = this.copies && Array.from(this.copies.data, Number);
     const correction = this.correction && packer.layer(this.correction);
-    return { kind: "linear", weight, bias: packer.floats(this.bias), input, copies, correction };
+    const rotation = this.rotation && packer.layer(this.rotation);
+    return { kind: "linear", weight, bias: packer.floats(this.bias), input, rotation, copies, correction };
   }
 }

@@ -97,6 +97,8 @@ const layers: Table = {
   "Linear.forward": forward(small, exact(matrix, "dtype shape"), "linear"),
   LowRank: call([count(3), count(2), count(1)], { rng: given(() => new Rng(1), "null") }),
   "LowRank.forward": forward(() => new nn.LowRank(3, 2, 1), exact(matrix, "dtype shape"), "linear"),
+  Hadamard: call([count(4)], { block: count(2, "null"), signs: flag(true), rng }),
+  "Hadamard.forward": forward(() => new nn.Hadamard(3), exact(matrix, "dtype shape"), "mul"),
   Conv1d: call([count(2), count(4), count(2)], conv),
   ...each(
     "BatchNorm1d.normalize BatchNorm1d.track BatchNorm2d.normalize BatchNorm2d.track MultiHeadAttention.attendOpenly \

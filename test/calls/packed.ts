@@ -122,7 +122,9 @@ const made = (name: string, fields: () => Record<string, unknown>, says: string)
 const allowed: Record<string, string> = {
   "PackedLinear.bias": "null",
   "PackedLinear.input": "null",
+  "PackedLinear.rotation": "null undefined",
   "PackedLinear.correction": "null undefined",
+  "PackedHadamard.signs": "null undefined",
   "PackedConv1d.bias": "null",
   "PackedConv1d.input": "null",
   "PackedConv2d.bias": "null",
@@ -167,6 +169,7 @@ const layers: Table = {
     () => ({ type: "layer", size: 3, axes: [3], eps: 0.1, weight: null, bias: null }),
     "norm",
   ),
+  ...made("PackedHadamard", () => ({ features: 3, block: 1, signs: null }), "hadamard"),
   ...made("PackedBatchNorm", batchNorm, "batchNorm"),
   ...made("PackedSequential", () => ({ steps: [new packed.PackedLinear(linear())] }), "sequential"),
   ...made("PackedFunction", () => ({ name: "relu" }), "function"),
@@ -237,6 +240,11 @@ const steps: Table = {
     given(() => ({ data: [0, 1], shape: [2] }), "shape dtype"),
   ),
   ...runs("PackedNorm", () => new packed.PackedNorm(norm()), rows()),
+  ...runs(
+    "PackedHadamard",
+    () => new packed.PackedHadamard({ features: 4, block: 2, signs: null }),
+    rows("shape"),
+  ),
   ...runs("PackedBatchNorm", () => new packed.PackedBatchNorm(batchNorm()), given(values([1, 2]))),
   ...runs("PackedFunction", () => new packed.PackedFunction({ name: "relu" }), rows("shape")),
   ...runs(

@@ -5,6 +5,7 @@ import type { Fields, PackedKind } from "../file/layer.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { PackedConvTranspose2d } from "./conv-transpose.ts";
+import { PackedHadamard } from "./hadamard.ts";
 import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
 import { PackedLanguage, PackedSeq2Seq } from "./language.ts";
 import { PackedEmbedding, PackedLinear } from "./linear.ts";
@@ -22,6 +23,7 @@ const ours: readonly PackedKind[] = [
   PackedPool,
   PackedFlatten,
   PackedNorm,
+  PackedHadamard,
   PackedBatchNorm,
   PackedPReLU,
   PackedAttention,

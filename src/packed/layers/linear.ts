@@ -1,6 +1,6 @@
 import { plus } from "../../../kernels/elementwise/arithmetic.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
-import { sizeOf } from "../../shape.ts";
+import { sameShape, sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
@@ -12,6 +12,8 @@ export interface LinearFields {
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
   readonly input: PackedInput | null;
+  /** A layer (…, in) -> (…, in) in front of the product and of the codes of the input; null for none. */
+  readonly rotation?: PackedStep | null;
   /** Inputs that are multiplied once more, by a column each behind the others of the weight; null for none. */
   readonly copies?: readonly number[] | null;
   readonly correction?: PackedStep | null;
@@ -26,6 +28,15 @@ function checkCopies(copies: unknown, columns: number): readonly number[] | null
   if (Array.isArray(copies) && copies.every(isInput)) return copies;
   throw new FormatError(
     `linear: copies must name inputs of a weight with a column more for each, got ${show(copies)} for ${columns} columns`,
+  );
+}
+
+/** What a rotation makes of x. Throws ShapeError where that has another shape. */
+function rotated(rotation: PackedStep, x: Values): Float32Array {
+  const { data, shape } = rotation.forward(x);
+  if (sameShape(shape, x.shape)) return data;
+  throw new ShapeError(
+    `PackedLinear: the rotation must keep the shape, got ${show(shape)} for ${show(x.shape)}`,
   );
 }
 
@@ -59,6 +70,7 @@ export class PackedLinear implements PackedLayer {
   readonly bias: Float32Array | null;
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
+  readonly rotation: PackedStep | null;
   readonly copies: readonly number[] | null;
   /** A layer (…, in) -> (…, out) whose result is added, as where two thin matrices make up for few bits; null for none. */
   readonly correction: PackedStep | null;
@@ -70,6 +82,7 @@ export class PackedLinear implements PackedLayer {
     this.weight = read.weight("weight");
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
+    this.rotation = read.optionalLayer("rotation");
     this.copies = checkCopies(read.value("copies"), this.weight.columns);
     this.correction = read.optionalLayer("correction");
     this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
@@ -90,7 +103,8 @@ export class PackedLinear implements PackedLayer {
     const outer = shape.slice(0, -1);
     const m = sizeOf(outer);
     work(m * rows * columns);
-    const wide = this.copies ? withCopies(data, m, columns, this.copies) : data;
+    const turned = this.rotation ? rotated(this.rotation, x) : data;
+    const wide = this.copies ? withCopies(turned, m, columns, this.copies) : turned;
     const y = { data: this._product.run(wide, m, m * rows), shape: [...outer, rows] };
     if (!this.correction) return y;
     const added = this.correction.forward({ data: wide, shape: [...outer, columns] });
