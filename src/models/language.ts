@@ -1,6 +1,6 @@
 /** What the language models share: how they are called, read ids, tie weights and begin. */
 
-import { ShapeError, show } from "../errors.ts";
+import { ShapeError, StageError, show } from "../errors.ts";
 import { type Capture, note } from "../nn/attention.ts";
 import { blank, withoutData } from "../nn/blank.ts";
 import type { KeyValueCache } from "../nn/cache.ts";
@@ -8,13 +8,15 @@ import { normal, truncNormal, zeros } from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import type { LayerNorm, RMSNorm } from "../nn/norm.ts";
 import { Parameter } from "../nn/parameter.ts";
+import { plainConfig } from "../nn/sizes.ts";
+import { centers, type ResidualStream, streamOfAll } from "../nn/stream.ts";
 import type { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { namedParameters } from "../nn/tree.ts";
 import { inputs, outputs, type ScalePair, scalePair } from "../nn/units.ts";
 import { readMask } from "../ops/attention.ts";
 import type { Rng } from "../random/rng.ts";
 import { sizeOf } from "../shape.ts";
-import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { asTensor, type Tensor, type TensorLike, wrap } from "../tensor.ts";
 
 export interface LanguageCall {
   /**
@@ -161,6 +163,42 @@ export function headPair(
 ): ScalePair[] {
   if (weight === table) return [];
   return scalePair(sizeOf(norm.normalizedShape), outputs(name, norm), "nothing", [inputs(head)]);
+}
+
+/** The residual stream of a model: its tables, its blocks, and its last normalisation, which the head reads. */
+export function streamOf(
+  tables: readonly string[],
+  blocks: readonly TransformerEncoderLayer[],
+  norm: LayerNorm | RMSNorm | null,
+): ResidualStream | null {
+  const all = streamOfAll("blocks", blocks);
+  if (!all || !norm) return null;
+  return {
+    features: sizeOf(norm.normalizedShape),
+    writers: [...tables.map((name) => inputs(name)), ...all.writers],
+    norms: [...all.norms, { name: "norm", readers: ["head"] }],
+    centered: all.centered || centers(norm),
+  };
+}
+
+/** Gives a head that shares the token table a copy of its own, and says so in the configuration. */
+export function untie(model: {
+  readonly config: { readonly tied: boolean; readonly rng?: never };
+  readonly token: { readonly weight: Parameter };
+  readonly head: { weight: Parameter };
+}): void {
+  const { token, head, config } = model;
+  if (head.weight !== token.weight) return;
+  const { transforms, store, trainable } = token.weight;
+  if (transforms.length > 0) {
+    throw new StageError(
+      "untie: the table must be free of transforms, got some; untie before it is prepared or masked",
+    );
+  }
+  const { data, shape, dtype } = token.weight.value;
+  head.weight = new Parameter(wrap(data.slice(), shape, dtype), { store });
+  head.weight.trainable = trainable;
+  Object.assign(model, { config: plainConfig({ ...config, tied: false }) });
 }
 
 /**

@@ -9,6 +9,7 @@ import { Linear } from "../nn/linear.ts";
 import { RMSNorm } from "../nn/norm.ts";
 import type { PackedFields, Packer } from "../nn/packing.ts";
 import { checkLayerSizes, ofLayer, type PerLayer, plainConfig, readConfig, times } from "../nn/sizes.ts";
+import type { ResidualStream } from "../nn/stream.ts";
 import { TransformerEncoderLayer } from "../nn/transformer.ts";
 import { pairsOfAll, type ScalePair, type Units, unitsOfAll } from "../nn/units.ts";
 import { dropout as drop } from "../ops/create.ts";
@@ -28,7 +29,9 @@ import {
   readIds,
   readStates,
   runBlocks,
+  streamOf,
   tiedLinear,
+  untie,
 } from "./language.ts";
 
 export interface LlamaConfig {
@@ -201,6 +204,19 @@ export class Llama {
   /** What may be taken out: key heads with their query heads, and neurons of the position-wise networks. */
   units(): Units[] {
     return unitsOfAll("blocks", this.blocks);
+  }
+
+  /** What all blocks read and add to, for `rotate`. */
+  residualStream(): ResidualStream | null {
+    return streamOf(["token"], this.blocks, this.norm);
+  }
+
+  /**
+   * Gives the head a table of its own where it shares that of the tokens, as `config.tied` then says. Throws StageError for a
+   * table that is masked or prepared.
+   */
+  untie(): void {
+    untie(this);
   }
 
   toPacked(packer: Packer): PackedFields {

@@ -79,14 +79,19 @@ export class FeedForward {
     });
   }
 
-  /** Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass. */
+  /**
+   * Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass, nor where a
+   * rotation stands between.
+   */
   scalePairs(): ScalePair[] {
+    if (this.down.rotation) return [];
     const between = passes[this.activation];
     return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
   }
 
-  /** Its neurons: rows of up and of the gate, and columns of down. */
+  /** Its neurons: rows of up and of the gate, and columns of down; none where a rotation stands between. */
   units(): Units[] {
+    if (this.down.rotation) return [];
     const { gate, up, hidden: count } = this;
     const places = [...(gate ? outputs("gate", gate) : []), ...outputs("up", up), inputs("down")];
     return [{ name: "", kind: "neurons", count, places, sizes: { feedForward: 1 }, layer: null, keeps: {} }];

@@ -112,6 +112,7 @@ export {
 } from "./state.ts";
 export { type InputStatistics, type Statistic, type StatisticsOptions, statistics } from "./statistics.ts";
 export { type Store, signs } from "./store.ts";
+export type { ResidualStream } from "./stream.ts";
 export { type Tapped, type TappedCall, type Taps, taps } from "./taps.ts";
 export {
   type DecoderCall,

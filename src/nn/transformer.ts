@@ -16,6 +16,7 @@ import { inside } from "./inside.ts";
 import { LayerNorm, RMSNorm } from "./norm.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
+import { centers, type ResidualStream } from "./stream.ts";
 import { inputs, outputs, pairsOf, type ScalePair, scalePair, type Units, unitsOf } from "./units.ts";
 
 export interface TransformerLayerOptions extends AttentionOptions {
@@ -158,6 +159,21 @@ export class TransformerEncoderLayer {
       ...normPair(this, "norm2", this.norm2, readers(this.mlp)),
       ...pairsOf("mlp", this.mlp),
     ];
+  }
+
+  /** In the pre form the states that it reads and adds to; null in the post form, which normalises them themselves. */
+  residualStream(): ResidualStream | null {
+    const { attention, mlp, norm1, norm2 } = this;
+    if (this.norm === "post") return null;
+    return {
+      features: sizeOf(norm1.normalizedShape),
+      writers: [...outputs("attention.out", attention.out), ...outputs("mlp.down", mlp.down)],
+      norms: [
+        { name: "norm1", readers: attentionInputs },
+        { name: "norm2", readers: readers(mlp) },
+      ],
+      centered: centers(norm1) || centers(norm2),
+    };
   }
 
   /** Heads and neurons of its parts. */

@@ -127,7 +127,8 @@ export const scalePair = (
   consumers: readonly Place[],
 ): ScalePair[] => (producer.length > 0 ? [{ channels, producer, consumers, between }] : []);
 
-const within = (path: string, places: readonly Place[]): Place[] =>
+/** Places of a part, by their names in the whole. */
+export const within = (path: string, places: readonly Place[]): Place[] =>
   places.map((place) => ({ ...place, name: `${path}.${place.name}` }));
 
 /** The pairs of a part, by their names in the whole. */
