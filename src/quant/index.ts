@@ -86,6 +86,8 @@ export {
 } from "./presets.ts";
 export { type BwnOptions, bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
 export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report.ts";
+export type { RotateOptions } from "./rotatable.ts";
+export { rotate } from "./rotate.ts";
 export type { PairProgress, ScalingOptions } from "./scaling.ts";
 export {
   type LayerOption,

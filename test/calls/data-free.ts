@@ -1,6 +1,7 @@
 /** Right calls of what quantizes weights without data, and of LAPQ. */
 
-import { Linear } from "bitgrad/nn";
+import { Rng } from "bitgrad";
+import { FeedForward, Linear } from "bitgrad/nn";
 import * as quant from "bitgrad/quant";
 import {
   call,
@@ -46,6 +47,16 @@ export const dataFree: Table = {
     { ...said, needs: "loss" },
   ),
   aciqObserver: call([given(() => quant.spec())], { ...priors, bins: count(64) }, { says: "observer" }),
+  rotate: call(
+    [model(() => new FeedForward(4, 8))],
+    {
+      residual: given(() => false),
+      heads: flag(true),
+      online: given(() => "**", "null"),
+      rng: given(() => new Rng(1), "null"),
+    },
+    { ...said, needs: "residual" },
+  ),
   splitOutlierChannels: call(
     [ready(quant.int8WeightOnly())],
     { ...sites, ratio: share(0.5), aware: flag(true), threshold: share(0) },
