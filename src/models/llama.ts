@@ -212,8 +212,8 @@ export class Llama {
   }
 
   /**
-   * Gives the head a table of its own where it shares that of the tokens, as `config.tied` then says. Throws StageError for a
-   * table that is masked or prepared.
+   * Gives the head a table of its own where it shares that of the tokens, as `config.tied` then says. Throws StageError for
+   * a table that is masked or prepared.
    */
   untie(): void {
     untie(this);
