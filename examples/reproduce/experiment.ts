@@ -18,7 +18,7 @@ export interface Setting {
   readonly seed: number;
   /** A tiny version of seconds, to see that everything works. */
   readonly quick: boolean;
-  /** Aborted by Ctrl-C: what `fit` and long loops ask. */
+  /** Aborted by Ctrl-C: what `fit` asks, and long loops after they let it through by an `await setImmediate()`. */
   readonly signal: AbortSignal;
   /** Where a long cell keeps its state: `fit` by { checkpoint: { path, resume: true } }. Deleted when it is done. */
   readonly checkpoint: string;

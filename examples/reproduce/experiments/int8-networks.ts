@@ -1,6 +1,7 @@
 /** Networks for CIFAR-10 with int8 weights and inputs: one that others have rounded, and three that we round. */
 
 import { readFileSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import { noGrad, Rng, scope, type Tensor } from "bitgrad";
 import { cifar10Subset, type ImageSet } from "bitgrad/data";
 import { evaluate } from "bitgrad/nn";
@@ -42,6 +43,7 @@ async function classes(
   const found: number[] = [];
   const [count, size] = quick ? [8, 8] : [y.size, 50];
   for (let from = 0; from < count; from += size) {
+    await setImmediate();
     signal.throwIfAborted();
     const part = x.slice([[from, from + size]]);
     found.push(...noGrad(() => scope(() => [...forward(part).argmax({ axis: 1 }).data].map(Number))));
