@@ -186,7 +186,7 @@ describe("an experiment", { timeout: 60_000 }, () => {
     vi.stubEnv(name, "drawn 4");
     const ended = run({ workers });
     await expect(ended).rejects.toThrow(Refusal);
-    await expect(ended).rejects.toThrow(new RegExp(`cells failed:\ndrawn 4, seed 1: .*${message}`));
+    await expect(ended).rejects.toThrow(new RegExp(`cells failed:\n[^]*drawn 4, seed 1: .*${message}`));
     expect(readLines(linesOf()).lines.map(({ cell }) => cell)).toEqual(
       expect.arrayContaining(["float", "nearest 4", "drawn 2"]),
     );
@@ -199,7 +199,11 @@ describe("an experiment", { timeout: 60_000 }, () => {
     vi.stubEnv("SMALL_WAITS", "drawn 4");
     const stop = new AbortController();
     const ended = run({ workers, signal: stop.signal });
-    await vi.waitFor(() => expect(calls().join()).toContain("drawn 4, 1"), { timeout: 30_000 });
+    const isWaiting = () => {
+      expect(calls()).toContain("drawn 4, 1");
+      expect(readLines(linesOf()).lines).toHaveLength(2);
+    };
+    await vi.waitFor(isWaiting, { timeout: 30_000 });
     stop.abort();
     await expect(ended).rejects.toBe(stop.signal.reason);
     const kept = readLines(linesOf()).lines.map(({ cell }) => cell);
