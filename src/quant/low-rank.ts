@@ -3,13 +3,12 @@
 import { eigh } from "../../kernels/linalg/eigh.ts";
 import { addScaled, dot, transposed } from "../../kernels/linalg/rows.ts";
 import { dequantize, type QTensor } from "../codes/contract.ts";
-import { quantizeBy } from "../codes/quantizer.ts";
 import { checkChoice, checkInteger, OptionError, readOptions, show } from "../errors.ts";
 import { withoutDraws } from "../nn/blank.ts";
 import { LowRank } from "../nn/low-rank.ts";
 import type { InputStatistics, Statistic } from "../nn/statistics.ts";
-import { noGrad } from "../tape.ts";
 import { tensor } from "../tensor.ts";
+import { roundedBy, seenBy } from "./rounded.ts";
 import { servedLayers } from "./served.ts";
 import {
   type CalibrationOptions,
@@ -86,10 +85,7 @@ export async function lowRankCorrection<M extends object, B>(
   const layers = servedLayers(op, model, read.layers, refusal);
   const corrected: Partial<Correctable>[] = [];
   const correct = (site: Site, statistics: Partial<InputStatistics> | null): QTensor => {
-    const latent = site.transform.latent();
-    const codes =
-      site.transform.codes ??
-      noGrad(() => quantizeBy(latent, site.quantizer, { mask: site.transform.maskOf(latent) }));
+    const codes = site.transform.codes ?? roundedBy(site, seenBy(op, site));
     const values = dequantize(codes).data;
     const lost = matrixOf(site).map((w, i) => w - (values[i] as number));
     const owner = site.owner as Partial<Correctable>;

@@ -451,6 +451,17 @@ describe("the wrong call", () => {
     );
   });
 
+  it("refuses a weight that is not finite, and names its layer", async () => {
+    for (const batches of [x, null]) {
+      const model = prepared();
+      (model[2] as Linear).weight.update((w) => w.fill(Number.NaN, 5, 6));
+      await expect(lowRankCorrection(model, batches, { method: batches ? "eigen" : "svd" })).rejects.toThrow(
+        'lowRankCorrection: weights must be finite, got NaN at index 5 of layer "2"',
+      );
+      expect((model[0] as Linear).correction).toBe(null);
+    }
+  });
+
   it("refuses options that are none, and layers that have a correction", async () => {
     const wrong = (options: object) => lowRankCorrection(prepared(), x, options);
     await expect(wrong({ rank: 0 })).rejects.toThrow(/rank must be an integer of at least 1, got 0/);
