@@ -20,38 +20,11 @@ export interface SplitRule {
   readonly quarters: Float64Array | null;
 }
 
-/** The column that has the largest magnitude; of several the first. */
-function largestColumn({ weight, columns }: Columns): number {
-  let most = -1;
+/** The first of those that are largest. */
+function largestOf(numbers: Float64Array): number {
   let found = 0;
-  for (let i = 0; i < weight.length; i++) {
-    const size = Math.abs(weight[i]);
-    const column = i % columns;
-    if (size < most || (size === most && column >= found)) continue;
-    most = size;
-    found = column;
-  }
+  for (let i = 1; i < numbers.length; i++) if (numbers[i] > numbers[found]) found = i;
   return found;
-}
-
-/** Puts one half of a column in its place, and the other behind the last. */
-function split(of: Columns, column: number, { threshold, quarters }: SplitRule): Columns {
-  const { weight, rows, columns, copies } = of;
-  let largest = 0;
-  for (let r = 0; r < rows; r++) largest = Math.max(largest, Math.abs(weight[r * columns + column]));
-  const wider = new Float64Array(rows * (columns + 1));
-  for (let r = 0; r < rows; r++) {
-    const at = r * (columns + 1);
-    wider.set(weight.subarray(r * columns, (r + 1) * columns), at);
-    const w = weight[r * columns + column];
-    if (!(Math.abs(w) > threshold * largest)) continue;
-    const apart = quarters ? quarters[r] : 0;
-    wider[at + column] = w / 2 - apart;
-    wider[at + columns] = w / 2 + apart;
-  }
-  const first = columns - copies.length;
-  const input = column < first ? column : copies[column - first];
-  return { weight: wider, rows, columns: columns + 1, copies: [...copies, input] };
 }
 
 /**
@@ -59,8 +32,34 @@ function split(of: Columns, column: number, { threshold, quarters }: SplitRule):
  * may be one that was split before. Its product with the inputs, and once more with those that `copies` names, is that of
  * the matrix before. Zhao et al., 2019, arXiv:1901.09504.
  */
-export function splitColumns(of: Columns, rule: SplitRule): Columns {
-  let wider = of;
-  for (let i = 0; i < rule.splits; i++) wider = split(wider, largestColumn(wider), rule);
-  return wider;
+export function splitColumns(of: Columns, { splits, threshold, quarters }: SplitRule): Columns {
+  const { rows, columns: given } = of;
+  const columns = given + splits;
+  const weight = new Float64Array(rows * columns);
+  const largest = new Float64Array(columns);
+  for (let r = 0; r < rows; r++) {
+    weight.set(of.weight.subarray(r * given, (r + 1) * given), r * columns);
+    for (let c = 0; c < given; c++) largest[c] = Math.max(largest[c], Math.abs(weight[r * columns + c]));
+  }
+  const copies = [...of.copies];
+  const first = given - copies.length;
+  for (let next = given; next < columns; next++) {
+    const column = largestOf(largest.subarray(0, next));
+    const whole = threshold * largest[column];
+    largest[column] = 0;
+    // One half stays in its place, the other is put behind the last.
+    for (let r = 0; r < rows; r++) {
+      const [at, behind] = [r * columns + column, r * columns + next];
+      const w = weight[at];
+      if (Math.abs(w) > whole) {
+        const apart = quarters ? quarters[r] : 0;
+        weight[at] = w / 2 - apart;
+        weight[behind] = w / 2 + apart;
+      }
+      largest[column] = Math.max(largest[column], Math.abs(weight[at]));
+      largest[next] = Math.max(largest[next], Math.abs(weight[behind]));
+    }
+    copies.push(column < first ? column : copies[column - first]);
+  }
+  return { weight, rows, columns, copies };
 }
