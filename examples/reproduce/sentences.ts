@@ -1,0 +1,183 @@
+/** Small BERTs that tell what a sentence is: their data, their training, and how often they are right. */
+
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { manualSeed, noGrad, Rng, scope, type Tensor, tensor } from "bitgrad";
+import { encodeBatch, lengthBatches, sst2, type TextSet, trec, wordPiece } from "bitgrad/data";
+import { load, save } from "bitgrad/io";
+import { Bert } from "bitgrad/models";
+import { crossEntropy, evaluate } from "bitgrad/nn";
+import { adamw, cosine, optimizer } from "bitgrad/optim";
+import { fit } from "bitgrad/train";
+import type { Setting } from "./experiment.ts";
+
+/** A data set of sentences, and how long a model is trained on it. */
+interface Source {
+  readonly classes: number;
+  readonly epochs: number;
+  readonly lr: number;
+  read(): Promise<{ train: TextSet; scored: TextSet }>;
+}
+
+const sources = {
+  trec: {
+    classes: 6,
+    epochs: 4,
+    lr: 1.5e-3,
+    read: async () => ({ train: await trec(), scored: await trec({ split: "test" }) }),
+  },
+  sst2: {
+    classes: 2,
+    epochs: 2,
+    lr: 1e-3,
+    read: async () => ({ train: await sst2(), scored: await sst2({ split: "dev" }) }),
+  },
+} satisfies Record<string, Source>;
+
+/** Raised where training would give other weights. */
+const version = 1;
+
+export type SourceName = keyof typeof sources;
+
+/** Sentences as ids (B, T) and a mask (B, 1, 1, T), true where there is text, with the class of each. */
+export interface Sentences {
+  readonly ids: Tensor;
+  readonly mask: Tensor;
+  readonly y: Tensor;
+}
+
+export const logitsOf = (model: Bert, { ids, mask }: Sentences): Tensor => model.forward(ids, { mask });
+
+export interface Data {
+  readonly vocabulary: number;
+  /** All training sentences once, those of about one length together. */
+  train(rng: Rng): Sentences[];
+  readonly scored: readonly Sentences[];
+}
+
+const context = 32;
+const special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
+const [padId, , bosId, eosId] = special.map((_, id) => id);
+
+/** Words that are seen twice or more, and single characters, of which every other word is made. */
+function vocabularyOf(texts: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const word of texts.join(" ").split(" ")) counts.set(word, (counts.get(word) ?? 0) + 1);
+  const words = [...counts].filter(([, n]) => n >= 2).map(([word]) => word);
+  const characters = [...new Set(texts.join(""))].flatMap((c) => [c, `##${c}`]);
+  return [...new Set([...special, ...characters, ...words])];
+}
+
+const lowered = ({ text, y }: TextSet, most = Infinity): { text: string[]; y: ArrayLike<number> } => ({
+  text: text.slice(0, most).map((each) => each.toLowerCase()),
+  y: y.data,
+});
+
+async function readData(name: SourceName, quick: boolean): Promise<Data> {
+  const given = await sources[name].read();
+  const [train, scored] = [
+    lowered(given.train, quick ? 256 : Infinity),
+    lowered(given.scored, quick ? 64 : Infinity),
+  ];
+  const tokenizer = wordPiece({ vocab: vocabularyOf(train.text) });
+  const batchesOf = ({ text, y }: typeof train, tokens: number, rng: Rng | null): Sentences[] => {
+    const lengths = text.map((each) => Math.min(context, tokenizer.encode(each).length + 2));
+    return lengthBatches(lengths, { tokens, rng }).map((rows) => {
+      const texts = Array.from(rows, (row) => text[row]);
+      const { ids, mask } = encodeBatch(tokenizer, texts, { padId, bosId, eosId, maxLength: context });
+      return { ids, mask: mask.unsqueeze(1).unsqueeze(1), y: tensor(Int32Array.from(rows, (row) => y[row])) };
+    });
+  };
+  return {
+    vocabulary: tokenizer.vocabSize,
+    train: (rng) => batchesOf(train, 512, rng),
+    scored: batchesOf(scored, 2048, null),
+  };
+}
+
+const read = new Map<string, Promise<Data>>();
+
+export function dataOf(name: SourceName, { quick }: Pick<Setting, "quick">): Promise<Data> {
+  const key = `${name} ${quick}`;
+  const data = read.get(key) ?? readData(name, quick);
+  read.set(key, data);
+  return data;
+}
+
+/** Six layers of width 64; a tiny one for a quick run. */
+const newModel = (name: SourceName, { vocabulary }: Data, { seed, quick }: Setting, attempt = 0): Bert => {
+  const dim = quick ? 32 : 64;
+  return new Bert({
+    vocabulary,
+    context,
+    dim,
+    layers: quick ? 1 : 6,
+    heads: 4,
+    feedForward: 2 * dim,
+    dropout: 0.1,
+    initStd: dim ** -0.5 / 2,
+    head: "classifier",
+    classes: sources[name].classes,
+    rng: new Rng(`weights ${seed}${attempt > 0 ? ` again ${attempt}` : ""}`),
+  });
+};
+
+/** Whether training got away from guessing: the mean of the last losses is well below that of equal chances. */
+const learned = (losses: readonly number[], classes: number): boolean => {
+  const last = losses.slice(-50);
+  return last.reduce((a, b) => a + b, 0) / last.length < 0.85 * Math.log(classes);
+};
+
+/**
+ * A model that is trained on a data set from nothing, and kept beside the checkpoints of cells for others to read. A seed
+ * draws its first weights, dropout and the order of the sentences; weights that training leaves at guessing are drawn again.
+ */
+export async function trainOn(name: SourceName, setting: Setting): Promise<Bert> {
+  const { seed, quick, signal } = setting;
+  const { classes, epochs: most, lr } = sources[name];
+  const data = await dataOf(name, setting);
+  const epochs = quick ? 1 : most;
+  const total = epochs * data.train(new Rng(0)).length;
+  // Whatever was drawn before.
+  manualSeed(seed);
+  for (let attempt = 0; ; attempt++) {
+    const model = newModel(name, data, setting, attempt);
+    const order = new Rng(`order ${seed}`);
+    const { losses } = await fit(model, {
+      // `fit` begins an iteration for every epoch: each time another order.
+      data: { [Symbol.iterator]: () => data.train(order)[Symbol.iterator]() },
+      loss: (bert, batch) => ({ loss: crossEntropy(logitsOf(bert, batch), batch.y), count: batch.y.size }),
+      optimizer: optimizer(model, adamw({ lr, weightDecay: 0.01 }), { clipNorm: 1 }),
+      schedule: cosine({ warmup: Math.ceil(total / 10), total, floor: 0.05 }),
+      epochs,
+      signal,
+    });
+    signal.throwIfAborted();
+    if (!quick && !learned(losses, classes)) continue;
+    await save(fileOf(name, setting), model);
+    return evaluate(model);
+  }
+}
+
+const fileOf = (name: SourceName, { seed, quick, checkpoint }: Setting): string =>
+  join(dirname(checkpoint), `sentences-${name}${quick ? "-quick" : ""}-${seed}-v${version}.safetensors`);
+
+/** The same, read where it was trained before. */
+export async function trainedOn(name: SourceName, setting: Setting): Promise<Bert> {
+  const path = fileOf(name, setting);
+  if (!existsSync(path)) return trainOn(name, setting);
+  return evaluate(await load(path, { into: newModel(name, await dataOf(name, setting), setting) }));
+}
+
+/** The share of the scored sentences whose class a model finds. */
+export async function accuracyOf(model: Bert, name: SourceName, setting: Setting): Promise<number> {
+  let right = 0;
+  let count = 0;
+  for (const batch of (await dataOf(name, setting)).scored) {
+    setting.signal.throwIfAborted();
+    const found = noGrad(() => scope(() => [...logitsOf(model, batch).argmax({ axis: 1 }).data].map(Number)));
+    right += found.filter((each, i) => each === batch.y.data[i]).length;
+    count += found.length;
+  }
+  return right / count;
+}
