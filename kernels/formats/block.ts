@@ -4,8 +4,28 @@
  */
 
 import { isBytes } from "../../src/dtype.ts";
-import { FormatError, ShapeError, show } from "../../src/errors.ts";
-import { toFloat16, widenFloat16 } from "./half.ts";
+import { FormatError, OptionError, readOptions, ShapeError, show } from "../../src/errors.ts";
+import { powerBelow, toFloat16, widenFloat16 } from "./half.ts";
+
+export interface EncodeOptions {
+  /**
+   * What the error of each column counts, such as the sum of squares of what a layer is given there (`statistics`,
+   * `readImatrix`): a number for each of the columns of a matrix whose rows x is. Q4_0, Q4_1, Q4_K and Q6_K then search for
+   * the scales by which least is lost, as ggml does with an importance matrix; the other formats have no search. By default
+   * the formats' own weights, which know x alone.
+   *
+   * The ratios alone count. A column counts 2^-20 of the most important one at least, so that no scale is lost where inputs
+   * are dead.
+   */
+  importance: ArrayLike<number> | null;
+}
+
+/** What the columns of a block count, and the row that it is of. */
+export interface Importance {
+  readonly columns: Float32Array;
+  /** The mean of x² over the row. */
+  readonly meanSquare: number;
+}
 
 export interface BlockFormat {
   readonly name: string;
@@ -13,8 +33,12 @@ export interface BlockFormat {
   readonly blockSize: number;
   /** Bytes of a block. */
   readonly byteSize: number;
-  /** The bytes of x, whose length is a multiple of `blockSize`. Throws FormatError for NaN, infinities and scales that overflow. */
-  encode(x: ArrayLike<number>): Uint8Array;
+  /**
+   * The bytes of x, whose length is a multiple of `blockSize`. Throws FormatError for NaN, infinities and scales that
+   * overflow, OptionError for an importance that is negative or not finite, and ShapeError for one that rows of its length
+   * do not fit.
+   */
+  encode(x: ArrayLike<number>, options?: Partial<EncodeOptions>): Uint8Array;
   /** The floats that bytes stand for. Throws FormatError for a length that is no whole number of blocks and for scales that are not finite. */
   decode(bytes: Uint8Array): Float32Array;
   /** Σ decode(bytes) · x, summed in double. */
@@ -26,7 +50,7 @@ export interface BlockCode {
   readonly blockSize: number;
   readonly byteSize: number;
   /** Writes one block; the bytes are zeroed. */
-  encode(x: Float32Array, block: Uint8Array): void;
+  encode(x: Float32Array, block: Uint8Array, importance: Importance | null): void;
   decode(block: Uint8Array, out: Float32Array): void;
 }
 
@@ -54,13 +78,15 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
     name,
     blockSize,
     byteSize,
-    encode(x) {
+    encode(x, options) {
       checkList("encode", x);
+      const { importance } = readOptions<EncodeOptions>(`${name}.encode`, options, { importance: null });
       if (x.length % blockSize !== 0) {
         throw new ShapeError(
           `${name}.encode: the length must be a multiple of ${blockSize}, got ${x.length}; pad the row with zeros`,
         );
       }
+      const importances = importance && importanceOf(name, blockSize, x, importance);
       const bytes = new Uint8Array((x.length / blockSize) * byteSize);
       const floats = new Float32Array(blockSize);
       for (let block = 0; block * blockSize < x.length; block++) {
@@ -72,7 +98,8 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
             );
           }
         }
-        encode(floats, bytes.subarray(block * byteSize, (block + 1) * byteSize));
+        const counts = importances?.(block) ?? null;
+        encode(floats, bytes.subarray(block * byteSize, (block + 1) * byteSize), counts);
       }
       return bytes;
     },
@@ -100,6 +127,54 @@ export function blockFormat({ name, blockSize, byteSize, encode, decode }: Block
       }
       return sum;
     },
+  };
+}
+
+/** The least share of the most important column that a column counts. */
+const leastShare = 2 ** -20;
+
+/** What the columns of each block of x count. */
+function importanceOf(
+  name: string,
+  blockSize: number,
+  x: ArrayLike<number>,
+  given: ArrayLike<number>,
+): (block: number) => Importance {
+  if (typeof given !== "object" || typeof given.length !== "number") {
+    throw new OptionError(`${name}.encode: importance must be a list of numbers, got ${show(given)}`);
+  }
+  const columns = given.length;
+  if (columns === 0 || columns % blockSize !== 0 || x.length % columns !== 0) {
+    throw new ShapeError(
+      `${name}.encode: importance must have one number for each column, a multiple of ${blockSize}, got ${columns} for ${x.length} numbers`,
+    );
+  }
+  let most = 0;
+  for (let c = 0; c < columns; c++) {
+    if (!(given[c] >= 0 && given[c] < Infinity)) {
+      throw new OptionError(
+        `${name}.encode: importance must be finite and not negative, got ${given[c]} of column ${c}`,
+      );
+    }
+    most = Math.max(most, given[c]);
+  }
+  // A power of two keeps every bit of the ratios. That of a subnormal number is not found.
+  const unit = powerBelow(Math.max(most, 2 ** -1022));
+  const least = most > 0 ? (most / unit) * leastShare : 1;
+  const scaled = Float32Array.from({ length: columns }, (_, c) => Math.max(least, given[c] / unit));
+  const meanSquares = Float32Array.from({ length: x.length / columns }, (_, row) => {
+    let squares = 0;
+    for (let i = row * columns; i < (row + 1) * columns; i++) {
+      squares = Math.fround(squares + Math.fround(Math.fround(x[i]) ** 2));
+    }
+    return squares / columns;
+  });
+  return (block) => {
+    const from = (block * blockSize) % columns;
+    return {
+      columns: scaled.subarray(from, from + blockSize),
+      meanSquare: meanSquares[Math.floor((block * blockSize) / columns)],
+    };
   };
 }
 

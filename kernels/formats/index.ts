@@ -6,7 +6,7 @@ import { Q4_K, Q6_K } from "./k-quants.ts";
 import { Q1_0, Q4_0, Q4_1, Q8_0 } from "./legacy.ts";
 import { TQ1_0, TQ2_0 } from "./ternary.ts";
 
-export type { BlockFormat } from "./block.ts";
+export type { BlockFormat, EncodeOptions } from "./block.ts";
 
 /** `formats.Q4_0.encode(row)`: ggml's block formats and the two codebooks. */
 export const formats = {

@@ -1,67 +1,22 @@
 /**
- * Blocks of 256 with scales of scales: Q4_K and Q6_K, with the searches of ggml's reference encoders. Every step is rounded
- * to float32 as there, so that the bytes are the same.
+ * Blocks of 256 with scales of scales: Q4_K and Q6_K, with the searches of ggml's encoders.
  */
 
 import { roundEven } from "../elementwise/special.ts";
-import { blockFormat, getHalf, putHalf, signedMax } from "./block.ts";
+import { blockFormat, getHalf, type Importance, putHalf, signedMax } from "./block.ts";
+import {
+  clamp,
+  fitAffine,
+  fitPositive,
+  fitSymmetric,
+  importanceTrials,
+  importanceWeights,
+  plainTrials,
+  sum,
+  sumOfSquares,
+} from "./search.ts";
 
 const fround = Math.fround;
-
-const clamp = (x: number, least: number, most: number): number => Math.max(least, Math.min(most, x));
-
-/** A sum in float32, term by term. */
-function sum(n: number, term: (i: number) => number): number {
-  let total = 0;
-  for (let i = 0; i < n; i++) total = fround(total + term(i));
-  return total;
-}
-
-/**
- * Codes 0 to 15 and the scale and minimum of x ≈ scale · code − min, min ≥ 0, by weighted least squares over 21 trial
- * scales, which span from the best minimum so far; errors count as rms(x) + |x|.
- */
-function fitAffine(x: Float32Array): { scale: number; min: number; codes: number[] } {
-  const n = x.length;
-  const rms = fround(Math.sqrt(fround(sum(n, (i) => fround(x[i] * x[i])) / n)));
-  const w = x.map((v) => rms + Math.abs(v));
-  const sumW = sum(n, (i) => w[i]);
-  const sumX = sum(n, (i) => fround(w[i] * x[i]));
-  let min = Math.min(0, ...x);
-  const max = Math.max(...x);
-  const range = fround(max - min);
-  // Below this 15 / range would overflow.
-  if (range < 2 ** -120) return { scale: 0, min: -min + 0, codes: Array(n).fill(0) };
-  const codesAt = (inverseScale: number): number[] =>
-    Array.from(x, (v) => clamp(roundEven(fround(inverseScale * fround(v - min))), 0, 15));
-  const errorOf = (codes: number[], scale: number, least: number): number =>
-    sum(n, (i) => {
-      const diff = fround(fround(fround(scale * codes[i]) + least) - x[i]);
-      return fround(w[i] * fround(diff * diff));
-    });
-  const first = fround(15 / range);
-  let scale = fround(1 / first);
-  let codes = codesAt(first);
-  let best = errorOf(codes, scale, min);
-  for (let step = 0; step <= 20; step++) {
-    const levels = fround(fround(-1 + fround(fround(0.1) * step)) + 15);
-    const trial = codesAt(fround(levels / fround(max - min)));
-    const sumL = sum(n, (i) => fround(w[i] * trial[i]));
-    const sumL2 = sum(n, (i) => fround(fround(w[i] * trial[i]) * trial[i]));
-    const sumXL = sum(n, (i) => fround(fround(w[i] * trial[i]) * x[i]));
-    const determinant = fround(fround(sumW * sumL2) - fround(sumL * sumL));
-    if (!(determinant > 0)) continue;
-    let s = fround(fround(fround(sumW * sumXL) - fround(sumX * sumL)) / determinant);
-    let m = fround(fround(fround(sumL2 * sumX) - fround(sumL * sumXL)) / determinant);
-    if (m > 0) {
-      m = 0;
-      s = fround(sumXL / sumL2);
-    }
-    const error = errorOf(trial, s, m);
-    if (error < best) [best, scale, min, codes] = [error, s, m, trial];
-  }
-  return { scale, min: -min + 0, codes };
-}
 
 /** The 6-bit scale and minimum of group j from the 12 bytes that hold eight of each. */
 export function scaleAndMin(scales: Uint8Array, j: number): [scale: number, min: number] {
@@ -78,25 +33,45 @@ export function putScalesAndMins(scales: Uint8Array, s: readonly number[], m: re
   }
 }
 
+/** What errors count in each group of 32: rms(x) + |x|, or by the importance, with twice the mean square of the block. */
+function groupWeights(x: Float32Array, importance: Importance | null): Float32Array[] {
+  const variance = importance ? fround(fround(2 * sumOfSquares(x)) / 256) : 0;
+  return Array.from({ length: 8 }, (_, j) => {
+    const group = x.subarray(32 * j, 32 * j + 32);
+    if (importance)
+      return importanceWeights(group, importance.columns.subarray(32 * j, 32 * j + 32), variance);
+    const rms = fround(Math.sqrt(fround(sumOfSquares(group) / 32)));
+    return group.map((v) => rms + Math.abs(v));
+  });
+}
+
+/** Codes 0 to 63 of numbers x ≥ 0, the largest of which is 63. */
+function sixBits(x: Float32Array): { scale: number; codes: number[] } {
+  const max = Math.max(0, ...x);
+  const codes = Array.from(x, (v) =>
+    max > 0 ? Math.min(63, roundEven(fround(fround(63 / max) * v)) & 255) : 0,
+  );
+  return { scale: fround(max / 63), codes };
+}
+
 /** Eight groups of 32 codes of 4 bits: d · scale · code − dmin · min, scales and minima of 6 bits. 4.5 bits. */
 export const Q4_K = /* @__PURE__ */ blockFormat({
   name: "Q4_K",
   blockSize: 256,
   byteSize: 144,
-  encode(x, block) {
-    const fits = Array.from({ length: 8 }, (_, j) => fitAffine(x.subarray(32 * j, 32 * j + 32)));
-    const maxScale = Math.max(0, ...fits.map((f) => f.scale));
-    const maxMin = Math.max(0, ...fits.map((f) => f.min));
-    const sixBits = (value: number, max: number): number =>
-      max > 0 ? Math.min(63, roundEven(fround(fround(63 / max) * value)) & 255) : 0;
+  encode(x, block, importance) {
+    const weights = groupWeights(x, importance);
+    const trials = importance ? importanceTrials : plainTrials;
+    const fits = weights.map((w, j) => fitAffine(x.subarray(32 * j, 32 * j + 32), w, trials));
+    const sums = importance && Float32Array.from(weights, (w) => sum(32, (i) => w[i]));
+    const [forScales, forMins] = (["scale", "min"] as const).map((part) => {
+      const values = Float32Array.from(fits, (fit) => fit[part]);
+      return sums ? fitPositive(values, sums) : sixBits(values);
+    });
     const scales = block.subarray(4, 16);
-    putScalesAndMins(
-      scales,
-      fits.map((f) => sixBits(f.scale, maxScale)),
-      fits.map((f) => sixBits(f.min, maxMin)),
-    );
-    const d = putHalf("Q4_K", block, 0, fround(maxScale / 63));
-    const dmin = putHalf("Q4_K", block, 2, fround(maxMin / 63));
+    putScalesAndMins(scales, forScales.codes, forMins.codes);
+    const d = putHalf("Q4_K", block, 0, forScales.scale);
+    const dmin = putHalf("Q4_K", block, 2, forMins.scale);
     // Codes anew, for the scales as they are stored.
     const codes = fits.flatMap((fit, j) => {
       const [s, m] = scaleAndMin(scales, j);
@@ -124,42 +99,16 @@ export const Q4_K = /* @__PURE__ */ blockFormat({
   },
 });
 
-/** Codes −32 to 31 and the scale of x ≈ scale · code that loses least, x² as weights; those of zeros are stored as 0. */
-function fitSymmetric(x: Float32Array): { scale: number; codes: number[] } {
-  const max = signedMax(x);
-  if (Math.abs(max) < 1e-15) return { scale: 0, codes: Array(x.length).fill(-32) };
-  const codesAt = (inverseScale: number): number[] =>
-    Array.from(x, (v) => clamp(roundEven(fround(inverseScale * v)), -32, 31));
-  const sums = (codes: number[]): [xl: number, l2: number] => {
-    const weighted = (i: number) => fround(x[i] * x[i]);
-    return [
-      sum(x.length, (i) => fround(fround(weighted(i) * x[i]) * codes[i])),
-      sum(x.length, (i) => fround(fround(weighted(i) * codes[i]) * codes[i])),
-    ];
-  };
-  let codes = codesAt(fround(-32 / max));
-  const [xl, l2] = sums(codes);
-  let scale = l2 === 0 ? 0 : fround(xl / l2);
-  let best = fround(scale * xl);
-  for (let step = -9; step <= 9; step++) {
-    if (step === 0) continue;
-    const trial = codesAt(fround(-fround(32 + fround(fround(0.1) * step)) / max));
-    const [trialXL, trialL2] = sums(trial);
-    if (!(trialL2 > 0 && fround(trialXL * trialXL) > fround(best * trialL2))) continue;
-    scale = fround(trialXL / trialL2);
-    best = fround(scale * trialXL);
-    codes = trial;
-  }
-  return { scale, codes };
-}
-
 /** Sixteen groups of 16 codes of 6 bits: d · scale · (code − 32), scales int8. 6.5625 bits. */
 export const Q6_K = /* @__PURE__ */ blockFormat({
   name: "Q6_K",
   blockSize: 256,
   byteSize: 210,
-  encode(x, block) {
-    const fits = Array.from({ length: 16 }, (_, j) => fitSymmetric(x.subarray(16 * j, 16 * j + 16)));
+  encode(x, block, importance) {
+    const w = importance ? importance.columns : x.map((v) => v * v);
+    const fits = Array.from({ length: 16 }, (_, j) =>
+      fitSymmetric(x.subarray(16 * j, 16 * j + 16), w.subarray(16 * j, 16 * j + 16), 32),
+    );
     const scales = Float32Array.from(fits, (f) => f.scale);
     // Numbers so large that their products overflow.
     for (const scale of scales) if (!Number.isFinite(scale)) putHalf("Q6_K", block, 208, scale);

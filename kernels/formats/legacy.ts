@@ -1,6 +1,7 @@
 /** Blocks of 32 and of 128 with one float16 scale: Q8_0, Q4_0, Q4_1 and Q1_0, as ggml's reference encoders write them. */
 
 import { blockFormat, getHalf, inverse, putHalf, signedMax } from "./block.ts";
+import { fitAffine, fitSymmetric, importanceTrials, importanceWeights } from "./search.ts";
 
 const fround = Math.fround;
 
@@ -41,7 +42,13 @@ export const Q4_0 = /* @__PURE__ */ blockFormat({
   name: "Q4_0",
   blockSize: 32,
   byteSize: 18,
-  encode(x, block) {
+  encode(x, block, importance) {
+    if (importance) {
+      const w = importanceWeights(x, importance.columns, importance.meanSquare);
+      const { scale, codes } = fitSymmetric(x, w, 8);
+      putHalf("Q4_0", block, 0, scale);
+      return putNibbles(block, 2, (i) => codes[i] + 8);
+    }
     const d = fround(signedMax(x) / -8);
     const id = inverse(d);
     putHalf("Q4_0", block, 0, d);
@@ -56,12 +63,19 @@ export const Q4_0 = /* @__PURE__ */ blockFormat({
   },
 });
 
-/** 32 codes of 4 bits: code · d + m, m = min x. 5 bits. */
+/** 32 codes of 4 bits: code · d + m, m = min x, or with an importance at most 0. 5 bits. */
 export const Q4_1 = /* @__PURE__ */ blockFormat({
   name: "Q4_1",
   blockSize: 32,
   byteSize: 20,
-  encode(x, block) {
+  encode(x, block, importance) {
+    if (importance) {
+      const w = importanceWeights(x, importance.columns, importance.meanSquare);
+      const fit = fitAffine(x, w, importanceTrials);
+      putHalf("Q4_1", block, 0, fit.scale);
+      putHalf("Q4_1", block, 2, -fit.min);
+      return putNibbles(block, 4, (i) => fit.codes[i]);
+    }
     let [min, max] = [x[0], x[0]];
     for (const v of x) {
       if (v < min) min = v;

@@ -7,7 +7,7 @@
 import "../ops/all.ts";
 
 export { MXFP4, NF4 } from "../../kernels/formats/codebook.ts";
-export { type BlockFormat, formats } from "../../kernels/formats/index.ts";
+export { type BlockFormat, type EncodeOptions, formats } from "../../kernels/formats/index.ts";
 export { Q4_K, Q6_K } from "../../kernels/formats/k-quants.ts";
 export { Q1_0, Q4_0, Q4_1, Q8_0 } from "../../kernels/formats/legacy.ts";
 export { TQ1_0, TQ2_0 } from "../../kernels/formats/ternary.ts";
