@@ -88,7 +88,10 @@ export function fitAffine(
   return { scale, min: -min + 0, codes };
 }
 
-/** Codes −levels to levels − 1 and the scale of x ≈ scale · code that loses least of errors weighted by w; zeros have the least code. */
+/**
+ * Codes −levels to levels − 1 and the scale of x ≈ scale · code that loses least of errors weighted by w; zeros have the
+ * least code.
+ */
 export function fitSymmetric(
   x: Float32Array,
   w: Float32Array,

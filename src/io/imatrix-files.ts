@@ -87,7 +87,7 @@ export function fromGguf(op: string, bytes: Uint8Array): Imatrix {
   };
 }
 
-/** int32 entries; each name, calls, and Σ x² / rows · calls of the columns. Then the last chunk and the dataset, since 2024. */
+/** The number of entries; of each its name, calls, and Σ x² / rows · calls of the columns; the last chunk, the dataset. */
 export function fromDat(op: string, bytes: Uint8Array): Imatrix {
   const cursor = new Cursor(op, bytes);
   const count = (what: string): number => {

@@ -25,8 +25,8 @@ import {
 } from "./imatrix-files.ts";
 
 /**
- * Reads an importance matrix as llama.cpp's imatrix writes it, GGUF or .dat: Σ x² of each column of a weight's inputs, and how
- * many rows they sum. Sums are exact, as the file holds float32. What `formats.Q4_K.encode` and `clipSearch` take is the
+ * Reads an importance matrix as llama.cpp's imatrix writes it, GGUF or .dat: Σ x² of each column of a weight's inputs, and
+ * how many rows they sum. Sums are exact, as the file holds float32. What `formats.Q4_K.encode` and `clipSearch` take is the
  * `sumOfSquares`. Throws FormatError for a file that breaks its format, numbers that are negative or not finite, and
  * matrices of several experts.
  *
