@@ -33,9 +33,8 @@ export function repeatedRun(): "first" | "again" | null {
   return run;
 }
 
-function recorded<T>(run: Changes["run"], fn: (saved: Saved) => T): T {
+function recorded<T>(run: Changes["run"], fn: (saved: Saved) => T, saved: Saved = new Map()): T {
   const before = state.record;
-  const saved: Saved = new Map();
   // A second run leaves no change behind, so those around it need not know.
   state.record = { saved, outer: run === "again" ? null : before, run };
   try {
@@ -62,6 +61,18 @@ export function undoable<T>(fn: () => T): [result: T, undo: () => void] {
       throw error;
     }
   });
+}
+
+/** Runs functions, and puts back all that they changed, to where it was before the first of them. */
+export interface UndoableRuns {
+  run<T>(fn: () => T): T;
+  undo(): void;
+}
+
+/** One record of what several functions change: of each object the state before the first change alone is kept. */
+export function undoableRuns(): UndoableRuns {
+  const saved: Saved = new Map();
+  return { run: (fn) => recorded(null, fn, saved), undo: () => restore(saved) };
 }
 
 /** Runs `fn`. What comes with its result runs it again from the same state, and puts all back to where it is at that time. */

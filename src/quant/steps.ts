@@ -1,6 +1,6 @@
 /** calibrate, (train,) freeze, pack: the steps of a quantized model after prepare, in this order. */
 
-import { undoable } from "../changes.ts";
+import { undoableRuns } from "../changes.ts";
 import { frontsOf, parametersBeside } from "../codes/fronts.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
@@ -61,14 +61,14 @@ export async function calibrate<M extends object, B>(
   const run = batchRunner("calibrate", model, batches, forward);
   const inputs = [...inputQuantizers(model)].filter(([{ observer }]) => observer !== null);
   for (const [input] of inputs) input.observing = true;
-  const undo: (() => void)[] = [];
+  const runs = undoableRuns();
+  let count = 0;
   try {
     for await (const batch of batches) {
-      undo.unshift(
-        undoable(() => whileEvaluating(model, () => noGrad(() => scope(() => void run(batch)))))[1],
-      );
+      runs.run(() => whileEvaluating(model, () => noGrad(() => scope(() => void run(batch)))));
+      count++;
     }
-    if (undo.length === 0) throw new StageError("calibrate: needs at least one batch, got none");
+    if (count === 0) throw new StageError("calibrate: needs at least one batch, got none");
     const idle = inputs.find(([{ observed }]) => !observed);
     if (idle) {
       throw new StageError(
@@ -78,7 +78,7 @@ export async function calibrate<M extends object, B>(
     const settled = inputs.map(([input]) => input.settle());
     for (const write of settled) write();
   } catch (error) {
-    for (const back of undo) back();
+    runs.undo();
     throw error;
   } finally {
     for (const [input] of inputs) input.observing = false;

@@ -1,8 +1,10 @@
 /** A calibration that fails leaves no trace. */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Rng, randn, tensor } from "bitgrad";
 import { Linear, Sequential, stateDict } from "bitgrad/nn";
-import { calibrate, int8Static, minMax, plan, prepare } from "bitgrad/quant";
+import { calibrate, histogram, int8Static, minMax, plan, prepare } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 
 const net = (config = int8Static()) =>
@@ -60,4 +62,24 @@ describe("what a calibration saw before it failed is forgotten", () => {
     await expect(calibrate(model, [])).rejects.toThrow("at least one batch");
     expect(state(model)).toEqual(state(net()));
   });
+});
+
+it("keeps of an observer the state before the first of many batches alone", async () => {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  const model = net(int8Static({ observer: histogram }));
+  const used: number[] = [];
+  async function* batches() {
+    for (let i = 0; i <= 900; i++) {
+      if (i % 300 === 0) {
+        gc();
+        const { heapUsed, arrayBuffers } = process.memoryUsage();
+        used.push(heapUsed + arrayBuffers);
+      }
+      yield small;
+    }
+  }
+  await calibrate(model, batches());
+  // Histograms of two inputs before each batch would be 42 MB.
+  expect(used[3] - used[1]).toBeLessThan(12e6);
 });
