@@ -97,7 +97,7 @@ interface Passing<B> {
   readonly stays: (parameter: Parameter) => boolean;
 }
 
-/** Paths of blocks in the order in which they first return, with whether a batch runs each once. */
+/** Paths of blocks in the order in which they first return, with whether every batch runs each, and once. */
 async function ordered<B>(
   op: string,
   model: object,
@@ -109,9 +109,10 @@ async function ordered<B>(
   const missing = () => paths.find((path) => !found.has(path));
   let batch = 0;
   for await (const { calls } of passes(op, model, passing, paths, null)) {
-    for (const [path, { length }] of calls) found.set(path, (found.get(path) ?? true) && length === 1);
+    const reached = new Map(calls);
+    for (const path of found.keys()) if (reached.get(path)?.length !== 1) found.set(path, false);
+    for (const [path, { length }] of calls) found.set(path, (found.get(path) ?? batch === 0) && length === 1);
     batch++;
-    if (missing() === undefined) break;
   }
   if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
   const idle = missing();

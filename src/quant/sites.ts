@@ -162,10 +162,11 @@ export function checkAgain(op: string, batches: Iterable<unknown> | AsyncIterabl
 
 interface Found extends Site {
   readonly input: unknown;
-  readonly calls: number;
+  /** Whether every batch runs it, and once. */
+  readonly once: boolean;
 }
 
-/** The sites in the order in which batches first reach them. */
+/** The sites in the order in which batches first reach them. All batches are run, since each may take another way. */
 async function ordered<B>(
   op: string,
   model: object,
@@ -175,7 +176,8 @@ async function ordered<B>(
 ): Promise<Found[]> {
   const run = batchRunner(op, model, batches, forward);
   const left = new Map(sites.map((site) => [site.layer, site]));
-  const found: Found[] = [];
+  const found: (Site & { input: unknown })[] = [];
+  const varied = new Set<string>();
   let batch = 0;
   const tap = taps(
     model,
@@ -190,18 +192,18 @@ async function ordered<B>(
             const site = left.get(layer);
             if (!site) continue;
             left.delete(layer);
-            const of = calls.get(layer)!;
-            found.push({ ...site, input: of[0].inputs[0], calls: of.length });
+            found.push({ ...site, input: calls.get(layer)![0].inputs[0] });
           }
+          for (const [layer, { length }] of calls) if (length !== 1) varied.add(layer);
         });
       undoing(() => whileEvaluating(model, () => noGrad(() => whileFloatBut(model, () => false, pass))));
       batch++;
-      if (left.size === 0) return found;
     }
   } finally {
     tap.dispose();
   }
   if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
+  if (left.size === 0) return found.map((site) => ({ ...site, once: !varied.has(site.layer) }));
   throw new StageError(
     `${op}: no batch reached a layer, got no input of ${show([...left.keys()][0])}; run it by { forward }, or leave it out by { layers }`,
   );
@@ -243,7 +245,7 @@ export async function visitInOrder<B, K extends Statistic>(
   try {
     for (const unit of together(await ordered(op, model, sites, batches, forward))) {
       const last = unit[unit.length - 1];
-      const until = unit.every(({ calls }) => calls === 1) ? last.layer : null;
+      const until = unit.every(({ once }) => once) ? last.layer : null;
       const of = new Map(unit.map(({ layer, owner }) => [layer, owner as MatrixLayer]));
       const found = await gather(op, model, of, batches, { keep, forward, around, until });
       for (const site of unit) {

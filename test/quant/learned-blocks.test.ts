@@ -120,6 +120,27 @@ describe.each(methods)("%s of blocks", (name, learn) => {
     });
   });
 
+  it("learns blocks that some batches alone reach", async () => {
+    const rng = new Rng("ways");
+    class Ways {
+      readonly all = new Linear(4, 4, { rng });
+      readonly some = new Linear(4, 4, { rng });
+      forward(x: Tensor): Tensor {
+        const y = this.all.forward(x);
+        return x.shape[0] === 1 ? y : this.some.forward(y);
+      }
+    }
+    for (const sizes of [
+      [1, 3],
+      [3, 1],
+    ]) {
+      const model = prepare(new Ways(), plan({ default: { weight: ste({ bits: 3 }) } }));
+      const batches = sizes.map((rows) => randn([rows, 4], { rng }));
+      await learn(model, batches, { blocks: ["all", "some"] });
+      expect(codesOf(model.some)).not.toBe(null);
+    }
+  });
+
   it("holds codes that freeze keeps and pack reads", async () => {
     const { model } = network();
     await learn(model, [inputs(1)], { blocks });

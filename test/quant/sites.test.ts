@@ -37,7 +37,34 @@ class Mixed {
   }
 }
 
+/** Runs one part as often as there are rows, and the other for several rows alone. */
+class Ways {
+  readonly many = new Linear(4, 4);
+  readonly some = new Linear(4, 4);
+  forward(x: Tensor): Tensor {
+    let y = x;
+    for (let i = 0; i < x.shape[0]; i++) y = this.many.forward(y);
+    return x.shape[0] === 1 ? y : this.some.forward(y);
+  }
+}
+
 describe("the visit of quantized layers", () => {
+  it("gives the inputs of all calls where batches take ways of their own", async () => {
+    const model = prepare(new Ways(), coarse());
+    for (const [sizes, many, some] of [
+      [[1, 3], 1 + 3 * 3, 3],
+      [[3, 1], 1 + 3 * 3, 3],
+    ] as const) {
+      const found: Record<string, number> = {};
+      const batches = sizes.map((rows) => randn([rows, 4]));
+      await visitInOrder("visit", model, batches, options(), ["mean"], ({ layer }, { rows }) => {
+        found[layer] = rows;
+        return null;
+      });
+      expect(found).toEqual({ many, some });
+    }
+  });
+
   it("follows the order in which the model runs them", async () => {
     const model = prepare(new Mixed(), coarse());
     const seen: string[] = [];
