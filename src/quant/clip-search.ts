@@ -4,8 +4,8 @@ import type { QTensor } from "../codes/contract.ts";
 import { type QuantParams, storedScale } from "../codes/params.ts";
 import { scalarCodes } from "../codes/scalar.ts";
 import type { QuantSpec } from "../codes/spec.ts";
-import { OptionError, readOptions, show } from "../errors.ts";
-import { wrap } from "../tensor.ts";
+import { isBuiltIn, OptionError, readOptions, ShapeError, show } from "../errors.ts";
+import { isTensor, type Tensor, wrap } from "../tensor.ts";
 import { checkRounding, roundedBy, seenBy } from "./rounded.ts";
 import {
   type CalibrationOptions,
@@ -85,17 +85,23 @@ export interface ClipSearchOptions<B> extends CalibrationOptions<B> {
   norm: number;
   /** Shares of a scale above this are tried. Default 0.2; 0 tries all of 1, .99, … .01, for tails that are far heavier. */
   least: number;
+  /**
+   * The sums of squares of inputs, by the paths of layers, in the place of batches: of `statistics`, or of `readImatrix`.
+   * They are those of the float model, whatever the codes of earlier layers.
+   */
+  importance: ReadonlyMap<string, { readonly sumOfSquares: Tensor<"float64"> }> | null;
 }
 
 const op = "clipSearch";
 
 /**
  * Finds for every scale the share, of 1, .99, … .21, by which the error Σ h |w − ŵ|^norm of its weights is least, in
- * place, and returns the model: weights that become larger than the largest code are clipped, and all others are
- * rounded more finely. h is the sum of squares of a weight's inputs over the batches, which layers are given in the
- * order in which the model runs them, with the codes of earlier layers in place; or 1 where batches are null. The
- * scales are those of the quantizers, zero points stay, and no error is larger than with the quantizer's own scale. The
- * codes are held until a weight is written, and `freeze` keeps them (`QuantizedTransform.hold`). The search is that of
+ * place, and returns the model: weights that become larger than the largest code are clipped, and all others are rounded
+ * more finely. h is the sum of squares of a weight's inputs over the batches, which layers are given in the order in
+ * which the model runs them, with the codes of earlier layers in place; or what `importance` says, or 1 where both are
+ * null. The scales are those of the quantizers, zero points stay, and no error is larger than with the quantizer's own
+ * scale. The codes are held until a weight is written, and `freeze` keeps them (`QuantizedTransform.hold`). The search
+ * is that of
  * GPTQ's public code, which takes norm 2.4 and h = 1. With h = 1 and norm 2 it is OMSE (Choukroun et al., 2019,
  * arXiv:1902.06822), which the observer `mse` is for inputs.
  *
@@ -126,13 +132,20 @@ export async function clipSearch<M extends object, B>(
     ...calibrationDefaults,
     norm: 2,
     least: usualLeast,
+    importance: null,
   });
-  const { norm, least } = read;
+  const { norm, least, importance } = read;
   if (!(norm > 0 && norm < Infinity)) {
     throw new OptionError(`${op}: norm must be positive and finite, got ${norm}`);
   }
   if (!(least >= 0 && least < 1)) throw new OptionError(`${op}: least must lie in [0, 1), got ${least}`);
+  if (importance !== null && !isBuiltIn("Map", importance)) {
+    throw new OptionError(`${op}: importance must be a Map by paths of layers, got ${show(importance)}`);
+  }
   if (batches !== null && batches !== undefined) {
+    if (importance) {
+      throw new OptionError(`${op}: importance takes the place of batches, got both; leave one out`);
+    }
     await visitInOrder(op, model, batches, read, ["sumOfSquares"], (site, { sumOfSquares }) =>
       clipped(site, read, sumOfSquares.data),
     );
@@ -141,8 +154,33 @@ export async function clipSearch<M extends object, B>(
   if (read.forward !== null) {
     throw new OptionError(`${op}: forward runs batches, got ${show(batches)} for them; leave it out`);
   }
-  holdEach(op, model, read, (site) => clipped(site, read, null));
+  holdEach(op, model, read, (site) => clipped(site, read, importance && squaresOf(site, importance)));
   return model;
+}
+
+/** What an importance says of the inputs of a site's columns. */
+function squaresOf(
+  { layer, owner, columns }: Site,
+  importance: NonNullable<ClipSearchOptions<never>["importance"]>,
+): Float64Array {
+  const found = importance.get(layer)?.sumOfSquares;
+  if (!isTensor(found)) {
+    throw new OptionError(
+      `${op}: importance must tell of every layer, got ${show(found)} of ${show(layer)}; leave it out of layers`,
+    );
+  }
+  // Of a convolution in groups the columns of all groups stand one after another, as statistics has them.
+  const { groups = 1 } = owner as { groups?: number };
+  if (found.size !== groups * columns) {
+    throw new ShapeError(
+      `${op}: importance must have a number for each column, got ${found.size} for ${groups * columns} of layer ${show(layer)}`,
+    );
+  }
+  const bad = Array.from(found.data).findIndex((v) => !(v >= 0 && v < Infinity));
+  if (bad === -1) return found.data as Float64Array;
+  throw new OptionError(
+    `${op}: importance must be finite and not negative, got ${found.data[bad]} of column ${bad} of layer ${show(layer)}`,
+  );
 }
 
 /** The codes of a site by the scales with the least error; `squares` has a number for each input of each group of rows. */
