@@ -79,20 +79,25 @@ function tridiagonal(a: Float64Array, n: number, beside: Float64Array): Float64A
   return q;
 }
 
-/** Whether what lies beside two numbers of the diagonal does not change their eigenvalues. */
-const vanishes = (beside: number, a: number, b: number): boolean =>
-  Math.abs(beside) <= Math.max(nothing, Number.EPSILON * (Math.abs(a) + Math.abs(b)));
+/** The largest sum of magnitudes of a number of the diagonal and of the one beside it. */
+function sizeOf(d: Float64Array, e: Float64Array): number {
+  let most = 0;
+  for (let i = 0; i < d.length; i++) most = Math.max(most, Math.abs(d[i]) + Math.abs(e[i]));
+  return most;
+}
 
 /**
  * QL steps on the tridiagonal matrix of `d` and `e`, in place: d becomes the eigenvalues, and the rows of `vectors` turn
  * with them. False where an eigenvalue is not found.
  */
 function diagonal(d: Float64Array, e: Float64Array, vectors: Float64Array, n: number): boolean {
+  // What rounding has left of eigenvalues of 0, as of XᵀX of few rows, would take many steps by its own size.
+  const little = Math.max(nothing, Number.EPSILON * sizeOf(d, e));
   for (let low = 0; low < n; low++) {
     for (let step = 0; ; step++) {
       // The block from `low` ends where what lies beside vanishes in rounding.
       let high = low;
-      while (high + 1 < n && !vanishes(e[high], d[high], d[high + 1])) high++;
+      while (high + 1 < n && Math.abs(e[high]) > little) high++;
       if (high === low) break;
       if (step === most) return false;
       // Wilkinson's shift: the eigenvalue of the first two rows that is nearer to the first.

@@ -166,6 +166,15 @@ describe("eigh", () => {
     });
   });
 
+  it.each([
+    [192, 96],
+    [160, 64],
+    [128, 1],
+  ])("takes XᵀX of %i columns apart that has %i rows", (n, rows) => {
+    const x = random(rows, n, `rows ${n} ${rows}`);
+    expectEigen(product(turned(x, rows, n), x, n, n, rows), n);
+  });
+
   it("reads the lower triangle alone", () => {
     const { values } = eigh(Float64Array.of(2, 7, 1, 2), 2)!;
     expect(values[0]).toBeCloseTo(1, 14);

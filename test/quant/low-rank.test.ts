@@ -439,6 +439,18 @@ function heldOf() {
   return { ...q, codes: tensor(codes, { shape: q.codes.shape }) as typeof q.codes };
 }
 
+it("corrects layers of more inputs than there are rows", async () => {
+  const rng = new Rng("few");
+  const layer = new Linear(128, 8, { rng });
+  const x = randn([64, 128], { rng });
+  const wanted = layer.forward(x);
+  const error = () => layer.forward(x).sub(wanted).square().mean().item();
+  prepare(layer, plan({ default: int4WeightOnly() }));
+  const rounded = error();
+  await lowRankCorrection(layer, [x], { rank: 4 });
+  expect(error()).toBeLessThan(0.5 * rounded);
+});
+
 describe("the wrong call", () => {
   const x = [inputs(8, 24, "x")];
   const prepared = () => prepare(net(), plan({ default: int4WeightOnly() }));
