@@ -26,33 +26,36 @@ export {
   spec,
 } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
-export { type AciqOptions, type AciqPrior, aciq, aciqObserver } from "./aciq.ts";
-export { type AdaRoundOptions, adaRound } from "./ada-round.ts";
-export { type AllocatedLayer, type AllocateOptions, type Allocation, allocateBits } from "./allocate.ts";
-export { type AwqOptions, type AwqProgress, awq } from "./awq.ts";
-export { biasCorrection } from "./bias-correction.ts";
-export { type BinarizeOptions, binarize } from "./binarize.ts";
-export type { BlockLoss, BlockPatterns } from "./blocks.ts";
-export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./budget.ts";
-export { type ClipSearchOptions, clipSearch } from "./clip-search.ts";
-export type { Measure } from "./costs.ts";
-export type { Distortion } from "./distortion.ts";
-export type { ReportedOutput } from "./end-to-end.ts";
-export { type EqualizeOptions, equalize } from "./equalize.ts";
-export { type EqualizeColumnsOptions, equalizeColumns } from "./equalize-columns.ts";
-export { type GptqOptions, gptq } from "./gptq.ts";
 export { heldCodes, holdCodes } from "./held.ts";
-export { type HqqOptions, hqq } from "./hqq.ts";
 export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
-export { type LapqOptions, lapq } from "./lapq.ts";
-export type { LearningOptions } from "./learn-roundings.ts";
-export { type LowRankCorrectionOptions, lowRankCorrection } from "./low-rank.ts";
-export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
+export { type AciqOptions, type AciqPrior, aciq, aciqObserver } from "./methods/aciq.ts";
+export { type AdaRoundOptions, adaRound } from "./methods/ada-round.ts";
+export { type AwqOptions, type AwqProgress, awq } from "./methods/awq.ts";
+export { biasCorrection } from "./methods/bias-correction.ts";
+export { type BinarizeOptions, binarize } from "./methods/binarize.ts";
+export type { BlockLoss, BlockPatterns } from "./methods/blocks.ts";
+export { type ClipSearchOptions, clipSearch } from "./methods/clip-search.ts";
+export { type EqualizeOptions, equalize } from "./methods/equalize.ts";
+export { type EqualizeColumnsOptions, equalizeColumns } from "./methods/equalize-columns.ts";
+export { type GptqOptions, gptq } from "./methods/gptq.ts";
+export { type HqqOptions, hqq } from "./methods/hqq.ts";
+export { type LapqOptions, lapq } from "./methods/lapq.ts";
+export type { LearningOptions } from "./methods/learn-roundings.ts";
+export { type LowRankCorrectionOptions, lowRankCorrection } from "./methods/low-rank.ts";
 export {
   type SignApproximation,
   type SignApproximationOptions,
   signApproximation,
-} from "./one-bit/approximation.ts";
+} from "./methods/one-bit/approximation.ts";
+export type { RotateOptions } from "./methods/rotatable.ts";
+export { rotate } from "./methods/rotate.ts";
+export type { PairProgress, ScalingOptions } from "./methods/scaling.ts";
+export { type SignRoundOptions, signRound } from "./methods/sign-round.ts";
+export type { CalibrationOptions, DataFreeOptions, LayerProgress } from "./methods/sites.ts";
+export { type SmoothQuantOptions, smoothQuant } from "./methods/smooth-quant.ts";
+export type { SoftOptions } from "./methods/soft-rounding.ts";
+export { type SplitOptions, splitOutlierChannels } from "./methods/split-channels.ts";
+export { entropy, histogram, minMax, movingAverage, mse, percentile } from "./observers.ts";
 export type { ScaleOptions, WeightOptions } from "./options.ts";
 export {
   type Plan,
@@ -85,21 +88,23 @@ export {
   type UniformOptions,
 } from "./presets.ts";
 export { type BwnOptions, bitnet158, bwn, nf4, type SteOptions, ste } from "./quantizers.ts";
-export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report.ts";
-export type { RotateOptions } from "./rotatable.ts";
-export { rotate } from "./rotate.ts";
-export type { PairProgress, ScalingOptions } from "./scaling.ts";
+export {
+  type AllocatedLayer,
+  type AllocateOptions,
+  type Allocation,
+  allocateBits,
+} from "./report/allocate.ts";
+export { type BudgetChoice, type BudgetOption, chooseUnderBudget } from "./report/budget.ts";
+export type { Measure } from "./report/costs.ts";
+export type { Distortion } from "./report/distortion.ts";
+export type { ReportedOutput } from "./report/end-to-end.ts";
+export { type QuantReport, quantReport, type ReportedLayer, type ReportOptions } from "./report/report.ts";
 export {
   type LayerOption,
   type LayerSensitivity,
   type Sensitivity,
   type SensitivityOptions,
   sensitivity,
-} from "./sensitivity.ts";
-export { type SignRoundOptions, signRound } from "./sign-round.ts";
-export type { CalibrationOptions, DataFreeOptions, LayerProgress } from "./sites.ts";
-export { type SmoothQuantOptions, smoothQuant } from "./smooth-quant.ts";
-export type { SoftOptions } from "./soft-rounding.ts";
-export { type SplitOptions, splitOutlierChannels } from "./split-channels.ts";
+} from "./report/sensitivity.ts";
+export type { Choices, StudyOptions } from "./report/study.ts";
 export { calibrate, freeze, type PackOptions, pack } from "./steps.ts";
-export type { Choices, StudyOptions } from "./study.ts";

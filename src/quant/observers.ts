@@ -9,7 +9,6 @@ import { checkSpec, isSigns, type QuantSpec } from "../codes/spec.ts";
 import { checkInteger, OptionError, readOptions, StageError, show } from "../errors.ts";
 import { type Shape, sameShape } from "../shape.ts";
 import { asTensor, type Tensor } from "../tensor.ts";
-import { binned, leastRanges, shrunk } from "./clips.ts";
 import {
   added,
   count,
@@ -20,6 +19,7 @@ import {
   rebinned,
   widened,
 } from "./histogram.ts";
+import { binned, leastRanges, shrunk } from "./methods/clips.ts";
 
 /** What an observer remembers, and the range that it makes of that. */
 export interface How {

@@ -6,7 +6,7 @@ import type { Quantizer } from "../codes/quantizer.ts";
 import { type SpecOptions, spec, specDefaults } from "../codes/spec.ts";
 import { OptionError, readOptions, show } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { centeredParams } from "./one-bit/fit.ts";
+import { centeredParams } from "./methods/one-bit/fit.ts";
 import { readWeight, type ScaleOptions } from "./options.ts";
 
 /** `ste` takes everything that `spec` does; left out, it is 8 bits with one float16 scale a row. */

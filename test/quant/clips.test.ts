@@ -22,10 +22,10 @@ import {
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { rangesOf } from "../../src/codes/params.ts";
-import { aciqRanges, gaussClip, laplaceClip, roundingNoise } from "../../src/quant/aciq.ts";
-import { errorsOf, type Numbers, spreadsOf } from "../../src/quant/clips.ts";
-import { vertexOf } from "../../src/quant/lapq.ts";
-import { powell } from "../../src/quant/powell.ts";
+import { aciqRanges, gaussClip, laplaceClip, roundingNoise } from "../../src/quant/methods/aciq.ts";
+import { errorsOf, type Numbers, spreadsOf } from "../../src/quant/methods/clips.ts";
+import { vertexOf } from "../../src/quant/methods/lapq.ts";
+import { powell } from "../../src/quant/methods/powell.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
 
 const of = <P>(method: string) =>

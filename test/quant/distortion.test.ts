@@ -6,7 +6,7 @@ import {
   fisherScore,
   quantile,
   rowDivergence,
-} from "../../src/quant/distortion.ts";
+} from "../../src/quant/report/distortion.ts";
 
 interface Case {
   readonly name: string;

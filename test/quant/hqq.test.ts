@@ -15,7 +15,7 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
-import { iterates } from "../../src/quant/hqq.ts";
+import { iterates } from "../../src/quant/methods/hqq.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
 
 interface Params {

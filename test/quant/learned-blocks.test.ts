@@ -15,7 +15,7 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
-import { squaredGradients } from "../../src/quant/output-weights.ts";
+import { squaredGradients } from "../../src/quant/methods/output-weights.ts";
 
 interface Options {
   blocks?: string | string[];

@@ -4,10 +4,10 @@ import type { Tensor } from "bitgrad";
 import { Parameter } from "bitgrad/nn";
 import { dequantize, type QuantSpec, quantize, spec } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
-import { OffsetRounding } from "../../src/quant/offset-rounding.ts";
-import { layerError, numbersOf, type Start } from "../../src/quant/reconstruction.ts";
-import { codesFor, type Site, scaleIndices } from "../../src/quant/sites.ts";
-import { annealed, SoftRounding } from "../../src/quant/soft-rounding.ts";
+import { OffsetRounding } from "../../src/quant/methods/offset-rounding.ts";
+import { layerError, numbersOf, type Start } from "../../src/quant/methods/reconstruction.ts";
+import { codesFor, type Site, scaleIndices } from "../../src/quant/methods/sites.ts";
+import { annealed, SoftRounding } from "../../src/quant/methods/soft-rounding.ts";
 import { differing, type MethodCase, methodCases, tensorOf } from "../golden/method-cases.ts";
 
 interface Params {

@@ -20,10 +20,10 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
-import { OffsetRounding } from "../../src/quant/offset-rounding.ts";
-import { startOf } from "../../src/quant/reconstruction.ts";
-import { sitesOf } from "../../src/quant/sites.ts";
-import { SoftRounding } from "../../src/quant/soft-rounding.ts";
+import { OffsetRounding } from "../../src/quant/methods/offset-rounding.ts";
+import { startOf } from "../../src/quant/methods/reconstruction.ts";
+import { sitesOf } from "../../src/quant/methods/sites.ts";
+import { SoftRounding } from "../../src/quant/methods/soft-rounding.ts";
 
 type Layer = Linear | Conv2d;
 type Learn = (model: object, batches: Tensor[]) => Promise<unknown>;

@@ -44,7 +44,7 @@ import {
   type LowRankFactors,
   lowRankFactors,
   scaledFactors,
-} from "../../src/quant/low-rank.ts";
+} from "../../src/quant/methods/low-rank.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
 
 type Method = LowRankCorrectionOptions<Tensor>["method"];

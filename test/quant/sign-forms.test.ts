@@ -4,10 +4,10 @@ import { OptionError, Rng, randn, ShapeError, tensor } from "bitgrad";
 import { type SignApproximationOptions, signApproximation } from "bitgrad/quant";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fitSigns, fitted, rowRuns, squaredError } from "../../src/quant/one-bit/fit.ts";
-import { residualSigns } from "../../src/quant/one-bit/forms.ts";
-import { groupedSigns } from "../../src/quant/one-bit/grouping.ts";
-import { splitSigns } from "../../src/quant/one-bit/split.ts";
+import { fitSigns, fitted, rowRuns, squaredError } from "../../src/quant/methods/one-bit/fit.ts";
+import { residualSigns } from "../../src/quant/methods/one-bit/forms.ts";
+import { groupedSigns } from "../../src/quant/methods/one-bit/grouping.ts";
+import { splitSigns } from "../../src/quant/methods/one-bit/split.ts";
 
 /** (8, 8): W_ij = ((29(8i + j) mod 61) − 30) / 20, column 3 times 4. */
 const golden = Float64Array.from(

@@ -13,7 +13,7 @@ import {
   scaleIndices,
   sitesOf,
   visitInOrder,
-} from "../../src/quant/sites.ts";
+} from "../../src/quant/methods/sites.ts";
 
 beforeEach(() => manualSeed(3));
 

@@ -32,7 +32,7 @@ import {
   unprepare,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
-import { splitColumns } from "../../src/quant/split-columns.ts";
+import { splitColumns } from "../../src/quant/methods/split-columns.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
 import { bits as bitsOf, random, values } from "../packed/twins.ts";
 
