@@ -133,6 +133,10 @@ export function mergeImportance(
   parts: Iterable<ReadonlyMap<string, ColumnImportance>>,
 ): Map<string, ColumnImportance> {
   const op = "mergeImportance";
+  const isList = typeof (Object(parts) as Partial<Iterable<unknown>>)[Symbol.iterator] === "function";
+  if (!isList || typeof parts === "string") {
+    throw new OptionError(`${op}: needs a list of maps, got ${show(parts)}`);
+  }
   const merged = new Map<string, ColumnImportance>();
   for (const part of parts) {
     checkImportance(op, part);

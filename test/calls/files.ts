@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ones, Rng } from "bitgrad";
+import { ones, Rng, tensor } from "bitgrad";
 import * as data from "bitgrad/data";
 import * as io from "bitgrad/io";
 import { MnistCnn } from "bitgrad/models";
@@ -17,6 +17,7 @@ import {
   flag,
   fn,
   given,
+  integer,
   list,
   matrix,
   model,
@@ -155,6 +156,7 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 const tensors = () => ({ w: matrix() });
 const file = () => io.writeSafetensors(tensors());
 const whole = await io.save(null, new MnistCnn());
+const columns = () => new Map([["0", { rows: 2, sumOfSquares: tensor([1, 4], { dtype: "float64" }) }]]);
 const written = { metadata: given(() => ({ a: "b" }), "object"), dtype: choice("float16") };
 const read = { widen: flag(true), int64: choice("float64") };
 const renamed = fn((name: string) => name, "object");
@@ -187,6 +189,14 @@ export const ioTable: Table = {
     { ...written, shardBytes: positive(1e9) },
     { says: "model" },
   ),
+  readImatrix: call([given(() => io.writeImatrix(columns()))]),
+  writeImatrix: call([given(columns, "object")], {
+    format: choice("gguf"),
+    datasets: list(() => ["c"], "list", "text"),
+    chunkCount: integer(1),
+    chunkSize: integer(2),
+  }),
+  mergeImportance: call([list(() => [columns()], "list")]),
   nameTable: call([given(() => ({ a: "b" }), "object")], null, { says: "rename" }),
   composeNames: call([renamed, renamed], null, { says: "rename" }),
   gpt2Names: call([text("h.0.ln_1.weight")]),
