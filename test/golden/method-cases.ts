@@ -22,7 +22,10 @@ export const methodCases = <P = object>(file: string): MethodCase<P>[] =>
 
 export const tensorOf = ({ shape, data }: GivenTensor): Tensor => tensor(data, { shape });
 
-/** What differs from an output, where it `counts`, by more than the tolerance of its case; integers must be equal. */
+/**
+ * What differs from an output, where it `counts`, by more than the tolerance of its case; integers must be equal. Files
+ * write a float32 as the shortest decimal that is rounded to it.
+ */
 export function differing<P>(
   of: MethodCase<P>,
   name: string,
@@ -32,7 +35,8 @@ export function differing<P>(
   const { dtype, data } = of.outputs[name];
   const { rtol, atol } = dtype.startsWith("float") ? of.tolerance : { rtol: 0, atol: 0 };
   if (got.length !== data.length) return [`${name}: got ${got.length} numbers, want ${data.length}`];
-  return data.flatMap((want, i) => {
+  return data.flatMap((written, i) => {
+    const want = dtype === "float32" ? Math.fround(written) : written;
     const right = Math.abs(got[i] - want) <= atol + rtol * Math.abs(want);
     return right || !counts(i, data.length) ? [] : [`${name}[${i}]: got ${got[i]}, want ${want}`];
   });
