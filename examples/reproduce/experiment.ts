@@ -33,6 +33,8 @@ export interface Cell {
   readonly seeds?: 1;
   /** Raised when it would give other numbers; default: that of the experiment. */
   readonly version?: number;
+  /** The cell whose files it reads: that is measured first, by the same seed. */
+  readonly reads?: Cell;
   run(setting: Setting): Promise<Measures>;
 }
 

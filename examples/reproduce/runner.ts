@@ -13,6 +13,7 @@ import { Refusal } from "../run.ts";
 import type { Experiment } from "./experiment.ts";
 import { measure, type Order } from "./measure.ts";
 import { markdown, picture } from "./paper.ts";
+import { Queue } from "./queue.ts";
 import { type Results, resultsOf } from "./results.ts";
 import { type Line, Store, type Task, tasksOf } from "./store.ts";
 import type { Answer } from "./worker.ts";
@@ -99,16 +100,17 @@ async function fill(
   options: ReproduceOptions,
 ): Promise<string[]> {
   const { name, file, scratch, quick, fresh, workers, signal, progress } = options;
-  const queue = tasks.filter((task) => !store.get(task));
+  const missing = tasks.filter((task) => !store.get(task));
+  const queue = new Queue(missing);
   const failures: string[] = [];
   const shown = progress(name);
-  let done = tasks.length - queue.length;
+  let done = tasks.length - missing.length;
   mkdirSync(scratch, { recursive: true });
   const here: Hand = { run: (order) => measure(experiment, order, signal), end() {} };
   const newHand = async (): Promise<Hand> => (workers === 0 ? here : workerOf(file, signal));
   const work = async (): Promise<void> => {
     let hand = await newHand();
-    for (let task = queue.shift(); task && !signal.aborted; task = queue.shift()) {
+    for (let task = await queue.next(); task && !signal.aborted; task = await queue.next()) {
       const checkpoint = checkpointOf(options, task);
       if (fresh) rmSync(checkpoint, { force: true });
       try {
@@ -121,13 +123,15 @@ async function fill(
         // It may have ended, or hold what the cell left.
         hand.end();
         hand = await newHand();
+      } finally {
+        queue.ended(task);
       }
       // Lets Ctrl-C through where cells do not.
       await new Promise((resolve) => setImmediate(resolve));
     }
     hand.end();
   };
-  const count = Math.min(Math.max(workers, 1), queue.length);
+  const count = Math.min(Math.max(workers, 1), missing.length);
   await Promise.all(Array.from({ length: count }, work));
   await shown.close?.();
   return failures;

@@ -28,16 +28,25 @@ export interface Task {
   readonly cell: string;
   readonly seed: number;
   readonly version: number;
+  /** The task whose files it reads. */
+  readonly reads?: Task;
 }
 
-const keyOf = ({ cell, seed, version }: Task): string => JSON.stringify([cell, seed, version]);
+export const keyOf = ({ cell, seed, version }: Task): string => JSON.stringify([cell, seed, version]);
+
+const taskOf = (cell: Cell, seed: number, experiment: Experiment): Task => ({
+  cell: cell.name,
+  seed: Math.min(seed, cell.seeds ?? seed),
+  version: cell.version ?? experiment.version,
+  ...(cell.reads && { reads: taskOf(cell.reads, seed, experiment) }),
+});
 
 /** All tasks of an experiment, cell by cell. */
 export const tasksOf = (experiment: Experiment, quick: boolean, seeds: number): Task[] =>
   experiment
     .cells({ quick })
-    .flatMap(({ name, seeds: own, version = experiment.version }: Cell) =>
-      Array.from({ length: own ?? seeds }, (_, i) => ({ cell: name, seed: i + 1, version })),
+    .flatMap((cell) =>
+      Array.from({ length: cell.seeds ?? seeds }, (_, i) => taskOf(cell, i + 1, experiment)),
     );
 
 function isLine(value: unknown): value is Line {

@@ -109,9 +109,23 @@ function errorOf(model: Bert, float: Bert): number {
 
 const meanOf = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 
+const scoreOf = async (name: SourceName, setting: Setting): Promise<number> =>
+  accuracyOf(await trainOn(name, setting), name, setting);
+
+/** Trains the models that the other cells read. */
+const float: Cell = {
+  name: "float",
+  labels: { method: "float32" },
+  async run(setting) {
+    const [trec, sst2] = [await scoreOf("trec", setting), await scoreOf("sst2", setting)];
+    return { trec, sst2, score: meanOf([trec, sst2]) };
+  },
+};
+
 const cellOf = (method: Method, bits: number): Cell => ({
   name: `${method.name} ${bits}`,
   labels: { method: method.name, bits },
+  reads: float,
   async run(setting) {
     const of: Partial<Record<SourceName | `${SourceName}Inputs`, number>> = {};
     const errors: number[] = [];
@@ -136,18 +150,6 @@ const cellOf = (method: Method, bits: number): Cell => ({
     };
   },
 });
-
-const float: Cell = {
-  name: "float",
-  labels: { method: "float32" },
-  async run(setting) {
-    const [trec, sst2] = [await scoreOf("trec", setting), await scoreOf("sst2", setting)];
-    return { trec, sst2, score: meanOf([trec, sst2]) };
-  },
-};
-
-const scoreOf = async (name: SourceName, setting: Setting): Promise<number> =>
-  accuracyOf(await trainOn(name, setting), name, setting);
 
 type Score = "score" | "scoreInputs";
 
