@@ -5,12 +5,13 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "bitgrad/train";
 import { Refusal } from "../run.ts";
 import type { Experiment } from "./experiment.ts";
+import { lock } from "./lock.ts";
 import { measure, type Order } from "./measure.ts";
 import { markdown, picture } from "./paper.ts";
 import { Queue } from "./queue.ts";
@@ -99,13 +100,12 @@ async function fill(
   tasks: readonly Task[],
   options: ReproduceOptions,
 ): Promise<string[]> {
-  const { name, file, scratch, quick, fresh, workers, signal, progress } = options;
+  const { name, file, quick, fresh, workers, signal, progress } = options;
   const missing = tasks.filter((task) => !store.get(task));
   const queue = new Queue(missing);
   const failures: string[] = [];
   const shown = progress(name);
   let done = tasks.length - missing.length;
-  mkdirSync(scratch, { recursive: true });
   const here: Hand = { run: (order) => measure(experiment, order, signal), end() {} };
   const newHand = async (): Promise<Hand> => (workers === 0 ? here : workerOf(file, signal));
   const work = async (): Promise<void> => {
@@ -147,17 +147,9 @@ async function write(stem: string, results: Results): Promise<void> {
   for (const [type, text] of Object.entries(files)) writeFileSync(`${stem}.${type}`, text);
 }
 
-/**
- * Brings an experiment to its end, and writes what it came to. Throws a Refusal where it cannot run or some of its cells
- * failed, and the signal's reason where that is aborted before all is measured.
- */
-export async function reproduce(options: ReproduceOptions): Promise<Results> {
-  const { name, file, out, quick, fresh, signal, say } = options;
-  const { default: experiment } = (await import(file)) as { default: Experiment };
-  if (experiment.needsData && !process.env.BITGRAD_DATA)
-    throw new Refusal(`${name} reads data: BITGRAD_DATA must name the folder that holds it`);
-  // Numbers of quick runs are never mixed with others.
-  const stem = join(out, quick ? `${name}.quick` : name);
+/** What an experiment comes to, where no other run of it writes the same files. */
+async function measured(experiment: Experiment, stem: string, options: ReproduceOptions): Promise<Results> {
+  const { name, quick, fresh, signal, say } = options;
   const store = new Store(`${stem}.jsonl`, { fresh, say });
   const tasks = tasksOf(experiment, quick, options.seeds ?? (quick ? 1 : experiment.seeds));
   const failures = await fill(experiment, store, tasks, options);
@@ -165,7 +157,27 @@ export async function reproduce(options: ReproduceOptions): Promise<Results> {
   if (tasks.some((task) => !store.get(task))) signal.throwIfAborted();
   const lines = store.of(experiment, quick);
   store.write(lines);
-  const results = resultsOf(name, experiment, quick, lines);
-  await write(stem, results);
-  return results;
+  return resultsOf(name, experiment, quick, lines);
+}
+
+/**
+ * Brings an experiment to its end, and writes what it came to. Throws a Refusal where it cannot run, another run of it with
+ * the same scratch has not ended, or some of its cells failed, and the signal's reason where that is aborted before all is
+ * measured.
+ */
+export async function reproduce(options: ReproduceOptions): Promise<Results> {
+  const { name, file, out, scratch, quick } = options;
+  const { default: experiment } = (await import(file)) as { default: Experiment };
+  if (experiment.needsData && !process.env.BITGRAD_DATA)
+    throw new Refusal(`${name} reads data: BITGRAD_DATA must name the folder that holds it`);
+  // Numbers of quick runs are never mixed with others.
+  const run = quick ? `${name}.quick` : name;
+  const release = lock(scratch, run);
+  try {
+    const results = await measured(experiment, join(out, run), options);
+    await write(join(out, run), results);
+    return results;
+  } finally {
+    release();
+  }
 }

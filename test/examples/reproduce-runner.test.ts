@@ -1,7 +1,16 @@
 /** The runner of experiments: what it keeps, what it measures again, and what it makes of the numbers. */
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -214,6 +223,49 @@ describe("an experiment", { timeout: 60_000 }, () => {
     expect(calls()).toContain("drawn 4, 1, goes on");
     expect(readLines(linesOf()).lines).toHaveLength(8);
     expect(readdirSync(join(out, "scratch"))).toEqual([]);
+  });
+
+  it.each([0, 2])(
+    "by %i workers keeps a second run of its results away, and lets it in when it ends",
+    async (workers) => {
+      vi.stubEnv("SMALL_WAITS", "drawn 4");
+      const stop = new AbortController();
+      const first = run({ workers, signal: stop.signal });
+      await vi.waitFor(() => expect(calls()).toContain("drawn 4, 1"), { timeout: 30_000 });
+      const lines = read(linesOf());
+      const second = run({ workers, fresh: true });
+      await expect(second).rejects.toThrow(Refusal);
+      await expect(second).rejects.toThrow(`small: process ${process.pid} runs it already; remove `);
+      expect(read(linesOf())).toBe(lines);
+      stop.abort();
+      await expect(first).rejects.toBe(stop.signal.reason);
+      vi.stubEnv("SMALL_WAITS", undefined);
+      expect((await run({ workers })).results.rows).toHaveLength(4);
+    },
+  );
+
+  it("is kept away by another process that runs, and not by one that was killed", async () => {
+    const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+    const scratch = join(out, "scratch");
+    mkdirSync(scratch, { recursive: true });
+    const file = join(scratch, `small.lock.${other.pid}`);
+    writeFileSync(file, "");
+    await expect(run()).rejects.toThrow(
+      `small: process ${other.pid} runs it already; remove ${file} if it does not`,
+    );
+    expect(readdirSync(scratch)).toEqual([`small.lock.${other.pid}`]);
+    other.kill("SIGKILL");
+    await once(other, "exit");
+    expect((await run()).results.rows).toHaveLength(4);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+
+  it("is not kept away by what a killed process of the same id left", async () => {
+    const scratch = join(out, "scratch");
+    mkdirSync(scratch, { recursive: true });
+    writeFileSync(join(scratch, `small.lock.${process.pid}`), "");
+    expect((await run()).results.rows).toHaveLength(4);
+    expect(readdirSync(scratch)).toEqual([]);
   });
 
   it("keeps quick numbers apart from others", async () => {
