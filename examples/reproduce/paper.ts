@@ -42,34 +42,59 @@ export function finding({ difference, seeds, below, above, as }: Judgement): str
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
+const width = 125;
+
+/** Where a line may end: before a word, but not before a sign that Markdown would take for a list, a heading or a quote. */
+const gap = /\s+(?=(?!>|\d+[.)](?:\s|$))\S*[\p{L}\p{N}])/u;
+
+/** A paragraph in lines of at most `width`; `indent` is that of all but the first. */
+function filled(text: string, indent = ""): string {
+  const [first, ...words] = text.split(gap);
+  const lines = [first];
+  for (const word of words) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(indent + word);
+  }
+  return lines.join("\n");
+}
+
+const paragraphs = (text: string): string =>
+  text
+    .split("\n\n")
+    .map((each) => filled(each))
+    .join("\n\n");
+
+const claimsOf = (claims: readonly Judgement[]): string => `
+## Claims
+
+${claims.map((claim) => filled(`- **${claim.verdict}**: ${claim.says} (${finding(claim)}).`, "  ")).join("\n")}
+
+${filled(`A claim is shown where the 95 % interval of its difference, by Student's t over the seeds, lies within its bounds, and
+refuted where it lies outside.`)}
+`;
+
 /** NAME.md. */
 export function markdown(results: Results): string {
   const { name, about, text, claims, seconds, machines } = results;
   const { heads, cells, left } = tableOf(results);
   const rule = heads.map((_, i) => (i < left ? "---" : "---:"));
+  const again = `\`npm run reproduce -- ${name} --fresh\` measures all of it anew, in ${duration(seconds)} of one thread on`;
   return `# ${name}
 
-${about}
+${filled(about)}
 
-${text}
+${paragraphs(text)}
 
 ![${name}](${name}.svg)
 
 ${[heads, rule, ...cells].map(line).join("\n")}
 
 Behind ± is the standard error over seeds.
-
-## Claims
-
-${claims.map((claim) => `- **${claim.verdict}**: ${claim.says} (${finding(claim)}).`).join("\n")}
-
-A claim is shown where the 95 % interval of its difference, by Student's t over the seeds, lies within its bounds, and refuted
-where it lies outside.
-
+${claims.length > 0 ? claimsOf(claims) : ""}
 ## Again
 
-\`npm run reproduce -- ${name} --fresh\` measures all of it anew, in ${duration(seconds)} of one thread on
-${machines.join("; ")}.
+${filled(`${again} ${machines.join("; ")}.`)}
 `;
 }
 
