@@ -5,6 +5,8 @@
  */
 
 export type { GenerateOptions, StreamOptions } from "../generation/loop.ts";
+export { PackedCache } from "./cpu/cache.ts";
+export type { KeyValueCache } from "./executor.ts";
 export {
   FieldReader,
   type Fields,
@@ -13,7 +15,7 @@ export {
   type PackedStep,
 } from "./file/layer.ts";
 export { type CodedWeight, PackedWeight } from "./file/weight.ts";
-export { PackedAttention, type PackedAttentionCall, PackedCache } from "./layers/attention.ts";
+export { PackedAttention, type PackedAttentionCall } from "./layers/attention.ts";
 export { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
 export { PackedConvTranspose2d } from "./layers/conv-transpose.ts";
 export { PackedHadamard } from "./layers/hadamard.ts";

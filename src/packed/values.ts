@@ -8,9 +8,9 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { sizeOf } from "../shape.ts";
 import { shared } from "../state.ts";
 
-/** A row-major array of float32. */
-export interface Values {
-  readonly data: Float32Array;
+/** A row-major array of float32, or what stands for it where another than the CPU computes. */
+export interface Values<D = Float32Array> {
+  readonly data: D;
   readonly shape: readonly number[];
 }
 
@@ -129,6 +129,11 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infi
   }
 }
 
+/** What computes while a run goes on; null for the CPU. */
+export const running = shared("packed.executor", () => ({
+  executor: null as { holds(data: unknown): boolean } | null,
+}));
+
 /** The same values on the heap while a model runs, so that no layer has to bring them there. */
 export function inRoom(values: Values): Values {
   const { data, shape } = values;
@@ -149,11 +154,13 @@ export const copied = ({ data, shape }: Values): Values => ({ data: data.slice()
 /** Values of another shape over the same numbers. */
 export const reshaped = ({ data }: Values, shape: readonly number[]): Values => ({ data, shape });
 
+const isNumbers = (data: unknown): boolean => isFloat32Array(data) || running.executor?.holds(data) === true;
+
 /** Throws ShapeError unless there are as many numbers as the shape says, of float32 unless they are ids. */
 export function checkValues<V extends Values | Ids>(op: string, values: V, ids = false): V {
   const { data, shape } = values ?? {};
   const fits =
-    (ids ? typeof data === "object" && typeof data?.length === "number" : isFloat32Array(data)) &&
+    (ids ? typeof data === "object" && typeof data?.length === "number" : isNumbers(data)) &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isInteger(n) && n >= 0) &&
     data.length === sizeOf(shape);

@@ -355,7 +355,7 @@ const steps: Table = {
     },
   ),
   ...each(
-    "PackedAttention.rotated PackedBlock.residual PackedLanguage.embedded PackedCache.truncate PackedPool.windows",
+    "PackedBlock.residual PackedLanguage.embedded PackedCache.truncate PackedPool.windows",
     "is private: called by methods that check",
   ),
   ...each("PackedBatchNorm.at PackedWeight.bitFilters", "is arithmetic of products, which have checked"),

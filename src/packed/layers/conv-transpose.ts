@@ -1,10 +1,9 @@
-import { type ConvGeometry, conv2dInputGrad as inDouble } from "../../../kernels/conv/reference.ts";
-import { plus } from "../../../kernels/elementwise/arithmetic.ts";
-import { conv2dInputGrad } from "../../backend.ts";
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { afford, checkValues, mended, room, type Values, work } from "../values.ts";
+import { executor } from "../running.ts";
+import { afford, checkValues, type Values, work } from "../values.ts";
 import { perChannel } from "./elementwise.ts";
 
 type Pair = readonly [number, number];
@@ -68,7 +67,7 @@ export class PackedConvTranspose2d implements PackedStep {
 
   /** Throws ShapeError for another rank or number of channels, and where padding leaves nothing. */
   forward(x: Values): Values {
-    const { data, shape } = checkValues("PackedConvTranspose2d", x);
+    const { shape } = checkValues("PackedConvTranspose2d", x);
     const { weight, bias, kernel, stride, padding, dilation, outputPadding, groups } = this;
     const [n, c, h, w] = shape;
     if (shape.length !== 4 || c !== weight.rows) {
@@ -103,11 +102,7 @@ export class PackedConvTranspose2d implements PackedStep {
     };
     afford(weight.columns * h * w);
     work(n * c * h * w * weight.columns);
-    const filters = weight.coded ? weight.dequantized() : weight.operand;
-    const out = room(n * o * oh * ow);
-    conv2dInputGrad(out, data, filters, geometry);
-    mended(out, () => inDouble(out, data, filters, geometry));
-    const y = { data: out, shape: [n, o, oh, ow] };
-    return bias ? perChannel("PackedConvTranspose2d", y, bias, plus) : y;
+    const y = { data: executor().convTranspose(x, weight, geometry), shape: [n, o, oh, ow] };
+    return bias ? perChannel("PackedConvTranspose2d", y, bias, "plus") : y;
   }
 }

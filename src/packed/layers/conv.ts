@@ -5,6 +5,7 @@ import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
 import { convWays, Product } from "../products/product.ts";
+import { executor } from "../running.ts";
 import { afford, checkValues, reshaped, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
@@ -83,10 +84,9 @@ export class PackedConv2d implements PackedLayer {
 
   /** Throws ShapeError for another rank or number of channels, and where the kernel is larger than the padded input. */
   forward(x: Values): Values {
-    const { data, shape } = checkValues("PackedConv2d", x);
-    const geometry = this.geometry(shape);
+    const geometry = this.geometry(checkValues("PackedConv2d", x).shape);
     const { n, o, oh, ow } = geometry;
-    return { data: this._product.run(data, geometry, n * o * oh * ow), shape: [n, o, oh, ow] };
+    return { data: executor().conv(x, this._product, geometry), shape: [n, o, oh, ow] };
   }
 
   /** That of images (N, C, H, W); throws as `forward`. */

@@ -1,8 +1,9 @@
-import { hadamard, powerOfTwoIn } from "../../../kernels/linalg/hadamard.ts";
+import { powerOfTwoIn } from "../../../kernels/linalg/hadamard.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
-import { checkValues, room, type Values, work } from "../values.ts";
+import { executor } from "../running.ts";
+import { checkValues, type Values, work } from "../values.ts";
 
 /** The only row of a weight of signs. Throws FormatError for other numbers. */
 function readSigns(weight: PackedWeight, features: number): Float32Array {
@@ -59,13 +60,6 @@ export class PackedHadamard implements PackedLayer {
       throw new ShapeError(`PackedHadamard: x must end in ${features} features, got ${show(shape)}`);
     }
     work(data.length * Math.log2(2 * block));
-    const out = room(data.length);
-    const row = new Float64Array(features);
-    for (let from = 0; from < data.length; from += features) {
-      for (let i = 0; i < features; i++) row[i] = signs ? data[from + i] * signs[i] : data[from + i];
-      hadamard(row, block);
-      out.set(row, from);
-    }
-    return { data: out, shape };
+    return { data: executor().hadamard(x, { features, block, signs }), shape };
   }
 }

@@ -1,10 +1,9 @@
 /** What networks of images need beside convolutions: norms and slopes by channel, and branches that are joined again. */
 
-import { type Binary, minus, plus, times } from "../../../kernels/elementwise/arithmetic.ts";
-import { strided } from "../../backend.ts";
 import { ShapeError, show } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { checkValues, room, type Values } from "../values.ts";
+import { executor } from "../running.ts";
+import { checkValues, type Values } from "../values.ts";
 import { combined, perChannel } from "./elementwise.ts";
 
 export const affine = (
@@ -13,8 +12,8 @@ export const affine = (
   weight: Float32Array | null,
   bias: Float32Array | null,
 ): Values => {
-  const y = weight ? perChannel(op, x, weight, times) : x;
-  return bias ? perChannel(op, y, bias, plus) : y;
+  const y = weight ? perChannel(op, x, weight, "times") : x;
+  return bias ? perChannel(op, y, bias, "plus") : y;
 };
 
 /**
@@ -58,14 +57,12 @@ export class PackedBatchNorm implements PackedStep {
     checkValues("PackedBatchNorm", x);
     return affine(
       "PackedBatchNorm",
-      perChannel("PackedBatchNorm", x, this.mean, minus),
+      perChannel("PackedBatchNorm", x, this.mean, "minus"),
       this.factor,
       this.bias,
     );
   }
 }
-
-const sloped: Binary = (x, slope) => (x > 0 ? x : x * slope);
 
 /**
  * x where x > 0, slope · x elsewhere, for one slope or one a channel of (N, C, …).
@@ -91,8 +88,8 @@ export class PackedPReLU implements PackedStep {
     checkValues("PackedPReLU", x);
     const { weight } = this;
     return weight.length === 1
-      ? combined("PackedPReLU", x, { data: weight, shape: [1] }, sloped)
-      : perChannel("PackedPReLU", x, weight, sloped);
+      ? combined("PackedPReLU", x, { data: weight, shape: [1] }, "slope")
+      : perChannel("PackedPReLU", x, weight, "slope");
   }
 }
 
@@ -125,14 +122,11 @@ export class PackedSubsample implements PackedStep {
     const { stride, channels } = this;
     const [n, c, h, w] = shape;
     if (shape.length !== 4) throw new ShapeError(`PackedSubsample: needs (N, C, H, W), got ${show(shape)}`);
-    const [o, oh, ow] = [channels[0] + c + channels[1], Math.ceil(h / stride), Math.ceil(w / stride)];
-    const [image, plane] = [c * oh * ow, oh * ow];
-    const kept = room(n * image);
-    strided(kept, [n, c, oh, ow], data, [c * h * w, h * w, stride * w, stride]);
-    const out = room(n * o * plane).fill(0);
-    for (let i = 0; i < n; i++)
-      out.set(kept.subarray(i * image, (i + 1) * image), (i * o + channels[0]) * plane);
-    return { data: out, shape: [n, o, oh, ow] };
+    const kept = [n, c, Math.ceil(h / stride), Math.ceil(w / stride)];
+    const every = executor().pick(data, kept, [c * h * w, h * w, stride * w, stride], 0);
+    const [before, behind] = channels;
+    const out = executor().pad({ data: every, shape: kept }, before, behind);
+    return { data: out, shape: [n, before + c + behind, kept[2], kept[3]] };
   }
 }
 
@@ -166,6 +160,6 @@ export class PackedBranch implements PackedStep {
     checkValues("PackedBranch", x);
     const { join, body, shortcut } = this;
     const kept = shortcut ? shortcut.forward(x) : x;
-    return combined("PackedBranch", kept, body.forward(x), join === "sum" ? plus : times);
+    return combined("PackedBranch", kept, body.forward(x), join === "sum" ? "plus" : "times");
   }
 }

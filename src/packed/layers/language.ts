@@ -1,12 +1,13 @@
 /** Packed models of text: encoders, causal models, and the two together. */
 
-import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
 import { undoing } from "../../changes.ts";
 import { isPlainObject, OptionError, ShapeError, show } from "../../errors.ts";
+import type { KeyValueCache } from "../executor.ts";
 import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
+import { executor } from "../running.ts";
 import { checkValues, type Ids, readCall, room, type Values } from "../values.ts";
-import { checkCaches, PackedCache } from "./attention.ts";
-import { activations, combined, mapped } from "./elementwise.ts";
+import { checkCaches } from "./attention.ts";
+import { combined, mapped } from "./elementwise.ts";
 import type { PackedEmbedding, PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 import { writeSinusoids } from "./positions.ts";
@@ -21,7 +22,7 @@ export interface PackedLanguageCall {
   readonly memory?: Values | null;
   readonly memoryMask?: Ids | null;
   /** One a block: the ids, (1, T), are then those after the cached ones. */
-  readonly cache?: readonly PackedCache[] | null;
+  readonly cache?: readonly KeyValueCache<Float32Array>[] | null;
   /** Give what follows the last position alone. */
   readonly last?: boolean;
 }
@@ -97,8 +98,8 @@ export class PackedLanguage implements PackedLayer {
     return this.token.idWidth;
   }
 
-  newCache(): PackedCache[] {
-    return this.blocks.map(() => new PackedCache());
+  newCache(): KeyValueCache<Float32Array>[] {
+    return this.blocks.map(() => executor().newCache());
   }
 
   /**
@@ -122,7 +123,7 @@ export class PackedLanguage implements PackedLayer {
     if (hidden.shape.length !== 3 || hidden.shape[1] === 0)
       throw new ShapeError(`PackedLanguage: hidden states must be (B, T, C), got ${show(hidden.shape)}`);
     const { data, shape } = positionOf(hidden, 0);
-    return mapped(this.pooler.forward({ data, shape: [shape[0], shape[2]] }), activations.tanh);
+    return mapped(this.pooler.forward({ data, shape: [shape[0], shape[2]] }), "tanh");
   }
 
   /** The last hidden states (B, T, C), whatever the head; those of all positions. */
@@ -161,9 +162,9 @@ export class PackedLanguage implements PackedLayer {
         `PackedLanguage: the context holds ${context} positions, got ${start + t}; shorten the text or clear the cache`,
       );
     }
-    const add = (y: Values): Values => combined("PackedLanguage", x, y, plus);
+    const add = (y: Values): Values => combined("PackedLanguage", x, y, "plus");
     let x = token.forward(ids);
-    if (scale !== 1) x = combined("PackedLanguage", x, { data: Float32Array.of(scale), shape: [1] }, times);
+    if (scale !== 1) x = combined("PackedLanguage", x, { data: Float32Array.of(scale), shape: [1] }, "times");
     if (position === "sinusoidal") {
       const c = x.shape[2];
       const places = { data: room(t * c), shape: [t, c] };
@@ -184,9 +185,7 @@ export class PackedLanguage implements PackedLayer {
 
 /** Position `at` of (B, T, C), (B, 1, C). */
 function positionOf({ data, shape: [b, t, c] }: Values, at: number): Values {
-  const out = room(b * c);
-  for (let i = 0; i < b; i++) out.set(data.subarray((i * t + at) * c, (i * t + at + 1) * c), i * c);
-  return { data: out, shape: [b, 1, c] };
+  return { data: executor().pick(data, [b, 1, c], [t * c, c, 1], at * c), shape: [b, 1, c] };
 }
 
 export interface PackedSeq2SeqCall {

@@ -1,11 +1,11 @@
-import { plus } from "../../../kernels/elementwise/arithmetic.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sameShape, sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
 import { checkInput, type PackedInput } from "../products/input.ts";
 import { Product, rowWays } from "../products/product.ts";
-import { checkValues, type Ids, room, type Values, work } from "../values.ts";
+import { executor } from "../running.ts";
+import { checkValues, type Ids, type Values, work } from "../values.ts";
 import { combined } from "./elementwise.ts";
 
 export interface LinearFields {
@@ -40,17 +40,6 @@ function rotated(rotation: PackedStep, x: Values): Float32Array {
   );
 }
 
-/** Rows of x, each with the numbers that `copies` names behind it. */
-function withCopies(x: Float32Array, rows: number, columns: number, copies: readonly number[]): Float32Array {
-  const inputs = columns - copies.length;
-  const out = room(rows * columns);
-  for (let r = 0; r < rows; r++) {
-    out.set(x.subarray(r * inputs, (r + 1) * inputs), r * columns);
-    for (const [i, input] of copies.entries()) out[r * columns + inputs + i] = x[r * inputs + input];
-  }
-  return out;
-}
-
 /**
  * x·weightᵀ + bias, and what a correction makes of x: (…, in) -> (…, out).
  *
@@ -76,6 +65,8 @@ export class PackedLinear implements PackedLayer {
   readonly correction: PackedStep | null;
   /** Not a field of the file. */
   readonly _product: Product<number>;
+  /** The inputs, and behind them those that are multiplied once more. */
+  readonly _places: readonly number[] | null;
 
   constructor(fields: LinearFields | Fields) {
     const read = new FieldReader("linear", fields as Fields);
@@ -84,6 +75,7 @@ export class PackedLinear implements PackedLayer {
     this.input = checkInput(read.value("input"));
     this.rotation = read.optionalLayer("rotation");
     this.copies = checkCopies(read.value("copies"), this.weight.columns);
+    this._places = this.copies && [...Array(this.inputs).keys(), ...this.copies];
     this.correction = read.optionalLayer("correction");
     this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
   }
@@ -104,11 +96,12 @@ export class PackedLinear implements PackedLayer {
     const m = sizeOf(outer);
     work(m * rows * columns);
     const turned = this.rotation ? rotated(this.rotation, x) : data;
-    const wide = this.copies ? withCopies(turned, m, columns, this.copies) : turned;
-    const y = { data: this._product.run(wide, m, m * rows), shape: [...outer, rows] };
+    const wide = this._places ? executor().gather(turned, m, this._places) : turned;
+    const widened = { data: wide, shape: [...outer, columns] };
+    const y = { data: executor().product(widened, this._product, m), shape: [...outer, rows] };
     if (!this.correction) return y;
-    const added = this.correction.forward({ data: wide, shape: [...outer, columns] });
-    return combined("PackedLinear", y, added, plus);
+    const added = this.correction.forward(widened);
+    return combined("PackedLinear", y, added, "plus");
   }
 
   /** Gives back what it holds of the SIMD heap. */
@@ -146,14 +139,11 @@ export class PackedEmbedding implements PackedLayer {
   forward(x: Ids): Values {
     const { data: ids, shape } = checkValues("PackedEmbedding", x, true);
     const { rows, columns } = this.weight;
-    const data = room(ids.length * columns);
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i];
-      if (!(Number.isInteger(id) && id >= 0 && id < rows)) {
+      if (!(Number.isInteger(id) && id >= 0 && id < rows))
         throw new ShapeError(`PackedEmbedding: ids lie in 0 … ${rows - 1}, got ${show(id)}`);
-      }
-      this.weight.readRow(data.subarray(i * columns, (i + 1) * columns), id);
     }
-    return { data, shape: [...shape, columns] };
+    return { data: executor().rows(this.weight, ids), shape: [...shape, columns] };
   }
 }

@@ -1,8 +1,8 @@
-import { layerNorm, rmsNorm } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
-import { checkValues, doubles, room, type Values } from "../values.ts";
+import { executor } from "../running.ts";
+import { checkValues, type Values } from "../values.ts";
 import { affine } from "./images.ts";
 
 /**
@@ -58,12 +58,9 @@ export class PackedNorm implements PackedLayer {
       throw new ShapeError(`PackedNorm: x must ${want}, got ${show(shape)}`);
     }
     const rows = grouped ? shape[0] * size : data.length / size;
-    const sizes = { rows, n: grouped ? data.length / Math.max(1, rows) : size };
-    const out = room(data.length);
-    const [w, b] = grouped ? [null, null] : [weight, bias];
-    if (type === "rms") rmsNorm(out, doubles(rows), data, w, sizes, eps);
-    else layerNorm(out, doubles(rows), doubles(rows), data, w, b, sizes, eps);
-    const y = { data: out, shape };
+    const n = grouped ? data.length / Math.max(1, rows) : size;
+    const own = grouped ? ({ type: "layer", weight: null, bias: null } as const) : { type, weight, bias };
+    const y = { data: executor().norm(x, { rows, n, eps, ...own }), shape };
     return grouped ? affine("PackedNorm", y, weight, bias) : y;
   }
 }

@@ -1,12 +1,12 @@
 /** Windows over images that are no products, and axes that are joined. */
 
-import { type AverageWindows, avgPool2d as inDouble } from "../../../kernels/pool/reference.ts";
+import type { AverageWindows } from "../../../kernels/pool/reference.ts";
 import { windowsOf } from "../../../kernels/windows.ts";
-import { avgPool2d, maxPool2dIndices } from "../../backend.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { checkValues, codeRoom, mended, reshaped, room, type Values, work } from "../values.ts";
+import { executor } from "../running.ts";
+import { checkValues, reshaped, type Values, work } from "../values.ts";
 
 type Pair = readonly [number, number];
 
@@ -65,25 +65,12 @@ export class PackedPool implements PackedStep {
 
   /** Throws ShapeError for another rank, and where a window is larger than the padded image or meets no pixel. */
   forward(x: Values): Values {
-    const { data, shape } = checkValues("PackedPool", x);
+    const { shape } = checkValues("PackedPool", x);
     if (shape.length !== 4) throw new ShapeError(`PackedPool: needs (N, C, H, W), got ${show(shape)}`);
     const windows = this.windows(shape);
     const { n, c, kh, kw, oh, ow } = windows;
-    const size = n * c * oh * ow;
-    work(size * kh * kw);
-    const out = room(size);
-    const made = { data: out, shape: [n, c, oh, ow] };
-    if (this.type === "average") {
-      avgPool2d(out, data, windows);
-      mended(out, () => inDouble(out, data, windows));
-      return made;
-    }
-    const { buffer, byteOffset } = codeRoom(4 * size);
-    const places = new Int32Array(buffer, byteOffset, size);
-    maxPool2dIndices(places, out, data, windows);
-    if (places.includes(-1))
-      throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
-    return made;
+    work(n * c * oh * ow * kh * kw);
+    return { data: executor().pool(x, windows, this.type), shape: [n, c, oh, ow] };
   }
 
   private windows(shape: readonly number[]): AverageWindows {

@@ -1,11 +1,11 @@
 /** Packed layers and functions one after another. */
 
-import { sum } from "../../backend.ts";
 import { ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
-import { checkValues, reshaped, room, type Values } from "../values.ts";
-import { activations, mapped } from "./elementwise.ts";
+import { executor } from "../running.ts";
+import { checkValues, reshaped, type Values } from "../values.ts";
+import { activationNames, isActivation, mapped } from "./elementwise.ts";
 import { type Bits, bitStages, unpacked } from "./fold.ts";
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */
@@ -14,9 +14,7 @@ const functions: Readonly<Record<string, (x: Values) => Values>> = {
   average({ data, shape }) {
     const [b, c, h, w] = shape;
     if (shape.length !== 4) throw new ShapeError(`PackedFunction: needs (N, C, H, W), got ${show(shape)}`);
-    const out = room(b * c);
-    sum(out, data, { outer: b * c, n: h * w, inner: 1 }, 1 / (h * w));
-    return { data: out, shape: [b, c, 1, 1] };
+    return { data: executor().average(data, b * c, h * w), shape: [b, c, 1, 1] };
   },
   flatten(x) {
     const { shape } = x;
@@ -42,14 +40,13 @@ export class PackedFunction implements PackedStep {
   readonly name: string;
 
   constructor(fields: Fields) {
-    const names = Object.keys({ ...functions, ...activations });
+    const names = [...Object.keys(functions), ...activationNames];
     this.name = new FieldReader("function", fields).choice("name", names);
   }
 
   forward(x: Values): Values {
     checkValues("PackedFunction", x);
-    const f = activations[this.name];
-    return f ? mapped(x, f) : functions[this.name](x);
+    return isActivation(this.name) ? mapped(x, this.name) : functions[this.name](x);
   }
 }
 
@@ -89,9 +86,10 @@ export class PackedSequential implements PackedStep {
   forward(x: Values): Values {
     checkValues("PackedSequential", x, this.idWidth !== null);
     this._stages ??= bitStages(this._flat);
+    const stages = executor().foldsSigns ? this._stages : [];
     let y: Values | Bits = x;
     for (let i = 0; i < this._flat.length; ) {
-      const stage = this._stages[i];
+      const stage = stages[i];
       const done: Values | Bits | null = stage?.run(y) ?? null;
       y = done ?? this._flat[i].forward(unpacked(y, this._flat[i]));
       i += done ? stage!.length : 1;

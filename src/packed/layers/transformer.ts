@@ -1,12 +1,12 @@
 /** The blocks of Transformers from packed layers. */
 
-import { plus, times } from "../../../kernels/elementwise/arithmetic.ts";
 import { undoing } from "../../changes.ts";
 import { OptionError } from "../../errors.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
+import { executor } from "../running.ts";
 import { checkValues, type Ids, readCall, type Values } from "../values.ts";
-import { checkCaches, type PackedAttention, type PackedAttentionCall, PackedCache } from "./attention.ts";
-import { activations, combined, mapped } from "./elementwise.ts";
+import { checkCaches, type PackedAttention, type PackedAttentionCall } from "./attention.ts";
+import { activationNames, combined, isActivation, mapped } from "./elementwise.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 
@@ -34,7 +34,7 @@ export class PackedFeedForward implements PackedLayer {
 
   constructor(fields: Fields) {
     const read = new FieldReader("feedForward", fields);
-    this.activation = read.choice("activation", ["swiglu", ...Object.keys(activations)]);
+    this.activation = read.choice("activation", ["swiglu", ...activationNames]);
     this.gate = read.optionalLayer("gate", "linear");
     this.up = read.layer("up", "linear");
     this.down = read.layer("down", "linear");
@@ -42,11 +42,11 @@ export class PackedFeedForward implements PackedLayer {
 
   forward(x: Values): Values {
     checkValues("PackedFeedForward", x);
-    const act = activations[this.activation] ?? activations.silu;
+    const act = isActivation(this.activation) ? this.activation : "silu";
     const up = this.up.forward(x);
     if (!this.gate) return this.down.forward(mapped(up, act));
     const gate = mapped(this.gate.forward(x), act);
-    return this.down.forward(combined("PackedFeedForward", gate, up, times));
+    return this.down.forward(combined("PackedFeedForward", gate, up, "times"));
   }
 }
 
@@ -110,7 +110,7 @@ export class PackedBlock implements PackedLayer {
       let y = this.residual(x, norm1, (z) => this.attention.forward(z, { causal, mask, cache }));
       if (cross) {
         if (!memory) throw new OptionError("PackedBlock: a decoder needs memory, got none");
-        if (cache) cache.context ??= new PackedCache();
+        if (cache) cache.context ??= executor().newCache();
         const there = { mask: memoryMask, context: memory, cache: cache?.context };
         y = this.residual(y, norm2, (z) => cross.forward(z, there));
       }
@@ -119,7 +119,7 @@ export class PackedBlock implements PackedLayer {
   }
 
   private residual(x: Values, norm: PackedNorm, sublayer: (x: Values) => Values): Values {
-    const sum = (y: Values): Values => combined("PackedBlock", x, y, plus);
+    const sum = (y: Values): Values => combined("PackedBlock", x, y, "plus");
     return this.norm === "pre" ? sum(sublayer(norm.forward(x))) : norm.forward(sum(sublayer(x)));
   }
 }
