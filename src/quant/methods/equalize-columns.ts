@@ -30,8 +30,8 @@ const withoutSigns = ({ consumers }: Pair): string | null =>
  * pair of the model's `scalePairs()`, whose consumers share it: ARB-RC of ARB-LLM, Li et al., 2024, arXiv:2410.03129, by the
  * paper's text, since its code is not released. It needs no data, and comes before `binarize`, which fits scales and signs
  * to the inputs. Columns of zeros stay as they are. Pairs that cannot be scaled, and those that no weights of signs read,
- * are left as they are, and told to `onPair`. Codes that scaled weights hold are let go. Returns the model. Throws
- * StageError for a model that is not prepared, frozen or calibrated before, OptionError for one without pairs, or none of
+ * are left as they are, and told to `onPair`. Codes that scaled weights hold are let go. Returns the model. Rejects
+ * with StageError for a model that is not prepared, frozen or calibrated before, OptionError for one without pairs, or none of
  * which can be scaled, and for weights that are not finite; the model is then as it was.
  *
  * @example
@@ -43,11 +43,14 @@ const withoutSigns = ({ consumers }: Pair): string | null =>
  * const gpt = new Gpt({ vocabulary: 16, context: 8, dim: 16, layers: 1, heads: 2, rng: new Rng(1) });
  * prepare(gpt, plan({ default: null, rules: [["blocks.**.{query,key,value,out,up,down}.weight", binaryWeightOnly()]] }));
  * const scaled: string[] = [];
- * equalizeColumns(gpt, { onPair: ({ producer, factors }) => factors && scaled.push(producer!) });
+ * await equalizeColumns(gpt, { onPair: ({ producer, factors }) => factors && scaled.push(producer!) });
  * console.log(scaled); // ["blocks.0.norm1", "blocks.0.attention.value", "blocks.0.norm2"]
  * ```
  */
-export function equalizeColumns<M extends object>(model: M, options?: Partial<EqualizeColumnsOptions>): M {
+export async function equalizeColumns<M extends object>(
+  model: M,
+  options?: Partial<EqualizeColumnsOptions>,
+): Promise<M> {
   const op = "equalizeColumns";
   const { iterations, layers, onPair } = readOptions<EqualizeColumnsOptions>(op, options, {
     iterations: 15,

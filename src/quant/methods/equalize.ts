@@ -21,7 +21,7 @@ const withoutRows = ({ producer }: Pair): string | null =>
  * float function stays the same and one scale for all channels fits better. It needs no data. Pairs are those of the
  * model's `scalePairs()` that a weight makes: what a ReLU follows, values of attention, `up` beside a gate. Channels with
  * a range of 0 stay as they are. Pairs that cannot be scaled are left as they are, and told to `onPair`. Codes that scaled
- * weights hold are let go. Returns the model. Throws StageError for a model that is not prepared, frozen or calibrated
+ * weights hold are let go. Returns the model. Rejects with StageError for a model that is not prepared, frozen or calibrated
  * before, OptionError for one without pairs, or none of which can be scaled, and for weights that are not finite; the model
  * is then as it was. Nagel et al., 2019, arXiv:1906.04721, section 4.1.
  *
@@ -33,13 +33,13 @@ const withoutRows = ({ producer }: Pair): string | null =>
  *
  * const config = int8WeightOnly({ granularity: "tensor" });
  * const model = prepare(new MnistCnn({ channels: [2, 3, 4], hidden: 5, rng: new Rng(1) }), plan({ default: config }));
- * equalize(model);
+ * await equalize(model);
  * const rows = model.fc1.weight.value.abs().max({ axis: 1 });
  * const columns = model.fc2.weight.value.abs().max({ axis: 0 });
  * console.log(rows.sub(columns).abs().max().item() < 1e-6); // true
  * ```
  */
-export function equalize<M extends object>(model: M, options?: Partial<EqualizeOptions>): M {
+export async function equalize<M extends object>(model: M, options?: Partial<EqualizeOptions>): Promise<M> {
   const op = "equalize";
   const { iterations, layers, onPair } = readOptions<EqualizeOptions>(op, options, {
     iterations: 20,
