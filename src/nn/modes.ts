@@ -215,7 +215,11 @@ export function noMatch(
   pattern: PathPattern,
   names: readonly string[],
 ): OptionError {
-  const some = names.slice(0, 6).join(", ") + (names.length > 6 ? ", …" : "");
+  const some =
+    names
+      .slice(0, 6)
+      .map((name) => name || '""')
+      .join(", ") + (names.length > 6 ? ", …" : "");
   return new OptionError(
     `${op}: the pattern fits no ${what}, got ${isBuiltIn("RegExp", pattern) ? pattern : show(pattern)}; there ${names.length > 0 ? `are ${some}` : "is none"}`,
   );

@@ -7,7 +7,7 @@ export type PathPattern = string | RegExp;
 /**
  * Whether `path` fits `pattern`. In a string `*` stands for any text without a dot (so `blocks.*.weight` takes one segment
  * there), `**` for any number of whole segments, none included, and `{a,b}` for a choice; the whole path must fit. A RegExp
- * may fit anywhere in it. Throws OptionError for unbalanced braces.
+ * may fit anywhere in it. The path of the model itself is empty. Throws OptionError for unbalanced braces.
  *
  * @example
  * ```ts
@@ -29,10 +29,8 @@ export function pathMatcher(pattern: PathPattern): (path: string) => boolean {
 }
 
 function compile(pattern: unknown): RegExp {
-  if (typeof pattern !== "string" || pattern === "") {
-    throw new OptionError(
-      `matchPath: a pattern must be a non-empty string or a RegExp, got ${show(pattern)}`,
-    );
+  if (typeof pattern !== "string") {
+    throw new OptionError(`matchPath: a pattern must be a string or a RegExp, got ${show(pattern)}`);
   }
   let depth = 0;
   const source = pattern.replace(/\*\*\.|\.\*\*(?=$|[,}])|\*\*|[\s\S]/g, (token) => {

@@ -7,6 +7,9 @@ import { presetCall, type QuantConfig } from "./presets.ts";
 
 const written = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
+/** The path of a layer as tables write it: that of a model that is one layer is empty. */
+export const nameOf = (layer: string): string => layer || "model";
+
 /** A preset with its options, a quantizer by its name, "float32" where there is neither. */
 export function labelOf(config: QuantConfig | null): string {
   if (config === null) return "float32";

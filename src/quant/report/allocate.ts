@@ -3,6 +3,7 @@
 import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../../errors.ts";
 import { exactly } from "../../nn/statistics.ts";
 import { brief, grouped, tableOf } from "../../printing.ts";
+import { nameOf } from "../labels.ts";
 import { checkAgain } from "../methods/sites.ts";
 import { type Plan, plan } from "../plan.ts";
 import { chooseUnderBudget } from "./budget.ts";
@@ -173,7 +174,12 @@ function allocationTable({
   joint,
   measure,
 }: Omit<Allocation, "toString" | "plan">): string {
-  const cells = layers.map((each) => [each.layer, each.choice, brief(each.cost), grouped(each.bytes)]);
+  const cells = layers.map((each) => [
+    nameOf(each.layer),
+    each.choice,
+    brief(each.cost),
+    grouped(each.bytes),
+  ]);
   const table = tableOf(
     ["layer", "choice", measure, "bytes"],
     cells,

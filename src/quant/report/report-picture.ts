@@ -1,6 +1,7 @@
 /** A report of quantization as a picture: bars of SQNR in SVG, in the ink of the page that shows it. */
 
 import { brief } from "../../printing.ts";
+import { nameOf } from "../labels.ts";
 import type { Distortion } from "./distortion.ts";
 
 interface Row {
@@ -27,7 +28,9 @@ const decibels = (x: number): string => `${Number.isFinite(x) ? x.toFixed(1) : b
 
 /** Two bars a layer, from 0 dB: the layer alone, and accumulated. One without any error takes the whole width. */
 export function reportPicture(rows: readonly Row[]): string {
-  const names = rows.map(({ layer }) => (layer.length > 32 ? `…${layer.slice(-31)}` : layer || "model"));
+  const names = rows
+    .map(({ layer }) => nameOf(layer))
+    .map((name) => (name.length > 32 ? `…${name.slice(-31)}` : name));
   // Letters of the font are about this wide.
   const left = 12 + 7 * Math.max(...names.map(({ length }) => length));
   const room = width - left - 76;

@@ -1,6 +1,7 @@
 /** A report of quantization as a table and as plain data. */
 
 import { brief, grouped, tableOf } from "../../printing.ts";
+import { nameOf } from "../labels.ts";
 import type { Distortion } from "./distortion.ts";
 import type { ReportedOutput } from "./end-to-end.ts";
 
@@ -32,7 +33,7 @@ export function reportTable({ layers, output, bytes, floatBytes }: Report): stri
   const columns = ["cosine", "max error"];
   const head = ["layer", "bits", "bytes", "KL", "alone dB", ...columns, "accumulated dB", ...columns];
   const rows = layers.map((row) => [
-    row.layer,
+    nameOf(row.layer),
     `W${row.bits}A${row.inputBits ?? 32}`,
     grouped(row.bytes),
     row.kl === null ? "" : brief(row.kl),

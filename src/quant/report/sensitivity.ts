@@ -2,6 +2,7 @@
 
 import { checkChoice, readOptions } from "../../errors.ts";
 import { brief, grouped, tableOf } from "../../printing.ts";
+import { nameOf } from "../labels.ts";
 import { type Measure, measures } from "./costs.ts";
 import { type StudyOptions, studyDefaults, studyOf } from "./study.ts";
 
@@ -96,7 +97,7 @@ export async function sensitivity<B>(
 function sensitivityTable(layers: readonly LayerSensitivity[]): string {
   const names = [...new Set(layers.flatMap(({ options }) => options.map(({ choice }) => choice)))];
   const cells = layers.map(({ layer, parameters, options }) => [
-    layer,
+    nameOf(layer),
     grouped(parameters),
     ...names.flatMap((name) => {
       const option = options.find(({ choice }) => choice === name);
