@@ -24,6 +24,8 @@ export async function measure(
   manualSeed(seed);
   const measures: Measures = await cell.run({ seed, quick, signal, checkpoint });
   const seconds = Number(((performance.now() - began) / 1000).toFixed(2));
+  if (Object.keys(Object(measures)).length === 0)
+    throw new Error(`${name}: a cell must give numbers, got ${JSON.stringify(measures)}`);
   for (const [column, value] of Object.entries(measures)) {
     if (!Object.hasOwn(experiment.columns, column))
       throw new Error(`${name}: there is no column of its number, got ${column}`);

@@ -4,12 +4,14 @@
  */
 
 import { type ChildProcess, fork } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "bitgrad/train";
 import { Refusal } from "../run.ts";
+import { checkExperiment } from "./check.ts";
 import type { Experiment } from "./experiment.ts";
 import { lock } from "./lock.ts";
 import { measure, type Order } from "./measure.ts";
@@ -87,11 +89,15 @@ async function workerOf(file: string, signal: AbortSignal): Promise<Hand> {
   };
 }
 
-/** The path of a cell's checkpoint. */
-const checkpointOf = ({ name, scratch, quick }: ReproduceOptions, { cell, seed, version }: Task): string => {
-  const words = [name, quick ? "quick" : "", cell, `seed ${seed}`, `version ${version}`].join(" ");
-  return join(scratch, `${words.replaceAll(/[^\w]+/g, "-")}.safetensors`);
-};
+/** The path of a cell's checkpoint: words for people, and what tells apart those that are written by one word. */
+export function checkpointOf(
+  { name, scratch, quick }: Pick<ReproduceOptions, "name" | "scratch" | "quick">,
+  { cell, seed, version }: Task,
+): string {
+  const words = [name, quick ? "quick" : "", cell, `seed ${seed}`, `version ${version}`];
+  const hash = createHash("sha256").update(JSON.stringify(words)).digest("hex").slice(0, 8);
+  return join(scratch, `${words.join(" ").replaceAll(/[^\w]+/g, "-")}-${hash}.safetensors`);
+}
 
 /** Measures what is missing, keeps it, and gives what went wrong, by cell. */
 async function fill(
@@ -167,7 +173,8 @@ async function measured(experiment: Experiment, stem: string, options: Reproduce
  */
 export async function reproduce(options: ReproduceOptions): Promise<Results> {
   const { name, file, out, scratch, quick } = options;
-  const { default: experiment } = (await import(file)) as { default: Experiment };
+  const { default: experiment } = (await import(file)) as { default?: Experiment };
+  checkExperiment(name, experiment);
   if (experiment.needsData && !process.env.BITGRAD_DATA)
     throw new Refusal(`${name} reads data: BITGRAD_DATA must name the folder that holds it`);
   // Numbers of quick runs are never mixed with others.

@@ -15,10 +15,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { checkExperiment } from "../../examples/reproduce/check.ts";
 import { meanOf, studentT, verdictOf } from "../../examples/reproduce/results.ts";
-import { type ReproduceOptions, reproduce } from "../../examples/reproduce/runner.ts";
+import { checkpointOf, type ReproduceOptions, reproduce } from "../../examples/reproduce/runner.ts";
 import { type Line, readLines } from "../../examples/reproduce/store.ts";
 import { Refusal } from "../../examples/run.ts";
+import small from "./small-experiment.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "reproduce-runner-"));
@@ -191,6 +193,7 @@ describe("an experiment", { timeout: 60_000 }, () => {
     [0, "SMALL_FAILS", "no such numbers"],
     [2, "SMALL_FAILS", "no such numbers"],
     [0, "SMALL_NAN", "loss must be finite, got NaN"],
+    [0, "SMALL_NOTHING", "a cell must give numbers, got {}"],
   ])("by %i workers keeps what other cells give where one fails by %s", async (workers, name, message) => {
     vi.stubEnv(name, "drawn 4");
     const ended = run({ workers });
@@ -217,7 +220,9 @@ describe("an experiment", { timeout: 60_000 }, () => {
     await expect(ended).rejects.toBe(stop.signal.reason);
     const kept = readLines(linesOf()).lines.map(({ cell }) => cell);
     expect(kept).toEqual(expect.arrayContaining(["float", "nearest 4"]));
-    expect(readdirSync(join(out, "scratch"))).toContain("small-drawn-4-seed-1-version-1.safetensors");
+    expect(readdirSync(join(out, "scratch"))).toContainEqual(
+      expect.stringMatching(/^small-drawn-4-seed-1-version-1-\w+\.safetensors$/),
+    );
     vi.stubEnv("SMALL_WAITS", undefined);
     await run({ workers });
     expect(calls()).toContain("drawn 4, 1, goes on");
@@ -278,6 +283,48 @@ describe("an experiment", { timeout: 60_000 }, () => {
   });
 });
 
+describe("a checkpoint", () => {
+  it("is of one cell, however alike their names are", () => {
+    const how = { name: "small", scratch: "runs", quick: false };
+    const pathOf = (cell: string) => checkpointOf(how, { cell, seed: 1, version: 1 });
+    const cells = ["bias +1", "bias -1", "bias, 1", "α 1", "β 1"];
+    expect(new Set(cells.map(pathOf)).size).toBe(cells.length);
+  });
+});
+
+describe("a mistake in an experiment", () => {
+  const [claim] = small.claims;
+  const [float] = small.cells();
+  it.each<[object, string]>([
+    [{ cells: () => [float, float] }, 'cells must have names of their own, got "float" twice'],
+    [
+      { cells: ({ quick }: { quick: boolean }) => [{ ...float, name: quick ? "q" : "float" }] },
+      'quick cells must be among the others, got "q"',
+    ],
+    [
+      { claims: [{ ...claim, difference: (at: (cell: string) => { loss: number }) => at("flaot").loss }] },
+      'the claim "4 bits lose" asks for a cell that there is not, got "flaot"',
+    ],
+    [
+      { claims: [{ ...claim, difference: (at: (cell: string) => { los?: number }) => at("float").los }] },
+      'the difference of the claim "4 bits lose" must be a number, got undefined',
+    ],
+    [{ claims: [{ ...claim, as: "los" }] }, 'the claim "4 bits lose" names no column, got "los"'],
+    [{ claims: [{ ...claim, above: undefined }] }, 'the claim "4 bits lose" needs a bound'],
+    [{ picture: { ...small.picture, y: "los" } }, 'the picture names no column, got "los"'],
+  ])("%# is refused", (changes, message) => {
+    expect(() => checkExperiment("small", { ...small, ...changes } as never)).toThrow(`small: ${message}`);
+    expect(() => checkExperiment("small", small)).not.toThrow();
+  });
+
+  it("is refused before anything is measured", async () => {
+    const file = pathToFileURL(join(import.meta.dirname, "../../examples/reproduce/results.ts")).href;
+    await expect(run({ file })).rejects.toThrow(Refusal);
+    await expect(run({ file })).rejects.toThrow("small: the file must export an experiment as its default");
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
 describe("a claim", () => {
   const below = { says: "", difference: () => 0, below: 1, as: "loss" };
   it("is shown or refuted where the 95 % interval lies on one side", () => {
@@ -322,12 +369,18 @@ describe("the command", { timeout: 60_000 }, () => {
   };
 
   it("lists what there is, and refuses another name in a sentence", async () => {
-    const [list, unknown] = await Promise.all([command("list"), command("none")]);
+    const [list, unknown, outside] = await Promise.all(
+      ["list", "none", "../runner"].map((name) => command(name)),
+    );
     expect([list.code, list.err]).toEqual([0, ""]);
     expect(list.out).toMatch(/^int8-networks +Runs .*\.$/m);
     expect([unknown.code, unknown.err]).toEqual([
       1,
       expect.stringMatching(/^error: which experiment\? got none; there are .*stories-weight-only/),
+    ]);
+    expect([outside.code, outside.err]).toEqual([
+      1,
+      expect.stringMatching(/^error: which experiment\? got \.\.\/runner;/),
     ]);
   });
 });

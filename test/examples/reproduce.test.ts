@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { checkExperiment } from "../../examples/reproduce/check.ts";
 import type { Experiment } from "../../examples/reproduce/experiment.ts";
 import { markdown, picture } from "../../examples/reproduce/paper.ts";
 import { type Results, resultsOf } from "../../examples/reproduce/results.ts";
@@ -26,23 +27,7 @@ const read = (path: string): string => readFileSync(path, "utf8");
 
 describe.each(names)("the experiment %s", (name) => {
   it("has cells of different names, and claims about cells and columns that there are", async () => {
-    const experiment = await experimentOf(name);
-    const cells = experiment.cells({ quick: false }).map((cell) => cell.name);
-    expect(new Set(cells).size).toBe(cells.length);
-    expect(cells).toEqual(expect.arrayContaining(experiment.cells({ quick: true }).map((cell) => cell.name)));
-    const numbers = Object.fromEntries(Object.keys(experiment.columns).map((column) => [column, 1]));
-    for (const claim of experiment.claims) {
-      const asked: string[] = [];
-      const difference = claim.difference((cell) => {
-        asked.push(cell);
-        return numbers;
-      });
-      expect(difference, claim.says).toEqual(expect.any(Number));
-      expect(difference, claim.says).not.toBeNaN();
-      expect(cells).toEqual(expect.arrayContaining(asked));
-      expect(claim.below ?? claim.above, claim.says).toBeDefined();
-      if (typeof claim.as === "string") expect(Object.keys(experiment.columns)).toContain(claim.as);
-    }
+    checkExperiment(name, await experimentOf(name));
   });
 
   it("runs in its quick form, and measures every column", { timeout: 60_000 }, async (test) => {

@@ -5,8 +5,8 @@ import { setTimeout } from "node:timers/promises";
 import { rand } from "bitgrad";
 import type { Cell, Experiment } from "../../examples/reproduce/experiment.ts";
 
-/** The environment tells workers too: a file of calls, and the name of a cell that fails, waits, or gives NaN. */
-const { SMALL_CALLS = "", SMALL_FAILS, SMALL_WAITS, SMALL_NAN } = process.env;
+/** The environment tells workers too: a file of calls, and the name of a cell that fails, waits, or gives NaN or nothing. */
+const { SMALL_CALLS = "", SMALL_FAILS, SMALL_WAITS, SMALL_NAN, SMALL_NOTHING } = process.env;
 
 const cellOf = (method: string, bits: number, seeds?: 1): Cell => ({
   name: `${method} ${bits}`,
@@ -22,6 +22,7 @@ const cellOf = (method: string, bits: number, seeds?: 1): Cell => ({
       throw signal.reason;
     }
     const loss = (10 / bits) * (seeds ? 1 : 1 + rand([1]).item() / 100);
+    if (SMALL_NOTHING === name) return {} as { loss: number };
     return { loss: SMALL_NAN === name ? Number.NaN : loss };
   },
 });

@@ -1,0 +1,45 @@
+/** Mistakes in an experiment, which would show when hours of measuring are over, or never. */
+
+import { Refusal } from "../run.ts";
+import type { Claim, Experiment } from "./experiment.ts";
+
+/** Throws a Refusal for an experiment whose cells, claims and columns do not belong together. */
+export function checkExperiment(name: string, experiment: Experiment | undefined): asserts experiment {
+  const refuse = (why: string): never => {
+    throw new Refusal(`${name}: ${why}`);
+  };
+  if (typeof experiment?.cells !== "function")
+    return refuse("the file must export an experiment as its default");
+  const { columns, picture, claims } = experiment;
+  const [cells, quick] = [false, true].map((how) =>
+    experiment.cells({ quick: how }).map((cell) => cell.name),
+  );
+  const twice = cells.find((cell, i) => cells.indexOf(cell) < i);
+  if (twice !== undefined) refuse(`cells must have names of their own, got "${twice}" twice`);
+  const odd = quick.find((cell) => !cells.includes(cell));
+  if (odd !== undefined) refuse(`quick cells must be among the others, got "${odd}"`);
+  if (!Object.hasOwn(columns, picture.y)) refuse(`the picture names no column, got "${picture.y}"`);
+  for (const claim of claims) {
+    const { says, as, below, above } = claim;
+    if (typeof as === "string" && !Object.hasOwn(columns, as))
+      refuse(`the claim "${says}" names no column, got "${as}"`);
+    if (below === undefined && above === undefined) refuse(`the claim "${says}" needs a bound`);
+    const { difference, asked } = tried(claim, Object.keys(columns));
+    const unknown = asked.find((cell) => !cells.includes(cell));
+    if (unknown !== undefined)
+      refuse(`the claim "${says}" asks for a cell that there is not, got "${unknown}"`);
+    if (!Number.isFinite(difference))
+      refuse(`the difference of the claim "${says}" must be a number, got ${difference}`);
+  }
+}
+
+/** What a claim makes of cells that all give 1, and the cells that it asks for. */
+function tried({ difference }: Claim, columns: readonly string[]): { difference: number; asked: string[] } {
+  const asked: string[] = [];
+  const ones = Object.fromEntries(columns.map((column) => [column, 1]));
+  const at = (cell: string) => {
+    asked.push(cell);
+    return ones;
+  };
+  return { difference: difference(at), asked };
+}
