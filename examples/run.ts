@@ -274,6 +274,6 @@ export function interruptible(what = "this step"): AbortSignal {
   return interrupt.signal;
 }
 
-/** The name of a folder as a shell reads it. */
-const quoted = (name: string): string =>
+/** A word of a command as a shell reads it. */
+export const quoted = (name: string): string =>
   /^[\w./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;

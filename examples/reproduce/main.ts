@@ -7,12 +7,12 @@
  * Results are kept in docs/papers as they come, and what was measured before is not measured again.
  */
 
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import Table from "cli-table3";
 import { Command } from "commander";
 import { isTerminal, progressOf } from "../progress.ts";
-import { count, endBy, interruptible, Refusal } from "../run.ts";
+import { count, endBy, interruptible, quoted, Refusal } from "../run.ts";
 import type { Experiment } from "./experiment.ts";
 import { finding, tableOf } from "./paper.ts";
 import type { Results } from "./results.ts";
@@ -59,7 +59,7 @@ function ignoreTwins(): void {
 }
 
 async function run(name: string, { quick = false, seeds, fresh = false, workers, out }: Flags) {
-  if (!existsSync(fileOf(name)))
+  if (!names.includes(name))
     throw new Refusal(`which experiment? got ${name}; there are ${names.join(", ")}`);
   const scratch = join("runs", "reproduce");
   const signal = interruptible("a few seconds");
@@ -82,7 +82,8 @@ async function run(name: string, { quick = false, seeds, fresh = false, workers,
     print(results);
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;
-    console.log(`stopped; npm run reproduce -- ${name} goes on`);
+    const again = process.argv.slice(2).filter((flag) => flag !== "--fresh");
+    console.log(`stopped; npm run reproduce -- ${again.map(quoted).join(" ")} goes on`);
     process.exitCode = 130;
   }
 }
