@@ -236,7 +236,11 @@ describe("an experiment", { timeout: 60_000 }, () => {
       vi.stubEnv("SMALL_WAITS", "drawn 4");
       const stop = new AbortController();
       const first = run({ workers, signal: stop.signal });
-      await vi.waitFor(() => expect(calls()).toContain("drawn 4, 1"), { timeout: 30_000 });
+      const isWaiting = () => {
+        expect(calls()).toContain("drawn 4, 1");
+        expect(readLines(linesOf()).lines).toHaveLength(2);
+      };
+      await vi.waitFor(isWaiting, { timeout: 30_000 });
       const lines = read(linesOf());
       const second = run({ workers, fresh: true });
       await expect(second).rejects.toThrow(Refusal);

@@ -30,8 +30,8 @@ const withoutSigns = ({ consumers }: Pair): string | null =>
  * pair of the model's `scalePairs()`, whose consumers share it: ARB-RC of ARB-LLM, Li et al., 2024, arXiv:2410.03129, by the
  * paper's text, since its code is not released. It needs no data, and comes before `binarize`, which fits scales and signs
  * to the inputs. Columns of zeros stay as they are. Pairs that cannot be scaled, and those that no weights of signs read,
- * are left as they are, and told to `onPair`. Codes that scaled weights hold are let go. Returns the model. Rejects
- * with StageError for a model that is not prepared, frozen or calibrated before, OptionError for one without pairs, or none of
+ * are left as they are, and told to `onPair`. Codes that scaled weights hold are let go. Returns the model. Rejects with
+ * StageError for a model that is not prepared, frozen or calibrated before, OptionError for one without pairs, or none of
  * which can be scaled, and for weights that are not finite; the model is then as it was.
  *
  * @example
