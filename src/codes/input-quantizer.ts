@@ -1,7 +1,15 @@
 /** SpecInputQuantizer: what quantizes the input of a layer. */
 
 import { changing, repeatedRun } from "../changes.ts";
-import { isFunction, OptionError, StageError, show, synchronous } from "../errors.ts";
+import {
+  checkInteger,
+  isFunction,
+  OptionError,
+  ShapeError,
+  StageError,
+  show,
+  synchronous,
+} from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
@@ -9,6 +17,7 @@ import { straightThrough } from "../ops/binary.ts";
 import { visitor } from "../ops/shapes-only.ts";
 import type { PackedInput } from "../packed/products/input.ts";
 import { isInstance } from "../state.ts";
+import { noGrad } from "../tape.ts";
 import { isTensor, type Tensor } from "../tensor.ts";
 import { checkFinite, quantize } from "./contract.ts";
 import { fakeQuantize, signsOf } from "./fake-quantize.ts";
@@ -23,7 +32,10 @@ import { frozenCodes } from "./transform.ts";
 /** Gathers ranges over batches, for scales that are fixed before inference. */
 export interface Observer {
   readonly spec: QuantSpec;
-  /** Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. */
+  /**
+   * Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. For
+   * scales per channel a layer gives its input as a matrix (channels, numbers).
+   */
   observe(x: Tensor): void;
   /** Takes in what another has observed, as if its batches had come too; for observers that can. */
   merge?(other: Observer): void;
@@ -43,7 +55,7 @@ const brand: unique symbol = Symbol.for("bitgrad.inputQuantizer") as never;
 
 /**
  * What stands before a layer's product. In training it fake-quantizes the input; frozen and in evaluation the layer is computed
- * the integer way.
+ * the integer way, or with the values of codes where the input has a static scale for each channel.
  *
  * @example
  * ```ts
@@ -60,25 +72,38 @@ export class SpecInputQuantizer implements InputQuantizer {
   observing = false;
   /** Whether the observer has seen anything. */
   observed = false;
-  /** How a position of a linear layer is quantized; a convolution takes one scale a sample, or as it was calibrated. */
+  /**
+   * How a position of a linear layer is quantized; a convolution takes one scale a sample, or as it was calibrated. Channels
+   * that have a scale each are those of the layer's input, whichever axis they lie along.
+   */
   readonly spec: QuantSpec;
   /** The same where axis 0 counts samples, and every one has a scale of its own. */
   private readonly _ofSamples: QuantSpec;
   readonly observer: Observer | null;
-  /** Of a static input: a buffer of one number, 0 before calibration. */
+  /** Of a static input: a buffer of one number, or one a channel; 0 before calibration. */
   readonly scale: Tensor | null = null;
   readonly zeroPoint: Tensor | null = null;
   /** How far each batch of training moves the range towards its own; null for a range that stays as it was calibrated. */
   readonly momentum: number | null;
-  /** The least and the largest number so far, a buffer, where there is a momentum; 0 and 0 before the first batch. */
+  /**
+   * The least and the largest number so far, a buffer (2), or (channels, 2), where there is a momentum; 0 and 0 as long as
+   * there was nothing but zeros.
+   */
   readonly range: Tensor | null = null;
 
   /**
    * Throws OptionError for a spec or an observer that is none, and for a momentum outside (0, 1] or without an observer.
-   * Without an observer scales follow the input; signs have none.
+   * Without an observer scales follow the input; signs have none. `channels` is how many the layer's input has, for an
+   * observer of granularity "channel".
    */
-  constructor(given: QuantSpec, observer: Observer | null, momentum: number | null = null) {
+  constructor(
+    given: QuantSpec,
+    observer: Observer | null,
+    momentum: number | null = null,
+    channels: number = 1,
+  ) {
     checkSpec("input", given);
+    checkInteger("input", "channels", channels, 0);
     if (momentum !== null && !(momentum > 0 && momentum <= 1 && observer)) {
       const want = observer ? "a number in (0, 1]" : "null where scales follow each input";
       throw new OptionError(`input: momentum must be ${want}, got ${show(momentum)}`);
@@ -89,9 +114,15 @@ export class SpecInputQuantizer implements InputQuantizer {
     this._ofSamples = respec(given, { granularity: observer ? "tensor" : "channel", axis: 0 });
     this.observer = observer;
     if (observer === null) return;
-    this.scale = blank([1]);
-    if (given.zeroPoint !== "none") this.zeroPoint = blank([1]);
-    if (momentum !== null) this.range = blank([2]);
+    if (this.byChannel && given.axis !== 0) {
+      throw new OptionError(
+        `input: channels lie along axis 0 of what an observer is given, got axis ${given.axis}`,
+      );
+    }
+    const count = this.byChannel ? channels : 1;
+    this.scale = blank([count]);
+    if (given.zeroPoint !== "none") this.zeroPoint = blank([count]);
+    if (momentum !== null) this.range = blank(this.byChannel ? [channels, 2] : [2]);
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -102,10 +133,41 @@ export class SpecInputQuantizer implements InputQuantizer {
     return true;
   }
 
+  /** Whether each channel has a static scale. */
+  get byChannel(): boolean {
+    return this.observer !== null && this.spec.granularity === "channel";
+  }
+
+  /** The spec of an input whose features lie along `axis`. */
+  private specAlong(axis: number, { shape: { length } }: Tensor): QuantSpec {
+    if (this.byChannel) return respec(this.spec, { axis });
+    return axis === -1 || axis === length - 1 ? this.spec : this._ofSamples;
+  }
+
+  /** An input as ranges are found of it: as it is, or as a matrix (channels, numbers). */
+  private observable(x: Tensor, axis: number): Tensor {
+    if (!this.byChannel) return x.detach();
+    const { shape, rank, size } = x;
+    const at = axis < 0 ? axis + rank : axis;
+    const channels = this.scale!.size;
+    if (shape[at] !== channels) {
+      throw new ShapeError(
+        `input: needs ${channels} channels along axis ${at}, as many as have scales, got ${show(shape)}; prepare the layer anew by { replace: true }`,
+      );
+    }
+    const others = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== at);
+    const numbers = channels === 0 ? 0 : size / channels;
+    return noGrad(() =>
+      x
+        .detach()
+        .permute([at, ...others])
+        .reshape([channels, numbers]),
+    );
+  }
+
   run(x: Tensor, layer: WeightedLayer, product: BilinearProduct, axis: number): Tensor {
     const { weight, bias } = layer;
-    const isLast = axis === -1 || axis === x.shape.length - 1;
-    const how = isLast ? this.spec : this._ofSamples;
+    const how = this.specAlong(axis, x);
     const float = (y: Tensor): Tensor => {
       const sums = product(y, weight.effective());
       return bias ? sums.add(alongAxis(bias.effective(), sums, axis)) : sums;
@@ -114,15 +176,16 @@ export class SpecInputQuantizer implements InputQuantizer {
     if (visitor() && !isSigns(how)) return float(fakeQuantize(x, how));
     if (this.observing && !visitor()) {
       const y = float(x);
-      synchronous("calibrate", this.observer?.observe(x.detach()) as unknown, "an observer");
+      synchronous("calibrate", this.observer?.observe(this.observable(x, axis)) as unknown, "an observer");
       changing(this, ({ observed }) => () => {
         this.observed = observed;
       });
       this.observed = true;
       return y;
     }
-    if (this.range && this.training && !this.frozen && !visitor()) this.follow(x.detach());
-    const codes = visitor() ? null : frozenCodes(weight);
+    if (this.range && this.training && !this.frozen && !visitor()) this.follow(this.observable(x, axis));
+    // Scales that differ within a sum cannot be taken out of it.
+    const codes = visitor() || this.byChannel ? null : frozenCodes(weight);
     if (this.frozen && !this.training && codes && servesIntegers(codes)) {
       const params = this.params();
       const given = integersByKernel(x, how, params) ?? integersOf(quantize(x, how, params));
@@ -145,7 +208,7 @@ export class SpecInputQuantizer implements InputQuantizer {
     return { scale: this.scale!, zeroPoint: this.zeroPoint };
   }
 
-  /** Moves the range towards that of a batch, in float32 as PyTorch does, and takes the scale from it. */
+  /** Moves the ranges towards those of a batch, in float32 as PyTorch does, and takes the scales from them. */
   private follow(x: Tensor): void {
     if (repeatedRun()) {
       throw new StageError(
@@ -154,40 +217,60 @@ export class SpecInputQuantizer implements InputQuantizer {
     }
     if (x.size === 0) return;
     const { spec, momentum } = this;
-    const [seen] = rangesOf(x, spec);
-    const [low, high] = this.rangeSoFar() ?? [seen.min, seen.max];
     const moved = (from: number, to: number) =>
       Math.fround(from + Math.fround(momentum! * Math.fround(to - from)));
-    const range = { ...seen, min: moved(low, seen.min), max: moved(high, seen.max) };
-    const found = paramsOf([range], [1], spec);
+    const ranges = rangesOf(x, spec).map((seen, k) => {
+      const [low, high] = this.rangeSoFar(k) ?? [seen.min, seen.max];
+      return { ...seen, min: moved(low, seen.min), max: moved(high, seen.max) };
+    });
+    const found = paramsOf(ranges, x.shape, spec);
     changing(this, savedScales);
-    writeBuffer(this.range!, (data) => data.set([range.min, range.max]));
+    writeBuffer(this.range!, (data) => data.set(ranges.flatMap(({ min, max }) => [min, max])));
     this.write(found);
   }
 
-  /** The range of the batches before, or else that which calibration found; null before both. */
-  private rangeSoFar(): readonly [low: number, high: number] | null {
-    const [low, high] = this.range!.data as Float32Array;
+  /** Range k of the batches before, or else that which calibration found; null where neither has met but zeros. */
+  private rangeSoFar(k: number): readonly [low: number, high: number] | null {
+    const [low, high] = (this.range!.data as Float32Array).subarray(2 * k, 2 * k + 2);
     if (low !== 0 || high !== 0) return [low, high];
-    if (!this.calibrated) return null;
+    const scale = Number(this.scale!.data[k]);
+    // The scale of zeros is 1, and says nothing of what is to come.
+    if (scale === 0 || scale === 1) return null;
     const { qmin, qmax } = this.spec;
-    const scale = this.scale!.item();
-    const zero = this.zeroPoint?.item() ?? 0;
+    const zero = Number(this.zeroPoint?.data[k] ?? 0);
     return [(qmin - zero) * scale, (qmax - zero) * scale];
   }
 
   private write({ scale, zeroPoint }: QuantParams): void {
     writeBuffer(this.scale!, (data) => data.set(scale.data));
-    if (this.zeroPoint) writeBuffer(this.zeroPoint, (data) => data.set(zeroPoint?.data ?? [0]));
+    if (this.zeroPoint)
+      writeBuffer(this.zeroPoint, (data) => (zeroPoint ? data.set(zeroPoint.data) : data.fill(0)));
   }
 
   /** Throws OptionError where numbers that were written to it are no static scale, or no zero point, of the layer `path`. */
   check(op: string, path: string): void {
     if (this.scale === null) return;
-    const wrong = this.refuses(this.scale.item(), this.zeroPoint?.item() ?? 0);
+    const wrong = this.refusal({ scale: this.scale, zeroPoint: this.zeroPoint });
     if (wrong === null) return;
     const of = path && ` of ${show(path)}`;
     throw new OptionError(`${op}: a static input${of} must have ${wrong}; call calibrate, or load its state`);
+  }
+
+  /** Throws OptionError where no packed layer serves the input of the layer `path`. */
+  checkPackable(path: string): void {
+    if (!this.byChannel) return;
+    throw new OptionError(
+      `pack: packed sums of integers need one scale for all they add, got ${this.scale!.size} static scales, one a channel, for ${show(path)}; use granularity "tensor", with smoothQuant before calibrate to move the differences of channels into the weights`,
+    );
+  }
+
+  /** What the first numbers should be that are no scale and zero point of this input, as its buffers hold them. */
+  private refusal({ scale, zeroPoint }: QuantParams): string | null {
+    for (let k = 0; k < scale.size; k++) {
+      const wrong = this.refuses(Math.fround(Number(scale.data[k])), Number(zeroPoint?.data[k] ?? 0));
+      if (wrong !== null) return this.byChannel ? `${wrong} for channel ${k}` : wrong;
+    }
+    return null;
   }
 
   /** What numbers should be that are no scale and zero point of this input; null where they are. */
@@ -207,7 +290,7 @@ export class SpecInputQuantizer implements InputQuantizer {
 
   /** Whether the scales are there, or follow the input. */
   get calibrated(): boolean {
-    return this.scale === null || this.scale.item() !== 0;
+    return this.scale === null || this.scale.data[0] !== 0;
   }
 
   /** Takes the scales from what was observed: checks them, and gives what writes them. */
@@ -220,11 +303,13 @@ export class SpecInputQuantizer implements InputQuantizer {
         `calibrate: an observer must give { scale, zeroPoint } of tensors, got ${show(found)}`,
       );
     }
-    if (scale.size !== 1) {
-      throw new OptionError(`calibrate: an observer must give one scale, got ${show(scale.shape)}`);
+    const count = this.scale!.size;
+    for (const { size, shape } of zeroPoint ? [scale, zeroPoint] : [scale]) {
+      if (size === count) continue;
+      const want = this.byChannel ? `${count} scales, one a channel` : "one scale";
+      throw new OptionError(`calibrate: an observer must give ${want}, got ${show(shape)}`);
     }
-    // As the buffer holds it.
-    const wrong = this.refuses(Math.fround(scale.item()), Number(zeroPoint?.data[0] ?? 0));
+    const wrong = this.refusal({ scale, zeroPoint });
     if (wrong !== null) throw new OptionError(`calibrate: an observer must give ${wrong}`);
     return () => {
       // A range of batches before is that of other numbers.

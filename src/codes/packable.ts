@@ -78,7 +78,7 @@ const inputs = {
     onNonFinite: ["throw"],
   },
   static: {
-    granularity: ["tensor"],
+    granularity: ["tensor", "channel"],
     scheme: ["symmetric", "affine"],
     zeroPoint: ["none", "int"],
     rounding: ["half-even"],

@@ -6,8 +6,11 @@ import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } 
 import { minMax } from "./observers.ts";
 import { schemes } from "./options.ts";
 
-/** Makes the input quantizer of one layer. */
-export type InputConfig = () => SpecInputQuantizer;
+/**
+ * Makes the input quantizer of one layer. `prepare` says how many channels, or features, its input has: as many as axis 1 of
+ * its weight, times its `groups` where it has any. Default 1.
+ */
+export type InputConfig = (channels?: number) => SpecInputQuantizer;
 
 /**
  * Symmetric codes with a scale for every position, found anew each time; for a convolution one a sample.
@@ -33,6 +36,12 @@ export function dynamicInput(options?: { bits?: number }): InputConfig {
 export interface StaticOptions {
   bits?: number;
   scheme?: "symmetric" | "affine";
+  /**
+   * "channel" has a scale and zero point for each feature of a linear layer, or channel of a convolution, as PyTorch's
+   * PerChannelMinMaxObserver. Such a layer trains, is frozen and is evaluated with the values of its codes; `pack` refuses
+   * it, since no sum of integers has several scales. Default "tensor".
+   */
+  granularity?: "tensor" | "channel";
   observer?: (spec: QuantSpec) => Observer;
   /**
    * In training each batch moves the range by this share of the way to its own, as PyTorch's does by 0.01, from the
@@ -42,7 +51,7 @@ export interface StaticOptions {
 }
 
 /**
- * Codes with one scale and zero point, which `calibrate` finds by an observer of each layer.
+ * Codes with one scale and zero point, or one a channel, which `calibrate` finds by an observer of each layer.
  *
  * @example
  * ```ts
@@ -56,14 +65,16 @@ export interface StaticOptions {
  * ```
  */
 export function staticInput(options?: StaticOptions): InputConfig {
-  const { bits, scheme, observer, momentum } = readOptions("staticInput", options, {
+  const { bits, scheme, granularity, observer, momentum } = readOptions("staticInput", options, {
     bits: 8,
     scheme: "affine" as "symmetric" | "affine",
+    granularity: "tensor" as "tensor" | "channel",
     observer: minMax,
     momentum: null as number | null,
   });
   checkChoice("staticInput", "scheme", scheme, schemes);
-  return observedInput("staticInput", spec({ bits, scheme }), observer, momentum);
+  checkChoice("staticInput", "granularity", granularity, ["tensor", "channel"]);
+  return observedInput("staticInput", spec({ bits, scheme, granularity }), observer, momentum);
 }
 
 /** The same for a preset, whose name errors give. */
@@ -79,9 +90,9 @@ export function observedInput(
   if (momentum !== null && !(momentum > 0 && momentum <= 1)) {
     throw new OptionError(`${op}: momentum must lie in (0, 1], got ${show(momentum)}`);
   }
-  return () => {
+  return (channels) => {
     const observed = checkObserver(op, synchronous(op, observer(codes), "observer"));
-    return new SpecInputQuantizer(codes, observed, momentum);
+    return new SpecInputQuantizer(codes, observed, momentum, channels);
   };
 }
 

@@ -51,13 +51,17 @@ function checkStored(path: string, { name, spec: { bits } }: Quantizer, { store 
   );
 }
 
-function inputOf({ input }: QuantConfig, path: string): SpecInputQuantizer {
+/** How many channels the input of a layer has: those of a group, as axis 1 of its weight, in each of its groups. */
+const channelsOf = ({ shape }: Parameter, owner: object): number =>
+  (shape[1] ?? 1) * ((owner as { groups?: number }).groups ?? 1);
+
+function inputOf({ input }: QuantConfig, path: string, channels: number): SpecInputQuantizer {
   if (!isFunction(input)) {
     throw new OptionError(
       `prepare: the input of a config must be a function such as dynamicInput(), got ${show(input)} for ${show(path)}`,
     );
   }
-  const quantizer: unknown = synchronous("prepare", input(), "the input of a config");
+  const quantizer: unknown = synchronous("prepare", input(channels), "the input of a config");
   if (quantizer instanceof SpecInputQuantizer) return quantizer;
   throw new OptionError(
     `prepare: the input of a config must give a SpecInputQuantizer, got ${show(quantizer)} for ${show(path)}; use one such as dynamicInput()`,
@@ -96,11 +100,11 @@ export interface PrepareOptions {
  * Makes the planned parameters train through their quantizers, and the layers that hold them quantize their inputs, in
  * place, and returns the model, in the mode it was in: new input quantizers are in evaluation where all is that has a mode,
  * else in training; `evaluate(part)` afterwards holds a part in evaluation. What `pack` would refuse of weights and inputs
- * is refused here. With `replace` a prepared model takes another plan, as from 32 bits to 1 step by step: latent weights,
- * masks and the state of optimizers stay, corrections go, and static inputs are calibrated anew. Throws StageError for a
- * parameter that is quantized already, or frozen; OptionError for a layer that cannot quantize its input, for codes that
- * cannot be packed, have more bits than the parameter's store, or cannot hold the zeros of a mask, and for one quantizer
- * with tensors of its own on several parameters. The model is then as it was.
+ * is refused here, but for static scales per channel, which train. With `replace` a prepared model takes another plan, as
+ * from 32 bits to 1 step by step: latent weights, masks and the state of optimizers stay, corrections go, and static inputs
+ * are calibrated anew. Throws StageError for a parameter that is quantized already, or frozen; OptionError for a layer that
+ * cannot quantize its input, for codes that cannot be packed, have more bits than the parameter's store, or cannot hold the
+ * zeros of a mask, and for one quantizer with tensors of its own on several parameters. The model is then as it was.
  *
  * @example
  * ```ts
@@ -239,7 +243,7 @@ function install<M extends object>(model: M, plan: Plan, evaluating: boolean): M
         );
       }
       if (!("inputQuantizer" in owner)) continue;
-      const quantizer = inputOf(config!, path);
+      const quantizer = inputOf(config!, path, channelsOf(parameter, owner));
       const other = held.get(quantizer);
       if (other !== undefined) {
         throw new OptionError(

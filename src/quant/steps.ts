@@ -89,14 +89,14 @@ export async function calibrate<M extends object, B>(
 /**
  * Fixes every code and scale, in place, and returns the model; what is then written to a weight, or to a tensor that a
  * transform in front has as a property, such as a mask, as by `loadStateDict`, has the codes fixed anew. Weights, learned
- * scales and what is learned in front are not trainable from then on. In evaluation mode a layer whose input is quantized
- * then computes the integer way, exactly as its packed twin will. A model whose codes all meet quantized inputs and its
- * packed twin give the same bits where the model runs inside a scope; outside, functions of few floats may come from other
- * kernels and differ in their last bits. Codes that meet float32 inputs (weight-only) are multiplied in another order when
- * packed: of k products each of the two sums lies within (k + 2) · 2⁻²⁴ · (|bias| + Σ|x||w|) of the exact one, and they are
- * the same bits where `pack` keeps the weight as float32 (`weights: "auto"`). Throws StageError for a model that is not
- * prepared, frozen already, or has static inputs that were not calibrated, or at calibration, and OptionError for a static
- * input whose scale is none, as a state may bring it.
+ * scales and what is learned in front are not trainable from then on. In evaluation mode a layer whose input is quantized,
+ * by one scale where it is static, then computes the integer way, exactly as its packed twin will. A model whose codes all
+ * meet quantized inputs and its packed twin give the same bits where the model runs inside a scope; outside, functions of
+ * few floats may come from other kernels and differ in their last bits. Codes that meet float32 inputs (weight-only) are
+ * multiplied in another order when packed: of k products each of the two sums lies within (k + 2) · 2⁻²⁴ · (|bias| +
+ * Σ|x||w|) of the exact one, and they are the same bits where `pack` keeps the weight as float32 (`weights: "auto"`). Throws
+ * StageError for a model that is not prepared, frozen already, or has static inputs that were not calibrated, or at
+ * calibration, and OptionError for a static input whose scale is none, as a state may bring it.
  *
  * @example
  * ```ts
@@ -145,7 +145,8 @@ export interface PackOptions {
 
 /**
  * The packed twin of a model, layer by layer by their own `toPacked`: codes and scales for what is quantized, float32 for
- * the rest. Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form.
+ * the rest. Throws StageError for a prepared model that is not frozen, OptionError for a layer without a packed form, and
+ * for one whose input has a static scale for each channel.
  *
  * @example
  * ```ts
@@ -167,6 +168,7 @@ export function pack(model: object, options?: Partial<PackOptions>): PackedModel
   if (weights !== "packed" && weights !== "auto") {
     throw new OptionError(`pack: weights must be "packed" or "auto", got ${show(weights)}`);
   }
+  for (const [input, path] of inputQuantizers(model)) input.checkPackable(path);
   const auto = ({ bits, rows, columns }: PackedWeight) => floatIsFaster(bits, rows, columns);
   return new PackedModel(new Packer(weights === "auto" ? auto : () => false).layer(model), { kinds });
 }

@@ -134,7 +134,12 @@ const presets: Table = {
   dynamicInput: call([], { bits: count(8) }, { says: "spec" }),
   staticInput: call(
     [],
-    { bits: count(8), scheme: choice("symmetric"), observer: fn(quant.minMax) },
+    {
+      bits: count(8),
+      scheme: choice("symmetric"),
+      granularity: choice("channel"),
+      observer: fn(quant.minMax),
+    },
     { says: "spec" },
   ),
   signInput: "takes nothing",

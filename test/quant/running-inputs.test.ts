@@ -117,7 +117,9 @@ describe("a static input with a momentum", () => {
     const model = running();
     model.forward(tensor([[0, 0, 0, 0]]));
     expect(scales(model)).toEqual([[1], [0], [0, 0]]);
-    model.forward(randn([3, 4]));
+    // Zeros say nothing of the range: it begins with what comes then.
+    model.forward(tensor([[-1, 0, 0, 2]]));
+    expect(scales(model)[2]).toEqual([-1, 2]);
     const found = scales(model);
     model.forward(randn([0, 4]));
     expect(scales(model)).toEqual(found);

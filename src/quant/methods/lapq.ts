@@ -86,15 +86,15 @@ class WeightClip implements Clip {
 /** The clip of a static input, whose zero point stays. */
 class InputClip implements Clip {
   private readonly scale: Tensor;
-  private readonly first: number;
+  private readonly first: Float64Array;
 
   constructor(scale: Tensor) {
     this.scale = scale;
-    this.first = scale.item();
+    this.first = Float64Array.from(scale.data);
   }
 
   put(factor: number): void {
-    writeBuffer(this.scale, (data) => data.fill(this.first * factor));
+    writeBuffer(this.scale, (data) => data.set(this.first.map((scale) => scale * factor)));
   }
 }
 

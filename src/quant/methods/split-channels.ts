@@ -46,6 +46,9 @@ const refusals =
     if (quantizer.codes)
       return `needs quantizers that round, got ${show(name)}, which brings codes of its own,`;
     if (isSigns(spec) || spec.codebook) return `needs evenly spaced codes, got ${show(name)}`;
+    const { inputQuantizer: input } = owner as { inputQuantizer?: unknown };
+    if (input instanceof SpecInputQuantizer && input.byChannel)
+      return "needs inputs without scales of their own, got a static scale per channel";
     // Columns of one input would lie in groups of two scales.
     if (typeof spec.granularity === "object") return `needs one scale a tensor or a row, got ${show(name)}`;
     return null;
