@@ -264,7 +264,7 @@ export class SpecInputQuantizer implements InputQuantizer {
     );
   }
 
-  /** What the first numbers should be that are no scale and zero point of this input, as its buffers hold them. */
+  /** What should stand in the place of the first that is no scale, or zero point, of this input, as its buffers hold it. */
   private refusal({ scale, zeroPoint }: QuantParams): string | null {
     for (let k = 0; k < scale.size; k++) {
       const wrong = this.refuses(Math.fround(Number(scale.data[k])), Number(zeroPoint?.data[k] ?? 0));

@@ -1,7 +1,7 @@
 /** Configs of a layer's input: dynamic, static and signs. */
 
 import { checkObserver, type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
-import { type QuantSpec, spec } from "../codes/spec.ts";
+import { type QuantSpec, respec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { minMax } from "./observers.ts";
 import { schemes } from "./options.ts";
@@ -91,8 +91,10 @@ export function observedInput(
     throw new OptionError(`${op}: momentum must lie in (0, 1], got ${show(momentum)}`);
   }
   return (channels) => {
-    const observed = checkObserver(op, synchronous(op, observer(codes), "observer"));
-    return new SpecInputQuantizer(codes, observed, momentum, channels);
+    // The scale of the only channel is that of the tensor, by which layers pack.
+    const own = channels === 1 ? respec(codes, { granularity: "tensor" }) : codes;
+    const observed = checkObserver(op, synchronous(op, observer(own), "observer"));
+    return new SpecInputQuantizer(own, observed, momentum, channels);
   };
 }
 

@@ -270,7 +270,7 @@ it("a layer that no batch reaches is named, and one of another width is refused 
 });
 
 describe("what does not go with them:", () => {
-  it("pack names the layer and what to do, and packs all others", async () => {
+  it("packing, which names the layer and what to do, and packs all others", async () => {
     const model = { first: new Linear(3, 4), second: new Linear(4, 2) };
     prepare(model, plan({ default: int8Dynamic(), rules: [["second.weight", config()]] }));
     const forward = (x: Tensor) => model.second.forward(model.first.forward(x));
@@ -279,6 +279,13 @@ describe("what does not go with them:", () => {
       'pack: packed sums of integers need one scale for all they add, got 4 static scales, one a channel, for "second.inputQuantizer"; use granularity "tensor", with smoothQuant',
     );
     pack(model.first);
+  });
+
+  it("packing, but not of an input of one channel, whose scale is that of all", async () => {
+    const x = randn([2, 1, 5, 5]);
+    const layer = freeze(await calibrate(prepared(new Conv2d(1, 2, 3)), [x]));
+    const { data } = pack(layer).forward({ data: x.data as Float32Array, shape: [2, 1, 5, 5] });
+    expect(Array.from(data)).toEqual(Array.from(evaluate(layer).forward(x).data));
   });
 
   it("columns that are split under them; prepared anew, each has a scale", async () => {
