@@ -136,6 +136,24 @@ describe("hqq", () => {
     expect(found.sub(weight).abs().max().item()).toBeLessThan(0.02);
   });
 
+  it("moves the zero points of a quantizer of one's own under the scales that it finds", async () => {
+    const weight = heavy([16, 64], "own");
+    const { spec } = floatZeros(3);
+    const clips = {
+      name: "clips",
+      spec,
+      params: (x: Tensor) => chooseParams(x.clip({ min: -2, max: 2 }), spec),
+    };
+    const layer = new Linear(64, 16, { bias: false });
+    layer.weight.assign(weight);
+    prepare(layer, plan({ default: { weight: clips } }));
+    const nearest = errorOf(layer);
+    await hqq(layer);
+    const { scale } = quantizedTransform(layer.weight)!.codes!;
+    expect(scale.toArray()).toEqual(clips.params(weight).scale.toArray());
+    expect(errorOf(layer)).toBeLessThan(nearest);
+  });
+
   it("serves weights of nothing", async () => {
     const none = layerOf(tensor([[1, 2, 3]]), 4);
     none.weight.replace(tensor(new Float32Array(0), { shape: [0, 3] }));

@@ -2,7 +2,6 @@
 
 import type { QTensor } from "../../codes/contract.ts";
 import { floatsOf } from "../../codes/loops.ts";
-import { chooseParams } from "../../codes/params.ts";
 import { shapeOfCodes } from "../../codes/quantizer.ts";
 import { forRuns } from "../../codes/runs.ts";
 import { scalarCodes } from "../../codes/scalar.ts";
@@ -68,7 +67,7 @@ export function* iterates(
 
 /**
  * Half-quadratic quantization of weights without data: the real zero point of each group moves to where Σ|w − ŵ|^p is least
- * for p = 0.7, which lets outliers be. The scales are those of the range. Codes are held as by `hold`, and of all
+ * for p = 0.7, which lets outliers be. The scales are those of the quantizers. Codes are held as by `hold`, and of all
  * iterations each group keeps the one of least mean |w − ŵ|, so that no group becomes worse; the public code stops at the
  * first that is not better for the whole tensor. For quantizers with float zero points, such as
  * `ste({ bits: 4, scheme: "affine", zeroPoint: "float", granularity: { group: 64 } })`. Badri and Shaji, 2023,
@@ -121,7 +120,7 @@ function bestCodes(site: Site, how: HalfQuadratic): QTensor {
   checkRounding("hqq", site);
   const seen = seenBy("hqq", site);
   const weight = seen.latent.reshape(shapeOfCodes(spec, parameter.shape));
-  const { scale, zeroPoint } = chooseParams(weight, spec);
+  const { scale, zeroPoint } = roundedBy(site, seen);
   const scales = Float32Array.from(scale.data as Float32Array);
   const first = Float32Array.from(zeroPoint!.data as Float32Array);
   const best = { zeros: first.slice(), errors: new Float64Array(first.length).fill(Infinity) };
