@@ -456,6 +456,17 @@ describe("sensitivity refuses, and leaves the model as it was:", () => {
       "forward must return numbers, got NaN",
     ],
     [
+      "a weight that is NaN",
+      () => {
+        const model = net();
+        model.last.weight.update((w) => {
+          w[3] = Number.NaN;
+        });
+        return sensitivity(model, batches, { choices: four, measure: "mse" });
+      },
+      'sensitivity: weights must be finite, got NaN at index 3 of layer "last"; mend them, or leave the layer out',
+    ],
+    [
       "logits of one class",
       (m) =>
         sensitivity(m, batches, {

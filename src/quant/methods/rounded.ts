@@ -16,7 +16,7 @@ export interface Seen {
 }
 
 /** The weight of a site. Throws OptionError, which names the layer, where it is not finite. */
-export function seenBy(op: string, { layer, transform }: Site): Seen {
+export function seenBy(op: string, { layer, transform }: Pick<Site, "layer" | "transform">): Seen {
   const latent = transform.latent();
   const data = floatsOf(latent);
   const odd = notFinite(data, 0, data.length);

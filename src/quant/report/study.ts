@@ -6,6 +6,7 @@ import type { Parameter } from "../../nn/parameter.ts";
 import { findParameters, namedParameters } from "../../nn/tree.ts";
 import type { Tensor } from "../../tensor.ts";
 import { labelOf } from "../labels.ts";
+import { seenBy } from "../methods/rounded.ts";
 import { type CalibrationOptions, calibrationDefaults, checkAgain } from "../methods/sites.ts";
 import { plan } from "../plan.ts";
 import { prepare, unprepare, weightsOf } from "../prepare.ts";
@@ -112,6 +113,7 @@ async function candidates<B>(
   prepare(model, plan({ rules: [[(_path, parameter) => weights.has(parameter), config]] }));
   try {
     const parts = partsOf(model);
+    for (const { path, transform } of parts) seenBy(op, { layer: ownerPath(path), transform });
     // Ranges that follow the batches of training stay where they are found.
     for (const { inputs } of parts) for (const input of inputs.values()) input.training = false;
     if (parts.some(hasStatic)) {
