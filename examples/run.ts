@@ -263,11 +263,19 @@ function refuseOthers(program: Command, { flags }: Asked): void {
   }
 }
 
+/** Of one Ctrl-C a program hears twice where npm started it: from the terminal and from npm. */
+function ignoreTwins(): void {
+  const ignore = () => {};
+  process.on("SIGINT", ignore);
+  setTimeout(() => process.off("SIGINT", ignore), 500).unref();
+}
+
 /** A signal that the first Ctrl-C aborts; `what` is being finished then. */
 export function interruptible(what = "this step"): AbortSignal {
   const interrupt = new AbortController();
   // Once: of a second one the system makes an end, however busy the process is.
   process.once("SIGINT", () => {
+    if (process.env.npm_lifecycle_event !== undefined) ignoreTwins();
     interrupt.abort();
     process.stderr.write(`\nstopping after ${what}; once more to quit at once\n`);
   });

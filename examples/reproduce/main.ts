@@ -51,19 +51,11 @@ function print(results: Results): void {
   for (const claim of results.claims) console.log(`${claim.verdict}: ${claim.says} (${finding(claim)})`);
 }
 
-/** Of one Ctrl-C a program hears twice where npm started it: from the terminal and from npm. */
-function ignoreTwins(): void {
-  const ignore = () => {};
-  process.on("SIGINT", ignore);
-  setTimeout(() => process.off("SIGINT", ignore), 500).unref();
-}
-
 async function run(name: string, { quick = false, seeds, fresh = false, workers, out }: Flags) {
   if (!names.includes(name))
     throw new Refusal(`which experiment? got ${name}; there are ${names.join(", ")}`);
   const scratch = join("runs", "reproduce");
   const signal = interruptible("a few seconds");
-  signal.addEventListener("abort", ignoreTwins);
   try {
     const results = await reproduce({
       name,

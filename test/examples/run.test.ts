@@ -31,14 +31,16 @@ interface End {
   err: string;
 }
 
-/** Runs the small job, and sends it a signal each time that it says the next of `words`. */
+/** Runs the small job, by npm or not, and sends it a signal each time that it says the next of `words`. */
 function start(
   options: readonly string[],
   signal: NodeJS.Signals = "SIGINT",
   words: string[] = [],
+  byNpm = false,
 ): Promise<End> {
   const job = spawn(process.execPath, ["--import", "tsx", "test/examples/small-job.ts", ...options], {
     cwd: root,
+    env: { ...process.env, npm_lifecycle_event: byNpm ? "start" : undefined },
   });
   let [out, err] = ["", ""];
   const waiting = [...words];
@@ -89,6 +91,13 @@ describe("a job", { timeout: 120_000 }, () => {
         .flatMap((phase) => Array.from({ length: 10 }, (_, i) => `${phase}: ${(i + 1) * 10} of 100, loss\n`))
         .join(""),
     );
+  });
+
+  it("that hears one Ctrl-C from the terminal and from npm stops as after one", async () => {
+    const options = ["--out", newFolder(), "--twin"];
+    const stopped = await start(options, "SIGINT", ["first: 30 of 100"], true);
+    expect([stopped.code, stopped.signal]).toEqual([130, null]);
+    expect(stopped.out).toContain("goes on");
   });
 
   it("that hangs after Ctrl-C is ended by the second", async () => {

@@ -6,14 +6,21 @@ import { Dropout, Linear, mseLoss, Sequential, stateDict } from "bitgrad/nn";
 import { optimizer, sgd } from "bitgrad/optim";
 import { job } from "../../examples/run.ts";
 
-await job<{ busy?: true }>(
+await job<{ busy?: true; twin?: true }>(
   "small-job",
-  { about: "Two phases.", options: (command) => command.option("--busy", "hangs once it is interrupted") },
+  {
+    about: "Two phases.",
+    options: (command) =>
+      command
+        .option("--busy", "hangs once it is interrupted")
+        .option("--twin", "hears Ctrl-C once more, as from npm"),
+  },
   async ({ flags, signal, train }) => {
     const hang = () => {
       for (;;);
     };
     if (flags.busy) signal.addEventListener("abort", () => setImmediate(hang));
+    if (flags.twin) signal.addEventListener("abort", () => process.kill(process.pid, "SIGINT"));
     const numbers: number[] = [];
     for (const phase of ["first", "second"]) {
       const model = new Sequential(new Linear(4, 4), new Dropout(0.5), new Linear(4, 1));
