@@ -316,7 +316,7 @@ describe("what is refused", () => {
     ["rotate: needs something to rotate", () => new Linear(4, 2), { residual: false }, OptionError],
     ["the residual stream must have an even number", () => llama({ dim: 25 }), {}, OptionError],
     [
-      "the residual stream must have a multiple of 4 of features, got 6",
+      "the residual stream must have a number of features that 4 divides, got 6",
       () => gpt({ dim: 6, heads: 2 }),
       {},
       OptionError,

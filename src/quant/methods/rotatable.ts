@@ -131,8 +131,8 @@ export function check(model: object, parts: Parts, { stream, heads, online }: Wo
 function checkBlock(what: string, features: number, centered: boolean, without: string): void {
   const block = centered ? powerOfFourIn(features) : powerOfTwoIn(features);
   if (block > 1) return;
-  const multiple = centered ? "a multiple of 4" : "an even number";
-  refuse(`${what} must have ${multiple} of features`, features, `leave it out by ${without}`);
+  const number = centered ? "a number of features that 4 divides" : "an even number of features";
+  refuse(`${what} must have ${number}`, features, `leave it out by ${without}`);
 }
 
 /** Throws StageError where a parameter is quantized, OptionError where it is masked, packed or not finite. */

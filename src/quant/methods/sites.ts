@@ -42,7 +42,7 @@ export interface CalibrationOptions<B> {
 }
 
 export interface LayerProgress {
-  /** Path of the layer. */
+  /** Path of the layer, empty where the model is one itself. */
   readonly layer: string;
   /** How many layers are done, of how many. */
   readonly done: number;

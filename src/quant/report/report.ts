@@ -24,7 +24,7 @@ export interface ReportOptions<B> extends CalibrationOptions<B> {
 }
 
 export interface ReportedLayer {
-  /** Path of the layer; of a weight that several share each is listed. */
+  /** Path of the layer, empty where the model is one itself; of a weight that several share each is listed. */
   readonly layer: string;
   /** Path of its weight. */
   readonly path: string;

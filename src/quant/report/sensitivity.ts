@@ -30,7 +30,7 @@ export interface LayerOption {
 }
 
 export interface LayerSensitivity {
-  /** Path of the layer. */
+  /** Path of the layer, empty where the model is one itself. */
   readonly layer: string;
   /** Path of its weight, which rules of a plan match; of a tied one the first. */
   readonly path: string;
