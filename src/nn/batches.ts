@@ -1,6 +1,7 @@
 /** What runs batches through a model: calibration, statistics. */
 
 import { isFunction, OptionError, show, synchronous } from "../errors.ts";
+import { inside } from "./inside.ts";
 import { isLayer } from "./layer.ts";
 
 const isIterable = (value: unknown): boolean => {
@@ -10,7 +11,7 @@ const isIterable = (value: unknown): boolean => {
 
 /**
  * How a batch is run: by `forward`, or by the model's own where it is null. Throws OptionError where neither can be; a run
- * throws StageError for an async one.
+ * throws StageError for an async one, and its errors name the layer that threw.
  */
 export function batchRunner<B>(
   op: string,
@@ -25,9 +26,9 @@ export function batchRunner<B>(
     throw new OptionError(`${op}: batches must be iterable: put one in a list, got ${show(batches)}`);
   }
   const checked = (given: unknown) => synchronous(op, given, "forward");
-  if (forward !== null) return (batch) => checked(forward(batch));
+  if (forward !== null) return (batch) => inside(model, () => checked(forward(batch)));
   if (!isLayer(model)) {
     throw new OptionError(`${op}: the model must have forward, got ${show(model)}; pass { forward }`);
   }
-  return (batch) => checked((model as { forward(x: B): unknown }).forward(batch));
+  return (batch) => inside(model, () => checked((model as { forward(x: B): unknown }).forward(batch)));
 }

@@ -5,6 +5,7 @@ import { frontsOf, parametersBeside } from "../codes/fronts.ts";
 import { QuantizedTransform, quantizedTransform } from "../codes/transform.ts";
 import { OptionError, readOptions, StageError, show } from "../errors.ts";
 import { batchRunner } from "../nn/batches.ts";
+import { inside } from "../nn/inside.ts";
 import { whileEvaluating } from "../nn/modes.ts";
 import { Packer } from "../nn/packing.ts";
 import type { PackedKind } from "../packed/file/layer.ts";
@@ -75,7 +76,7 @@ export async function calibrate<M extends object, B>(
         `calibrate: no batch reached the input of a layer, got ${show(idle[1])}; run it by { forward }, or leave it out by a rule`,
       );
     }
-    const settled = inputs.map(([input]) => input.settle());
+    const settled = inputs.map(([input]) => inside(model, () => inside(input, () => input.settle())));
     for (const write of settled) write();
   } catch (error) {
     runs.undo();

@@ -272,25 +272,34 @@ const batches = list(
   "text list",
   "undefined null nan negative fraction huge flag text object list function class shape dtype",
 );
+/** What a batch runs. */
+let studied = small();
+const float = model(() => {
+  studied = small();
+  return studied;
+});
 const study = {
   choices: given(() => ({ int8: quant.int8WeightOnly() })),
   measure: choice("mse"),
   loss: fn(() => tensor(1), "null"),
   layers: given(() => "**", "null"),
-  forward: fn(() => matrix(), "null"),
+  forward: fn((x: Tensor) => studied.forward(x), "null"),
   onLayer: fn(() => {}, "null"),
 };
 const allocation: Table = {
-  sensitivity: call([model(), batches], study, { says: "model plan matchPath", needs: "choices" }),
+  sensitivity: call([float, batches], study, {
+    says: "model plan matchPath Linear linear",
+    needs: "choices",
+  }),
   allocateBits: call(
-    [model(), batches],
+    [float, batches],
     {
       ...study,
       bytes: count(1000, "huge"),
       bits: given(() => null, "null"),
       share: fn(String, "null"),
     },
-    { says: "model plan matchPath", needs: "choices bytes" },
+    { says: "model plan matchPath Linear linear", needs: "choices bytes" },
   ),
   chooseUnderBudget: call([list(() => [[{ bytes: 2, cost: 1 }]], "list"), count(2, "huge")]),
   quantReport: call(

@@ -1,5 +1,5 @@
 import { noGrad, Rng, randn, relu, type Tensor, tensor } from "bitgrad";
-import { clone, Embedding, evaluate, Linear, Sequential, type Step, stateDict } from "bitgrad/nn";
+import { clone, Embedding, evaluate, Linear, Sequential, stateDict } from "bitgrad/nn";
 import {
   type AllocateOptions,
   allocateBits,
@@ -18,9 +18,8 @@ import {
   ste,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { named } from "./setup.ts";
 
-/** A sequence whose steps can be read by their names. */
-const named = <S extends Record<string, Step>>(steps: S) => new Sequential(steps) as Sequential & S;
 const net = () =>
   named({
     first: new Linear(16, 24, { rng: new Rng(1) }),

@@ -20,14 +20,10 @@ import {
 import { describe, expect, it } from "vitest";
 import { nearestHalf } from "../../kernels/formats/half.ts";
 import { differing, methodCases, tensorOf } from "../golden/method-cases.ts";
+import { layerOf, list } from "./setup.ts";
 
-const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const held = (layer: { weight: Linear["weight"] }) => quantizedTransform(layer.weight)!.codes;
-const linear = (weight: Tensor, quantizer: Quantizer): Linear => {
-  const layer = new Linear(weight.shape[1], weight.shape[0]);
-  layer.weight.assign(weight);
-  return prepare(layer, plan({ default: { weight: quantizer } }));
-};
+const linear = (weight: Tensor, quantizer: Quantizer): Linear => layerOf(weight, { weight: quantizer });
 /** Σ h |w − ŵ|^norm. */
 const errorOf = ({ weight }: { weight: Linear["weight"] }, norm = 2, h: Tensor | number = 1): number =>
   weight.effective().sub(weight.value).abs().pow(norm).mul(h).sum().item();

@@ -19,10 +19,10 @@ import {
   ste,
 } from "bitgrad/quant";
 import { beforeEach, describe, expect, it } from "vitest";
+import { list } from "./setup.ts";
 
 beforeEach(() => manualSeed(7));
 
-const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const held = (layer: { weight: Linear["weight"] }) => quantizedTransform(layer.weight)!.codes;
 const by = (weight: Quantizer, more: Partial<QuantConfig> = {}) => plan({ default: { weight, ...more } });
 /** Images whose neighbouring pixels are alike. */

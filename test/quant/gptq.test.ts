@@ -19,14 +19,10 @@ import { describe, expect, it } from "vitest";
 import { nearestHalf } from "../../kernels/formats/half.ts";
 import { eigh } from "../../kernels/linalg/eigh.ts";
 import { differing, type MethodCase, methodCases, tensorOf } from "../golden/method-cases.ts";
+import { layerOf, list } from "./setup.ts";
 
-const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
 const codesOf = (layer: { weight: Linear["weight"] }) => quantizedTransform(layer.weight)!.codes!;
-const linear = (weight: Tensor, quantizer: Quantizer): Linear => {
-  const layer = new Linear(weight.shape[1], weight.shape[0], { bias: false });
-  layer.weight.assign(weight);
-  return prepare(layer, plan({ default: { weight: quantizer } }));
-};
+const linear = (weight: Tensor, quantizer: Quantizer): Linear => layerOf(weight, { weight: quantizer });
 /** Σ (X (Ŵ − W)ᵀ)² relative to Σ (X Wᵀ)². */
 const outputError = (x: Tensor, layer: Linear): number => {
   const want = x.matmul(layer.weight.value, { transposeB: true });
@@ -315,3 +311,11 @@ it.each([3, 4])(
     expect(Math.max(...ratios)).toBeLessThan(0.65);
   },
 );
+
+it("gains nothing where inputs are independent of one another", async () => {
+  const draw = (seed: number) => randn([2048, 128], { rng: new Rng(seed) });
+  const layer = linear(randn([64, 128], { rng: new Rng(3) }), ste({ bits: 3, scheme: "affine" }));
+  const nearest = outputError(draw(2), layer);
+  await gptq(layer, [draw(1)]);
+  expect(Math.abs(outputError(draw(2), layer) / nearest - 1)).toBeLessThan(0.05);
+});

@@ -1,4 +1,4 @@
-import { Rng, randn, type Tensor, tensor } from "bitgrad";
+import { Rng, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import { Conv2d, evaluate, Linear, Sequential } from "bitgrad/nn";
 import { loadPacked } from "bitgrad/packed";
@@ -17,6 +17,7 @@ import {
 import { describe, expect, it } from "vitest";
 import { iterates } from "../../src/quant/methods/hqq.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
+import { heavy, layerOf as layerWith } from "./setup.ts";
 
 interface Params {
   readonly bits: number;
@@ -34,20 +35,8 @@ const planOf = (bits: number, group?: number) => plan({ default: { weight: float
 const errorOf = ({ weight }: { weight: Linear["weight"] }, p = 1): number =>
   weight.value.sub(weight.effective()).abs().pow(p).mean().item();
 
-/** Numbers of Student's t with 4 degrees of freedom. */
-function heavy(shape: number[], seed: string): Tensor {
-  const rng = new Rng(seed);
-  const normal = randn(shape, { rng });
-  const squares = Array.from({ length: 4 }, () => randn(shape, { rng }).square()).reduce((a, b) => a.add(b));
-  return normal.div(squares.div(4).sqrt());
-}
-
-function layerOf(weight: Tensor, bits: number, group?: number): Linear {
-  const [out, width] = weight.shape;
-  const layer = new Linear(width, out, { bias: false });
-  layer.weight.assign(weight);
-  return prepare(layer, planOf(bits, group));
-}
+const layerOf = (weight: Tensor, bits: number, group?: number): Linear =>
+  layerWith(weight, { weight: floatZeros(bits, group) });
 
 describe("the zero points of the public code, mobiusml/hqq", () => {
   // The weight 0.185 lies just between two codes at first. In double, in which the case was computed, it is rounded up, in

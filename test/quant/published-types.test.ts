@@ -4,8 +4,7 @@ import { linspace, type Tensor, tensor } from "bitgrad";
 import { dequantize, formats, nf4, quantize, type SpecOptions, spec } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { differing, type MethodCase, methodCases, tensorOf } from "../golden/method-cases.ts";
-
-const list = (t: Tensor): number[] => Array.from(t.data as ArrayLike<number>);
+import { list } from "./setup.ts";
 
 describe("codebooks of bitsandbytes", () => {
   const cases = methodCases<{ block: number; code: number[] }>("codebook-levels");

@@ -10,8 +10,6 @@ import {
   Parameter,
   parametrize,
   Sequential,
-  type Step,
-  type Transform,
   taps,
   whileFloat,
 } from "bitgrad/nn";
@@ -33,10 +31,8 @@ import {
   unprepare,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { list, masked, named } from "./setup.ts";
 
-const masked = (mask: Tensor): Transform => ({ mask, apply: (w) => w.mul(mask) });
-/** A sequence whose steps can be read by their names. */
-const named = <S extends Record<string, Step>>(steps: S) => new Sequential(steps) as Sequential & S;
 const net = () =>
   named({
     first: new Linear(6, 8, { rng: new Rng(1) }),
@@ -44,7 +40,6 @@ const net = () =>
     last: new Linear(8, 5, { rng: new Rng(2) }),
   });
 const batches = [randn([7, 6], { rng: new Rng(3) }), randn([2, 6], { rng: new Rng(4) })];
-const list = (t: Tensor): number[] => Array.from(t.data as Float32Array);
 const read = (model: { forward(x: Tensor): Tensor }) =>
   noGrad(() => batches.flatMap((x) => list(evaluate(model).forward(x))));
 
@@ -229,7 +224,7 @@ describe("quantReport", () => {
     expect(layers[0].alone.sqnr).toBeLessThan(layers[1].alone.sqnr);
   });
 
-  it("is exact where nothing is lost, and never NaN: zeros, dead layers, masked classes, batches of nothing", async () => {
+  it("is exact where nothing is lost, and never NaN: zeros, dead layers, masked classes", async () => {
     const zero = net();
     for (const weight of [zero.first.weight, zero.last.weight]) weight.update((data) => data.fill(0));
     prepare(zero, plan({ default: int8WeightOnly() }));
@@ -244,8 +239,6 @@ describe("quantReport", () => {
     expect(output).toMatchObject({ kl: { mean: 0, p99: 0 }, agreement: 1 });
 
     const model = prepared();
-    const none = await quantReport(model, [randn([0, 6])]);
-    expect(none.output).toMatchObject({ kl: { mean: 0, p99: 0 }, agreement: 1 });
     const masked = await quantReport(model, batches, {
       forward: (x: Tensor) => model.forward(x).add(tensor([0, 0, 0, 0, -Infinity])),
       targets: (x: Tensor) =>
@@ -257,11 +250,9 @@ describe("quantReport", () => {
     });
     expect(masked.output.crossEntropy).toEqual({ float: Infinity, quantized: Infinity, change: 0 });
     expect(Number.isFinite(masked.output.distortion.sqnr)).toBe(true);
-    for (const report of [none, masked]) {
-      expect(JSON.stringify(report)).not.toContain("null,null");
-      expect(String(report)).not.toContain("NaN");
-      expect(report.toSvg()).not.toContain("NaN");
-    }
+    expect(JSON.stringify(masked)).not.toContain("null,null");
+    expect(String(masked)).not.toContain("NaN");
+    expect(masked.toSvg()).not.toContain("NaN");
   });
 
   it("is JSON, with words for numbers that JSON lacks", async () => {

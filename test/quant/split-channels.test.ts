@@ -1,4 +1,4 @@
-import { ones, Rng, rand, randn, type Tensor, tensor } from "bitgrad";
+import { ones, Rng, rand, type Tensor, tensor } from "bitgrad";
 import { Bert, Gpt } from "bitgrad/models";
 import {
   Conv2d,
@@ -25,7 +25,6 @@ import {
   pack,
   plan,
   prepare,
-  type QuantConfig,
   quantizedTransform,
   splitOutlierChannels,
   ste,
@@ -35,6 +34,7 @@ import { describe, expect, it } from "vitest";
 import { splitColumns } from "../../src/quant/methods/split-columns.ts";
 import { differing, methodCases } from "../golden/method-cases.ts";
 import { bits as bitsOf, random, values } from "../packed/twins.ts";
+import { heavy, layerOf } from "./setup.ts";
 
 interface Params {
   readonly ratio: number;
@@ -68,20 +68,7 @@ describe("columns split as by the code of OCS, cornell-zhang/dnn-quant-ocs", () 
   });
 });
 
-/** Numbers of Student's t with 4 degrees of freedom. */
-function heavy(shape: number[], seed: string): Tensor {
-  const rng = new Rng(seed);
-  const squares = Array.from({ length: 4 }, () => randn(shape, { rng }).square()).reduce((a, b) => a.add(b));
-  return randn(shape, { rng }).div(squares.div(4).sqrt());
-}
-
 const whole = (bits: number) => ({ weight: ste({ bits, granularity: "tensor", scaleDtype: "float32" }) });
-function layerOf(weight: Tensor, config: QuantConfig): Linear {
-  const [out, width] = weight.shape;
-  const layer = new Linear(width, out, { bias: false });
-  layer.weight.assign(weight);
-  return prepare(layer, plan({ default: config }));
-}
 
 /** The matrix (out, in) that a layer multiplies its inputs by, the columns of copies added to those they are of. */
 function folded({ weight, copies, inFeatures }: Linear): Tensor {

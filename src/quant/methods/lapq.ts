@@ -1,6 +1,5 @@
 /** LAPQ: the clips of all layers are searched together, by the loss of the model. */
 
-import { undoing } from "../../changes.ts";
 import { SpecInputQuantizer } from "../../codes/input-quantizer.ts";
 import { paramsOf, type Range, rangesOf } from "../../codes/params.ts";
 import { shapeOfCodes } from "../../codes/quantizer.ts";
@@ -14,6 +13,7 @@ import {
   show,
   synchronous,
 } from "../../errors.ts";
+import { inside } from "../../nn/inside.ts";
 import { whileEvaluating } from "../../nn/modes.ts";
 import { writeBuffer } from "../../nn/state.ts";
 import { scope } from "../../storage.ts";
@@ -137,7 +137,7 @@ async function meanLoss<B>(
       if (typeof value === "number" && Number.isFinite(value)) return value;
       throw new OptionError(`lapq: the loss must be one finite number, got ${show(value)} of batch ${count}`);
     };
-    sum += undoing(() => whileEvaluating(model, () => noGrad(() => scope(run))));
+    sum += inside(model, () => whileEvaluating(model, () => noGrad(() => scope(run))));
     count++;
   }
   if (count === 0) throw new StageError("lapq: needs at least one batch, got none");

@@ -2,12 +2,21 @@
 
 import type { FloatArray } from "../../dtype.ts";
 import { OptionError, StageError, show } from "../../errors.ts";
+import type { Parameter, Transform } from "../../nn/parameter.ts";
 import { exactly, gather, matrixLayers } from "../../nn/statistics.ts";
 import { scope } from "../../storage.ts";
 import { noGrad } from "../../tape.ts";
 import { type Tensor, wrap } from "../../tensor.ts";
 import { DistortionSum, firstOrderScore, fisherScore, ratio } from "./distortion.ts";
-import { checkAlike, classesOf, forDivergences, type Output, quietly, runOutput } from "./outputs.ts";
+import {
+  checkAlike,
+  checkRan,
+  classesOf,
+  forDivergences,
+  type Output,
+  quietly,
+  runOutput,
+} from "./outputs.ts";
 import { deltaOf, type InputLayer, whileOn } from "./parts.ts";
 import { type ProbedCall, type Slopes, withSlopes } from "./slopes.ts";
 import type { Candidate, Study, Subject } from "./study.ts";
@@ -53,7 +62,35 @@ function squareGap(): Gap {
 type GapMeasure = "kl" | "mse";
 const gaps: Record<GapMeasure, (op: string) => Gap> = { kl: divergenceGap, mse: squareGap };
 
-const none = (op: string): StageError => new StageError(`${op}: needs at least one batch, got none`);
+/** Throws StageError for a layer whose weight no batch read: it would seem to cost nothing. */
+function checkReached<B>({ op, subjects }: Study<B>, reached: ReadonlySet<Parameter>): void {
+  const idle = subjects.find(({ parameter }) => !reached.has(parameter));
+  if (!idle) return;
+  throw new StageError(
+    `${op}: no batch reached a layer, got no input of ${show(idle.layer)}; run it by { forward }, or leave it out by { layers }`,
+  );
+}
+
+/** Adds weights to `reached` that are read while `fn` runs. */
+async function whileTelling(
+  weights: readonly Parameter[],
+  reached: Set<Parameter>,
+  fn: () => Promise<void>,
+): Promise<void> {
+  const told = weights.map((parameter): [Transform[], Transform] => {
+    const apply = (weight: Tensor): Tensor => {
+      reached.add(parameter);
+      return weight;
+    };
+    return [parameter.transforms, { apply }];
+  });
+  for (const [transforms, each] of told) transforms.push(each);
+  try {
+    await fn();
+  } finally {
+    for (const [transforms, each] of told) transforms.splice(transforms.lastIndexOf(each), 1);
+  }
+}
 
 /**
  * The gap of the outputs under each of some settings of a model, batch by batch: `within` puts a setting in place, and
@@ -66,11 +103,12 @@ export async function gapsOf<B, S>(
   heard: (key: S) => void,
 ): Promise<number[]> {
   const found = settings.map(() => gaps[measure](op));
-  let batch = 0;
+  let [batch, numbers] = [0, 0];
   for await (const given of batches) {
     const at = `batch ${batch++}`;
     quietly(model, () => {
       const float = runOutput(op, run, given, at);
+      numbers += float.data.length;
       for (const [i, { within, of, key }] of settings.entries()) {
         const where = `${at} with ${of}`;
         within(() => {
@@ -82,7 +120,7 @@ export async function gapsOf<B, S>(
       }
     });
   }
-  if (batch === 0) throw none(op);
+  checkRan(op, batch, numbers);
   return found.map((gap) => gap.result());
 }
 
@@ -110,8 +148,13 @@ const byOutputs =
       of: `${choice} of ${show(subject.layer)}`,
       key: [subject, Number(pairs[i + 1]?.[0] === subject)] as const,
     }));
-    const found = await gapsOf(study, measure, settings, ([subject, left]) => tell(subject, left));
-    for (const [i, [, candidate]] of pairs.entries()) candidate.cost = found[i];
+    const reached = new Set<Parameter>();
+    const weights = study.subjects.map(({ parameter }) => parameter);
+    await whileTelling(weights, reached, async () => {
+      const found = await gapsOf(study, measure, settings, ([subject, left]) => tell(subject, left));
+      for (const [i, [, candidate]] of pairs.entries()) candidate.cost = found[i];
+    });
+    checkReached(study, reached);
   };
 
 /** tr(W·H·Wᵀ) of a matrix (rows, columns), whose rows lie in as many groups as H has. */
@@ -176,11 +219,15 @@ async function forSlopes<B>(
     ? [...new Set(parts.flatMap(({ inputs }) => [...inputs.keys()]))]
     : [];
   const weights = subjects.map(({ parameter }) => parameter);
+  const reached = new Set<Parameter>();
   let batch = 0;
-  for await (const given of batches) {
-    withSlopes(op, model, weights, layers, () => loss(given), `batch ${batch++}`, use);
-  }
-  if (batch === 0) throw none(op);
+  await whileTelling(weights, reached, async () => {
+    for await (const given of batches) {
+      withSlopes(op, model, weights, layers, () => loss(given), `batch ${batch++}`, use);
+    }
+  });
+  if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
+  checkReached(study, reached);
   return batch;
 }
 

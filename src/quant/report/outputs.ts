@@ -2,7 +2,7 @@
 
 import { undoable } from "../../changes.ts";
 import { isFloat } from "../../dtype.ts";
-import { OptionError, ShapeError, show } from "../../errors.ts";
+import { OptionError, ShapeError, StageError, show } from "../../errors.ts";
 import { whileEvaluating } from "../../nn/modes.ts";
 import { type Shape, sameShape } from "../../shape.ts";
 import { scope } from "../../storage.ts";
@@ -48,6 +48,13 @@ export const runOutput = <B>(op: string, run: (batch: B) => unknown, batch: B, a
       `${at}; return logits by { forward }`,
     ),
   );
+
+/** Throws StageError where there were no batches, or none of them had a row. */
+export function checkRan(op: string, batches: number, numbers: number): void {
+  if (batches === 0) throw new StageError(`${op}: needs at least one batch, got none`);
+  if (numbers > 0) return;
+  throw new StageError(`${op}: no batch reached a layer, got ${batches} without a row`);
+}
 
 /** Throws ShapeError where two runs of a batch differ in shape. */
 export function checkAlike(op: string, a: Output, b: Output, at: string): void {

@@ -8,10 +8,20 @@ import { exactly } from "../../nn/statistics.ts";
 import { type Tapped, taps } from "../../nn/taps.ts";
 import { namedLayers } from "../../nn/tree.ts";
 import type { TensorLike } from "../../tensor.ts";
+import { seenBy } from "../methods/rounded.ts";
 import { type CalibrationOptions, calibrationDefaults } from "../methods/sites.ts";
 import { type Distortion, DistortionSum } from "./distortion.ts";
 import { EndToEnd, type ReportedOutput } from "./end-to-end.ts";
-import { checkAlike, classesOf, forDivergences, outputOf, quietly, runOutput, unchanged } from "./outputs.ts";
+import {
+  checkAlike,
+  checkRan,
+  classesOf,
+  forDivergences,
+  outputOf,
+  quietly,
+  runOutput,
+  unchanged,
+} from "./outputs.ts";
 import { bytesOf, type Part, partsOf, whileOn } from "./parts.ts";
 import { chooser } from "./patterns.ts";
 import { reportPicture } from "./report-picture.ts";
@@ -141,9 +151,10 @@ function compare(
  * The report is data, and prints as a table.
  *
  * Runs the model twice for each batch and once more for each weight; keeps what layers return for one batch, and one number
- * per row of logits. Throws StageError for a model that is not prepared, without batches, and for a layer that no batch
- * reaches, nor any around it; OptionError for a pattern that fits no quantized layer, for what returns no tensor of floats,
- * or NaN; ShapeError for targets that are not one per row. The model is left as it was.
+ * per row of logits. Throws StageError for a model that is not prepared, without batches or a row in them, and for a layer
+ * that no batch reaches, nor any around it; OptionError for a pattern that fits no quantized layer, for what returns no
+ * tensor of floats, or NaN, and for weights that are not finite; ShapeError for targets that are not one per row. The model
+ * is left as it was.
  *
  * @example
  * ```ts
@@ -177,11 +188,13 @@ export async function quantReport<B>(
     throw new StageError(`${op}: the model must be prepared, got no quantized weight; call prepare first`);
   }
   const entries = entriesOf(op, model, layers);
+  for (const { part, rows } of entries) seenBy(op, { layer: rows[0].name, transform: part.transform });
   const total = new EndToEnd(op);
   const rows = entries.flatMap((entry) => entry.rows);
   const tapped = new Set(rows.flatMap((row) => [...row.around.keys()]));
   const tap = taps(model, [...tapped].map(exactly));
 
+  let [batch, numbers] = [0, 0];
   const pass = (given: B, at: string): void => {
     const all = () => tap.collect(() => unchanged(() => run(given)));
     const hint = `${at}; return logits by { forward }`;
@@ -190,6 +203,7 @@ export async function quantReport<B>(
     const coded = all();
     const approximate = outputOf(op, coded.result, "forward", hint);
     checkAlike(op, y, approximate, at);
+    numbers += y.data.length;
     total.add(y, approximate, targets === null ? null : targets(given), at);
     let done = 0;
     for (const entry of entries) {
@@ -207,7 +221,6 @@ export async function quantReport<B>(
     }
   };
 
-  let batch = 0;
   try {
     for await (const given of batches) {
       const at = `batch ${batch++}`;
@@ -216,7 +229,7 @@ export async function quantReport<B>(
   } finally {
     tap.dispose();
   }
-  if (batch === 0) throw new StageError(`${op}: needs at least one batch, got none`);
+  checkRan(op, batch, numbers);
   const idle = rows.find(({ place }) => place === null);
   if (idle) {
     throw new StageError(

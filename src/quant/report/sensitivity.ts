@@ -56,11 +56,12 @@ export const sensitivityDefaults: SensitivityOptions<unknown> = { ...studyDefaul
  * the model's `forward` takes, unless `forward: (batch) => …` says how logits are made of it; `onLayer` hears of each layer,
  * once a batch by the measures "kl" and "mse". No more than a batch is kept.
  *
- * Throws StageError for a prepared model, without batches, and where static inputs need calibration that batches do not
- * reach; OptionError for an unknown measure, one by gradients without a `loss`, "kl" of what is no logits, weights, outputs
- * or losses that are not numbers, and batches that run once where static inputs are calibrated by them first. The model is
- * then as it was, as afterwards. Squared gradients for second derivatives: Kim et al., 2023, arXiv:2306.07629; the first
- * order is the score of auto-round, Cheng et al., 2023, arXiv:2309.05516.
+ * Throws StageError for a prepared model, without batches or a row in them, for a layer that no batch reaches, which would
+ * seem to cost nothing, and where static inputs need calibration that batches do not reach; OptionError for an unknown
+ * measure, one by gradients without a `loss`, "kl" of what is no logits, weights, outputs or losses that are not numbers,
+ * and batches that run once where static inputs are calibrated by them first. The model is then as it was, as afterwards.
+ * Squared gradients for second derivatives: Kim et al., 2023, arXiv:2306.07629; the first order is the score of auto-round,
+ * Cheng et al., 2023, arXiv:2309.05516.
  *
  * @example
  * ```ts
