@@ -10,9 +10,9 @@ import { powerBelow, toFloat16, widenFloat16 } from "./half.ts";
 export interface EncodeOptions {
   /**
    * What the error of each column counts, such as the sum of squares of what a layer is given there (`statistics`,
-   * `readImatrix`): a number for each of the columns of a matrix whose rows x is. Q4_0, Q4_1, Q4_K and Q6_K then search for
-   * the scales by which least is lost, as ggml does with an importance matrix; the other formats have no search. By default
-   * the formats' own weights, which know x alone.
+   * `readImatrix`): a number for each of the columns of a matrix whose rows x is. Q4_0 to Q5_1, Q2_K to Q6_K, IQ4_NL and
+   * IQ4_XS then search for the scales by which least is lost, as ggml does with an importance matrix; the other formats have
+   * no search. By default the formats' own weights, which know x alone.
    *
    * The ratios alone count. A column counts 2^-20 of the most important one at least, so that no scale is lost where inputs
    * are dead.

@@ -1,6 +1,7 @@
 /** Blocks whose codes are places in a table: NF4 and MXFP4. */
 
 import { blockFormat, signedMax } from "./block.ts";
+import { getCodes, type Plane, putCodes } from "./codes.ts";
 
 const fround = Math.fround;
 
@@ -54,6 +55,8 @@ export const NF4 = /* @__PURE__ */ blockFormat({
   },
 });
 
+const planes: readonly Plane[] = [{ at: 1, width: 16, bits: 4 }];
+
 // Twice the magnitudes of E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6; the second half of the codes is negative.
 const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
 
@@ -77,14 +80,14 @@ export const MXFP4 = /* @__PURE__ */ blockFormat({
       return best;
     };
     block[0] = e;
-    for (let j = 0; j < 16; j++) block[1 + j] = code(j) | (code(j + 16) << 4);
+    const codes = new Uint8Array(32);
+    for (let i = 0; i < 32; i++) codes[i] = code(i);
+    putCodes(block, planes, codes);
   },
   decode(block, out) {
     // 255 is the NaN of E8M0.
     const unit = block[0] === 255 ? Number.NaN : 2 ** (block[0] - 128);
-    for (let j = 0; j < 16; j++) {
-      out[j] = doubled[block[1 + j] & 15] * unit;
-      out[j + 16] = doubled[block[1 + j] >> 4] * unit;
-    }
+    const codes = getCodes(block, planes, 32);
+    for (let i = 0; i < 32; i++) out[i] = doubled[codes[i]] * unit;
   },
 });

@@ -4,15 +4,18 @@
  */
 
 import { blockFormat, getHalf, inverse, putHalf, signedMax } from "./block.ts";
+import { getCodes, type Plane, putCodes } from "./codes.ts";
 import { roundAway } from "./legacy.ts";
 
 const fround = Math.fround;
 
 /** The scale of x and its trits, 0 to 2. */
-function tritsOf(x: Float32Array): { d: number; trits: number[] } {
+function tritsOf(x: Float32Array): { d: number; trits: Uint8Array } {
   const d = Math.abs(signedMax(x));
   const id = inverse(d);
-  return { d, trits: Array.from(x, (v) => roundAway(fround(v * id)) + 1) };
+  const trits = new Uint8Array(x.length);
+  for (let i = 0; i < x.length; i++) trits[i] = roundAway(fround(x[i] * id)) + 1;
+  return { d, trits };
 }
 
 // Where TQ1_0 keeps its trits: byte m of a group holds those `step` apart from `from + m` on, the first most significant.
@@ -48,6 +51,8 @@ export const TQ1_0 = /* @__PURE__ */ blockFormat({
   },
 });
 
+const planes: readonly Plane[] = [{ at: 0, width: 32, bits: 2 }];
+
 /** Four trits a byte, 2 bits each. 2.0625 bits. */
 export const TQ2_0 = /* @__PURE__ */ blockFormat({
   name: "TQ2_0",
@@ -55,12 +60,12 @@ export const TQ2_0 = /* @__PURE__ */ blockFormat({
   byteSize: 66,
   encode(x, block) {
     const { d, trits } = tritsOf(x);
-    for (let i = 0; i < 256; i++) block[(i >> 7) * 32 + (i & 31)] |= trits[i] << (2 * ((i & 127) >> 5));
+    putCodes(block, planes, trits);
     putHalf("TQ2_0", block, 64, d);
   },
   decode(block, out) {
     const d = getHalf(block, 64);
-    for (let i = 0; i < 256; i++)
-      out[i] = (((block[(i >> 7) * 32 + (i & 31)] >> (2 * ((i & 127) >> 5))) & 3) - 1) * d;
+    const trits = getCodes(block, planes, 256);
+    for (let i = 0; i < 256; i++) out[i] = (trits[i] - 1) * d;
   },
 });

@@ -8,8 +8,9 @@ import "../ops/all.ts";
 
 export { MXFP4, NF4 } from "../../kernels/formats/codebook.ts";
 export { type BlockFormat, type EncodeOptions, formats } from "../../kernels/formats/index.ts";
-export { Q4_K, Q6_K } from "../../kernels/formats/k-quants.ts";
-export { Q1_0, Q4_0, Q4_1, Q8_0 } from "../../kernels/formats/legacy.ts";
+export { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from "../../kernels/formats/k-quants.ts";
+export { Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 } from "../../kernels/formats/legacy.ts";
+export { IQ4_NL, IQ4_XS } from "../../kernels/formats/nonlinear.ts";
 export { TQ1_0, TQ2_0 } from "../../kernels/formats/ternary.ts";
 export { dequantize, type QTensor, type QuantizeOptions, quantize } from "../codes/contract.ts";
 export { type Boundary, type FakeQuantizeOptions, fakeQuantize } from "../codes/fake-quantize.ts";

@@ -326,7 +326,8 @@ const format = (name: "encode" | "decode" | "dot", args: Call["args"]): Table =>
 const numbers = given(() => new Float32Array(32), "list");
 
 const blocks: Table = {
-  ...each("formats Q8_0 Q4_0 Q4_1 Q4_K Q6_K Q1_0 TQ1_0 TQ2_0 NF4 MXFP4", "its functions are below"),
+  ...each("formats Q8_0 Q5_0 Q5_1 Q4_0 Q4_1 Q6_K Q5_K Q4_K Q3_K Q2_K", "its functions are below"),
+  ...each("IQ4_NL IQ4_XS Q2_0 Q1_0 TQ1_0 TQ2_0 NF4 MXFP4", "its functions are below"),
   ...format("encode", [numbers]),
   ...format("decode", [given(bytes)]),
   ...format("dot", [given(bytes), given(() => new Float32Array(32), "list")]),
