@@ -1,7 +1,7 @@
 /** Mistakes in an experiment, which would show when hours of measuring are over, or never. */
 
 import { Refusal } from "../run.ts";
-import type { Claim, Experiment } from "./experiment.ts";
+import type { Claim, Experiment, Measures } from "./experiment.ts";
 
 /** Throws a Refusal for an experiment whose cells, claims and columns do not belong together. */
 export function checkExperiment(name: string, experiment: Experiment | undefined): asserts experiment {
@@ -33,13 +33,12 @@ export function checkExperiment(name: string, experiment: Experiment | undefined
   }
 }
 
-/** What a claim makes of cells that all give 1, and the cells that it asks for. */
+/** What a claim makes of numbers that are all apart, and the cells that it asks for. */
 function tried({ difference }: Claim, columns: readonly string[]): { difference: number; asked: string[] } {
   const asked: string[] = [];
-  const ones = Object.fromEntries(columns.map((column) => [column, 1]));
-  const at = (cell: string) => {
-    asked.push(cell);
-    return ones;
+  const at = (cell: string): Measures => {
+    const first = asked.push(cell) ** 2;
+    return Object.fromEntries(columns.map((column, i) => [column, first + i / columns.length]));
   };
   return { difference: difference(at), asked };
 }

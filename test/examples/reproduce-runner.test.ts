@@ -16,6 +16,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkExperiment } from "../../examples/reproduce/check.ts";
+import type { Claim } from "../../examples/reproduce/experiment.ts";
 import { meanOf, studentT, verdictOf } from "../../examples/reproduce/results.ts";
 import { checkpointOf, type ReproduceOptions, reproduce } from "../../examples/reproduce/runner.ts";
 import { type Line, readLines } from "../../examples/reproduce/store.ts";
@@ -319,6 +320,15 @@ describe("a mistake in an experiment", () => {
   ])("%# is refused", (changes, message) => {
     expect(() => checkExperiment("small", { ...small, ...changes } as never)).toThrow(`small: ${message}`);
     expect(() => checkExperiment("small", small)).not.toThrow();
+  });
+
+  it("is no ratio of differences", () => {
+    const ratio: Claim = {
+      ...claim,
+      difference: (at) =>
+        (at("drawn 4").loss - at("float").loss) / (at("drawn 2").loss - at("nearest 4").loss),
+    };
+    expect(() => checkExperiment("small", { ...small, claims: [ratio] })).not.toThrow();
   });
 
   it("is refused before anything is measured", async () => {
