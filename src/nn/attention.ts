@@ -232,17 +232,20 @@ export class MultiHeadAttention {
     });
   }
 
-  /** Values to out: every value feature is read by the query heads that share its key head; none where out rotates them. */
+  /**
+   * Values to out: every value feature is read by the query heads that share its key head; none where steps stand in front
+   * of out.
+   */
   scalePairs(): ScalePair[] {
-    if (this.out.rotation) return [];
+    if (this.out.inputSteps.length > 0) return [];
     const { heads, kvHeads, headSize, value } = this;
     const shared = { repeat: heads / kvHeads, size: headSize };
     return scalePair(value.outFeatures, outputs("value", value), "attention", [inputs("out", shared)]);
   }
 
-  /** Its heads: rows of query, key and value, and columns of out; none where out rotates them. */
+  /** Its heads: rows of query, key and value, and columns of out; none where steps stand in front of out. */
   units(): Units[] {
-    if (this.out.rotation) return [];
+    if (this.out.inputSteps.length > 0) return [];
     const { heads, kvHeads, headSize, query, key, value } = this;
     const shared = heads / kvHeads;
     const [wide, narrow] = [{ repeat: shared * headSize }, { repeat: headSize }];

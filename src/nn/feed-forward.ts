@@ -80,18 +80,18 @@ export class FeedForward {
   }
 
   /**
-   * Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass, nor where a
-   * rotation stands between.
+   * Up to down, through a ReLU or beside a gate; none through another activation, which scaling does not pass, nor where
+   * steps stand in front of down.
    */
   scalePairs(): ScalePair[] {
-    if (this.down.rotation) return [];
+    if (this.down.inputSteps.length > 0) return [];
     const between = passes[this.activation];
     return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
   }
 
-  /** Its neurons: rows of up and of the gate, and columns of down; none where a rotation stands between. */
+  /** Its neurons: rows of up and of the gate, and columns of down; none where steps stand in front of down. */
   units(): Units[] {
-    if (this.down.rotation) return [];
+    if (this.down.inputSteps.length > 0) return [];
     const { gate, up, hidden: count } = this;
     const places = [...(gate ? outputs("gate", gate) : []), ...outputs("up", up), inputs("down")];
     return [{ name: "", kind: "neurons", count, places, sizes: { feedForward: 1 }, layer: null, keeps: {} }];

@@ -52,7 +52,7 @@ const transform: Op<[x: Tensor], { block: number }, Tensor> = defineOp<[x: Tenso
 /**
  * A random Hadamard transform of the features, (…, C) -> (…, C): x times random signs, then block by block times the
  * Walsh–Hadamard matrix in Sylvester's order over √block. It is orthogonal, and spreads what is large in one feature over
- * all of its block, so that few bits serve rows with outliers better. As the `rotation` of a linear layer it stands in
+ * all of its block, so that few bits serve rows with outliers better. Among the `inputSteps` of a linear layer it stands in
  * front of the product and of the quantizer of the input, and the weight is multiplied by it too; in front of projections
  * of low bits that are trained with it: Wang et al., 2025, arXiv:2504.18415. Sums are in double precision. Ashkboos et al.,
  * 2024, arXiv:2404.00456. Throws OptionError for a block that is no power of two or does not divide the features.

@@ -21,6 +21,7 @@ export { type KeyValueCache, KVCache } from "./cache.ts";
 export { clone } from "./clone.ts";
 export { Conv1d, type Conv1dOptions, Conv2d, type Conv2dOptions } from "./conv.ts";
 export { ConvTranspose2d, type ConvTranspose2dOptions } from "./conv-transpose.ts";
+export { CopyFeatures } from "./copy-features.ts";
 export {
   type CrossEntropyOptions,
   crossEntropy,
@@ -38,7 +39,7 @@ export { Hadamard, type HadamardOptions } from "./hadamard.ts";
 export * as init from "./init.ts";
 export { type InterpolateOptions, interpolate, Upsample } from "./interpolate.ts";
 export { isLayer, type Layer } from "./layer.ts";
-export { Linear, type LinearOptions } from "./linear.ts";
+export { type Correction, type InputStep, Linear, type LinearOptions } from "./linear.ts";
 export {
   bceLoss,
   bceWithLogits,

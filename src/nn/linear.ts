@@ -1,14 +1,11 @@
 import type { DType } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
-import { indexSelect } from "../ops/index-ops.ts";
-import { concat } from "../ops/join.ts";
 import type { Rng } from "../random/rng.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
-import type { Hadamard } from "./hadamard.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import { inside } from "./inside.ts";
-import type { LowRank } from "./low-rank.ts";
+import type { Layer } from "./layer.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
@@ -35,14 +32,26 @@ export function weightAndBias(
   };
 }
 
-/** The inputs, rotated, and behind them once more those that `copies` names. */
-function multiplied(x: Tensor, { rotation, copies }: Linear): Tensor {
-  const turned = rotation ? rotation.forward(x) : x;
-  return copies === null ? turned : concat([turned, indexSelect(turned, copies, { axis: -1 })], { axis: -1 });
+/** A layer that stands in front of a product: (…, features) -> (…, columns), in any number of axes. */
+export interface InputStep extends Layer {
+  /** How many features it takes, where it does not give as many. */
+  readonly features?: number;
+  forward(x: Tensor): Tensor;
 }
 
+/** A layer whose result is added to a product: (…, columns of its weight) -> (…, out). */
+export interface Correction extends Layer {
+  forward(x: Tensor): Tensor;
+}
+
+/** What the steps in front of a product make of x. */
+const stepped = (x: Tensor, steps: readonly InputStep[]): Tensor =>
+  steps.reduce((given, step) => step.forward(given), x);
+
 /**
- * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in), and what a `correction` adds.
+ * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in). What methods that quantize put around the product are
+ * layers: `inputSteps` make of x what the weight multiplies, then (out, columns), and a `correction` is added. Their numbers
+ * are saved, cloned, trained and packed as those of other layers are.
  *
  * @example
  * ```ts
@@ -58,15 +67,15 @@ export class Linear {
   bias: Parameter | null;
   /** Makes codes of the input, where it is quantized. */
   inputQuantizer: InputQuantizer | null = null;
-  /** Stands in front of the product, and of the quantizer of the input. */
-  rotation: Hadamard | null = null;
-  /** Inputs that are multiplied once more, by a column each behind the others of the weight: int32 (k); null for none. */
-  copies: Tensor | null = null;
   /**
-   * A product with x that is added. Where the weight is quantized it belongs to its codes: `whileFloat` leaves both out, and
-   * `unprepare` takes both off.
+   * One after another, in front of the product and of the quantizer of the input, such as a `Hadamard` or `CopyFeatures`.
    */
-  correction: LowRank | null = null;
+  inputSteps: InputStep[] = [];
+  /**
+   * What it makes of the input behind these steps is added, as by `LowRank`. Where the weight is quantized it belongs to its
+   * codes: `whileFloat` leaves both out, and `unprepare` takes both off.
+   */
+  correction: Correction | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options?: Partial<LinearOptions>) {
     checkSizes("Linear", { inFeatures, outFeatures });
@@ -81,7 +90,7 @@ export class Linear {
   }
 
   get inFeatures(): number {
-    return this.weight.shape[1] - (this.copies?.size ?? 0);
+    return this.inputSteps.reduceRight((columns, { features }) => features ?? columns, this.weight.shape[1]);
   }
 
   get outFeatures(): number {
@@ -90,7 +99,7 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
-      x = multiplied(asTensor("Linear", x), this);
+      x = stepped(asTensor("Linear", x), this.inputSteps);
       const y = this.inputQuantizer
         ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
         : x.linear(this.weight.effective(), this.bias?.effective());
@@ -98,7 +107,7 @@ export class Linear {
     });
   }
 
-  /** The input as the matrix that the weight multiplies: (…, in) -> (1, rows, in), rotated, with its copies behind. */
+  /** The input as the matrix that the weight multiplies, behind the input steps: (…, in) -> (1, rows, columns). */
   inputMatrix(x: TensorLike): Tensor {
     x = asTensor("inputMatrix", x);
     if (x.shape.at(-1) !== this.inFeatures) {
@@ -106,15 +115,14 @@ export class Linear {
         `inputMatrix: needs ${this.inFeatures} features along the last axis, got ${show(x.shape)}`,
       );
     }
-    return multiplied(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this);
+    return stepped(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this.inputSteps);
   }
 
   toPacked(packer: Packer): PackedFields {
     const input = this.inputQuantizer?.toPacked() ?? null;
     const weight = packer.weight(this.weight, { ofFloats: input === null });
-    const copies = this.copies && Array.from(this.copies.data, Number);
+    const inputSteps = this.inputSteps.map((step) => packer.layer(step));
     const correction = this.correction && packer.layer(this.correction);
-    const rotation = this.rotation && packer.layer(this.rotation);
-    return { kind: "linear", weight, bias: packer.floats(this.bias), input, rotation, copies, correction };
+    return { kind: "linear", weight, bias: packer.floats(this.bias), input, inputSteps, correction };
   }
 }

@@ -18,6 +18,7 @@ export { type CodedWeight, PackedWeight } from "./file/weight.ts";
 export { PackedAttention, type PackedAttentionCall } from "./layers/attention.ts";
 export { PackedConv1d, PackedConv2d } from "./layers/conv.ts";
 export { PackedConvTranspose2d } from "./layers/conv-transpose.ts";
+export { PackedCopyFeatures } from "./layers/copy-features.ts";
 export { PackedHadamard } from "./layers/hadamard.ts";
 export { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./layers/images.ts";
 export {

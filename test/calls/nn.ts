@@ -99,6 +99,8 @@ const layers: Table = {
   "LowRank.forward": forward(() => new nn.LowRank(3, 2, 1), exact(matrix, "dtype shape"), "linear"),
   Hadamard: call([count(4)], { block: count(2, "null"), signs: flag(true), rng }),
   "Hadamard.forward": forward(() => new nn.Hadamard(3), exact(matrix, "dtype shape"), "mul"),
+  CopyFeatures: call([count(4), given(() => [1, 1], "list")]),
+  "CopyFeatures.forward": forward(() => new nn.CopyFeatures(3, [1]), exact(matrix, "dtype shape"), ""),
   Conv1d: call([count(2), count(4), count(2)], conv),
   ...each(
     "BatchNorm1d.normalize BatchNorm1d.track BatchNorm2d.normalize BatchNorm2d.track MultiHeadAttention.attendOpenly \

@@ -122,9 +122,10 @@ const made = (name: string, fields: () => Record<string, unknown>, says: string)
 const allowed: Record<string, string> = {
   "PackedLinear.bias": "null",
   "PackedLinear.input": "null",
-  "PackedLinear.rotation": "null undefined",
+  "PackedLinear.inputSteps": "undefined list",
   "PackedLinear.correction": "null undefined",
   "PackedHadamard.signs": "null undefined",
+  "PackedCopyFeatures.copies": "list",
   "PackedConv1d.bias": "null",
   "PackedConv1d.input": "null",
   "PackedConv2d.bias": "null",
@@ -170,6 +171,7 @@ const layers: Table = {
     "norm",
   ),
   ...made("PackedHadamard", () => ({ features: 3, block: 1, signs: null }), "hadamard"),
+  ...made("PackedCopyFeatures", () => ({ features: 3, copies: [2] }), "copyFeatures"),
   ...made("PackedBatchNorm", batchNorm, "batchNorm"),
   ...made("PackedSequential", () => ({ steps: [new packed.PackedLinear(linear())] }), "sequential"),
   ...made("PackedFunction", () => ({ name: "relu" }), "function"),
@@ -243,6 +245,11 @@ const steps: Table = {
   ...runs(
     "PackedHadamard",
     () => new packed.PackedHadamard({ features: 4, block: 2, signs: null }),
+    rows("shape"),
+  ),
+  ...runs(
+    "PackedCopyFeatures",
+    () => new packed.PackedCopyFeatures({ features: 4, copies: [0, 3] }),
     rows("shape"),
   ),
   ...runs("PackedBatchNorm", () => new packed.PackedBatchNorm(batchNorm()), given(values([1, 2]))),

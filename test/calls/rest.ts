@@ -27,8 +27,8 @@ import {
   positive,
   share,
   small,
-  text,
   type Table,
+  text,
   times,
   vector,
 } from "./call.ts";

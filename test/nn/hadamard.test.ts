@@ -11,7 +11,7 @@ import {
   stateDict,
   statistics,
 } from "bitgrad/nn";
-import { loadPacked, PackedHadamard, PackedLinear, PackedWeight } from "bitgrad/packed";
+import { loadPacked, PackedHadamard, PackedWeight } from "bitgrad/packed";
 import { dynamicInput, fakeQuantize, int8Dynamic, pack, spec, ste } from "bitgrad/quant";
 import { expectClose, gradcheck, gradgradcheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
@@ -154,14 +154,14 @@ describe("the transform", () => {
 describe("a rotated linear layer", () => {
   const rotated = (features = 32, outputs = 5) => {
     const layer = new Linear(features, outputs, { rng: new Rng(2) });
-    layer.rotation = new Hadamard(features, { rng: new Rng(3) });
+    layer.inputSteps = [new Hadamard(features, { rng: new Rng(3) })];
     return layer;
   };
 
   it("multiplies what is rotated, and gives it to statistics", async () => {
     const layer = rotated();
     const x = random([7, 32]);
-    const turned = layer.rotation!.forward(x);
+    const turned = layer.inputSteps[0].forward(x);
     expectClose(layer.forward(x), turned.linear(layer.weight.value, layer.bias!.value));
     expect(list(layer.inputMatrix(x))).toEqual(list(turned));
     const found = await statistics(layer, [x], { keep: ["absmax"] });
@@ -172,10 +172,10 @@ describe("a rotated linear layer", () => {
 
   it("has its signs in its state and in clones", () => {
     const layer = rotated();
-    expect(Object.keys(stateDict(layer)).sort()).toEqual(["bias", "rotation.signs", "weight"]);
+    expect(Object.keys(stateDict(layer)).sort()).toEqual(["bias", "inputSteps.0.signs", "weight"]);
     expect(namedParameters(layer)).toHaveLength(2);
     const other = rotated();
-    other.rotation = new Hadamard(32, { rng: new Rng(9) });
+    other.inputSteps = [new Hadamard(32, { rng: new Rng(9) })];
     const x = random([2, 32]);
     expect(list(other.forward(x))).not.toEqual(list(layer.forward(x)));
     loadStateDict(other, stateDict(layer));
@@ -194,14 +194,14 @@ describe("a rotated linear layer", () => {
       [6, null, false],
     ] as const) {
       const layer = new Linear(features, 5, { rng: new Rng(2) });
-      layer.rotation = new Hadamard(features, { block, signs, rng: new Rng(3) });
+      layer.inputSteps = [new Hadamard(features, { block, signs, rng: new Rng(3) })];
       const x = random([3, features]);
       const { model, packed } = config
         ? await twins(layer, config, x)
         : { model: layer, packed: loadPacked(pack(layer).toBytes()) };
       const want = scope(() => model.forward(x));
       expect(bits(packed.forward(values(x)))).toEqual(bits(want));
-      layer.rotation = null;
+      layer.inputSteps = [];
       expect(bits(packed.forward(values(x)))).not.toEqual(bits(scope(() => model.forward(x))));
     }
   });
@@ -230,14 +230,5 @@ describe("a packed transform", () => {
     ["signs must be (1, 8)", { features: 8, block: 4, signs }],
   ])("says of a file that %s", (says, fields) => {
     expect(() => new PackedHadamard(fields)).toThrow(`hadamard: ${says}`);
-  });
-
-  it("stands in front of no linear layer whose inputs it changes in number", () => {
-    const weight = PackedWeight.ofFloats(new Float32Array(4), 1, 4);
-    const flat = { kind: "flat", forward: ({ data }: { data: Float32Array }) => ({ data, shape: [4, 1] }) };
-    const layer = new PackedLinear({ weight, bias: null, input: null, rotation: flat as never });
-    expect(() => layer.forward({ data: new Float32Array(4), shape: [1, 4] })).toThrow(
-      "PackedLinear: the rotation must keep the shape, got (4, 1) for (1, 4)",
-    );
   });
 });

@@ -4,6 +4,7 @@ import { manualSeed, Rng, randn, type Tensor, tensor, zeros } from "bitgrad";
 import {
   Conv1d,
   Conv2d,
+  type CopyFeatures,
   evaluate,
   type InputQuantizer,
   Linear,
@@ -298,7 +299,8 @@ describe("what does not go with them:", () => {
     prepare(layer, plan({ default: config() }), { replace: true });
     await calibrate(layer, [randn([6, 4])]);
     expect(inputOf(layer).scale!.shape).toEqual([5]);
-    expect(inputOf(layer).scale!.data[4]).toBe(inputOf(layer).scale!.data[Number(layer.copies!.item())]);
+    const [copied] = (layer.inputSteps[0] as CopyFeatures).copies.data;
+    expect(inputOf(layer).scale!.data[4]).toBe(inputOf(layer).scale!.data[Number(copied)]);
   });
 
   it("other granularities, another axis, and observers that give another number of scales", async () => {

@@ -152,7 +152,7 @@ describe("a rotated model", () => {
     expect(model.config.tied).toBe(false);
     expect(model.head.weight).not.toBe(model.token.weight);
     expect(model.head.bias!.shape).toEqual([10]);
-    expect(model.blocks[1].mlp.down.rotation).toBeInstanceOf(Hadamard);
+    expect(model.blocks[1].mlp.down.inputSteps).toEqual([expect.any(Hadamard)]);
   });
 
   it("keeps layers without bias where no norm has a shift", async () => {
@@ -174,9 +174,9 @@ describe("a rotated model", () => {
     const model = llama();
     const want = model.forward(ids);
     await rotate(model, { rng: new Rng(1) });
-    const { signs: drawn } = model.blocks[0].mlp.down.rotation!;
+    const [drawn] = model.blocks[0].mlp.down.inputSteps;
     await rotate(model, { rng: new Rng(2) });
-    expect(model.blocks[0].mlp.down.rotation!.signs).toBe(drawn);
+    expect(model.blocks[0].mlp.down.inputSteps).toEqual([drawn]);
     expect(relative(model.forward(ids), want)).toBeLessThan(1e-5);
     const names = [...model.scalePairs(), ...model.units()].flatMap((told) =>
       "places" in told ? told.places : [...told.producer, ...told.consumers],
@@ -368,6 +368,11 @@ describe("what is refused", () => {
     await unchanged(model, {}, OptionError, "two parts of the model share a weight");
     const attention = new MultiHeadAttention(8, 2);
     await rotate(attention, { residual: false, online: "out" });
-    await unchanged(attention, { residual: false, online: "out" }, OptionError, "must not be rotated yet");
+    await unchanged(
+      attention,
+      { residual: false, online: "out" },
+      OptionError,
+      "no steps may stand in front of what is turned",
+    );
   });
 });

@@ -2,6 +2,7 @@ import { ones, Rng, rand, type Tensor, tensor } from "bitgrad";
 import { Bert, Gpt } from "bitgrad/models";
 import {
   Conv2d,
+  type CopyFeatures,
   clone,
   evaluate,
   Linear,
@@ -11,7 +12,7 @@ import {
   stateDict,
   statistics,
 } from "bitgrad/nn";
-import { loadPacked, PackedLinear, PackedWeight } from "bitgrad/packed";
+import { loadPacked } from "bitgrad/packed";
 import {
   calibrate,
   clipSearch,
@@ -50,7 +51,7 @@ describe("columns split as by the code of OCS, cornell-zhang/dnn-quant-ocs", () 
     const weight = Float64Array.from(of.inputs.W.data);
     const quarters = scale === null ? null : new Float64Array(rows).fill(0.25 / scale);
     const rule = { splits: Math.ceil(ratio * columns), threshold, quarters };
-    const found = splitColumns({ weight, rows, columns, copies: [] }, rule);
+    const found = splitColumns({ weight, rows, columns }, rule);
     // It compares with a share of a column's largest number, and so halves all of one whose numbers are larger below 0;
     // ours compares magnitudes, as it is meant.
     const counts = (i: number): boolean => {
@@ -70,13 +71,19 @@ describe("columns split as by the code of OCS, cornell-zhang/dnn-quant-ocs", () 
 
 const whole = (bits: number) => ({ weight: ste({ bits, granularity: "tensor", scaleDtype: "float32" }) });
 
+const copiesOf = ({ inputSteps }: Linear): Tensor[] =>
+  (inputSteps as CopyFeatures[]).map(({ copies }) => copies);
+
 /** The matrix (out, in) that a layer multiplies its inputs by, the columns of copies added to those they are of. */
-function folded({ weight, copies, inFeatures }: Linear): Tensor {
-  const wide = weight.effective();
-  if (!copies) return wide;
-  return wide
-    .slice([null, [0, inFeatures]])
-    .indexAdd(copies, wide.slice([null, [inFeatures, wide.shape[1]]]), { axis: 1 });
+function folded(layer: Linear): Tensor {
+  let wide = layer.weight.effective();
+  for (const copies of copiesOf(layer).reverse()) {
+    const first = wide.shape[1] - copies.size;
+    wide = wide
+      .slice([null, [0, first]])
+      .indexAdd(copies, wide.slice([null, [first, wide.shape[1]]]), { axis: 1 });
+  }
+  return wide;
 }
 
 describe("splitOutlierChannels", () => {
@@ -219,17 +226,21 @@ describe("splitOutlierChannels", () => {
     expect(layer.weight.grad!.shape).toEqual([6, 27]);
     layer.weight.update((w) => w.fill(0.5));
     expect(copy.forward(ones([1, 24])).toArray()).not.toEqual(layer.forward(ones([1, 24])).toArray());
-    expect(Object.keys(stateDict(layer))).toEqual(["weight", "copies"]);
+    expect(Object.keys(stateDict(layer))).toEqual(["weight", "inputSteps.0.copies"]);
     loadStateDict(copy, stateDict(layer));
     expect(copy.forward(ones([1, 24])).toArray()).toEqual(layer.forward(ones([1, 24])).toArray());
     expect(() => loadStateDict(make(), stateDict(layer))).toThrow("copies");
     const { absmax } = (await statistics(layer, [random([9, 24])], { keep: ["absmax"] })).get("")!;
-    const named = Array.from(layer.copies!.data, (i) => absmax.data[i]);
+    const named = Array.from(copiesOf(layer)[0].data, (i) => absmax.data[i]);
     expect(Array.from(absmax.data.slice(24))).toEqual(named);
     // Again: columns of copies may be split too.
     const more = make();
     for (let i = 0; i < 2; i++) await splitOutlierChannels(more, { ratio: 0.1 });
-    expect([more.weight.shape, more.inFeatures, more.copies!.shape]).toEqual([[6, 30], 24, [6]]);
+    expect([more.weight.shape, more.inFeatures, copiesOf(more).map(({ size }) => size)]).toEqual([
+      [6, 30],
+      24,
+      [3, 3],
+    ]);
     const x = random([3, 24]);
     const [was, is] = [unprepare(make()).forward(x), unprepare(more).forward(x)];
     expect(was.sub(is).abs().max().item()).toBeLessThan(1e-4);
@@ -238,13 +249,13 @@ describe("splitOutlierChannels", () => {
   it("leaves all as it was for nothing to split, zeros, and dead rows", async () => {
     const layer = layerOf(heavy([6, 24], "none"), whole(4));
     await splitOutlierChannels(layer, { ratio: 0 });
-    expect([layer.weight.shape, layer.copies]).toEqual([[6, 24], null]);
+    expect([layer.weight.shape, layer.inputSteps]).toEqual([[6, 24], []]);
     const zeros = layerOf(tensor(new Float32Array(8), { shape: [2, 4] }), whole(4));
     await splitOutlierChannels(zeros, { ratio: 0.5 });
     expect(zeros.forward(ones([1, 4])).toArray()).toEqual([[0, 0]]);
     const empty = layerOf(ones([1, 3]), whole(4));
     empty.weight.replace(tensor(new Float32Array(0), { shape: [0, 3] }));
-    expect((await splitOutlierChannels(empty)).copies).toBe(null);
+    expect((await splitOutlierChannels(empty)).inputSteps).toEqual([]);
     const dead = layerOf(heavy([6, 24], "dead").mul(tensor([[1], [0], [1], [1], [1], [1]])), {
       weight: ste({ bits: 4 }),
     });
@@ -270,13 +281,13 @@ describe("splitOutlierChannels", () => {
       'splitOutlierChannels: needs one scale a tensor or a row, got "int4" in layer "1"',
       "*",
     );
-    expect([first.weight.shape, first.copies]).toEqual([[8, 8], null]);
+    expect([first.weight.shape, first.inputSteps]).toEqual([[8, 8], []]);
     await refused(layerOf(ones([2, 8]), nf4WeightOnly()), 'needs evenly spaced codes, got "nf4"');
     const linear = new Linear(4, 2);
     const conv = prepare(new Sequential(new Conv2d(2, 2, 3), linear), plan({ default: int8WeightOnly() }));
     await refused(conv, "splitOutlierChannels: needs linear layers, got Conv2d in layer", "*");
     await splitOutlierChannels(conv);
-    expect(linear.copies!.size).toBe(1);
+    expect(copiesOf(linear)[0].size).toBe(1);
     const gpt = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2 });
     const everywhere = plan({ default: int8WeightOnly() });
     prepare(gpt, everywhere);
@@ -324,21 +335,7 @@ describe("splitOutlierChannels", () => {
       throw new Error("stop");
     };
     await expect(splitOutlierChannels(model, { onLayer: stop })).rejects.toThrow("stop");
-    expect([first.weight.shape, first.copies]).toEqual([[8, 8], null]);
+    expect([first.weight.shape, first.inputSteps]).toEqual([[8, 8], []]);
     expect(quantizedTransform(first.weight)!.codes!.codes.data).toEqual(codes);
-  });
-});
-
-describe("copies of a packed layer", () => {
-  it("name inputs of a weight that has a column more for each, or are refused", () => {
-    const weight = PackedWeight.ofFloats(Float32Array.of(1, 2, 3, 4), 1, 4);
-    const of = (copies: unknown) => new PackedLinear({ weight, bias: null, input: null, copies } as never);
-    const y = of([1]).forward({ data: Float32Array.of(1, 10, 100, 2, 20, 200), shape: [2, 3] });
-    expect(Array.from(y.data)).toEqual([361, 722]);
-    for (const copies of [[3], [-1], [0.5], ["0"], 1, {}, [0, 0, 0, 0, 0], [null]])
-      expect(() => of(copies)).toThrow(
-        "linear: copies must name inputs of a weight with a column more for each, got",
-      );
-    for (const none of [null, undefined, []]) expect(of(none).inputs).toBe(4);
   });
 });

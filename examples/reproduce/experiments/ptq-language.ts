@@ -1,6 +1,6 @@
 /** Transformers that tell what sentences are, rounded after training by four methods. Hu et al., 2022, arXiv:2210.16621. */
 
-import { Rng } from "bitgrad";
+import { eye, Rng, type Tensor, tensor } from "bitgrad";
 import type { Bert } from "bitgrad/models";
 import { clone, type Linear, namedLayers, type Parameter } from "bitgrad/nn";
 import {
@@ -78,16 +78,10 @@ async function rounded(
 }
 
 /** A weight (out, in) as it is used: columns that multiply the same input are one. */
-function used({ weight, copies, inFeatures }: Linear): Float64Array {
-  const values = weight.effective().data;
-  const [rows, columns] = weight.shape;
-  const sums = new Float64Array(rows * inFeatures);
-  for (let i = 0; i < values.length; i++) {
-    const column = i % columns;
-    const input = column < inFeatures ? column : Number(copies!.data[column - inFeatures]);
-    sums[Math.floor(i / columns) * inFeatures + input] += Number(values[i]);
-  }
-  return sums;
+function used(layer: Linear): Tensor {
+  const { weight, inFeatures } = layer;
+  const columns = tensor(layer.inputMatrix(eye(inFeatures)).squeeze(0), { dtype: "float64" });
+  return tensor(weight.effective(), { dtype: "float64" }).matmul(columns, { transposeB: true });
 }
 
 /** Σ(w − ŵ)² / Σw² of all matrices that have codes. */
@@ -98,10 +92,10 @@ function errorOf(model: Bert, float: Bert): number {
   for (const [path, layer] of namedLayers(model)) {
     const { weight } = layer as { weight?: Parameter };
     if (!weight || !quantizedTransform(weight)) continue;
-    const [now, before] = [used(layer as Linear), used(given.get(path) as Linear)];
+    const [now, before] = [used(layer as Linear).data, used(given.get(path) as Linear).data];
     for (let i = 0; i < now.length; i++) {
-      off += (before[i] - now[i]) ** 2;
-      all += before[i] ** 2;
+      off += (Number(before[i]) - Number(now[i])) ** 2;
+      all += Number(before[i]) ** 2;
     }
   }
   return off / all;

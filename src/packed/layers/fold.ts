@@ -32,7 +32,7 @@ const isConv = (step: PackedStep | undefined): step is PackedConv2d =>
 
 /** A layer of signs times signs, or of rows of signs times ternary digits; null for any other. */
 function signLayer(step: PackedStep | undefined): SignLayer | null {
-  const rows = isLinear(step) && !step.rotation && !step.copies && !step.correction && signs.serves(step);
+  const rows = isLinear(step) && step.inputSteps.length === 0 && !step.correction && signs.serves(step);
   const served = rows || (isConv(step) && step.kind === "conv2d" && convSigns.serves(step));
   return served && step.weight.coded!.scale.length <= Math.max(1, step.weight.rows) ? step : null;
 }

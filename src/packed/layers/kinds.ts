@@ -5,6 +5,7 @@ import type { Fields, PackedKind } from "../file/layer.ts";
 import { PackedAttention } from "./attention.ts";
 import { PackedConv1d, PackedConv2d } from "./conv.ts";
 import { PackedConvTranspose2d } from "./conv-transpose.ts";
+import { PackedCopyFeatures } from "./copy-features.ts";
 import { PackedHadamard } from "./hadamard.ts";
 import { PackedBatchNorm, PackedBranch, PackedPReLU, PackedSubsample } from "./images.ts";
 import { PackedLanguage, PackedSeq2Seq } from "./language.ts";
@@ -24,6 +25,7 @@ const ours: readonly PackedKind[] = [
   PackedFlatten,
   PackedNorm,
   PackedHadamard,
+  PackedCopyFeatures,
   PackedBatchNorm,
   PackedPReLU,
   PackedAttention,
@@ -52,6 +54,7 @@ export const isOurs = (kind: unknown): boolean => ours.some((Kind) => Kind.kind 
 export const defaults: Fields = {
   bias: null,
   input: { kind: "dynamic", bits: 8 },
+  inputSteps: [],
   stride: [1, 1],
   padding: [
     [0, 0],

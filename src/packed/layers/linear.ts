@@ -1,4 +1,4 @@
-import { FormatError, ShapeError, show } from "../../errors.ts";
+import { ShapeError, show } from "../../errors.ts";
 import { sameShape, sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedLayer, type PackedStep } from "../file/layer.ts";
 import type { PackedWeight } from "../file/weight.ts";
@@ -12,32 +12,15 @@ export interface LinearFields {
   readonly weight: PackedWeight;
   readonly bias: Float32Array | null;
   readonly input: PackedInput | null;
-  /** A layer (…, in) -> (…, in) in front of the product and of the codes of the input; null for none. */
-  readonly rotation?: PackedStep | null;
-  /** Inputs that are multiplied once more, by a column each behind the others of the weight; null for none. */
-  readonly copies?: readonly number[] | null;
+  /** What stands in front of the product and of the codes of the input, one after another; none where they are missing. */
+  readonly inputSteps?: readonly PackedInputStep[];
   readonly correction?: PackedStep | null;
 }
 
-/** Throws FormatError for what does not name inputs of a weight that has a column more for each. */
-function checkCopies(copies: unknown, columns: number): readonly number[] | null {
-  if (copies === undefined || copies === null) return null;
-  const inputs = columns - (copies as number[]).length;
-  const isInput = (i: unknown): boolean =>
-    Number.isInteger(i) && (i as number) >= 0 && (i as number) < inputs;
-  if (Array.isArray(copies) && copies.every(isInput)) return copies;
-  throw new FormatError(
-    `linear: copies must name inputs of a weight with a column more for each, got ${show(copies)} for ${columns} columns`,
-  );
-}
-
-/** What a rotation makes of x. Throws ShapeError where that has another shape. */
-function rotated(rotation: PackedStep, x: Values): Float32Array {
-  const { data, shape } = rotation.forward(x);
-  if (sameShape(shape, x.shape)) return data;
-  throw new ShapeError(
-    `PackedLinear: the rotation must keep the shape, got ${show(shape)} for ${show(x.shape)}`,
-  );
+/** A layer (…, features) -> (…, columns) in front of a product. */
+export interface PackedInputStep extends PackedStep {
+  /** How many features it takes, where it does not give as many. */
+  readonly features?: number;
 }
 
 /**
@@ -59,34 +42,32 @@ export class PackedLinear implements PackedLayer {
   readonly bias: Float32Array | null;
   /** How the input becomes codes; null multiplies float32 by the weights' values. */
   readonly input: PackedInput | null;
-  readonly rotation: PackedStep | null;
-  readonly copies: readonly number[] | null;
+  readonly inputSteps: readonly PackedInputStep[];
   /** A layer (…, in) -> (…, out) whose result is added, as where two thin matrices make up for few bits; null for none. */
   readonly correction: PackedStep | null;
   /** Not a field of the file. */
   readonly _product: Product<number>;
-  /** The inputs, and behind them those that are multiplied once more. */
-  readonly _places: readonly number[] | null;
 
   constructor(fields: LinearFields | Fields) {
     const read = new FieldReader("linear", fields as Fields);
     this.weight = read.weight("weight");
     this.bias = read.floats("bias", this.weight.rows);
     this.input = checkInput(read.value("input"));
-    this.rotation = read.optionalLayer("rotation");
-    this.copies = checkCopies(read.value("copies"), this.weight.columns);
-    this._places = this.copies && [...Array(this.inputs).keys(), ...this.copies];
+    this.inputSteps = read.value("inputSteps") === undefined ? [] : read.layers("inputSteps");
     this.correction = read.optionalLayer("correction");
     this._product = new Product(rowWays, "linear", this.weight, this.input, this.bias);
   }
 
   get inputs(): number {
-    return this.weight.columns - (this.copies?.length ?? 0);
+    return this.inputSteps.reduceRight((columns, { features }) => features ?? columns, this.weight.columns);
   }
 
-  /** Throws ShapeError where x does not end in as many numbers as there are inputs, or its correction has another shape. */
+  /**
+   * Throws ShapeError where x does not end in as many numbers as there are inputs, its steps do not give what the weight
+   * multiplies, or its correction has another shape.
+   */
   forward(x: Values): Values {
-    const { data, shape } = checkValues("PackedLinear", x);
+    const { shape } = checkValues("PackedLinear", x);
     const { rows, columns } = this.weight;
     const { inputs } = this;
     if (shape[shape.length - 1] !== inputs) {
@@ -95,13 +76,13 @@ export class PackedLinear implements PackedLayer {
     const outer = shape.slice(0, -1);
     const m = sizeOf(outer);
     work(m * rows * columns);
-    const turned = this.rotation ? rotated(this.rotation, x) : data;
-    const wide = this._places ? executor().gather(turned, m, this._places) : turned;
-    const widened = { data: wide, shape: [...outer, columns] };
-    const y = { data: executor().product(widened, this._product, m), shape: [...outer, rows] };
-    if (!this.correction) return y;
-    const added = this.correction.forward(widened);
-    return combined("PackedLinear", y, added, "plus");
+    const given = this.inputSteps.reduce((values, step) => step.forward(values), x);
+    const wide = [...outer, columns];
+    if (!sameShape(given.shape, wide)) {
+      throw new ShapeError(`PackedLinear: input steps must give ${show(wide)}, got ${show(given.shape)}`);
+    }
+    const y = { data: executor().product(given, this._product, m), shape: [...outer, rows] };
+    return this.correction ? combined("PackedLinear", y, this.correction.forward(given), "plus") : y;
   }
 
   /** Gives back what it holds of the SIMD heap. */

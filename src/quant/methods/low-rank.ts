@@ -54,14 +54,15 @@ export interface LowRankFactors {
  * @example
  * ```ts
  * import { Rng, randn } from "bitgrad";
- * import { Linear, Sequential } from "bitgrad/nn";
+ * import { Linear, type LowRank, Sequential } from "bitgrad/nn";
  * import { freeze, int4WeightOnly, lowRankCorrection, pack, plan, prepare } from "bitgrad/quant";
  *
  * const rng = new Rng(1);
  * const layer = new Linear(64, 32, { rng });
  * const model = prepare(new Sequential(layer), plan({ default: int4WeightOnly() }));
  * await lowRankCorrection(model, [randn([256, 64], { rng })], { rank: 4 });
- * console.log(layer.correction!.a.shape, layer.correction!.b.shape); // [4, 64] [32, 4]
+ * const { a, b } = layer.correction as LowRank;
+ * console.log(a.shape, b.shape); // [4, 64] [32, 4]
  * console.log(pack(freeze(model)).root.kind); // sequential
  * ```
  */

@@ -39,11 +39,16 @@ export function forElements({ parameter, along, inner }: Part, visit: (i: number
   }
 }
 
+/** Whether what the columns of a layer multiply is not its input, but what steps make of it. */
+const readsSteps = (owner: object, axis: number): boolean =>
+  axis === 1 && ((owner as { inputSteps?: readonly object[] }).inputSteps?.length ?? 0) > 0;
+
 const layerOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf(".")));
 
 /** Why factors cannot be written into a part; null where they can. */
 export function refusal(part: Part, names: ReadonlyMap<Parameter, readonly string[]>): string | null {
-  const { name, parameter, layer, owner } = part;
+  const { name, parameter, layer, owner, axis } = part;
+  if (readsSteps(owner, axis)) return `${show(layer)} has steps in front of its columns`;
   if ((owner as { correction?: unknown }).correction)
     return `${show(layer)} has a correction of its channels as they are`;
   const others = names.get(parameter)!.filter((other) => other !== name);
@@ -120,7 +125,7 @@ export function declaredPairs(
           count++;
         }
       }
-      if (count !== size || along.includes(-1)) {
+      if (!readsSteps(owner, axis) && (count !== size || along.includes(-1))) {
         throw new OptionError(
           `${op}: the channels of a pair must fill axis ${axis} of ${show(name)}, got ${count} indices for ${size}`,
         );

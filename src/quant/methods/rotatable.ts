@@ -2,7 +2,7 @@
 
 import { powerOfTwoIn } from "../../../kernels/linalg/hadamard.ts";
 import { isFunction, OptionError, StageError, show } from "../../errors.ts";
-import type { Hadamard } from "../../nn/hadamard.ts";
+import type { InputStep } from "../../nn/linear.ts";
 import type { Parameter } from "../../nn/parameter.ts";
 import type { PathPattern } from "../../nn/pattern.ts";
 import { matrixLayers } from "../../nn/statistics.ts";
@@ -18,8 +18,8 @@ export interface RotateOptions {
   /** The values of every head of attention, and the columns of out that read them. Default true. */
   heads: boolean;
   /**
-   * Which linear layers get a `rotation` that is computed in front of them: paths, or patterns of `matchPath`; null, the
-   * default, for those that end a position-wise network, false for none.
+   * Which linear layers get a `Hadamard` among their `inputSteps`: paths, or patterns of `matchPath`; null, the default, for
+   * those that end a position-wise network, false for none.
    */
   online: PathPattern | readonly PathPattern[] | false | null;
   /** Draws signs and orders from here. */
@@ -37,8 +37,7 @@ export interface Told {
 /** What a linear layer has beside its weight. */
 export interface Owner {
   bias?: Parameter | null;
-  rotation?: Hadamard | null;
-  copies?: unknown;
+  inputSteps?: InputStep[];
   correction?: unknown;
   inputQuantizer?: unknown;
 }
@@ -168,10 +167,10 @@ function checkPlace(parts: Parts, { name, axis, repeat }: Place, channels: numbe
 
 /** A layer whose columns are turned: they must be those of its input. */
 function checkColumns(part: Found<Parameter>): void {
-  const { copies, correction, rotation } = part.owner as Owner;
-  if (copies) refuse("no columns may be split", part.path, "rotate before splitOutlierChannels");
+  const { inputSteps, correction } = part.owner as Owner;
+  if (inputSteps?.length)
+    refuse("no steps may stand in front of what is turned", part.path, "rotate first, and once");
   if (correction) refuse("no correction may stand on what is turned", part.path, "rotate before it is added");
-  if (rotation) refuse("the input must not be rotated yet", part.path, "leave out what is rotated");
   checkParameter(part);
 }
 
@@ -185,7 +184,7 @@ function checkReader(parts: Parts, layer: string, features: number): void {
 
 function checkOnline(parts: Parts, layer: string): void {
   const part = found(parts, weightName(layer));
-  if (!("rotation" in part.owner)) refuse("needs linear layers", layer, "leave it out of { online }");
+  if (!("inputSteps" in part.owner)) refuse("needs linear layers", layer, "leave it out of { online }");
   checkBlock(`the input of layer ${show(layer)}`, part.item.shape[1], false, "{ online }");
   checkColumns(part);
 }

@@ -79,11 +79,11 @@ function turnStream(parts: Parts, stream: ResidualStream, rng: Rng | null): void
  * feature is spread over many, so that few bits serve weights and inputs better. Random Hadamard rotations, QuaRot's
  * (Ashkboos et al., 2024, arXiv:2404.00456), that cancel: of the residual stream of pre-norm models, whose normalisations'
  * gains and biases move into the layers that read them, and whose head gets a table of its own; of the values of each head;
- * and online, computed as the model runs, in front of the layers that end a position-wise network (`rotation` of Linear).
- * LayerNorm stays what it is: rotations that keep the mean pass it, so that the mean is not folded. Features whose number
- * is no power of two are rotated in blocks of the largest one that divides them, a power of four with LayerNorm. Post-norm
- * models have no such stream: `{ residual: false }` rotates the rest. A state is from then on that of a model that was
- * rotated, and `units()` and `scalePairs()` leave out what a rotation stands between. Rejects with StageError for a
+ * and online, computed as the model runs, in front of the layers that end a position-wise network (a `Hadamard` among
+ * `inputSteps`). LayerNorm stays what it is: rotations that keep the mean pass it, so that the mean is not folded. Features
+ * whose number is no power of two are rotated in blocks of the largest one that divides them, a power of four with
+ * LayerNorm. Post-norm models have no such stream: `{ residual: false }` rotates the rest. A state is from then on that of a
+ * model that was rotated, and `units()` and `scalePairs()` leave out what it stands between. Rejects with StageError for a
  * prepared model, OptionError where there is nothing to rotate, for an odd number of features, and for weights that are
  * shared, masked or not finite; the model is then as it was.
  *
@@ -98,7 +98,7 @@ function turnStream(parts: Parts, stream: ResidualStream, rng: Rng | null): void
  * const before = model.forward([[1, 2, 3]]);
  * await rotate(model, { rng: new Rng(1) });
  * console.log(model.forward([[1, 2, 3]]).sub(before).abs().max().item() < 1e-5); // true
- * console.log(model.blocks[0].mlp.down.rotation!.block, model.config.tied); // 16 false
+ * console.log(model.blocks[0].mlp.down.inputSteps.length, model.config.tied); // 1 false
  * prepare(model, plan({ default: int4Dynamic() }));
  * ```
  */
@@ -133,7 +133,7 @@ export async function rotate<M extends object>(model: M, options?: Partial<Rotat
       item.shape[1],
       signedRotation(rotation.signs!.data as Int8Array, rotation.block),
     );
-    (owner as Owner).rotation = rotation;
+    (owner as Owner).inputSteps = [rotation];
   }
   return model;
 }

@@ -6,15 +6,16 @@ import { checkPackable } from "../../codes/packable.ts";
 import { isSigns } from "../../codes/spec.ts";
 import { newArray } from "../../dtype.ts";
 import { checkShare, readOptions, show } from "../../errors.ts";
-import type { Layer } from "../../nn/layer.ts";
+import { CopyFeatures } from "../../nn/copy-features.ts";
+import type { Linear } from "../../nn/linear.ts";
 import type { Parameter } from "../../nn/parameter.ts";
 import { findParameters } from "../../nn/tree.ts";
 import { noGrad } from "../../tape.ts";
-import { type Tensor, tensor, wrap } from "../../tensor.ts";
+import { wrap } from "../../tensor.ts";
 import { seenBy } from "./rounded.ts";
 import { servedLayers } from "./served.ts";
 import { checkOnLayer, type DataFreeOptions, dataFreeDefaults, type Site, sitesOf } from "./sites.ts";
-import { type Columns, splitColumns } from "./split-columns.ts";
+import { type Columns, type SplitColumns, splitColumns } from "./split-columns.ts";
 
 export interface SplitOptions extends DataFreeOptions {
   /** Columns that are added, as a share of the inputs, rounded up. Default 0.05. */
@@ -25,21 +26,14 @@ export interface SplitOptions extends DataFreeOptions {
   threshold: number;
 }
 
-/** A layer whose inputs may be multiplied more than once. */
-interface Widened {
-  copies: Tensor | null;
-}
-
 const op = "splitOutlierChannels";
-
-const widens = (layer: object): layer is Widened => "copies" in layer;
 
 /** Why the columns of a layer cannot be split; null where they can. */
 const refusals =
   (shared: ReadonlySet<Parameter>) =>
   ({ spec, quantizer, parameter, transform, owner }: Site): string | null => {
     const { name } = quantizer;
-    if (!widens(owner)) return `needs linear layers, got ${show(owner)}`;
+    if (!("inputSteps" in owner)) return `needs linear layers, got ${show(owner)}`;
     if (shared.has(parameter)) return `no other part may read the weight, got ${show(parameter.shape)}`;
     if (frontsOf(parameter, transform).length > 0)
       return `no transform may stand in front of the quantizer, got ${show(name)} behind one`;
@@ -73,12 +67,11 @@ function quartersOf({ quantizer }: Site, { weight, rows, columns }: Columns): Fl
 }
 
 /** The columns of a site's weight, split. The halves are apart by the step of what they are part of themselves. */
-function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns {
+function widened(site: Site, { ratio, aware, threshold }: SplitOptions): SplitColumns {
   const { rows, columns, owner } = site;
-  const copies = widens(owner) ? Array.from(owner.copies?.data ?? [], Number) : [];
-  const given = { weight: Float64Array.from(seenBy(op, site).latent.data), rows, columns, copies };
-  const splits = Math.ceil(ratio * (columns - copies.length));
-  if (rows === 0 || splits === 0) return given;
+  const given = { weight: Float64Array.from(seenBy(op, site).latent.data), rows, columns };
+  const splits = Math.ceil(ratio * (owner as Linear).inFeatures);
+  if (rows === 0 || splits === 0) return { ...given, copies: [] };
   const equal = splitColumns(given, { splits, threshold, quarters: null });
   if (!aware) return equal;
   let found = equal;
@@ -95,21 +88,21 @@ function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns
 
 /**
  * Outlier channel splitting of weights without data: columns with the largest weights become two of half the weight, and the
- * layer multiplies their inputs twice (`copies` of Linear), so that the function of floats stays and the range of codes is
- * halved where outliers made it wide. The halves lie half a step apart, so that their codes add up to the code of the whole.
- * For linear layers with one scale a tensor or a row; with `layers` null others, and those that share their weight, are
- * passed over. A clip after it, as by `clipSearch`, finds less to clip. The latent weights are wider from then on, also
- * after `unprepare`: a state is that of a model whose layers were split, and optimizers begin anew with them.
- * `scalePairs()` and `units()` of a model do not know of the columns: scale and prune before. Zhao et al., 2019,
- * arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model that is not
- * prepared, or frozen, OptionError for a layer that is named, and where all are, not linear, share their weight, have a
- * transform in front of the quantizer, scales by groups, or codes that are not even, and for a layer with a correction; the
- * model is then as it was.
+ * layer multiplies their inputs twice (`CopyFeatures` among its `inputSteps`), so that the function of floats stays and the
+ * range of codes is halved where outliers made it wide. The halves lie half a step apart, so that their codes add up to the
+ * code of the whole. For linear layers with one scale a tensor or a row; with `layers` null others, and those whose weight
+ * is a table's too, are passed over. A clip after it, as by `clipSearch`, finds less to clip. The latent weights are wider
+ * from then on, also after `unprepare`: a state is that of a model whose layers were split, and optimizers begin anew with
+ * them. Channels that are split are neither scaled nor pruned by `scalePairs()` and `units()`: scale and prune before. Zhao
+ * et al., 2019, arXiv:1901.09504; for language models Hu et al., 2022, arXiv:2210.16621. Rejects with StageError for a model
+ * that is not prepared, or frozen, OptionError for a layer that is named, and where all are, not linear, share their weight,
+ * have a transform in front of the quantizer, scales by groups, or codes that are not even, and for a layer with a
+ * correction; the model is then as it was.
  *
  * @example
  * ```ts
  * import { ones } from "bitgrad";
- * import { Linear } from "bitgrad/nn";
+ * import { type CopyFeatures, Linear } from "bitgrad/nn";
  * import { plan, prepare, splitOutlierChannels, ste } from "bitgrad/quant";
  *
  * const layer = new Linear(64, 8);
@@ -118,7 +111,8 @@ function widened(site: Site, { ratio, aware, threshold }: SplitOptions): Columns
  * });
  * prepare(layer, plan({ default: { weight: ste({ bits: 6, granularity: "tensor" }) } }));
  * await splitOutlierChannels(layer, { ratio: 0.03 });
- * console.log(layer.weight.shape, layer.inFeatures, layer.copies!.toArray()); // [8, 66] 64 [3, 3]
+ * console.log(layer.weight.shape, layer.inFeatures, (layer.inputSteps[0] as CopyFeatures).copies.toArray());
+ * // [8, 66] 64 [3, 3]
  * console.log(layer.forward(ones([1, 64])).shape); // [1, 8]
  * ```
  */
@@ -158,18 +152,18 @@ export async function splitOutlierChannels<M extends object>(
 }
 
 /** Gives a layer its wider weight. Returns what takes it back. */
-function widen({ parameter, transform, owner, columns }: Site, wide: Columns): () => void {
+function widen({ parameter, transform, owner, columns }: Site, wide: SplitColumns): () => void {
   if (wide.columns === columns) return () => {};
-  const layer = owner as Layer & Widened;
+  const layer = owner as Linear;
   const { value } = parameter;
-  const before = { copies: layer.copies, codes: transform.codes };
+  const before = { inputSteps: layer.inputSteps, codes: transform.codes };
   const data = newArray(value.dtype, wide.weight.length);
   data.set(wide.weight);
   parameter.replace(wrap(data, [wide.rows, wide.columns], value.dtype));
-  layer.copies = tensor(Int32Array.from(wide.copies), { dtype: "int32" });
+  layer.inputSteps = [...layer.inputSteps, new CopyFeatures(columns, wide.copies)];
   return () => {
     parameter.replace(value);
-    layer.copies = before.copies;
+    layer.inputSteps = before.inputSteps;
     if (before.codes) transform.hold(before.codes);
   };
 }

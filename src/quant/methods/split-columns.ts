@@ -4,7 +4,10 @@ export interface Columns {
   readonly weight: Float64Array;
   readonly rows: number;
   readonly columns: number;
-  /** The input that each column behind the first ones multiplies. */
+}
+
+export interface SplitColumns extends Columns {
+  /** The one of the first columns that each behind them shares its input with. */
   readonly copies: readonly number[];
 }
 
@@ -32,7 +35,7 @@ function largestOf(numbers: Float64Array): number {
  * may be one that was split before. Its product with the inputs, and once more with those that `copies` names, is that of
  * the matrix before. Zhao et al., 2019, arXiv:1901.09504.
  */
-export function splitColumns(of: Columns, { splits, threshold, quarters }: SplitRule): Columns {
+export function splitColumns(of: Columns, { splits, threshold, quarters }: SplitRule): SplitColumns {
   const { rows, columns: given } = of;
   const columns = given + splits;
   const weight = new Float64Array(rows * columns);
@@ -41,8 +44,7 @@ export function splitColumns(of: Columns, { splits, threshold, quarters }: Split
     weight.set(of.weight.subarray(r * given, (r + 1) * given), r * columns);
     for (let c = 0; c < given; c++) largest[c] = Math.max(largest[c], Math.abs(weight[r * columns + c]));
   }
-  const copies = [...of.copies];
-  const first = given - copies.length;
+  const copies: number[] = [];
   for (let next = given; next < columns; next++) {
     const column = largestOf(largest.subarray(0, next));
     const whole = threshold * largest[column];
@@ -59,7 +61,7 @@ export function splitColumns(of: Columns, { splits, threshold, quarters }: Split
       largest[column] = Math.max(largest[column], Math.abs(weight[at]));
       largest[next] = Math.max(largest[next], Math.abs(weight[behind]));
     }
-    copies.push(column < first ? column : copies[column - first]);
+    copies.push(column < given ? column : copies[column - given]);
   }
   return { weight, rows, columns, copies };
 }
