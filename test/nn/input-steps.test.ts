@@ -10,6 +10,7 @@ import {
   evaluate,
   type Hadamard,
   Linear,
+  LowRank,
   loadStateDict,
   Parameter,
   Sequential,
@@ -230,6 +231,22 @@ describe("methods that write into weights", () => {
     expect(offOf(model, want)).toBeLessThan(1e-5);
     expect(model.units().map(({ kind }) => kind)).toEqual(["heads"]);
   });
+
+  it.each(["value", "out", "query"] as const)(
+    "turn no rows or columns under a correction, of %s",
+    async (name) => {
+      const model = gpt();
+      const layer = model.blocks[0].attention[name];
+      const added = new LowRank(16, 16, 2, { rng: new Rng(3) });
+      added.b.assign(random([16, 2]));
+      layer.correction = added;
+      const want = model.forward(ids);
+      await expect(rotate(model)).rejects.toThrow(
+        `rotate: no correction may stand on what is turned, got "blocks.0.attention.${name}.weight"`,
+      );
+      expect(model.forward(ids).toArray()).toEqual(want.toArray());
+    },
+  );
 
   it("split columns behind what stands in front of them", async () => {
     const model = gpt();

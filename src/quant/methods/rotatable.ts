@@ -134,15 +134,16 @@ function checkBlock(what: string, features: number, centered: boolean, without: 
   refuse(`${what} must have ${number}`, features, `leave it out by ${without}`);
 }
 
-/** Throws StageError where a parameter is quantized, OptionError where it is masked, packed or not finite. */
+/** Throws StageError where a parameter is quantized, OptionError where it is masked, corrected, packed or not finite. */
 function checkParameter({ path, item, owner }: Found<Parameter>): void {
-  const { inputQuantizer } = owner as Owner;
+  const { inputQuantizer, correction } = owner as Owner;
   if (inputQuantizer || item.transforms.some(({ bits }) => bits !== undefined)) {
     throw new StageError(`${op}: needs a float model, got ${show(path)} prepared; rotate before prepare`);
   }
   const { transforms, store, value } = item;
   if (transforms.length > 0)
     refuse("no transform may stand on what is turned", path, "rotate before it is masked");
+  if (correction) refuse("no correction may stand on what is turned", path, "rotate before it is added");
   if (store) refuse("weights must be floats", path, "leave its layer out");
   const odd = value.data.findIndex((number: number | bigint) => !Number.isFinite(Number(number)));
   if (odd >= 0) refuse(`weights must be finite, and ${path} is not`, value.data[odd], "mend the weight");
@@ -167,10 +168,9 @@ function checkPlace(parts: Parts, { name, axis, repeat }: Place, channels: numbe
 
 /** A layer whose columns are turned: they must be those of its input. */
 function checkColumns(part: Found<Parameter>): void {
-  const { inputSteps, correction } = part.owner as Owner;
+  const { inputSteps } = part.owner as Owner;
   if (inputSteps?.length)
     refuse("no steps may stand in front of what is turned", part.path, "rotate first, and once");
-  if (correction) refuse("no correction may stand on what is turned", part.path, "rotate before it is added");
   checkParameter(part);
 }
 
