@@ -47,6 +47,28 @@ it("takes columns of each group of a convolution", async () => {
   expect(scaleOf(byImportance)).toEqual(scaleOf(byBatches));
 });
 
+it("takes the sum of what it says of layers that share a weight", async () => {
+  const tied = () => {
+    const [a, b] = [1, 2].map((seed) => new Linear(8, 8, { bias: false, rng: new Rng(seed) }));
+    b.weight = a.weight;
+    return prepared(new Sequential({ a, b }));
+  };
+  const model = tied();
+  const importance = await statistics(model, [inputs()], { keep: ["sumOfSquares"] });
+  const [a, b] = [importance.get("a")!.sumOfSquares, importance.get("b")!.sumOfSquares];
+  expect(a.toArray()).not.toEqual(b.toArray());
+  const heard: string[] = [];
+  await clipSearch(model, null, { importance, onLayer: ({ layer, of }) => heard.push(`${layer} of ${of}`) });
+  expect(heard).toEqual(["a of 1"]);
+  const both = prepared(new Sequential({ a: new Linear(8, 8, { bias: false, rng: new Rng(1) }) }));
+  await clipSearch(both, null, { importance: new Map([["a", { sumOfSquares: a.add(b) }]]) });
+  const [found, want] = [model, both].map((each) => scaleOf([...each][0] as Linear));
+  expect(found).toEqual(want);
+  await expect(
+    clipSearch(model, null, { importance: new Map([["a", { sumOfSquares: a }]]) }),
+  ).rejects.toThrow('importance must tell of every layer, got undefined of "b"');
+});
+
 describe("what is refused leaves the model as it was", () => {
   const of = (path: string, sums: number[]) =>
     new Map([[path, { sumOfSquares: tensor(sums, { dtype: "float64" }) }]]);

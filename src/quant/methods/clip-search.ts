@@ -87,7 +87,7 @@ export interface ClipSearchOptions<B> extends CalibrationOptions<B> {
   least: number;
   /**
    * The sums of squares of inputs, by the paths of layers, in the place of batches: of `statistics`, or of `readImatrix`.
-   * They are those of the float model, whatever the codes of earlier layers.
+   * They are those of the float model, whatever the codes of earlier layers. Of layers that share a weight they add up.
    */
   importance: ReadonlyMap<string, { readonly sumOfSquares: Tensor<"float64"> }> | null;
 }
@@ -158,11 +158,15 @@ export async function clipSearch<M extends object, B>(
   return model;
 }
 
-/** What an importance says of the inputs of a site's columns. */
-function squaresOf(
-  { layer, owner, columns }: Site,
-  importance: NonNullable<ClipSearchOptions<never>["importance"]>,
-): Float64Array {
+type Importance = NonNullable<ClipSearchOptions<never>["importance"]>;
+
+/** What an importance says of the inputs of a site's columns, in all layers that share the weight. */
+const squaresOf = (site: Site, importance: Importance): Float64Array =>
+  [site.layer, ...site.sharing]
+    .map((layer) => squaresOfLayer(layer, site, importance))
+    .reduce((sum, squares) => sum.map((v, i) => v + squares[i]));
+
+function squaresOfLayer(layer: string, { owner, columns }: Site, importance: Importance): Float64Array {
   const found = importance.get(layer)?.sumOfSquares;
   if (!isTensor(found)) {
     throw new OptionError(

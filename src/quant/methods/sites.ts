@@ -64,6 +64,8 @@ export const dataFreeDefaults: DataFreeOptions = { layers: null, onLayer: null }
 export interface Site {
   /** Path of the layer. */
   readonly layer: string;
+  /** Paths of other layers that share the weight. */
+  readonly sharing: readonly string[];
   /** Path of its weight. */
   readonly path: string;
   readonly owner: Layer;
@@ -101,17 +103,29 @@ export function codesFor({ spec, parameter }: Site, codes: ArrayLike<number>, pa
   return { codes: kept, ...keptParams(params), spec, shape };
 }
 
+/** The sites of a prepared model, as `weightSites` finds them. Throws OptionError for two layers that share a weight too. */
+export function sitesOf(op: string, model: object, layers: CalibrationOptions<never>["layers"]): Site[] {
+  const sites = weightSites(op, model, layers);
+  for (const { layer, sharing } of sites) {
+    if (sharing.length === 0) continue;
+    throw new OptionError(
+      `${op}: two layers share a weight, got ${show(layer)} and ${show(sharing[0])}; leave them out by { layers }`,
+    );
+  }
+  return sites;
+}
+
 /**
- * The sites of a prepared model. Throws StageError for a model that is not prepared, or frozen, OptionError for a pattern
- * that fits no linear layer or convolution, for layers none of which is quantized, for two that share a weight, and for one
+ * The sites of a prepared model, one for each weight. Throws StageError for a model that is not prepared, or frozen,
+ * OptionError for a pattern that fits no linear layer or convolution, for layers none of which is quantized, and for one
  * that has a correction: codes come before it.
  */
-export function sitesOf(op: string, model: object, layers: CalibrationOptions<never>["layers"]): Site[] {
+function weightSites(op: string, model: object, layers: CalibrationOptions<never>["layers"]): Site[] {
   checkLive(op, model);
   const paths = new Map<Parameter, string>();
   for (const { item, path } of findParameters(model)) if (!paths.has(item)) paths.set(item, path);
   const sites: Site[] = [];
-  const seen = new Map<Parameter, string>();
+  const seen = new Map<Parameter, string[]>();
   const owners = new Set<Layer>();
   for (const [layer, owner] of matrixLayers(op, model, layers)) {
     const { weight } = owner as { weight?: unknown };
@@ -123,19 +137,20 @@ export function sitesOf(op: string, model: object, layers: CalibrationOptions<ne
         `${op}: a layer must have no correction yet, which fits the codes as they are, got one of ${show(layer)}; set it to null`,
       );
     }
-    const other = seen.get(weight);
-    if (other !== undefined) {
-      throw new OptionError(
-        `${op}: two layers share a weight, got ${show(other)} and ${show(layer)}; leave them out by { layers }`,
-      );
+    const others = seen.get(weight);
+    if (others) {
+      others.push(layer);
+      continue;
     }
-    seen.set(weight, layer);
+    const sharing: string[] = [];
+    seen.set(weight, sharing);
     const rows = weight.shape[0];
     const { quantizer } = transform;
     const columns = rows === 0 ? 0 : weight.size / rows;
     const path = paths.get(weight) ?? `${layer}.weight`;
     sites.push({
       layer,
+      sharing,
       path,
       owner,
       parameter: weight,
@@ -261,7 +276,7 @@ export async function visitInOrder<B, K extends Statistic>(
   }
 }
 
-/** The same where no inputs are needed: the codes of each site, one after another. */
+/** The same where no inputs are needed: the codes of each weight, one after another, whatever layers share it. */
 export function holdEach(
   op: string,
   model: object,
@@ -269,7 +284,7 @@ export function holdEach(
   visit: (site: Site) => QTensor,
 ): void {
   checkOnLayer(op, onLayer);
-  const sites = sitesOf(op, model, layers);
+  const sites = weightSites(op, model, layers);
   const putBack = holding(sites);
   try {
     for (const [i, site] of sites.entries()) {
