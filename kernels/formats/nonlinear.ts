@@ -30,10 +30,11 @@ function weightsOf(x: Float32Array, importance: Importance | null): Float32Array
 function fitTable(x: Float32Array, w: Float32Array): number {
   const max = signedMax(x);
   if (Math.abs(max) < negligible) return 0;
+  // The largest number at the end that it has no place at, then at the other and around.
+  const trials = [fround(1 / fround(-max / table[0]))];
+  for (let step = -7; step <= 7; step++) trials.push(fround((step + table[0]) / max));
   let [scale, best] = [0, -1];
-  for (let k = -8; k <= 7; k++) {
-    // First the number of the other sign than the table's first, at its place.
-    const trial = k === -8 ? fround(1 / fround(-max / table[0])) : fround((k + table[0]) / max);
+  for (const trial of trials) {
     let [xq, q2] = [0, 0];
     for (let i = 0; i < x.length; i++) {
       const q = table[nearest(fround(trial * x[i]))];
