@@ -18,22 +18,28 @@ export interface GenerateOptions extends StreamOptions {
   onToken: ((id: number) => void) | null;
 }
 
-/** A model that is reading one text. */
-export interface Reader {
+/** A model that is reading one text. `L` is how it gives logits, at once or later. */
+export interface Reader<L = ArrayLike<number>> {
   /** Positions it can hold at once, and those it holds. */
   readonly context: number;
   readonly length: number;
   /** Reads on, and gives the logits after the last of `ids`. */
-  read(ids: readonly number[]): ArrayLike<number>;
+  read(ids: readonly number[]): L;
   /** Forgets what was read. */
   clear(): void;
 }
+
+export type LaterReader = Reader<Promise<ArrayLike<number>>>;
 
 const streamDefaults: StreamOptions = {
   maxTokens: undefined as never,
   ...sampleDefaults,
   stop: null,
 };
+
+/** What a loop asks for: logits behind these ids, or that somebody takes a token. */
+type Asked = readonly number[] | number;
+type Loop = Generator<Asked, void, ArrayLike<number> | undefined>;
 
 /**
  * The tokens that follow `prompt`, one at a time. When the context is full, the newest half of the text is read
@@ -44,6 +50,54 @@ export function streamFrom(
   prompt: ArrayLike<number>,
   options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
 ): Generator<number, void, undefined> {
+  return tokens(reader, loopOf(reader, prompt, options));
+}
+
+function* tokens(reader: Reader, loop: Loop): Generator<number, void, undefined> {
+  try {
+    for (let asked = loop.next(); !asked.done; ) {
+      if (typeof asked.value !== "number") asked = loop.next(reader.read(asked.value));
+      else {
+        yield asked.value;
+        asked = loop.next();
+      }
+    }
+  } finally {
+    loop.return();
+    reader.clear();
+  }
+}
+
+/** As `streamFrom`, of a reader that gives logits later. */
+export function streamLater(
+  reader: LaterReader,
+  prompt: ArrayLike<number>,
+  options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+): AsyncGenerator<number, void, undefined> {
+  return tokensLater(reader, loopOf(reader, prompt, options));
+}
+
+async function* tokensLater(reader: LaterReader, loop: Loop): AsyncGenerator<number, void, undefined> {
+  try {
+    for (let asked = loop.next(); !asked.done; ) {
+      if (typeof asked.value !== "number") asked = loop.next(await reader.read(asked.value));
+      else {
+        yield asked.value;
+        asked = loop.next();
+      }
+    }
+  } finally {
+    loop.return();
+    reader.clear();
+  }
+}
+
+/** The loop itself. What can be wrong is checked here and not at the first token, which may be asked for much later. */
+function loopOf(
+  reader: Reader<unknown>,
+  prompt: ArrayLike<number>,
+  options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+): Loop {
   const settings = readOptions("generate", options, streamDefaults);
   const { maxTokens, stop } = settings;
   if (!Number.isInteger(maxTokens) || maxTokens < 0) {
@@ -68,33 +122,28 @@ export function streamFrom(
       `generate: the prompt must fit the context of ${reader.context}, got ${text.length} tokens; cut it`,
     );
   }
-  // Checked here and not at the first token, which may be asked for much later.
-  return tokens(reader, text, settings, new Set(stops));
+  return asking(reader, text, settings, new Set(stops));
 }
 
-function* tokens(
-  reader: Reader,
+function* asking(
+  reader: Reader<unknown>,
   text: number[],
   settings: StreamOptions,
   stops: ReadonlySet<number>,
-): Generator<number, void, undefined> {
+): Loop {
   const { temperature, topK, topP, rng } = settings;
   const sampling = { temperature, topK, topP, rng };
   let unread = text;
-  try {
-    for (let made = 0; made < settings.maxTokens; made++) {
-      if (reader.length + unread.length > reader.context) {
-        reader.clear();
-        unread = text.slice(-Math.max(1, reader.context >> 1));
-      }
-      const id = sampleToken(reader.read(unread), sampling);
-      text.push(id);
-      unread = [id];
-      yield id;
-      if (stops.has(id)) return;
+  for (let made = 0; made < settings.maxTokens; made++) {
+    if (reader.length + unread.length > reader.context) {
+      reader.clear();
+      unread = text.slice(-Math.max(1, reader.context >> 1));
     }
-  } finally {
-    reader.clear();
+    const id = sampleToken((yield unread)!, sampling);
+    text.push(id);
+    unread = [id];
+    yield id;
+    if (stops.has(id)) return;
   }
 }
 

@@ -22,18 +22,8 @@ import type {
   PackedSeq2SeqCall,
 } from "./layers/language.ts";
 import type { PackedBlockCall } from "./layers/transformer.ts";
-import { checkFinite } from "./products/input.ts";
-import {
-  budgetOf,
-  checkValues,
-  copied,
-  type Ids,
-  inArena,
-  inRoom,
-  readCall,
-  steady,
-  type Values,
-} from "./values.ts";
+import { budgetFor, readRun, readsIds } from "./run.ts";
+import { checkValues, copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
 
 /** How much a run may take. */
 export interface PackedBudget {
@@ -196,32 +186,12 @@ export class PackedModel {
     x: Values | Ids,
     options?: Partial<NoInfer<C> & PackedBudget>,
   ): Values {
-    const root = this.root as PackedStep & { constructor: Partial<PackedKind> };
-    const arrays = root.constructor.options ?? {};
-    const isArray = (name: string): boolean => arrays[name] === "ids" || arrays[name] === "values";
-    const { budget, ...told } = readCall<PackedBudget & Record<string, unknown>>(
-      "forward",
-      options as Record<string, unknown> | undefined,
-      arrays,
-      { budget: null },
-    );
-    const values: Values[] = [];
-    for (const name of Object.keys(told).filter((name) => told[name] !== null && isArray(name))) {
-      const array = steady(told[name] as Values);
-      told[name] = array;
-      if (arrays[name] === "values") values.push(array);
-    }
-    const ids = (root.idWidth ?? null) !== null;
-    const given = steady(checkValues("forward", x, ids));
-    for (const { data } of ids ? values : [given as Values, ...values])
-      checkFinite("forward", data, data.length);
-    const inputs = [given, ...Object.values(told)].map((read) => (read as Ids | null)?.data?.length ?? 0);
+    const { root, given, told, values, budget } = readRun(this.root, x, options);
     const run = (): Values => {
-      for (const name of Object.keys(told))
-        if (told[name] !== null && arrays[name] === "values") told[name] = inRoom(told[name] as Values);
-      return root.forward(ids ? (given as Values) : inRoom(given as Values), told);
+      for (const name of values) told[name] = inRoom(told[name] as Values);
+      return root.forward(readsIds(root) ? (given as Values) : inRoom(given as Values), told);
     };
-    return inArena(run, copied, budgetFor("forward", budget, root, ...inputs));
+    return inArena(run, copied, budget);
   }
 
   /**
@@ -292,22 +262,8 @@ export class PackedModel {
   }
 }
 
-/** The budget of a run of `layer` on so many numbers or ids. Throws OptionError for one that is none. */
-function budgetFor(
-  op: string,
-  given: number | null | undefined,
-  layer: PackedLayer,
-  ...inputs: number[]
-): number {
-  if ((given ?? null) === null) return budgetOf(inputs.reduce((a, b) => a + b, 0) * (layer.idWidth ?? 1));
-  if (!(typeof given === "number" && given > 0)) {
-    throw new OptionError(`${op}: budget must be a positive number, got ${show(given)}`);
-  }
-  return given;
-}
-
 /** Calls `visit` once for every object that is part of a layer, with its path. */
-function walk(
+export function walk(
   value: unknown,
   visit: (item: object, path: string) => void,
   path = "",

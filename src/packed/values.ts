@@ -54,10 +54,15 @@ export function work(products: number): void {
 
 const sizes = { float32: 4, float64: 8, int8: 1 } as const;
 
+/** Takes so many numbers from what the run may make; throws ShapeError for more. */
+export function take(numbers: number): void {
+  afford(numbers);
+  left.numbers -= numbers;
+}
+
 function block<D extends keyof typeof sizes>(dtype: D, size: number, least = 1): ArrayOf<D> {
   const bytes = size * sizes[dtype];
-  afford(bytes / 4);
-  left.numbers -= bytes / 4;
+  take(bytes / 4);
   if (arena.blocks === null || size < least || bytes >= 2 ** 32 || !usesSimd()) return newArray(dtype, size);
   // As a block of a tensor, so that a memory that is not shared does not grow under the view.
   const address = place(bytes);
@@ -106,18 +111,28 @@ export function mended(
  * first where `takeOut` says how. A run within another has blocks of its own, and takes from the budgets of both.
  */
 export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infinity): R {
-  const outer = { blocks: arena.blocks, ...left };
+  const outer = arena.blocks;
   // A memory that is not shared grows here, where nobody holds a view.
-  if (outer.blocks === null && usesSimd() && !memoryIsShared()) settle();
+  if (outer === null && usesSimd() && !memoryIsShared()) settle();
   const blocks: number[] = [];
+  arena.blocks = blocks;
+  try {
+    return within(budget, () => takeOut(fn()));
+  } finally {
+    arena.blocks = outer;
+    for (const address of blocks) displace(address);
+  }
+}
+
+/** Runs `fn`, which may make `budget` numbers of four bytes, and takes them from the budget of the run around it too. */
+export function within<R>(budget: number, fn: () => R): R {
+  const outer = { ...left };
   const numbers = Math.min(budget, outer.numbers);
   const products = Math.min(budget * 1024, outer.products);
-  arena.blocks = blocks;
   Object.assign(left, { budget: numbers, numbers, products });
   try {
-    return takeOut(fn());
+    return fn();
   } finally {
-    arena.blocks = outer.blocks;
     // A run that no other is around takes from no budget but its own.
     const rest = (of: number, taken: number) => (of === Infinity ? Infinity : of - taken);
     Object.assign(left, {
@@ -125,7 +140,6 @@ export function inArena<R>(fn: () => R, takeOut: (result: R) => R, budget = Infi
       numbers: rest(outer.numbers, numbers - left.numbers),
       products: rest(outer.products, products - left.products),
     });
-    for (const address of blocks) displace(address);
   }
 }
 
