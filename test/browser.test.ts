@@ -3,30 +3,17 @@
  * BITGRAD_CHROMIUM, or the first found under the usual names; without one the tests skip.
  */
 
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { backendInfo } from "bitgrad";
-import { build, type Plugin } from "esbuild";
+import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type PackedReport, packedReport } from "./browser/packed.ts";
-import { findChromium, isolation, openPages, type Pages } from "./browser/pages.ts";
+import { browserHalves, findChromium, isolation, openPages, type Pages } from "./browser/pages.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
 const chromium = findChromium();
-
-/** As the browser condition of package.json does in the tarball. */
-const browserHalves: Plugin = {
-  name: "browser-halves",
-  setup({ onLoad }) {
-    onLoad({ filter: /\.node\.ts$/ }, async ({ path }) => ({
-      contents: await readFile(path.replace(/\.node\.ts$/, ".browser.ts"), "utf8"),
-      loader: "ts",
-      resolveDir: join(path, ".."),
-    }));
-  },
-};
 
 /** Which headers a page is served with. */
 const policies: Record<string, Record<string, string>> = {

@@ -2,6 +2,7 @@ import * as core from "bitgrad";
 import * as cost from "bitgrad/cost";
 import * as data from "bitgrad/data";
 import * as distill from "bitgrad/distill";
+import * as gpu from "bitgrad/gpu";
 import * as io from "bitgrad/io";
 import * as models from "bitgrad/models";
 import * as nn from "bitgrad/nn";
@@ -14,6 +15,7 @@ import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
 import { dataTable, ioTable } from "./calls/files.ts";
+import { table as gpuTable } from "./calls/gpu.ts";
 import { table as modelsTable } from "./calls/models.ts";
 import { table as nnTable } from "./calls/nn.ts";
 import { table as optimTable } from "./calls/optim.ts";
@@ -27,6 +29,7 @@ const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: 
   "bitgrad/optim": [optim, optimTable],
   "bitgrad/quant": [quant, quantTable],
   "bitgrad/packed": [packed, packedTable],
+  "bitgrad/gpu": [gpu, gpuTable],
   "bitgrad/distill": [distill, distillTable],
   "bitgrad/models": [models, modelsTable],
   "bitgrad/data": [data, dataTable],

@@ -13,7 +13,7 @@
 import seedrandom from "seedrandom/seedrandom.js";
 import { normalQuantile } from "../../kernels/random/quantile.ts";
 import { TWO_32, threefry } from "../../kernels/random/threefry.ts";
-import { bernoulli, normals, words as makeWords } from "../backend.ts";
+import { bernoulli, words as makeWords, normals } from "../backend.ts";
 import { changing } from "../changes.ts";
 import { dtypeOfArray, type FloatArray } from "../dtype.ts";
 import { checkShare, isPlainObject, OptionError, show } from "../errors.ts";

@@ -1,11 +1,12 @@
 /** Pages of a server of our own, opened in Chromium, that post what they found. */
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Plugin } from "esbuild";
 
 /** The browser of BITGRAD_CHROMIUM, or the first found under the usual names, or null. */
 export function findChromium(): string | null {
@@ -19,10 +20,31 @@ export function findChromium(): string | null {
   return null;
 }
 
+/** As the browser condition of package.json does in the tarball. */
+export const browserHalves: Plugin = {
+  name: "browser-halves",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.node\.ts$/ }, async ({ path }) => ({
+      contents: await readFile(path.replace(/\.node\.ts$/, ".browser.ts"), "utf8"),
+      loader: "ts",
+      resolveDir: join(path, ".."),
+    }));
+  },
+};
+
 /** How it is started: without a window, and asking nothing of any network. */
 export const flags: readonly string[] = [
-  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--headless", "--no-sandbox", "--disable-quic", "--no-first-run"],
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
+
+/**
+ * With software that stands for a GPU, or what BITGRAD_CHROMIUM_GPU says: the flags by which a browser finds a real
+ * one, or a driver of software of one's own.
+ */
+export const softwareGpu: readonly string[] = process.env.BITGRAD_CHROMIUM_GPU?.split(" ") ?? [
+  ...["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  ...["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"],
 ];
 
 /** Headers that isolate a page, so that it may share memory with its workers. */
@@ -50,6 +72,7 @@ export interface Pages {
 export async function openPages(
   chromium: string,
   answer: (path: string) => Answer | null | Promise<Answer | null>,
+  gpu: readonly string[] = ["--disable-gpu"],
 ): Promise<Pages> {
   const home = await mkdtemp(join(tmpdir(), "bitgrad-browser-"));
   const running = new Set<ChildProcess>();
@@ -75,7 +98,7 @@ export async function openPages(
     async visit(path, reportsTo = path) {
       const report = new Promise<unknown>((done) => waiting.set(reportsTo, done));
       const profile = `--user-data-dir=${join(home, `profile-${visits++}`)}`;
-      const args = [...flags, "--enable-logging=stderr", profile, `${origin}${path}`];
+      const args = [...flags, ...gpu, "--enable-logging=stderr", profile, `${origin}${path}`];
       const browser = spawn(chromium, args, { stdio: ["ignore", "ignore", "pipe"] });
       let printed = "";
       browser.stderr.on("data", (part) => {

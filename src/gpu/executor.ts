@@ -1,0 +1,203 @@
+/** The verbs of packed layers by kernels of gpu.js. */
+
+import type { AverageWindows } from "../../kernels/pool/reference.ts";
+import { ShapeError } from "../errors.ts";
+import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../packed/executor.ts";
+import { type Ids, take, type Values } from "../packed/values.ts";
+import { sizeOf } from "../shape.ts";
+import { type Far, isFar } from "./far.ts";
+import type { GpuJsKernels } from "./gpu-js.ts";
+import { conv, product } from "./products.ts";
+import * as sources from "./sources.ts";
+import { convTransposed, pooled } from "./windows.ts";
+
+/** Keys and values that stay on the GPU, (H, R, D), with room for twice as many positions where it is full. */
+export class FarCache implements KeyValueCache<Far> {
+  length = 0;
+  context: KeyValueCache<Far> | null = null;
+  /** What must outlast the run that made it. */
+  held: readonly Far[] = [];
+  private rows = 0;
+  private readonly gpu: GpuJsKernels;
+
+  constructor(gpu: GpuJsKernels) {
+    this.gpu = gpu;
+  }
+
+  append(keys: Far, values: Far, heads: number, t: number, d: number): readonly [Far, Far, number] {
+    const { length, rows: before } = this;
+    const rows = before >= length + t ? before : Math.max(2 * (length + t), 16);
+    const source = sources.appended(heads, rows, Math.max(1, before), t, d);
+    const at = this.gpu.bring(Float32Array.of(length));
+    const grown = [keys, values].map((more, i) =>
+      this.gpu.run("append", source, heads * rows * d, [
+        this.held[i] ?? none(this.gpu),
+        far(this.gpu, more),
+        at,
+      ]),
+    );
+    for (const old of this.held) this.gpu.discard(old);
+    this.held = grown;
+    this.rows = rows;
+    this.length += t;
+    return [grown[0], grown[1], rows];
+  }
+
+  clear(): void {
+    for (const old of this.held) this.gpu.discard(old);
+    this.held = [];
+    this.length = 0;
+    this.rows = 0;
+    this.context?.clear();
+  }
+
+  /** All that must outlast a run. */
+  *kept(): Generator<Far> {
+    yield* this.held;
+    if (this.context) yield* (this.context as FarCache).kept();
+  }
+}
+
+const none = (gpu: GpuJsKernels): Far => gpu.bring(Float32Array.of(0));
+
+/** Numbers of layers and of calls are brought to the GPU where a verb meets them. */
+const far = (gpu: GpuJsKernels, x: Far | Float32Array): Far => (ArrayBuffer.isView(x) ? gpu.upload(x) : x);
+
+export function executorOf(gpu: GpuJsKernels): Executor<Far> {
+  const run = (op: string, source: string, length: number, ...inputs: (Far | Float32Array)[]): Far => {
+    take(length);
+    return gpu.run(
+      op,
+      source,
+      length,
+      inputs.map((x) => far(gpu, x)),
+    );
+  };
+
+  function norm({ data }: Values<Far>, { type, rows, n, eps, weight, bias }: NormCall): Far {
+    const mean = type === "rms" ? null : run("norm", sources.average(n), rows, data);
+    const spread = mean
+      ? run("norm", sources.variance(n), rows, data, mean)
+      : run("norm", sources.meanSquare(n), rows, data);
+    const has = { mean: mean !== null, weight: weight !== null, bias: bias !== null };
+    const inputs = [data, spread, mean, weight, bias].filter((x) => x !== null);
+    return run("norm", sources.normed(n, eps, has), data.length, ...inputs);
+  }
+
+  function attention(q: Far, k: Far, v: Far, call: AttentionCall): Far {
+    const { b, h, tq, tk, d, rows, mask } = call;
+    const kind = { ...call, mask: mask !== null };
+    const held = gpu.bring(Float32Array.of(tk));
+    const flags = mask ? [gpu.bring(spread(mask, b, tk, rows))] : [];
+    const scores = run("attention", sources.scores(kind), b * h * tq * rows, q, k, held, ...flags);
+    const most = run("attention", sources.rowMost(rows), b * h * tq, scores);
+    const weights = run("attention", sources.weighed(rows), b * h * tq * rows, scores, most);
+    return run("attention", sources.mixed(kind), b * h * tq * d, weights, v);
+  }
+
+  function rotary(x: Far, call: RotaryCall): Far {
+    return run("rotary", sources.rotary(call), x.length, x, gpu.bring(turnsOf(call)));
+  }
+
+  return {
+    foldsSigns: false,
+    holds: isFar,
+    product: ({ data }, of, m) => product(gpu, far(gpu, data), of, m),
+    conv: ({ data }, of, geometry) => conv(gpu, far(gpu, data), of, geometry),
+    convTranspose: ({ data }, weight, geometry) => convTransposed(gpu, far(gpu, data), weight, geometry),
+    map: ({ data }, f) => run(f, sources.map(f), data.length, data),
+    join: (x, y, f) => run(f, sources.join(f, x.shape, y.shape), x.data.length, x.data, y.data),
+    norm,
+    attention,
+    rotary,
+    hadamard({ data }, call) {
+      let y = call.signs ? run("hadamard", sources.signed(call), data.length, data, call.signs) : data;
+      for (let gap = 1; gap < call.block; gap *= 2)
+        y = run("hadamard", sources.butterfly(gap, Math.SQRT1_2), data.length, y);
+      return y;
+    },
+    rows(weight, ids) {
+      const { columns } = weight;
+      const out = new Float32Array(ids.length * columns);
+      for (let i = 0; i < ids.length; i++)
+        weight.readRow(out.subarray(i * columns, (i + 1) * columns), ids[i]);
+      return gpu.bring(out);
+    },
+    permute(x, shape, axes) {
+      const strides = shape.map((_, axis) => sizeOf(shape, axis + 1));
+      const source = sources.pick(
+        axes.map((axis) => shape[axis]),
+        axes.map((axis) => strides[axis]),
+        0,
+      );
+      return run("permute", source, x.length, x);
+    },
+    pick: (x, shape, strides, offset) => run("pick", sources.pick(shape, strides, offset), sizeOf(shape), x),
+    gather: (x, rows, places) =>
+      run(
+        "gather",
+        sources.gathered(x.length / Math.max(1, rows), places.length),
+        rows * places.length,
+        x,
+        gpu.bring(Float32Array.from(places)),
+      ),
+    pad({ data, shape }, before, behind) {
+      const plane = sizeOf(shape, 2);
+      const source = sources.padded(shape[1], plane, before, behind);
+      return run("pad", source, shape[0] * (before + shape[1] + behind) * plane, data);
+    },
+    average: (x, rows, n) => run("average", sources.average(n), rows, x),
+    pool({ data, shape }, windows: AverageWindows, type) {
+      if (type === "max" && meetsNothing(windows))
+        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${shape.join(" x ")}`);
+      return run("pool", pooled(windows, type), windows.n * windows.c * windows.oh * windows.ow, data);
+    },
+    newCache: () => new FarCache(gpu),
+  };
+}
+
+/** Flags of a mask for all keys that there is room for. */
+function spread(mask: Ids["data"], b: number, tk: number, rows: number): Float32Array {
+  const out = new Float32Array(b * rows);
+  for (let n = 0; n < b; n++) for (let i = 0; i < tk; i++) out[n * rows + i] = Number(mask[n * tk + i]);
+  return out;
+}
+
+/** Cosines and sines of angles, by the CPU in double: those of float32 are off at far positions. */
+function turnsOf({ t, d, offset, base }: RotaryCall): Float32Array {
+  const half = d / 2;
+  const turns = new Float32Array(t * d);
+  for (let p = 0, at = 0; p < t; p++)
+    for (let j = 0; j < half; j++) {
+      const angle = (p + offset) * base ** ((-2 * j) / d);
+      turns[at++] = Math.cos(angle);
+      turns[at++] = Math.sin(angle);
+    }
+  return turns;
+}
+
+/** Whether some window along an axis lies in the padding alone. */
+function meetsNothing(g: AverageWindows): boolean {
+  const misses = (
+    count: number,
+    stride: number,
+    pad: number,
+    k: number,
+    dilation: number,
+    size: number,
+  ): boolean => {
+    for (let o = 0; o < count; o++) {
+      let meets = false;
+      for (let i = 0; i < k; i++) {
+        const at = o * stride - pad + i * dilation;
+        if (at >= 0 && at < size) meets = true;
+      }
+      if (!meets) return true;
+    }
+    return false;
+  };
+  return (
+    misses(g.oh, g.strideH, g.padTop, g.kh, g.dilationH, g.h) ||
+    misses(g.ow, g.strideW, g.padLeft, g.kw, g.dilationW, g.w)
+  );
+}

@@ -1,0 +1,193 @@
+/** Kernels of gpu.js, by their source text: compiled once a shape, run in order, results kept where they were made. */
+
+import { BackendError } from "../errors.ts";
+import { Far, isTexture, type Resident } from "./far.ts";
+
+/** The modes of gpu.js. */
+export type Mode = "webgl2" | "webgpu" | "webasm" | "cpu";
+
+type Kernel = ((...args: unknown[]) => Promise<Resident>) & { destroy(): void; kernel?: object };
+
+/** What is used of gpu.js. */
+interface GpuJs {
+  createKernel(source: string, settings: object): Kernel;
+  destroy(): Promise<void>;
+}
+
+/** What the class that runs a kernel calls its mode. */
+const classes: Readonly<Record<Mode, string>> = {
+  webgl2: "gpu",
+  webgpu: "webgpu",
+  webasm: "webasm",
+  cpu: "cpu",
+};
+
+/** Compiled kernels that are kept; the one that was used least lately goes first. */
+const mostKernels = 512;
+
+/** No loop of a kernel is longer; gpu.js stops loops at 1,000 unless it is told. */
+const longestLoop = 2 ** 24;
+
+/** Results of kernels have at most so many numbers: positions are found by float32 arithmetic. */
+export const mostNumbers = 2 ** 22;
+
+export class GpuJsKernels {
+  readonly mode: Mode;
+  /** How often each op ran. */
+  readonly ran = new Map<string, number>();
+  private readonly gpu: GpuJs;
+  private readonly kernels = new Map<string, Kernel>();
+  private readonly uploads = new WeakMap<Float32Array, Far>();
+  /** What the run that goes on has made; null outside of runs. */
+  private made: Far[] | null = null;
+  private last: Promise<unknown> = Promise.resolve();
+  private closed = false;
+
+  constructor(gpu: GpuJs, mode: Mode) {
+    this.gpu = gpu;
+    this.mode = mode;
+  }
+
+  /**
+   * `length` numbers, each by the source of a function of the inputs, in which `this.thread.x` is its place. Rejects with
+   * BackendError that names the op.
+   */
+  run(op: string, source: string, length: number, inputs: readonly (Far | Float32Array)[]): Far {
+    if (length > mostNumbers)
+      throw new BackendError(
+        `gpu: ${op} makes at most ${mostNumbers} numbers at once, got ${length}; use a smaller batch`,
+      );
+    if (length === 0) return new Far(0, Promise.resolve(new Float32Array(0)));
+    this.ran.set(op, (this.ran.get(op) ?? 0) + 1);
+    const far = new Far(length, this.inTurn(op, source, length, inputs));
+    this.made?.push(far);
+    return far;
+  }
+
+  /** Numbers that stay on the GPU while somebody holds the array, and until it is closed. */
+  upload(numbers: Float32Array): Far {
+    const known = this.uploads.get(numbers);
+    if (known) return known;
+    const far = this.brought(numbers);
+    this.uploads.set(numbers, far);
+    gone.register(numbers, far);
+    return far;
+  }
+
+  /** Numbers of a call. */
+  bring(numbers: Float32Array): Far {
+    const far = this.brought(numbers);
+    this.made?.push(far);
+    return far;
+  }
+
+  private brought(numbers: Float32Array): Far {
+    const { mode } = this;
+    const here = mode === "cpu" || mode === "webasm" || numbers.length === 0;
+    return new Far(
+      numbers.length,
+      here ? Promise.resolve(numbers) : this.inTurn("upload", copied, numbers.length, [numbers]),
+    );
+  }
+
+  /** Numbers that outlasted the run which made them go with this one. */
+  discard(far: Far): void {
+    if (this.made) this.made.push(far);
+    else void freed(far);
+  }
+
+  /** What `fn` makes is given back once the promise that it returns is settled, but for what it keeps. */
+  async during<R>(fn: () => { result: Promise<R>; kept?: () => Iterable<Far> }): Promise<R> {
+    const outer = this.made;
+    const made: Far[] = [];
+    this.made = made;
+    let call: ReturnType<typeof fn>;
+    try {
+      call = fn();
+    } finally {
+      this.made = outer;
+    }
+    try {
+      return await call.result;
+    } finally {
+      const kept = new Set(call.kept?.());
+      await Promise.all(made.filter((far) => !kept.has(far)).map(freed));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.last;
+    this.kernels.clear();
+    await this.gpu.destroy();
+  }
+
+  private inTurn(
+    op: string,
+    source: string,
+    length: number,
+    inputs: readonly (Far | Float32Array)[],
+  ): Promise<Resident> {
+    const work = async (): Promise<Resident> => {
+      const args = await Promise.all(
+        inputs.map((input) => (ArrayBuffer.isView(input) ? input : input.ready)),
+      );
+      if (this.closed) throw new BackendError(`gpu: ${op} ran on a GPU that is closed; open another`);
+      try {
+        return await this.kernel(op, source, length)(...args);
+      } catch (error) {
+        const { message } = error as Error;
+        throw new BackendError(`gpu: ${op} failed in mode ${this.mode}, got ${message}`, { cause: error });
+      }
+    };
+    const done = this.last.then(work);
+    this.last = done.catch(() => {});
+    return done;
+  }
+
+  private kernel(op: string, source: string, length: number): Kernel {
+    const key = `${length} ${source}`;
+    const known = this.kernels.get(key);
+    if (known) {
+      this.kernels.delete(key);
+      this.kernels.set(key, known);
+      return known;
+    }
+    const kernel = this.gpu.createKernel(source, {
+      output: [length],
+      precision: "single",
+      pipeline: true,
+      immutable: true,
+      asyncMode: true,
+      dynamicArguments: true,
+      loopMaxIterations: longestLoop,
+    });
+    const checked = Object.assign(
+      async (...args: unknown[]) => {
+        const result = await kernel(...args);
+        const { mode: ran } = (kernel.kernel?.constructor ?? {}) as { mode?: string };
+        if (ran !== classes[this.mode])
+          throw new BackendError(`gpu: ${op} must run in mode ${this.mode}, got ${ran}`);
+        return result;
+      },
+      { destroy: () => kernel.destroy() },
+    ) as Kernel;
+    this.kernels.set(key, checked);
+    if (this.kernels.size > mostKernels) {
+      const [[first, oldest]] = this.kernels;
+      this.kernels.delete(first);
+      oldest.destroy();
+    }
+    return checked;
+  }
+}
+
+const copied = "function(x) { return x[this.thread.x]; }";
+
+/** Gives textures back whose arrays nobody holds any more. */
+const gone = /* @__PURE__ */ new FinalizationRegistry<Far>((far) => freed(far));
+
+async function freed(far: Far): Promise<void> {
+  const held = await far.ready.catch(() => null);
+  if (held && isTexture(held)) held.delete();
+}

@@ -1,0 +1,154 @@
+/** Packed models on a GPU. */
+
+import { OptionError, show, synchronous } from "../errors.ts";
+import {
+  type GenerateOptions,
+  type LaterReader,
+  type StreamOptions,
+  streamLater,
+} from "../generation/loop.ts";
+import type { PackedStep } from "../packed/file/layer.ts";
+import { isOurs } from "../packed/layers/kinds.ts";
+import type { PackedLanguage } from "../packed/layers/language.ts";
+import { type PackedBudget, type PackedCall, type PackedModel, walk } from "../packed/model.ts";
+import { budgetFor, readRun, readsIds } from "../packed/run.ts";
+import { runOn } from "../packed/running.ts";
+import { type Ids, type Values, within } from "../packed/values.ts";
+import type { FarCache } from "./executor.ts";
+import type { Far } from "./far.ts";
+import type { Gpu } from "./open.ts";
+
+/** Layers are written for arrays: what a GPU holds goes through them unread. */
+const asValues = (data: Far, shape: readonly number[]): Values => ({ data, shape }) as unknown as Values;
+
+/**
+ * A packed model whose numbers stay on a GPU from its input to its result.
+ *
+ * @example
+ * ```ts
+ * import { openGpu, toGpu } from "bitgrad/gpu";
+ * import { Linear } from "bitgrad/nn";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const gpu = await openGpu({ mode: "cpu" });
+ * const model = await toGpu(pack(new Linear(8, 2)), gpu);
+ * const { shape } = await model.forward({ data: new Float32Array(16), shape: [2, 8] });
+ * console.log(shape); // [2, 2]
+ * await gpu.close();
+ * ```
+ */
+export class GpuModel {
+  readonly packed: PackedModel;
+  readonly gpu: Gpu;
+
+  constructor(packed: PackedModel, gpu: Gpu) {
+    this.packed = packed;
+    this.gpu = gpu;
+  }
+
+  /**
+   * As `PackedModel.forward`, of which the results differ by rounding. Rejects as that throws, and with BackendError
+   * where the GPU fails, by the name of the op.
+   */
+  async forward<C extends object = PackedCall>(
+    x: Values | Ids,
+    options?: Partial<NoInfer<C> & PackedBudget>,
+  ): Promise<Values> {
+    const { root, given, told, values, budget } = readRun(this.packed.root, x, options);
+    return this.run(budget, () => {
+      for (const name of values) told[name] = this.brought(told[name] as Values);
+      return root.forward(readsIds(root) ? (given as Values) : this.brought(given as Values), told);
+    });
+  }
+
+  /** As `PackedModel.stream`, one token after the other, of a causal model without an encoder. */
+  stream(
+    prompt: ArrayLike<number>,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+  ): AsyncGenerator<number, void, undefined> {
+    return streamLater(this.reader(), prompt, options);
+  }
+
+  /** As `PackedModel.generate`, of a causal model without an encoder. */
+  async generate(
+    prompt: ArrayLike<number>,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+  ): Promise<number[]> {
+    const { onToken = null, ...rest } = options;
+    if (onToken !== null && typeof onToken !== "function")
+      throw new OptionError(`generate: option onToken must be a function, got ${show(onToken)}`);
+    const made: number[] = [];
+    for await (const id of this.stream(prompt, rest)) {
+      made.push(id);
+      if (onToken) synchronous("generate", onToken(id) as unknown, "onToken");
+    }
+    return made;
+  }
+
+  private brought({ data, shape }: Values): Values {
+    return asValues(this.gpu._kernels.bring(data.slice()), shape);
+  }
+
+  private run(budget: number, fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
+    const { _kernels: kernels, _executor: executor } = this.gpu;
+    return kernels.during(() => {
+      const { data, shape } = within(budget, () => runOn(executor, fn)) as unknown as Values<Far>;
+      return { result: data.read().then((read) => ({ data: read.slice(), shape })), kept };
+    });
+  }
+
+  private reader(): LaterReader {
+    const root = this.packed.root as PackedLanguage;
+    if (root.kind !== "language" || !root.causal)
+      throw new OptionError(`generate: needs a causal language model on a GPU, got ${show(root.kind)}`);
+    const caches = runOn(this.gpu._executor, () => root.newCache()) as unknown as FarCache[];
+    const call = { cache: caches as never, last: true };
+    const kept = () => caches.flatMap((cache) => [...cache.kept()]);
+    return {
+      context: root.context ?? Infinity,
+      get length() {
+        return caches[0]?.length ?? 0;
+      },
+      read: async (ids) => {
+        const budget = budgetFor("generate", null, root, ids.length);
+        const run = () => root.forward({ data: ids, shape: [1, ids.length] }, call);
+        return (await this.run(budget, run, kept)).data;
+      },
+      clear() {
+        for (const cache of caches) cache.clear();
+      },
+    };
+  }
+}
+
+/**
+ * A packed model that runs on a GPU. Weights go there at their first use. Throws OptionError for what is no packed
+ * model or no GPU, and for layers of kinds from outside, which compute on arrays.
+ *
+ * @example
+ * ```ts
+ * import { openGpu, toGpu } from "bitgrad/gpu";
+ * import { Gpt } from "bitgrad/models";
+ * import { evaluate } from "bitgrad/nn";
+ * import { pack } from "bitgrad/quant";
+ *
+ * const packed = pack(evaluate(new Gpt({ vocabulary: 8, context: 4, dim: 4, layers: 1, heads: 1 })));
+ * const gpu = await openGpu({ mode: "cpu" });
+ * const model = await toGpu(packed, gpu);
+ * console.log((await model.generate([1, 2], { maxTokens: 2, temperature: 0 })).length); // 2
+ * await gpu.close();
+ * ```
+ */
+export async function toGpu(packed: PackedModel, gpu: Gpu): Promise<GpuModel> {
+  if (typeof packed?.forward !== "function" || !packed.root)
+    throw new OptionError(`toGpu: needs a packed model, got ${show(packed)}; pack it first`);
+  if (!gpu?._executor) throw new OptionError(`toGpu: needs what openGpu gives, got ${show(gpu)}`);
+  walk(packed.root, (item, path) => {
+    const { kind, forward } = item as Partial<PackedStep>;
+    if (typeof forward === "function" && !isOurs(kind))
+      throw new OptionError(
+        `toGpu: layers of kinds from outside run on the CPU, got ${show(kind)} at ${path || "the root"}`,
+      );
+  });
+  return new GpuModel(packed, gpu);
+}

@@ -1,0 +1,224 @@
+import { Rng, randn } from "bitgrad";
+import { openGpu, toGpu } from "bitgrad/gpu";
+import { Bert, Gpt, Llama, ResNet, Transformer } from "bitgrad/models";
+import {
+  AvgPool2d,
+  Conv2d,
+  ConvTranspose2d,
+  evaluate,
+  Flatten,
+  GroupNorm,
+  Hadamard,
+  type Layer,
+  Linear,
+  MaxPool2d,
+  PReLU,
+  Sequential,
+} from "bitgrad/nn";
+import type { PackedCall, PackedModel } from "bitgrad/packed";
+import {
+  binarySigns,
+  freeze,
+  int4WeightOnly,
+  int8Dynamic,
+  pack,
+  plan,
+  prepare,
+  type QuantConfig,
+  ste,
+} from "bitgrad/quant";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { GpuJsKernels } from "../../src/gpu/gpu-js.ts";
+import type { Gpu } from "../../src/gpu/open.ts";
+
+const rng = new Rng(11);
+const image = (...shape: number[]) => ({ data: randn(shape, { rng }).data as Float32Array, shape });
+const ids = (...data: number[]) => ({ data, shape: [1, data.length] });
+const sizes = { vocabulary: 20, dim: 16, layers: 2, heads: 4, rng };
+
+function packed(layer: Layer, config: QuantConfig | null = null): PackedModel {
+  const model = evaluate(layer);
+  return pack(config ? freeze(prepare(model, plan({ default: config }))) : model);
+}
+
+type Case = readonly [string, PackedModel, Parameters<PackedModel["forward"]>[0], Partial<PackedCall> | null];
+
+const images = (config: QuantConfig | null): PackedModel =>
+  packed(
+    new Sequential(
+      new Conv2d(2, 4, 3, { rng, groups: 2, stride: 2, padding: 1 }),
+      new PReLU(4),
+      new GroupNorm(2, 4),
+      new ConvTranspose2d(4, 3, 2, { rng, stride: 2 }),
+      new MaxPool2d(2),
+      new AvgPool2d(2),
+      new Flatten(),
+      new Hadamard(12),
+      new Linear(12, 5, { rng }),
+    ),
+    config,
+  );
+
+const cases: readonly Case[] = [
+  ["a float GPT", packed(new Gpt({ ...sizes, context: 8 })), ids(3, 1, 4), null],
+  [
+    "a Llama, int8",
+    packed(new Llama({ ...sizes, context: 8, kvHeads: 2, feedForward: 24 }), int8Dynamic()),
+    ids(3, 1, 4),
+    null,
+  ],
+  [
+    "a Llama, int4 weights",
+    packed(new Llama({ ...sizes, context: 8, feedForward: 32 }), int4WeightOnly({ group: 8 })),
+    ids(3, 1),
+    null,
+  ],
+  [
+    "a BERT",
+    packed(new Bert({ ...sizes, context: 8, segments: 2, head: "classifier", classes: 3 })),
+    ids(3, 1, 4),
+    { mask: ids(1, 1, 0), segments: ids(0, 1, 1) },
+  ],
+  [
+    "a Transformer",
+    packed(new Transformer(sizes)),
+    ids(3, 1, 4),
+    { target: ids(2, 5), sourceMask: ids(1, 1, 0) },
+  ],
+  [
+    "a ResNet of signs",
+    packed(new ResNet({ blocks: 1, width: 4, rng }), binarySigns()),
+    image(2, 3, 8, 8),
+    null,
+  ],
+  [
+    "a ResNet, int8",
+    packed(new ResNet({ blocks: 1, width: 4, rng }), int8Dynamic()),
+    image(2, 3, 8, 8),
+    null,
+  ],
+  ["layers of images", images(null), image(2, 2, 9, 9), null],
+  [
+    "layers of images, 3 bits with zero points",
+    images({ weight: ste({ bits: 3, scheme: "affine" }) }),
+    image(2, 2, 9, 9),
+    null,
+  ],
+];
+
+describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
+  let gpu: Gpu;
+  beforeAll(async () => {
+    gpu = await openGpu({ mode });
+  });
+  afterAll(() => gpu.close());
+
+  it.each(cases)("%s gives the CPU's numbers", async (_, model, x, call) => {
+    const want = model.forward(x, call ?? undefined);
+    const got = await (await toGpu(model, gpu)).forward(x, call ?? undefined);
+    expect(got.shape).toEqual(want.shape);
+    const most = Math.max(...want.data.map(Math.abs));
+    got.data.forEach((v, i) => {
+      expect(Math.abs(v - want.data[i])).toBeLessThan(1e-5 * most);
+    });
+    expect(gpu.explain()).toMatchObject({ executor: "gpu.js", mode, gpu: false });
+  });
+
+  it("generates the CPU's tokens, past a full context too", async () => {
+    const model = cases[1][1];
+    const options = { maxTokens: 14, temperature: 0 };
+    expect(await (await toGpu(model, gpu)).generate([3, 1], options)).toEqual(
+      model.generate([3, 1], options),
+    );
+  });
+
+  it.each([1001, 4097, 65_537])("sums %i products, loops of over 1,000 among them", async (k) => {
+    const models = [null, int8Dynamic(), binarySigns()].map((config) =>
+      packed(new Linear(k, 2, { rng }), config),
+    );
+    const x = image(1, k);
+    for (const model of models) {
+      const want = model.forward(x).data;
+      const got = (await (await toGpu(model, gpu)).forward(x)).data;
+      got.forEach((v, i) => {
+        expect(Math.abs(v - want[i])).toBeLessThan(1e-4 * Math.max(1, Math.abs(want[i])));
+      });
+    }
+  });
+});
+
+describe("openGpu and toGpu", () => {
+  it("say what does not work here, and take no other mode for it", async () => {
+    await expect(openGpu({ mode: "webgl2" })).rejects.toThrow("openGpu: mode webgl2 does not work here");
+    await expect(openGpu({ strict: true })).rejects.toThrow("openGpu: needs WebGL2 where it is strict");
+    const gpu = await openGpu();
+    expect(gpu.explain()).toEqual({ executor: "gpu.js", mode: "webasm", gpu: false, ran: {} });
+    await gpu.close();
+  });
+
+  it("a kernel that falls back to the CPU is an error", async () => {
+    const ran = { constructor: { mode: "cpu" } };
+    const kernel = Object.assign(async () => Float32Array.of(1), { kernel: ran, destroy() {} });
+    const gpu = { createKernel: () => kernel, destroy: async () => {} };
+    const far = new GpuJsKernels(gpu, "webgl2").run("relu", "function(x) { return x[0]; }", 1, []);
+    await expect(far.read()).rejects.toThrow("gpu: relu must run in mode webgl2, got cpu");
+  });
+
+  it("a failure rejects the read behind it with the name of the op, and another GPU works after it", async () => {
+    const gpu = await openGpu({ mode: "cpu" });
+    const kernels = gpu._kernels;
+    const bad = kernels.run("attention", "function(x) { return no(x[0]); }", 1, [Float32Array.of(1)]);
+    const behind = kernels.run("relu", "function(x) { return x[0]; }", 1, [bad]);
+    await expect(behind.read()).rejects.toMatchObject({
+      code: "BACKEND",
+      message: /^gpu: attention failed in mode cpu/,
+    });
+    await gpu.close();
+    const model = await toGpu(cases[0][1], gpu);
+    await expect(model.forward(ids(1))).rejects.toThrow("ran on a GPU that is closed; open another");
+    const next = await openGpu({ mode: "cpu" });
+    expect((await (await toGpu(cases[0][1], next)).forward(ids(1))).shape).toEqual([1, 1, 20]);
+    await next.close();
+  });
+
+  it("results beyond what kernels can find their way in are refused before they run", async () => {
+    const gpu = await openGpu({ mode: "cpu" });
+    const model = await toGpu(packed(new Linear(1, 4)), gpu);
+    const many = { data: new Float32Array(2 ** 20 + 1), shape: [2 ** 20 + 1, 1] };
+    await expect(model.forward(many)).rejects.toThrow("makes at most 4194304 numbers at once, got 4194308");
+    await gpu.close();
+  });
+
+  it("what a call may not be given is refused as on the CPU, and masks and runs leave nothing behind", async () => {
+    const gpu = await openGpu({ mode: "cpu" });
+    const model = await toGpu(cases[0][1], gpu);
+    await expect(model.forward(ids(99))).rejects.toThrow("ids lie in 0 … 19, got 99");
+    await expect(model.forward(ids(1), { budget: 10 })).rejects.toThrow("budget of numbers");
+    await expect(model.generate([], { maxTokens: 1 })).rejects.toThrow("at least one token");
+    await expect(model.forward(ids(1), { memory: 1 } as never)).rejects.toThrow("forward: ");
+    expect((await model.forward(ids(1))).shape).toEqual([1, 1, 20]);
+    const image = await toGpu(cases[5][1], gpu);
+    await expect(image.generate([1], { maxTokens: 1 })).rejects.toThrow(
+      "needs a causal language model on a GPU",
+    );
+    const x = { data: new Float32Array(192).fill(Number.NaN), shape: [1, 3, 8, 8] };
+    await expect(image.forward(x)).rejects.toThrow("every input must be finite");
+    await gpu.close();
+  });
+
+  it("runs at the same time, and layers that share a GPU, do not disturb each other", async () => {
+    const gpu = await openGpu({ mode: "webasm" });
+    const models = await Promise.all(cases.map(([, model]) => toGpu(model, gpu)));
+    const all = await Promise.all(
+      models.map((model, i) => model.forward(cases[i][2], cases[i][3] ?? undefined)),
+    );
+    for (const [i, { data }] of all.entries()) {
+      const want = cases[i][1].forward(cases[i][2], cases[i][3] ?? undefined).data;
+      const most = Math.max(...want.map(Math.abs));
+      data.forEach((v, at) => {
+        expect(Math.abs(v - want[at])).toBeLessThan(1e-5 * most);
+      });
+    }
+    await gpu.close();
+  });
+});
