@@ -169,16 +169,20 @@ export default {
 it keeps 98 % of BERT-Base's GLUE score at 3 bits. Here the score is the mean of two accuracies: of the 500 test questions of
 TREC, of six kinds, and of the 872 reviews of SST-2's dev set, of two.
 
-For each a BERT of 6 layers of width 64 is trained from nothing. A seed draws the first weights, dropout, the order of the
-sentences, and those that find the ranges of inputs. The matrices of layers, pooler and classifier have symmetric codes with
-one scale each; tables of tokens and positions stay float32. Where it says "inputs too", the inputs of these matrices have codes
-of as many bits, with one scale and zero point each, by 8 batches of training sentences.
+For each a BERT of 6 layers of width 128 is trained from nothing on all training sentences, for 8 and 4 epochs, by learning
+rates that [sentence-settings](sentence-settings.md) finds best on some held out of them: none was chosen by the sentences
+that are scored here. A seed draws the first weights, again where training leaves them at guessing, dropout, the order of the
+sentences, and those that find the ranges of inputs.
+
+The matrices of layers, pooler and classifier have symmetric codes with one scale each; tables of tokens and positions stay
+float32. Where it says "inputs too", the inputs of these matrices have codes of as many bits, with one scale and zero point
+each, by 8 batches of training sentences.
 
 LQ takes the whole range. ACIQ always clips it, by how numbers are spread and the constants of the code of OCS, which the authors
 are likely to have run. OCS adds 5 % of columns, halves of those with the largest weights, and takes the whole range; with a
 clip it takes the range of least squared error that a search finds. The error of weights is Σ(w − ŵ)² / Σw², the mean of both
 networks.`,
-  version: 1,
+  version: 2,
   seeds: 3,
   needsData: true,
   columns: {
@@ -215,6 +219,11 @@ networks.`,
     {
       says: "OCS of 3 bits keeps 98 % of the float32 score, as the paper has it of BERT-Base",
       ...kept("OCS 3"),
+      above: 0.98,
+    },
+    {
+      says: "LQ of 3 bits keeps 98 % of the float32 score too",
+      ...kept("LQ 3"),
       above: 0.98,
     },
     {
