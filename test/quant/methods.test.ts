@@ -14,9 +14,8 @@ import {
   ShapeError,
   StageError,
   scope,
-  type Tensor,
 } from "bitgrad";
-import { clone, evaluate, Linear, namedParameters } from "bitgrad/nn";
+import { clone, evaluate, namedParameters } from "bitgrad/nn";
 import { loadPacked } from "bitgrad/packed";
 import { freeze, pack, plan, prepare, quantizedTransform, ste } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
@@ -199,25 +198,6 @@ describe.each(all)("%s", (name, method) => {
     expect(error.message).toMatch(new RegExp(name === "calibrate" ? met : own));
   });
 
-  it("names layers that share a weight, or serves them", async () => {
-    const tie = (model: Small) => Object.assign(model, { again: tied(model.last) });
-    const model = modelFor(method, tie);
-    // What they tell, or find, is of a weight, whatever reads it.
-    const forward = (batch: Tensor) =>
-      model
-        .forward(batch)
-        .add((model as Small & { again: Linear }).again.forward(model.first.forward(batch)));
-    if (["calibrate", "quantReport", "sensitivity", "allocateBits"].includes(name)) {
-      await method.run(model, [x], { forward });
-      return;
-    }
-    const error = await refused(method, model, [x], { forward });
-    expect(error).toBeInstanceOf(OptionError);
-    expect(error.message).toMatch(
-      /two layers share a weight, got "last" and "again"|"last.weight" is "again.weight" too/,
-    );
-  });
-
   it("takes weights of zeros", async () => {
     const model = modelFor(method);
     for (const { weight } of [model.first, model.last]) weight.update((data) => data.fill(0));
@@ -276,10 +256,3 @@ describe.each(changing)("after %s", (_, method) => {
     });
   });
 });
-
-/** A layer that shares the weight of another. */
-function tied({ weight, inFeatures, outFeatures }: Linear): Linear {
-  const layer = new Linear(inFeatures, outFeatures);
-  layer.weight = weight;
-  return layer;
-}
