@@ -293,6 +293,15 @@ describe("a loss", () => {
       "must return a single number",
     );
   });
+
+  it.each([5, 1])("is refused where it runs the block on %d rows of more", async (rows) => {
+    const model = block();
+    const x = inputs(1);
+    const loss = (batch: Tensor) => model.forward(batch.slice([[0, rows]])).sum();
+    await expect(adaRound(model, [x], { blocks: "block", loss })).rejects.toThrow(
+      `adaRound: the loss must run a block on all of a batch, got outputs (${rows}, 4) for (${x.shape[0]}, 4) of "block"`,
+    );
+  });
 });
 
 it("blocks of a GPT err less than its layers, learned one by one", async () => {

@@ -15,8 +15,8 @@ export interface LearningOptions<B> extends CalibrationOptions<B> {
   blocks: BlockPatterns | null;
   /**
    * A loss of a batch, computed by the model, such as `(batch) => crossEntropy(model.forward(batch.x), batch.y)`. The
-   * squares of its gradients then weigh what blocks return, as in BRECQ. It runs once for each batch and block, and is only
-   * for `blocks`. Default null: all outputs weigh the same.
+   * squares of its gradients then weigh what blocks return, as in BRECQ. It runs once for each batch and block, on all of
+   * the batch, as `forward` does, and is only for `blocks`. Default null: all outputs weigh the same.
    */
   loss: BlockLoss<B> | null;
   /** Steps for each layer, or block. */

@@ -1,15 +1,17 @@
 /** How much a loss minds what each output of a layer is: the diagonal of Fisher's matrix, from single batches. */
 
 import { valueAndGrad } from "../../autograd.ts";
-import { StageError, show, synchronous } from "../../errors.ts";
+import { ShapeError, StageError, show, synchronous } from "../../errors.ts";
 import type { Layer } from "../../nn/layer.ts";
 import { zeros } from "../../ops/create.ts";
+import { sameShape } from "../../shape.ts";
 import { scope } from "../../storage.ts";
 import type { Tensor } from "../../tensor.ts";
 
 /**
  * The squares of the gradients of a loss by what a layer returns, for each of its calls, whose outputs are given. The layer
- * is as it was afterwards. Throws StageError for a loss in which it runs as often not, and for an async one.
+ * is as it was afterwards. Throws StageError for a loss in which it runs as often not, and for an async one, ShapeError for
+ * one that runs it on more or less than a batch.
  */
 export function squaredGradients(
   op: string,
@@ -27,7 +29,11 @@ export function squaredGradients(
     const value = function (this: Layer, ...args: Parameters<Layer["forward"]>): unknown {
       const output = forward.apply(this, args) as Tensor;
       const shift = shifts[calls++];
-      return shift ? output.add(shift) : output;
+      if (!shift) return output;
+      if (sameShape(output.shape, shift.shape)) return output.add(shift);
+      throw new ShapeError(
+        `${op}: the loss must run a block on all of a batch, got outputs ${show(output.shape)} for ${show(shift.shape)} of ${show(path)}; leave out what it does not count from what the model returns`,
+      );
     };
     Object.defineProperty(layer, "forward", { configurable: true, writable: true, value });
     try {
