@@ -65,6 +65,8 @@ export interface Picture {
   readonly y: string;
   /** The label whose values are told apart by colour. */
   readonly series: string;
+  /** The series that are drawn; default: all. Cells without the label always are. */
+  readonly only?: readonly string[];
   readonly log?: boolean;
   /** Where the axis of the column ends: what lies above leaves the picture. Default: with the largest number. */
   readonly to?: number;

@@ -102,11 +102,12 @@ ${filled(`${again} ${machines.join("; ")}.`)}
 export function picture({
   rows,
   columns,
-  picture: { x, y, series, log = false, to },
+  picture: { x, y, series, only, log = false, to },
 }: Results): Promise<string> {
   const measured = rows.filter(({ means }) => means[y]);
   const points = measured
     .filter(({ labels }) => labels[x] !== undefined)
+    .filter(({ labels }) => only?.includes(String(labels[series])) ?? true)
     .map(({ labels, means: { [y]: mean } }) => ({
       x: labels[x],
       y: mean.mean,

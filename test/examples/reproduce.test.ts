@@ -63,4 +63,12 @@ describe("docs/papers", () => {
     expect(read(pathOf(file, "md"))).toBe(markdown(results));
     expect(read(pathOf(file, "svg")) === `${await picture(results)}\n`, "the picture is as drawn").toBe(true);
   });
+
+  it("draws the series that a picture asks for alone, and lines of cells without the label", async () => {
+    const results: Results = JSON.parse(read(join(papers, "stories-weight-only.json")));
+    const drawn = await picture({ ...results, picture: { ...results.picture, only: ["GPTQ"] } });
+    expect(drawn).toContain(">GPTQ</text>");
+    expect(drawn).toContain(">float32</text>");
+    expect(drawn).not.toContain(">AWQ</text>");
+  });
 });
