@@ -16,6 +16,11 @@ export interface BitLayout {
   readonly signed?: boolean;
 }
 
+/** What is read of rows: all of their codes, or those of some columns. */
+export interface BitReading extends BitLayout {
+  readonly columns?: readonly number[] | null;
+}
+
 /** Bytes of a row of `n` codes. */
 export const packedBytes = (n: number, bits: number): number => Math.ceil((n * bits) / 8);
 
@@ -88,42 +93,47 @@ export function packBits(
   return out;
 }
 
-/** The codes of `rows` rows of `n`: the inverse of packBits. Throws ShapeError for a wrong number of bytes. */
+/**
+ * The codes of `rows` rows of `n`, or of some `columns` of these: the inverse of packBits. Throws ShapeError for a wrong
+ * number of bytes.
+ */
 export function unpackBits(
   packed: Uint8Array,
   rows: number,
   n: number,
   bits: number,
-  layout: BitLayout & { readonly signed: true },
+  layout: BitReading & { readonly signed: true },
 ): Int8Array;
 export function unpackBits(
   packed: Uint8Array,
   rows: number,
   n: number,
   bits: number,
-  layout?: BitLayout & { readonly signed?: false },
+  layout?: BitReading & { readonly signed?: false },
 ): Uint8Array;
 export function unpackBits(
   packed: Uint8Array,
   rows: number,
   n: number,
   bits: number,
-  { order = "lsb", signed = false }: BitLayout = {},
+  { order = "lsb", signed = false, columns = null }: BitReading = {},
 ): Uint8Array | Int8Array {
   const stride = checkBytes("unpackBits", packed, rows, n, bits, order);
-  const out = signed ? new Int8Array(rows * n) : new Uint8Array(rows * n);
+  const count = columns?.length ?? n;
+  const out = signed ? new Int8Array(rows * count) : new Uint8Array(rows * count);
   // Shifted up to the sign of an int32 and back, a field is extended by its sign or by zeros.
   const spare = 32 - bits;
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * stride;
-    for (let i = 0, at = r * stride * 8; i < n; i++, at += bits) {
+    for (let i = 0; i < count; i++) {
+      const at = r * stride * 8 + (columns ? columns[i] : i) * bits;
       const byte = at >> 3;
       const next = byte + 1 < end ? packed[byte + 1] : 0;
       const field =
         order === "lsb"
           ? ((packed[byte] | (next << 8)) >> (at & 7)) << spare
           : (((packed[byte] << 8) | next) >> (16 - bits - (at & 7))) << spare;
-      out[r * n + i] = signed ? field >> spare : field >>> spare;
+      out[r * count + i] = signed ? field >> spare : field >>> spare;
     }
   }
   return out;

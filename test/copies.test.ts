@@ -33,7 +33,7 @@ const packableOf = ({ core, nn }: Copy) =>
     new nn.Conv2d(8, 8, 1, { rng: new core.Rng(5) }),
   );
 
-const configs = ["int8Dynamic", "int8Static", "ternaryWeightOnly", "binarySigns"] as const;
+const configs = ["int8Dynamic", "int8Mixed", "int8Static", "ternaryWeightOnly", "binarySigns"] as const;
 
 describe.each([
   ["here", "there", here, there],

@@ -28,7 +28,14 @@ export {
 } from "../codes/spec.ts";
 export { QuantizedTransform, quantized, quantizedTransform } from "../codes/transform.ts";
 export { heldCodes, holdCodes } from "./held.ts";
-export { dynamicInput, type InputConfig, signInput, staticInput } from "./inputs.ts";
+export {
+  dynamicInput,
+  type InputConfig,
+  type MixedOptions,
+  mixedInput,
+  signInput,
+  staticInput,
+} from "./inputs.ts";
 export { type AciqOptions, type AciqPrior, aciq, aciqObserver } from "./methods/aciq.ts";
 export { type AdaRoundOptions, adaRound } from "./methods/ada-round.ts";
 export { type AwqOptions, type AwqProgress, awq } from "./methods/awq.ts";
@@ -76,9 +83,11 @@ export {
   int4Dynamic,
   int4WeightOnly,
   int8Dynamic,
+  int8Mixed,
   int8Static,
   int8WeightOnly,
   type MeanOptions,
+  type MixedPresetOptions,
   nf4WeightOnly,
   type PresetCall,
   type QuantConfig,

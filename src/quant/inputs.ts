@@ -1,6 +1,7 @@
-/** Configs of a layer's input: dynamic, static and signs. */
+/** Configs of a layer's input: dynamic, mixed, static and signs. */
 
 import { checkObserver, type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
+import { MixedInputQuantizer } from "../codes/mixed-input.ts";
 import { type QuantSpec, respec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { minMax } from "./observers.ts";
@@ -25,12 +26,64 @@ export type InputConfig = (channels?: number) => SpecInputQuantizer;
  */
 export function dynamicInput(options?: { bits?: number }): InputConfig {
   const { bits } = readOptions("dynamicInput", options, { bits: 8 });
-  if (bits < 2)
-    throw new OptionError(
-      `dynamicInput: bits must be an integer from 2 to 8, got ${show(bits)}; use signInput()`,
-    );
-  const each = spec({ bits, granularity: "token" });
+  const each = byPositions("dynamicInput", bits);
   return () => new SpecInputQuantizer(each, null);
+}
+
+/** Symmetric codes, a scale for every position. */
+function byPositions(op: string, bits: number): QuantSpec {
+  if (!(bits < 2)) return spec({ bits, granularity: "token" });
+  throw new OptionError(`${op}: bits must be an integer from 2 to 8, got ${show(bits)}; use signInput()`);
+}
+
+export interface MixedOptions {
+  /** Of the codes; default 8. */
+  bits?: number;
+  /** The magnitude above which a number is an outlier; default 6. */
+  threshold?: number;
+}
+
+/**
+ * `dynamicInput` but for features with outliers: LLM.int8(), Dettmers et al., 2022, arXiv:2208.07339. A feature, or
+ * channel of a convolution, that has a magnitude above `threshold` anywhere in what a call is given stays float32 for all
+ * of that call, and meets the values that the weights' codes stand for; the products are added. So few large features do
+ * not take the precision of all others. Without an outlier the result is that of `dynamicInput`, bit for bit. With some
+ * that of a position depends on those beside it: what runs a layer on fewer of them, as `generate` of a packed model its
+ * head, may give other numbers. Gradients pass as by `dynamicInput`. Throws OptionError for a threshold that is not
+ * positive and finite; activations that are not finite throw BitgradError ("NUMERICS").
+ *
+ * @example
+ * ```ts
+ * import { Rng, noGrad, randn, tensor } from "bitgrad";
+ * import { clone, evaluate, Linear } from "bitgrad/nn";
+ * import { dynamicInput, freeze, mixedInput, plan, prepare, ste } from "bitgrad/quant";
+ *
+ * const rng = new Rng(1);
+ * const layer = evaluate(new Linear(64, 32, { rng }));
+ * // One feature of 64 is a hundred times as large.
+ * const x = randn([16, 64], { rng }).mul(tensor([100, ...Array(63).fill(1)]));
+ * const errorBy = (input: typeof mixedInput) => {
+ *   const config = { weight: ste({ bits: 8, granularity: "channel" }), input: input() };
+ *   const model = freeze(prepare(clone(layer), plan({ default: config })));
+ *   return noGrad(() => model.forward(x).sub(layer.forward(x)).square().mean().item());
+ * };
+ * console.log(errorBy(mixedInput) < errorBy(dynamicInput) / 20); // true
+ * ```
+ */
+export function mixedInput(options?: MixedOptions): InputConfig {
+  const { bits, threshold } = readOptions("mixedInput", options, { bits: 8, threshold: 6 });
+  return mixedCodes("mixedInput", bits, threshold);
+}
+
+/** The same for a preset, whose name errors give. */
+export function mixedCodes(op: string, bits: number, threshold: number): InputConfig {
+  const each = byPositions(op, bits);
+  if (!(threshold > 0 && threshold < Infinity)) {
+    throw new OptionError(
+      `${op}: threshold must be a positive number, got ${show(threshold)}; without outliers use dynamicInput()`,
+    );
+  }
+  return () => new MixedInputQuantizer(each, threshold);
 }
 
 export interface StaticOptions {

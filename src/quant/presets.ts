@@ -6,7 +6,7 @@ import { type QuantSpec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, isPlainObject, OptionError, readOptions, show } from "../errors.ts";
 import type { Parameter } from "../nn/parameter.ts";
 import { shared } from "../state.ts";
-import { dynamicInput, type InputConfig, observedInput, signInput } from "./inputs.ts";
+import { dynamicInput, type InputConfig, mixedCodes, observedInput, signInput } from "./inputs.ts";
 import { minMax } from "./observers.ts";
 import { readWeight, schemes, type WeightOptions } from "./options.ts";
 import { bitnet158, bwn, nf4, ste } from "./quantizers.ts";
@@ -82,6 +82,11 @@ export interface BinaryOptions extends MeanOptions {
 export type GroupOptions = Omit<MeanOptions, "granularity">;
 /** Of weights that signs are multiplied by. */
 export type SignOptions = Omit<MeanOptions, "group">;
+/** Of weights of integers and inputs with outliers. */
+export interface MixedPresetOptions extends UniformOptions {
+  /** The magnitude above which a number of an input is an outlier; default 6. */
+  threshold?: number;
+}
 /** Of weights of integers and static inputs. */
 export interface StaticPresetOptions extends UniformOptions {
   /** Of the input's codes: "affine", the default, or "symmetric". */
@@ -121,6 +126,10 @@ const signs = (op: string, options?: SignOptions): QuantConfig => ({
 const dynamic =
   <O>(make: (op: string, options?: O) => QuantConfig) =>
   (op: string, options?: O): QuantConfig => ({ ...make(op, options), input: dynamicInput() });
+const int8AndFloats = (op: string, options?: MixedPresetOptions): QuantConfig => {
+  const { threshold, ...weight } = readWeight(op, options, uniform, "channel", { threshold: 6 });
+  return { weight: ste({ bits: 8, ...weight }), input: mixedCodes(op, 8, threshold) };
+};
 const int8s = (op: string, options?: StaticPresetOptions): QuantConfig => {
   const more = {
     inputScheme: "affine" as "symmetric" | "affine",
@@ -226,6 +235,20 @@ export const int8Dynamic = (options?: UniformOptions): QuantConfig =>
  */
 export const int8Static = (options?: StaticPresetOptions): QuantConfig => named("int8Static", options, int8s);
 /**
+ * int8 weights and inputs, but that features of inputs with outliers stay float32, as `mixedInput` says: LLM.int8(),
+ * Dettmers et al., 2022, arXiv:2208.07339. Needs no calibration.
+ *
+ * @example
+ * ```ts
+ * import { Linear } from "bitgrad/nn";
+ * import { int8Mixed, plan, prepare } from "bitgrad/quant";
+ *
+ * prepare(new Linear(64, 8), plan({ default: int8Mixed({ threshold: 5 }) }));
+ * ```
+ */
+export const int8Mixed = (options?: MixedPresetOptions): QuantConfig =>
+  named("int8Mixed", options, int8AndFloats);
+/**
  * int4 weights in groups, int8 inputs.
  *
  * @example
@@ -286,6 +309,7 @@ const presets: Readonly<Record<string, (options?: never) => QuantConfig>> = {
   binaryWeightOnly,
   int8Dynamic,
   int8Static,
+  int8Mixed,
   int4Dynamic,
   ternaryDynamic,
   binaryDynamic,

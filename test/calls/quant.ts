@@ -130,8 +130,10 @@ const presets: Table = {
   ...each("nf4WeightOnly ternaryWeightOnly ternaryDynamic binaryDynamic", call([], means)),
   binaryWeightOnly: call([], { ...means, center: flag(true) }, { says: "bwn" }),
   binarySigns: call([], scales),
+  int8Mixed: call([], { ...uniform, threshold: positive(6) }),
   int8Static: call([], { ...uniform, inputScheme: choice("symmetric"), observer: fn(quant.minMax) }),
   dynamicInput: call([], { bits: count(8) }, { says: "spec" }),
+  mixedInput: call([], { bits: count(8), threshold: positive(6) }, { says: "spec" }),
   staticInput: call(
     [],
     {

@@ -3,7 +3,15 @@
 import { noGrad, Rng, scope, type Tensor, tensor } from "bitgrad";
 import { Gpt, ResNet } from "bitgrad/models";
 import { Conv2d, type Layer, Linear } from "bitgrad/nn";
-import { dynamicInput, type QuantConfig, type Quantizer, signInput, staticInput, ste } from "bitgrad/quant";
+import {
+  dynamicInput,
+  mixedInput,
+  type QuantConfig,
+  type Quantizer,
+  signInput,
+  staticInput,
+  ste,
+} from "bitgrad/quant";
 import { assert, asyncProperty, constant, constantFrom, integer, oneof, record } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bits, random, twins, values } from "./twins.ts";
@@ -48,10 +56,16 @@ const inputs = oneof(
     bits: integer({ min: 2, max: 8 }),
     scheme: constantFrom("symmetric" as const, "affine" as const),
   }).map((options) => staticInput(options)),
+  record({
+    bits: integer({ min: 2, max: 8 }),
+    threshold: constantFrom(0.3, 1, 2, 6),
+  }).map((options) => mixedInput(options)),
   constant(signInput()),
 );
-const named = ({ weight, input }: QuantConfig): string =>
-  JSON.stringify([(weight as Quantizer).spec, input?.().spec]);
+const named = ({ weight, input }: QuantConfig): string => {
+  const given: { spec?: object; threshold?: number } = input?.() ?? {};
+  return JSON.stringify([(weight as Quantizer).spec, given.spec, given.threshold]);
+};
 
 const frozen = (model: Layer, x: Tensor) => noGrad(() => scope(() => model.forward(x) as Tensor));
 

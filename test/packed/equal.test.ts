@@ -21,7 +21,9 @@ import {
   freeze,
   int4Dynamic,
   int8Dynamic,
+  int8Mixed,
   int8Static,
+  mixedInput,
   pack,
   plan,
   prepare,
@@ -42,15 +44,21 @@ import { bits, random, twins, values } from "./twins.ts";
 
 const configs: [name: string, config: QuantConfig][] = [
   ["int8 × int8", int8Dynamic()],
+  ["int8 × int8 and float32", int8Mixed({ threshold: 2 })],
   ["int8 × uint8, static", int8Static()],
   ["int8 × int8, static", int8Static({ inputScheme: "symmetric" })],
   ["int4 × int8", { weight: ste({ bits: 4 }), input: dynamicInput() }],
   ["int4 in groups of 32 × int8", int4Dynamic()],
   ["int4 in groups of 24 × int8", int4Dynamic({ group: 24 })],
   ["int4 in groups of 10 × int8", int4Dynamic({ group: 10 })],
+  [
+    "int4 in groups of 10 × int6 and float32",
+    { ...int4Dynamic({ group: 10 }), input: mixedInput({ bits: 6, threshold: 1 }) },
+  ],
   ["ternary × int8", ternaryDynamic()],
   ["ternary, one scale × int8", ternaryDynamic({ granularity: "tensor" })],
   ["1 bit × int8", binaryDynamic()],
+  ["1 bit × int8 and float32", { ...binaryDynamic(), input: mixedInput({ threshold: 2.5 }) }],
   ["1 bit × 1 bit", binarySigns()],
   ["ternary × 1 bit", { ...ternaryWeightOnly(), input: signInput() }],
   ["ternary × uint8, static", { ...ternaryWeightOnly(), input: staticInput() }],
@@ -87,6 +95,11 @@ const zeroConfigs: [name: string, config: QuantConfig][] = [
   [
     "uint5 in groups of 24 × int8",
     { weight: affine(5, { granularity: { group: 24 } }), input: dynamicInput() },
+  ],
+  ["uint3 × int8 and float32", { weight: affine(3), input: mixedInput({ threshold: 1.5 }) }],
+  [
+    "2 bits without 0 × int8 and float32",
+    { weight: between("channel"), input: mixedInput({ threshold: 2 }) },
   ],
   ["uint3 × 1 bit", { weight: affine(3), input: signInput() }],
   ["int1 with a zero point × int8", { weight: affine(1, { signed: true }), input: dynamicInput() }],

@@ -259,9 +259,18 @@ describe("a file that is not right is refused", () => {
 
   it("whose input is none", () => {
     const linear = pack(freeze(prepare(new Linear(8, 4), plan({ default: int8Dynamic() })))).toBytes();
-    for (const input of [{ kind: "dynamic", bits: 1 }, { kind: "static", scale: 0 }, { kind: "x" }, 7]) {
+    const thresholds = [0, -1, "6", null, true, [6]];
+    for (const input of [
+      ...[{ kind: "dynamic", bits: 1 }, { kind: "static", scale: 0 }, { kind: "x" }, 7],
+      ...[
+        { kind: "mixed", threshold: 6 },
+        { kind: "mixed", bits: 8 },
+        { kind: "mixed", bits: 9, threshold: 6 },
+      ],
+      ...thresholds.map((threshold) => ({ kind: "mixed", bits: 8, threshold })),
+    ]) {
       const bytes = edited(linear, (d: { model: object }) => ({ ...d, model: { ...d.model, input } }));
-      expect(() => loadPacked(bytes)).toThrow(/an input must be dynamic, static or signs/);
+      expect(() => loadPacked(bytes)).toThrow(/an input must be dynamic, static, signs or mixed/);
     }
   });
 });

@@ -113,6 +113,7 @@ describe("a packed kind from outside", () => {
     for (const [given, says] of [
       [[other("linear")], /must not be taken, got "linear"/],
       [[other("dynamic")], /must not be taken, got "dynamic"/],
+      [[other("mixed")], /must not be taken, got "mixed"/],
       [[PackedGained, other("gained")], /must not be taken, got "gained"/],
       [[other(5)], /static kind, a text, got 5/],
       [[other("")], /static kind/],

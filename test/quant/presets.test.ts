@@ -24,6 +24,7 @@ const takes: Readonly<Record<string, Readonly<Record<string, readonly unknown[]>
   binaryWeightOnly: means,
   int8Dynamic: uniform,
   int8Static: { ...uniform, inputScheme: ["affine", "symmetric"], observer: [minMax, movingAverage] },
+  int8Mixed: { ...uniform, threshold: [6, 1.5] },
   int4Dynamic: uniform,
   ternaryDynamic: means,
   binaryDynamic: means,
@@ -44,7 +45,7 @@ const calls = Object.entries(takes).flatMap(([name, options]) => {
 });
 
 it("every preset is here", () => {
-  const presets = Object.keys(quant).filter((name) => /(WeightOnly|Dynamic|Static|Signs)$/.test(name));
+  const presets = Object.keys(quant).filter((name) => /(WeightOnly|Dynamic|Mixed|Static|Signs)$/.test(name));
   expect(Object.keys(takes).toSorted()).toEqual(presets.toSorted());
 });
 
@@ -71,10 +72,11 @@ describe("the options of a preset", () => {
   it.each(calls)("are those of its quantizers, %s(%s)", (name, _, given) => {
     const { weight, input } = presetOf(name)(given);
     const { spec } = weight as Quantizer;
-    const { group, granularity, inputScheme, observer, ...same } = given;
+    const { group, granularity, inputScheme, observer, threshold, ...same } = given;
     expect(spec).toMatchObject(same);
     if (group) expect(spec.granularity).toEqual({ group });
     if (granularity) expect(spec.granularity).toEqual(granularity);
+    if (threshold) expect(input!()).toMatchObject({ threshold });
     if (inputScheme) expect(input!().spec.scheme).toBe(inputScheme);
     if (observer) expect(input!().observer!.spec).toBe(input!().spec);
   });
@@ -110,7 +112,16 @@ describe("the options of a preset", () => {
 
   it.each(Object.entries(takes))("%s does not know are refused, with those it knows", (name, options) => {
     const known = Object.keys(options);
-    for (const key of ["group", "granularity", "scheme", "scaleDtype", "observer", "inputScheme", "bits"]) {
+    for (const key of [
+      "group",
+      "granularity",
+      "scheme",
+      "scaleDtype",
+      "observer",
+      "inputScheme",
+      "threshold",
+      "bits",
+    ]) {
       if (known.includes(key)) continue;
       expect(() => presetOf(name)({ [key]: 8 }), key).toThrow(
         `${name}: unknown option, got "${key}"; known options are ${known.join(", ")}`,

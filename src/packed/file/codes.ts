@@ -31,6 +31,19 @@ export function unpackCodes(
   return bits === 1 ? unpackSigns(packed, rows, n) : unpackBits(packed, rows, n, bits, { signed });
 }
 
+/** The codes of some columns, rows of so many. */
+export function unpackColumns(
+  packed: Uint8Array,
+  rows: number,
+  n: number,
+  { bits, signed }: CodeType,
+  columns: readonly number[],
+): Int8Array | Uint8Array {
+  if (!signed) return unpackBits(packed, rows, n, bits, { columns });
+  if (bits > 1) return unpackBits(packed, rows, n, bits, { columns, signed });
+  return Int8Array.from(unpackBits(packed, rows, n, bits, { columns }), (sign) => 1 - 2 * sign);
+}
+
 /** What a byte of four ternary digits in two's complement is where a digit t is stored as t + 1. */
 const shifted = /* @__PURE__ */ Uint8Array.from({ length: 256 }, (_, byte) => {
   let out = 0;

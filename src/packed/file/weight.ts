@@ -9,7 +9,7 @@ import { isFloat32Array } from "../../dtype.ts";
 import { checkInteger, FormatError, isPlainObject, OptionError, ShapeError, show } from "../../errors.ts";
 import { isInstance } from "../../state.ts";
 import { lasting, room } from "../values.ts";
-import { type CodeType, packedBytes, ternaryRows, unpackCodes } from "./codes.ts";
+import { type CodeType, packedBytes, ternaryRows, unpackCodes, unpackColumns } from "./codes.ts";
 
 export interface CodedWeight extends CodeType {
   /** Rows, which are outputs, and codes a row. */
@@ -278,17 +278,38 @@ export class PackedWeight {
       out.set(this.floats!.subarray(r * columns, (r + 1) * columns));
       return;
     }
-    const { bits, codes, scale, group, codebook, zeroPoint } = coded;
-    const stride = packedBytes(columns, bits);
-    const row = unpackCodes(codes.subarray(r * stride, (r + 1) * stride), 1, columns, coded);
-    const perRow = scalesPerRow(coded);
-    const step = group ?? columns;
-    for (let i = 0; i < columns; i++) {
-      const at = perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step));
-      const value = codebook ? codebook[row[i]] : zeroPoint ? row[i] - zeroPoint[at] : row[i];
-      out[i] = Math.fround(Math.fround(value) * scale[at]) + 0;
+    const stride = packedBytes(columns, coded.bits);
+    const row = unpackCodes(coded.codes.subarray(r * stride, (r + 1) * stride), 1, columns, coded);
+    const value = valueOf(coded);
+    for (let i = 0; i < columns; i++) out[i] = value(row[i], r, i);
+  }
+}
+
+/** What the code of row r and column i stands for. */
+function valueOf(coded: CodedWeight): (code: number, r: number, i: number) => number {
+  const { columns, scale, group, codebook, zeroPoint } = coded;
+  const perRow = scalesPerRow(coded);
+  const step = group ?? columns;
+  return (code, r, i) => {
+    const at = perRow === 0 ? 0 : r * perRow + (perRow === 1 ? 0 : Math.floor(i / step));
+    const value = codebook ? codebook[code] : zeroPoint ? code - zeroPoint[at] : code;
+    return Math.fround(Math.fround(value) * scale[at]) + 0;
+  };
+}
+
+/** The numbers that `readRow` gives of some columns, as rows of so many. They outlast the run: `giveBack`. */
+export function readColumns(coded: CodedWeight, some: readonly number[]): Float32Array {
+  const { rows, columns } = coded;
+  const out = lasting(rows * some.length);
+  const codes = unpackColumns(coded.codes, rows, columns, coded, some);
+  const value = valueOf(coded);
+  for (let r = 0, at = 0; r < rows; r++) {
+    for (const i of some) {
+      out[at] = value(codes[at], r, i);
+      at++;
     }
   }
+  return out;
 }
 
 function checkFloats(numbers: unknown): void {

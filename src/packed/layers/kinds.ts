@@ -42,7 +42,7 @@ const ours: readonly PackedKind[] = [
 export type Kinds = ReadonlyMap<string, PackedKind>;
 
 /** The kinds of what makes codes of inputs, which stands among the fields of layers. */
-const inputs = ["dynamic", "static", "signs"];
+const inputs = ["dynamic", "static", "signs", "mixed"];
 
 /** Whether a kind is one of the library's. */
 export const isOurs = (kind: unknown): boolean => ours.some((Kind) => Kind.kind === kind);

@@ -5,8 +5,10 @@ import { BitgradError, FormatError, show } from "../../errors.ts";
 import { bitRoom, codeRoom, scaleRoom } from "../values.ts";
 
 /**
- * "dynamic": symmetric codes, a scale for every row, or sample of a convolution, from its max|x| / (2^(bits−1) − 1). "static": a scale and a zero point found
- * beforehand. "signs": −1 below 0, else +1, and no scale.
+ * "dynamic": symmetric codes, a scale for every row, or sample of a convolution, from its max|x| / (2^(bits−1) − 1).
+ * "static": a scale and a zero point found beforehand. "signs": −1 below 0, else +1, and no scale. "mixed": "dynamic", but
+ * that features, or channels of a convolution, in which the call has a magnitude above `threshold` are multiplied in
+ * float32.
  */
 export type PackedInput =
   | { readonly kind: "dynamic"; readonly bits: number }
@@ -17,7 +19,14 @@ export type PackedInput =
       readonly least: number;
       readonly most: number;
     }
-  | { readonly kind: "signs" };
+  | { readonly kind: "signs" }
+  | MixedInput;
+
+export interface MixedInput {
+  readonly kind: "mixed";
+  readonly bits: number;
+  readonly threshold: number;
+}
 
 /** Codes of rows, with what the sums are multiplied by. */
 export interface Codes {
@@ -33,10 +42,11 @@ const isInteger = (x: unknown, from: number, to: number): boolean =>
 /** Throws FormatError for what is not a PackedInput. */
 export function checkInput(input: unknown): PackedInput | null {
   if (input === null) return null;
-  const { kind, bits, scale, zeroPoint, least, most } = (input ?? {}) as Record<string, unknown>;
+  const { kind, bits, scale, zeroPoint, least, most, threshold } = (input ?? {}) as Record<string, unknown>;
   const fits =
     kind === "signs" ||
     (kind === "dynamic" && isInteger(bits, 2, 8)) ||
+    (kind === "mixed" && isInteger(bits, 2, 8) && (threshold as number) > 0 && Number.isFinite(threshold)) ||
     (kind === "static" &&
       typeof scale === "number" &&
       Math.fround(scale) === scale &&
@@ -46,7 +56,9 @@ export function checkInput(input: unknown): PackedInput | null {
       isInteger(most, 1, (least as number) < 0 ? 127 : 255) &&
       isInteger(zeroPoint, least as number, most as number));
   if (!fits)
-    throw new FormatError(`packed: an input must be dynamic, static or signs, got ${show(kind ?? input)}`);
+    throw new FormatError(
+      `packed: an input must be dynamic, static, signs or mixed, got ${show(kind ?? input)}`,
+    );
   return input as PackedInput;
 }
 

@@ -11,6 +11,7 @@ import { floats } from "./floats.ts";
 import type { PackedInput } from "./input.ts";
 import { integers } from "./integers.ts";
 import { lookup } from "./lookup.ts";
+import { mixedConv, mixedRows } from "./mixed.ts";
 import { signs } from "./signs.ts";
 import { checkSums } from "./sums.ts";
 import { Operands, type Way } from "./way.ts";
@@ -18,10 +19,13 @@ import { weightOnly } from "./weight-only.ts";
 
 // The fastest first. The last of those that serve an operand can always run.
 
+const rowCodes: readonly Way<number>[] = [signs, lookup, integers];
+const convCodes: readonly Way<ConvGeometry>[] = [convSigns, convIntegers, convWindows];
+
 /** x·weightᵀ + bias for rows of x. */
-export const rowWays: readonly Way<number>[] = [signs, lookup, integers, weightOnly, floats];
+export const rowWays: readonly Way<number>[] = [mixedRows(rowCodes), ...rowCodes, weightOnly, floats];
 /** Images times filters, which are rows of the weight; padding counts as 0. */
-export const convWays: readonly Way<ConvGeometry>[] = [convSigns, convIntegers, convWindows, convFloats];
+export const convWays: readonly Way<ConvGeometry>[] = [mixedConv(convCodes), ...convCodes, convFloats];
 
 export class Product<S> extends Operands {
   private readonly ways: readonly Way<S>[];

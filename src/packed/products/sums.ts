@@ -7,7 +7,7 @@ import type { PackedInput } from "./input.ts";
 
 /** The largest magnitude of a code less its zero point. */
 const codeBound = (input: PackedInput): number =>
-  input.kind === "signs" ? 1 : input.kind === "dynamic" ? 127 : input.most - input.least;
+  input.kind === "signs" ? 1 : input.kind === "static" ? input.most - input.least : 127;
 
 /** Throws FormatError where sums could leave int32, and for a quantized input before weights that are not integers. */
 export function checkSums(op: string, { bits, columns: k, coded }: PackedWeight, input: PackedInput): void {
