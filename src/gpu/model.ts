@@ -123,7 +123,8 @@ export class GpuModel {
 
 /**
  * A packed model that runs on a GPU. Weights go there at their first use. Throws OptionError for what is no packed
- * model or no GPU, and for layers of kinds from outside, which compute on arrays.
+ * model or no GPU, for layers of kinds from outside, which compute on arrays, and for inputs of which outliers are looked
+ * for, as by `mixedInput`.
  *
  * @example
  * ```ts
@@ -145,6 +146,10 @@ export async function toGpu(packed: PackedModel, gpu: Gpu): Promise<GpuModel> {
   if (!gpu?._executor) throw new OptionError(`toGpu: needs what openGpu gives, got ${show(gpu)}`);
   walk(packed.root, (item, path) => {
     const { kind, forward } = item as Partial<PackedStep>;
+    if (kind === "mixed")
+      throw new OptionError(
+        `toGpu: outliers of inputs are found on the CPU, got a mixed one at ${path}; take dynamicInput()`,
+      );
     if (typeof forward === "function" && !isOurs(kind))
       throw new OptionError(
         `toGpu: layers of kinds from outside run on the CPU, got ${show(kind)} at ${path || "the root"}`,

@@ -21,6 +21,7 @@ import {
   freeze,
   int4WeightOnly,
   int8Dynamic,
+  int8Mixed,
   pack,
   plan,
   prepare,
@@ -221,4 +222,11 @@ describe("openGpu and toGpu", () => {
     }
     await gpu.close();
   });
+});
+
+it("a model whose inputs have outliers is refused", async () => {
+  const model = packed(new Sequential(new Linear(4, 3), new Linear(3, 2)), int8Mixed());
+  await expect(toGpu(model, { _executor: {} } as never)).rejects.toThrow(
+    "toGpu: outliers of inputs are found on the CPU, got a mixed one at steps.0.input; take dynamicInput()",
+  );
 });
