@@ -1,7 +1,7 @@
 /** Mistakes in an experiment, which would show when hours of measuring are over, or never. */
 
 import { Refusal } from "../run.ts";
-import type { Claim, Experiment, Measures } from "./experiment.ts";
+import type { Cell, Claim, Experiment, Measures } from "./experiment.ts";
 
 /** Throws a Refusal for an experiment whose cells, claims and columns do not belong together. */
 export function checkExperiment(name: string, experiment: Experiment | undefined): asserts experiment {
@@ -11,9 +11,7 @@ export function checkExperiment(name: string, experiment: Experiment | undefined
   if (typeof experiment?.cells !== "function")
     return refuse("the file must export an experiment as its default");
   const { columns, picture, claims } = experiment;
-  const [cells, quick] = [false, true].map((how) =>
-    experiment.cells({ quick: how }).map((cell) => cell.name),
-  );
+  const [cells, quick] = [false, true].map((how) => namesOf(experiment.cells({ quick: how }), refuse));
   const twice = cells.find((cell, i) => cells.indexOf(cell) < i);
   if (twice !== undefined) refuse(`cells must have names of their own, got "${twice}" twice`);
   const odd = quick.find((cell) => !cells.includes(cell));
@@ -31,6 +29,14 @@ export function checkExperiment(name: string, experiment: Experiment | undefined
     if (!Number.isFinite(difference))
       refuse(`the difference of the claim "${says}" must be a number, got ${difference}`);
   }
+}
+
+/** The names of cells that read none but each other. */
+function namesOf(cells: readonly Cell[], refuse: (why: string) => never): string[] {
+  const names = cells.map((cell) => cell.name);
+  const astray = cells.find(({ reads }) => reads && !names.includes(reads.name));
+  if (astray) refuse(`cells must read others of the experiment, got "${astray.reads!.name}"`);
+  return names;
 }
 
 /** What a claim makes of numbers that are all apart, and the cells that it asks for. */

@@ -23,7 +23,7 @@ export function lock(folder: string, name: string): () => void {
   mkdirSync(folder, { recursive: true });
   const start = `${name}.lock.`;
   const file = join(folder, `${start}${process.pid}`);
-  const refuse = (pid: number | string): never => {
+  const refuse = (pid: number): never => {
     throw new Refusal(
       `${name}: process ${pid} runs it already; remove ${join(folder, start)}${pid} if it does not`,
     );

@@ -303,6 +303,19 @@ describe("a mistake in an experiment", () => {
   it.each<[object, string]>([
     [{ cells: () => [float, float] }, 'cells must have names of their own, got "float" twice'],
     [
+      { cells: () => [float, { ...float, name: "reader", reads: { ...float, name: "trained" } }] },
+      'cells must read others of the experiment, got "trained"',
+    ],
+    [
+      {
+        cells: ({ quick }: { quick: boolean }) =>
+          quick
+            ? [{ ...float, name: "reader", reads: float }]
+            : [float, { ...float, name: "reader", reads: float }],
+      },
+      'cells must read others of the experiment, got "float"',
+    ],
+    [
       { cells: ({ quick }: { quick: boolean }) => [{ ...float, name: quick ? "q" : "float" }] },
       'quick cells must be among the others, got "q"',
     ],
