@@ -50,7 +50,8 @@ export const combinations: readonly Method[] = [
     widths: both,
     drawn: true,
     baseline: best,
-    quantize: (model, bits, calibration) => clippedGptq(equalized(model, bits, calibration), calibration),
+    quantize: async (model, bits, calibration) =>
+      clippedGptq(await equalized(model, bits, calibration), calibration),
   },
   {
     name: chosen,

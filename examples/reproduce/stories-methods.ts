@@ -104,7 +104,7 @@ export async function corrected(
 
 const signs = (model: Llama): Llama => preparedBy(model, binaryWeightOnly({ group }));
 const row = { granularity: "channel" } as const;
-export const equalized = (model: Llama, bits: number, { layers }: Calibration): Llama =>
+export const equalized = (model: Llama, bits: number, { layers }: Calibration): Promise<Llama> =>
   equalize(affine(model, bits), { layers });
 
 const all = [8, 6, 4, 3, 2];
@@ -317,7 +317,7 @@ export const methods: readonly Method[] = [
     widths: [1],
     drawn: true,
     baseline: "signs",
-    quantize: (model, _, { stories, layers }) =>
-      binarize(equalizeColumns(signs(model), { layers }), stories, { layers }),
+    quantize: async (model, _, { stories, layers }) =>
+      binarize(await equalizeColumns(signs(model), { layers }), stories, { layers }),
   },
 ];
