@@ -258,7 +258,12 @@ const stages: Table = {
   SpecInputQuantizer: "made by its configs",
   "SpecInputQuantizer.run": "called by layers",
   "SpecInputQuantizer.check": "called by freeze",
-  ...each("SpecInputQuantizer.refuses SpecInputQuantizer.follow SpecInputQuantizer.write", "private"),
+  "SpecInputQuantizer.checkPackable": "called by pack",
+  ...each(
+    "SpecInputQuantizer.refuses SpecInputQuantizer.follow SpecInputQuantizer.write SpecInputQuantizer.specAlong " +
+      "SpecInputQuantizer.observable SpecInputQuantizer.rangeSoFar SpecInputQuantizer.refusal",
+    "private",
+  ),
   "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {
     run: (codes: quant.QTensor) => {
       const weight = new Parameter(matrix());
