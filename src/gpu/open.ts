@@ -2,8 +2,10 @@
 
 import { BackendError, OptionError, readOptions, show } from "../errors.ts";
 import type { Executor } from "../packed/executor.ts";
+import type { Values } from "../packed/values.ts";
 import { executorOf } from "./executor.ts";
 import type { Far } from "./far.ts";
+import { type Gemms, gemmsOf, multiplied } from "./gemm.ts";
 import { GpuJsKernels, type Mode } from "./gpu-js.ts";
 
 export interface GpuOptions {
@@ -55,8 +57,12 @@ export class Gpu {
   readonly _kernels: GpuJsKernels;
   readonly _executor: Executor<Far>;
 
+  /** Products of packed weights by their type. They reject for what does not fit, and as `GpuModel.forward` does. */
+  readonly gemm: Gemms;
+
   constructor(kernels: GpuJsKernels) {
     this._kernels = kernels;
+    this.gemm = gemmsOf(kernels);
     this._executor = executorOf(kernels);
   }
 
@@ -68,6 +74,13 @@ export class Gpu {
       gpu: mode === "webgl2" || mode === "webgpu",
       ran: Object.fromEntries(ran),
     };
+  }
+
+  /**
+   * a · b of (m, k) and (k, n): float32 numbers with a shape, such as tensors are. Rejects with ShapeError for others.
+   */
+  matmul(a: Values, b: Values): Promise<Values> {
+    return multiplied(this._kernels, a, b);
   }
 
   /** Gives everything back. What runs still ends first; what is asked for later rejects with BackendError. */
