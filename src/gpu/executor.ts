@@ -1,7 +1,7 @@
 /** The verbs of packed layers by kernels of gpu.js. */
 
 import type { AverageWindows } from "../../kernels/pool/reference.ts";
-import { ShapeError } from "../errors.ts";
+import { ShapeError, show } from "../errors.ts";
 import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../packed/executor.ts";
 import { type Ids, take, type Values } from "../packed/values.ts";
 import { sizeOf } from "../shape.ts";
@@ -148,8 +148,8 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
     },
     average: (x, rows, n) => run("average", sources.average(n), rows, x),
     pool({ data, shape }, windows: AverageWindows, type) {
-      if (type === "max" && meetsNothing(windows))
-        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${shape.join(" x ")}`);
+      if (type === "max" && windows.n * windows.c > 0 && meetsNothing(windows))
+        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
       return run("pool", pooled(windows, type), windows.n * windows.c * windows.oh * windows.ow, data);
     },
     newCache: () => new FarCache(gpu),

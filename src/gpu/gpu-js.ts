@@ -129,9 +129,11 @@ export class GpuJsKernels {
     inputs: readonly (Far | Float32Array)[],
   ): Promise<Resident> {
     const work = async (): Promise<Resident> => {
-      const args = await Promise.all(
+      const held = await Promise.all(
         inputs.map((input) => (ArrayBuffer.isView(input) ? input : input.ready)),
       );
+      // gpu.js takes no empty array, and a kernel reads none.
+      const args = held.map((x) => (isTexture(x) || x.length > 0 ? x : nothing));
       if (this.closed) throw new BackendError(`gpu: ${op} ran on a GPU that is closed; open another`);
       try {
         return await this.kernel(op, source, length)(...args);
@@ -181,6 +183,8 @@ export class GpuJsKernels {
     return checked;
   }
 }
+
+const nothing = /* @__PURE__ */ new Float32Array(1);
 
 const copied = "function(x) { return x[this.thread.x]; }";
 

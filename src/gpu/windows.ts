@@ -32,7 +32,7 @@ ${meet}
 } } } }
 }
 }
-${type === "max" ? "return most;" : "return sum / count;"}`,
+${type === "max" ? "return most;" : "return sum / Math.max(count, 1.0);"}`,
   );
 }
 
