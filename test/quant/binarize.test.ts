@@ -1,7 +1,7 @@
 /** 1-bit weights of a model fitted to what its layers are given. */
 
 import { OptionError, Rng, randn, relu, StageError, type Tensor, tensor } from "bitgrad";
-import { Conv2d, evaluate, Flatten, Linear, parametrize, Sequential } from "bitgrad/nn";
+import { Conv2d, evaluate, Flatten, LayerNorm, Linear, parametrize, Sequential } from "bitgrad/nn";
 import {
   type BinarizeOptions,
   binarize,
@@ -116,6 +116,24 @@ describe("ARB", () => {
   });
 });
 
+describe("ARB-X", () => {
+  it("gives the scale of a row by least squares, where inputs do not cancel along its signs", async () => {
+    const x = inputs(64, 20, "x");
+    const layer = await binarize(layerOf(bwn(exactly)), [x], { method: "arbX" });
+    const signs = layer.weight.effective().sign();
+    const [wanted, given] = [layer.weight.value, signs].map((w) => x.matmul(w, { transposeB: true }));
+    const best = list(
+      wanted
+        .mul(given)
+        .sum({ axis: 0 })
+        .div(given.square().sum({ axis: 0 })),
+    );
+    list(codesOf(layer)!.scale).forEach((scale, row) => {
+      expect(Math.abs(scale / best[row] - 1)).toBeLessThan(2e-6);
+    });
+  });
+});
+
 describe("layers in order", () => {
   const model = () => {
     const rng = new Rng("model");
@@ -202,6 +220,25 @@ describe("odd numbers", () => {
     const layer = await binarize(layerOf(bwn()), [inputs(3, 20, "few")]);
     expect(list(layer.weight.effective()).every(Number.isFinite)).toBe(true);
   });
+
+  it.each(quantizers)(
+    "by %s does not blow up scales where inputs cancel along the signs, as those of a LayerNorm",
+    async (_, make) => {
+      const x = new LayerNorm(20).forward(inputs(64, 20, "normed")).detach();
+      for (const method of ["arbX", "feedback"] as const) {
+        const layer = layerOf(make());
+        // All of a row have one sign.
+        layer.weight.assign(
+          randn([12, 20], { rng: new Rng("weight") })
+            .abs()
+            .add(0.1),
+        );
+        const most = layer.weight.value.abs().max().item();
+        await binarize(layer, [x], { method });
+        expect(layer.weight.effective().abs().max().item()).toBeLessThan(3 * most);
+      }
+    },
+  );
 
   it.each([Number.NaN, Infinity])(
     "refuses weights of %s, naming the layer, and leaves the model as it was",

@@ -102,7 +102,7 @@ export function fitByInputs(
   problem: SignProblem,
   { feedback, damping, ...options }: CalibratedOptions & { readonly feedback: boolean },
 ): SignFit | null {
-  const { columns, weight, runs } = problem;
+  const { weight, runs } = problem;
   const { centered, iterations } = options;
   const plain = fitSigns(weight, runs, options);
   const parts = partsOf(problem);
@@ -115,12 +115,12 @@ export function fitByInputs(
     const under = (fit: SignFit): FittedRow[] =>
       block.rows.map((row, i) => fittedRow(problem, fit, row, parts[row], targets[i], ones));
     const rows = under(plain);
-    refit(columns, plain, rows, block.runs, centered);
+    refit(problem, plain, rows, block.runs, centered);
     if (!other) continue;
     const others = under(other);
-    refit(columns, other, others, block.runs, centered);
+    refit(problem, other, others, block.runs, centered);
     for (let t = 0; t < iterations && turnSigns(problem, other, others); t++) {
-      refit(columns, other, others, block.runs, centered);
+      refit(problem, other, others, block.runs, centered);
     }
     if (errorOf(problem, other, others) < errorOf(problem, plain, rows)) take(plain, other, rows, block.runs);
   }

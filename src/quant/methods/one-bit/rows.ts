@@ -104,7 +104,7 @@ export function errorOf(
 
 /** Gives rows whose runs are `runs` the scales, and where they are centered means, that are best for their signs. */
 export function refit(
-  columns: number,
+  { columns, hessian }: SignProblem,
   fit: SignFit,
   rows: readonly FittedRow[],
   runs: readonly number[],
@@ -116,13 +116,16 @@ export function refit(
   const place = new Map(runs.map((k, i) => [k, i * width]));
   const gram = new Float64Array(n * n);
   const right = new Float64Array(n);
-  for (const { at, parts, ofSigns, ofOnes, ofRest } of rows) {
+  const energy = new Float64Array(n);
+  for (const { at, hessian: of, parts, ofSigns, ofOnes, ofRest } of rows) {
     for (const { k, from, to } of parts) {
       const u = place.get(k)!;
       for (let i = from; i < to; i++) {
         right[u] += signs[i] * ofRest[i - at];
+        energy[u] += hessian[of + (i - at) * (columns + 1)];
         if (centered) right[u + 1] += ofRest[i - at];
       }
+      if (centered) energy[u + 1] = energy[u];
       parts.forEach((other, p) => {
         const v = place.get(other.k)!;
         for (let i = from; i < to; i++) {
@@ -136,7 +139,7 @@ export function refit(
       });
     }
   }
-  if (!solved(gram, right, n)) return;
+  if (!solved(gram, right, energy)) return;
   for (const k of runs) {
     const u = place.get(k)!;
     scale[k] += right[u];
@@ -156,13 +159,17 @@ export function refit(
   for (const k of runs) scale[k] = Math.abs(scale[k]);
 }
 
-/** Writes the solution of a symmetric system over `right`; false where there is none. Unknowns without weight stay 0. */
-function solved(gram: Float64Array, right: Float64Array, n: number): boolean {
-  let most = 0;
-  for (let u = 0; u < n; u++) most = Math.max(most, gram[u * n + u]);
+/**
+ * Writes the solution of a symmetric system over `right`; false where there is none. `energy` is what the diagonal would be
+ * of inputs that do not correlate. Unknowns without any stay 0.
+ */
+function solved(gram: Float64Array, right: Float64Array, energy: Float64Array): boolean {
+  const n = right.length;
+  const most = energy.reduce((a, b) => Math.max(a, b), 0);
   if (!(most > 0 && most < Infinity)) return false;
-  // Signs that are all alike are no other unknown than the mean: of the solutions it takes a small one.
-  for (let u = 0; u < n; u++) gram[u * n + u] += 1e-10 * gram[u * n + u] + 1e-13 * most;
+  // Where inputs cancel along the signs, in one run or over several, what is left of them is float32's rounding, and where
+  // signs are all alike they are no other unknown than the mean: of such solutions it takes a small one.
+  for (let u = 0; u < n; u++) gram[u * n + u] += 2 ** -24 * energy[u] + 1e-13 * most;
   if (cholesky(gram, n) < n) return false;
   solveFactored(gram, right, n);
   return right.every(Number.isFinite);
