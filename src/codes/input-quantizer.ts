@@ -1,15 +1,7 @@
 /** SpecInputQuantizer: what quantizes the input of a layer. */
 
 import { changing, repeatedRun } from "../changes.ts";
-import {
-  checkInteger,
-  isFunction,
-  OptionError,
-  ShapeError,
-  StageError,
-  show,
-  synchronous,
-} from "../errors.ts";
+import { checkInteger, OptionError, ShapeError, StageError, show, synchronous } from "../errors.ts";
 import { blank } from "../nn/blank.ts";
 import type { BilinearProduct, InputQuantizer, WeightedLayer } from "../nn/packing.ts";
 import { writeBuffer } from "../nn/state.ts";
@@ -24,32 +16,11 @@ import { fakeQuantize, signsOf } from "./fake-quantize.ts";
 import { alongAxis, integerProduct, integersOf } from "./integer.ts";
 import { integersByKernel } from "./kernel-codes.ts";
 import { floatsOf } from "./loops.ts";
+import { checkObserver, type Observer } from "./observer.ts";
 import { servesIntegers } from "./packable.ts";
 import { paramsOf, type QuantParams, rangesOf } from "./params.ts";
 import { checkSpec, isSigns, type QuantSpec, respec } from "./spec.ts";
 import { frozenCodes } from "./transform.ts";
-
-/** Gathers ranges over batches, for scales that are fixed before inference. */
-export interface Observer {
-  readonly spec: QuantSpec;
-  /**
-   * Takes in a batch. Its granularity must give the same number of scales every time: one a tensor, or one a channel. For
-   * scales per channel a layer gives its input as a matrix (channels, numbers).
-   */
-  observe(x: Tensor): void;
-  /** Takes in what another has observed, as if its batches had come too; for observers that can. */
-  merge?(other: Observer): void;
-  /** The scale and zero point so far. Throws StageError before the first batch. */
-  params(): QuantParams;
-}
-
-/** Throws OptionError for what is no observer. */
-export function checkObserver(op: string, observer: Observer): Observer {
-  if (isFunction(observer?.observe) && isFunction(observer.params)) return observer;
-  throw new OptionError(
-    `${op}: an observer needs the functions observe and params, got ${show(observer)}; use one such as minMax`,
-  );
-}
 
 const brand: unique symbol = Symbol.for("bitgrad.inputQuantizer") as never;
 

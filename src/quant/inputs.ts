@@ -1,7 +1,8 @@
 /** Configs of a layer's input: dynamic, mixed, static and signs. */
 
-import { checkObserver, type Observer, SpecInputQuantizer } from "../codes/input-quantizer.ts";
+import { SpecInputQuantizer } from "../codes/input-quantizer.ts";
 import { MixedInputQuantizer } from "../codes/mixed-input.ts";
+import { checkObserver, type Observer } from "../codes/observer.ts";
 import { type QuantSpec, respec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, OptionError, readOptions, show, synchronous } from "../errors.ts";
 import { minMax } from "./observers.ts";

@@ -1,8 +1,8 @@
 /** Observers: ranges gathered over batches, for scales that are fixed before inference. */
 
 import { changing } from "../changes.ts";
-import type { Observer } from "../codes/input-quantizer.ts";
 import { floatsOf } from "../codes/loops.ts";
+import type { Observer } from "../codes/observer.ts";
 import { paramsOf, type QuantParams, type Range, rangesOf } from "../codes/params.ts";
 import { forRuns, scaleShape } from "../codes/runs.ts";
 import { checkSpec, isSigns, type QuantSpec } from "../codes/spec.ts";

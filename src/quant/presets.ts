@@ -1,6 +1,6 @@
 /** What to do with a layer's weight and its input, by the names torchao uses. */
 
-import type { Observer } from "../codes/input-quantizer.ts";
+import type { Observer } from "../codes/observer.ts";
 import type { Quantizer } from "../codes/quantizer.ts";
 import { type QuantSpec, spec } from "../codes/spec.ts";
 import { checkChoice, isFunction, isPlainObject, OptionError, readOptions, show } from "../errors.ts";

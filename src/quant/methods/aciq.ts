@@ -2,7 +2,7 @@
 
 import { erf } from "../../../kernels/elementwise/special.ts";
 import type { QTensor } from "../../codes/contract.ts";
-import type { Observer } from "../../codes/input-quantizer.ts";
+import type { Observer } from "../../codes/observer.ts";
 import { paramsOf, type Range, rangesOf } from "../../codes/params.ts";
 import { shapeOfCodes } from "../../codes/quantizer.ts";
 import { isSigns, type QuantSpec } from "../../codes/spec.ts";
