@@ -57,10 +57,12 @@ export class SpecInputQuantizer implements InputQuantizer {
   /** How far each batch of training moves the range towards its own; null for a range that stays as it was calibrated. */
   readonly momentum: number | null;
   /**
-   * The least and the largest number so far, a buffer (2), or (channels, 2), where there is a momentum; 0 and 0 as long as
-   * there was nothing but zeros.
+   * Where there is a momentum, the least and the largest number so far, or those that the calibrated scale reaches: a buffer
+   * (2), or (channels, 2). 0 and 0 as long as there was nothing but zeros.
    */
   readonly range: Tensor | null = null;
+  /** Whether each range has met another number than 0 at calibration. */
+  private _met: readonly boolean[] = [];
 
   /**
    * Throws OptionError for a spec or an observer that is none, and for a momentum outside (0, 1] or without an observer.
@@ -147,11 +149,7 @@ export class SpecInputQuantizer implements InputQuantizer {
     if (visitor() && !isSigns(how)) return float(fakeQuantize(x, how));
     if (this.observing && !visitor()) {
       const y = float(x);
-      synchronous("calibrate", this.observer?.observe(this.observable(x, axis)) as unknown, "an observer");
-      changing(this, ({ observed }) => () => {
-        this.observed = observed;
-      });
-      this.observed = true;
+      this.observe(this.observable(x, axis));
       return y;
     }
     if (this.range && this.training && !this.frozen && !visitor()) this.follow(this.observable(x, axis));
@@ -167,6 +165,17 @@ export class SpecInputQuantizer implements InputQuantizer {
     if (!visitor() && x.dtype === "float32") return float(signsOf(x, how));
     if (!visitor()) checkFinite(floatsOf(x), how);
     return float(straightThrough(x.clip({ min: -1, max: 1 }), x.detach().less(0).where(-1, 1)));
+  }
+
+  private observe(x: Tensor): void {
+    synchronous("calibrate", this.observer?.observe(x) as unknown, "an observer");
+    changing(this, ({ observed, _met }) => () => {
+      Object.assign(this, { observed, _met });
+    });
+    this.observed = true;
+    if (this.range === null) return;
+    const met = x.notEqual(0).any(this.byChannel ? { axis: 1 } : {});
+    this._met = Array.from(met.data, (some, k) => Boolean(some) || this._met[k] === true);
   }
 
   /** Fixed scales, null where they follow the input. Throws StageError before calibration. */
@@ -200,13 +209,18 @@ export class SpecInputQuantizer implements InputQuantizer {
     this.write(found);
   }
 
-  /** Range k of the batches before, or else that which calibration found; null where neither has met but zeros. */
+  /** Range k of the batches before, or else that of a scale from a state without ranges; null where there were but zeros. */
   private rangeSoFar(k: number): readonly [low: number, high: number] | null {
     const [low, high] = (this.range!.data as Float32Array).subarray(2 * k, 2 * k + 2);
     if (low !== 0 || high !== 0) return [low, high];
     const scale = Number(this.scale!.data[k]);
     // The scale of zeros is 1, and says nothing of what is to come.
-    if (scale === 0 || scale === 1) return null;
+    return scale === 0 || scale === 1 ? null : this.reach(k);
+  }
+
+  /** The least and the largest number that scale k reaches. */
+  private reach(k: number): readonly [low: number, high: number] {
+    const scale = Number(this.scale!.data[k]);
     const { qmin, qmax } = this.spec;
     const zero = Number(this.zeroPoint?.data[k] ?? 0);
     return [(qmin - zero) * scale, (qmax - zero) * scale];
@@ -283,9 +297,10 @@ export class SpecInputQuantizer implements InputQuantizer {
     const wrong = this.refusal({ scale, zeroPoint });
     if (wrong !== null) throw new OptionError(`calibrate: an observer must give ${wrong}`);
     return () => {
-      // A range of batches before is that of other numbers.
-      if (this.range) writeBuffer(this.range, (data) => data.fill(0));
       this.write({ scale, zeroPoint });
+      // A range of batches before is that of other numbers.
+      const ranges = Array.from({ length: count }, (_, k) => (this._met[k] ? this.reach(k) : [0, 0]));
+      if (this.range) writeBuffer(this.range, (data) => data.set(ranges.flat()));
     };
   }
 

@@ -261,7 +261,8 @@ const stages: Table = {
   "SpecInputQuantizer.checkPackable": "called by pack",
   ...each(
     "SpecInputQuantizer.refuses SpecInputQuantizer.follow SpecInputQuantizer.write SpecInputQuantizer.specAlong " +
-      "SpecInputQuantizer.observable SpecInputQuantizer.rangeSoFar SpecInputQuantizer.refusal",
+      "SpecInputQuantizer.observable SpecInputQuantizer.rangeSoFar SpecInputQuantizer.refusal " +
+      "SpecInputQuantizer.observe SpecInputQuantizer.reach",
     "private",
   ),
   "QuantizedTransform.hold": call([given(() => quant.quantize(matrix(), quant.ste().spec))], null, {

@@ -349,7 +349,7 @@ describe("powell", () => {
 
 describe("lapq", () => {
   const x = laplace([64, 24], "lapq");
-  const mlp = (bits: number, input: boolean) => {
+  const mlp = (bits: number, input: boolean, momentum: number | null = null) => {
     const rng = new Rng("mlp");
     const [first, last] = [new Linear(24, 32, { rng }), new Linear(32, 8, { rng })];
     const model = new Sequential(first, (y: Tensor) => y.relu(), last);
@@ -358,7 +358,10 @@ describe("lapq", () => {
     const target = model.forward(x);
     const loss = (batch: Tensor): Tensor => model.forward(batch).sub(target).square().mean();
     const weight = whole(bits);
-    prepare(model, plan({ default: input ? { weight, input: staticInput({ bits }) } : { weight } }));
+    prepare(
+      model,
+      plan({ default: input ? { weight, input: staticInput({ bits, momentum }) } : { weight } }),
+    );
     return {
       model,
       scaleOf: (): Tensor => (first.inputQuantizer as unknown as { scale: Tensor }).scale,
@@ -384,6 +387,17 @@ describe("lapq", () => {
       expect(loss(x).item()).toBeLessThan(0.95 * Math.min(range, searched));
       if (before !== null) expect(scaleOf().item()).not.toBe(before);
     }
+  });
+
+  it("is where ranges that follow the batches go on from", async () => {
+    const { model, loss, scaleOf } = mlp(3, true, 1e-6);
+    await calibrate(model, [x]);
+    const calibrated = scaleOf().item();
+    await lapq(model, [x], { loss });
+    const clipped = scaleOf().item();
+    expect(clipped).toBeLessThan(0.9 * calibrated);
+    model.forward(x);
+    expect(scaleOf().item()).toBeCloseTo(clipped, 4);
   });
 
   it("is never above the loss of whole ranges, nor grows with more rounds", async () => {

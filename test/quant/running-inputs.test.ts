@@ -11,6 +11,8 @@ import {
   prepare,
   SpecInputQuantizer,
   spec,
+  staticInput,
+  ste,
 } from "bitgrad/quant";
 import { trainStep } from "bitgrad/train";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -51,9 +53,52 @@ describe("a static input with a momentum", () => {
     expect(low).toBeCloseTo(-2, 1);
     expect(high).toBeCloseTo(3, 1);
     await calibrate(model, [tensor([[0, 0, 0, 8]])]);
-    expect([...inputOf(model).range!.data]).toEqual([0, 0]);
     model.forward(tensor([[0, 0, 0, 4]]));
     expect(inputOf(model).range!.data[1]).toBeCloseTo(7, 1);
+  });
+
+  it.each([
+    ["affine", "tensor", [0, 255], [0, 447]],
+    ["affine", "channel", [0, 255], [0, 447]],
+    ["symmetric", "tensor", [-127, 127], [-95.25, 351]],
+    ["symmetric", "channel", [-127, 127], [-95.25, 351]],
+  ] as const)(
+    "begins at the calibrated range where its scale is 1, %s, of a %s, also from a state",
+    async (scheme, granularity, [low, high], wanted) => {
+      const make = () => {
+        const input = staticInput({ scheme, granularity, momentum });
+        return prepare(new Linear(2, 1), plan({ default: { weight: ste({ bits: 8 }), input } }));
+      };
+      const model = make();
+      const calibrated = tensor([
+        [low, 0],
+        [high, 0],
+      ]);
+      await calibrate(model, [tensor([[0, 0]]), calibrated, tensor([[0, 0]])]);
+      expect(inputOf(model).scale!.data[0]).toBe(1);
+      const resumed = make();
+      loadStateDict(resumed, stateDict(model));
+      for (const each of [model, resumed]) {
+        const x = tensor([
+          [0, 0],
+          [1023, 3],
+        ]);
+        each.forward(x);
+        const range = inputOf(each).range!.data as Float32Array;
+        expect([...range.subarray(0, 2)]).toEqual(wanted);
+        // A channel that had but zeros begins with its first numbers.
+        if (granularity === "channel") expect([...range.subarray(2)]).toEqual([0, 3]);
+      }
+    },
+  );
+
+  it("forgets what a calibration that fails has met", async () => {
+    const model = running();
+    await expect(
+      calibrate(model, [tensor([[-128, 0, 0, 127]]), tensor([[Number.NaN, 0, 0, 0]])]),
+    ).rejects.toThrow("every element must be finite");
+    await calibrate(model, [tensor([[0, 0, 0, 0]])]);
+    expect(scales(model)).toEqual([[1], [0], [0, 0]]);
   });
 
   it("stays in evaluation, and once it is frozen", () => {

@@ -83,18 +83,20 @@ class WeightClip implements Clip {
   }
 }
 
-/** The clip of a static input, whose zero point stays. */
+/** The clip of a static input, whose zero point stays: of its scales and, where these follow the batches, of the ranges. */
 class InputClip implements Clip {
-  private readonly scale: Tensor;
-  private readonly first: Float64Array;
+  private readonly buffers: readonly Tensor[];
+  private readonly first: readonly Float64Array[];
 
-  constructor(scale: Tensor) {
-    this.scale = scale;
-    this.first = Float64Array.from(scale.data);
+  constructor(buffers: readonly Tensor[]) {
+    this.buffers = buffers;
+    this.first = buffers.map(({ data }) => Float64Array.from(data));
   }
 
   put(factor: number): void {
-    writeBuffer(this.scale, (data) => data.set(this.first.map((scale) => scale * factor)));
+    this.buffers.forEach((buffer, i) => {
+      writeBuffer(buffer, (data) => data.set(this.first[i].map((value) => value * factor)));
+    });
   }
 }
 
@@ -103,7 +105,8 @@ function inputClips(sites: readonly Site[]): InputClip[] {
   return sites.flatMap(({ owner, layer }) => {
     const { inputQuantizer } = owner as { inputQuantizer?: unknown };
     if (!(inputQuantizer instanceof SpecInputQuantizer) || inputQuantizer.scale === null) return [];
-    if (inputQuantizer.calibrated) return [new InputClip(inputQuantizer.scale)];
+    const { calibrated, scale, range } = inputQuantizer;
+    if (calibrated) return [new InputClip(range ? [scale, range] : [scale])];
     throw new StageError(
       `lapq: static inputs must be calibrated, got none of layer ${show(layer)}; call calibrate first`,
     );
