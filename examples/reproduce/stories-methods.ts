@@ -38,6 +38,8 @@ export interface Method {
   readonly baseline?: string;
   /** Whether it draws anything by a seed: stories to calibrate on, or a rotation. */
   readonly drawn: boolean;
+  /** Of its cells; default that of the experiment. */
+  readonly version?: number;
   /** Prepares the model, and finds codes where they are not those of rounding to the nearest. */
   quantize(model: Llama, bits: number, calibration: Calibration): Promise<Llama>;
 }
@@ -308,6 +310,7 @@ export const methods: readonly Method[] = [
       name: `signs, ${{ arb: "ARB", arbX: "ARB-X", feedback: "error feedback" }[method]}`,
       widths: [1],
       drawn: method !== "arb",
+      ...(method === "arbX" ? { version: 2 } : {}),
       baseline: "signs",
       quantize: (model, _, { stories, layers }) => binarize(signs(model), stories, { layers, method }),
     }),

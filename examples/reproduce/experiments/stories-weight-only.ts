@@ -65,9 +65,10 @@ function measurePacked(model: Llama, setting: Setting): Measures {
   return measured(meanLoss(setting, lossOf), (packed.byteLength * 8) / parameterCount(stories().model));
 }
 
-const cellOf = ({ name, drawn: isDrawn, quantize }: Method, bits: number): Cell => ({
+const cellOf = ({ name, drawn: isDrawn, version, quantize }: Method, bits: number): Cell => ({
   name: `${name} ${bits}`,
   labels: { method: name, bits },
+  ...(version === undefined ? {} : { version }),
   ...(isDrawn ? {} : { seeds: 1 as const }),
   run: async (setting) =>
     measurePacked(await quantize(clone(stories().model), bits, drawn(setting)), setting),
