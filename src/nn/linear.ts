@@ -1,6 +1,7 @@
 import type { DType } from "../dtype.ts";
 import { readOptions, ShapeError, show } from "../errors.ts";
 import type { Rng } from "../random/rng.ts";
+import { sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
@@ -34,12 +35,12 @@ export function weightAndBias(
 
 /** A layer that stands in front of a product: (…, features) -> (…, columns), in any number of axes. */
 export interface InputStep extends Layer {
-  /** How many features it takes, where it does not give as many. */
+  /** How many features it takes, where it does not give as many: `inFeatures` of the layer is told by it. */
   readonly features?: number;
   forward(x: Tensor): Tensor;
 }
 
-/** A layer whose result is added to a product: (…, columns of its weight) -> (…, out). */
+/** A layer whose result, of the shape of a product, is added to it: (…, columns of its weight) -> (…, out). */
 export interface Correction extends Layer {
   forward(x: Tensor): Tensor;
 }
@@ -47,6 +48,13 @@ export interface Correction extends Layer {
 /** What the steps in front of a product make of x. */
 const stepped = (x: Tensor, steps: readonly InputStep[]): Tensor =>
   steps.reduce((given, step) => step.forward(given), x);
+
+/** What a correction makes of x. Throws ShapeError where that has another shape than the product y. */
+function correctionOf(correction: Correction, x: Tensor, y: Tensor): Tensor {
+  const added = correction.forward(x);
+  if (sameShape(added.shape, y.shape)) return added;
+  throw new ShapeError(`Linear: the correction must give ${show(y.shape)}, got ${show(added.shape)}`);
+}
 
 /**
  * x·weightᵀ + bias: (…, in) -> (…, out), with weight (out, in). What methods that quantize put around the product are
@@ -103,19 +111,20 @@ export class Linear {
       const y = this.inputQuantizer
         ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
         : x.linear(this.weight.effective(), this.bias?.effective());
-      return this.correction ? y.add(this.correction.forward(x)) : y;
+      return this.correction ? y.add(correctionOf(this.correction, x, y)) : y;
     });
   }
 
   /** The input as the matrix that the weight multiplies, behind the input steps: (…, in) -> (1, rows, columns). */
   inputMatrix(x: TensorLike): Tensor {
-    x = asTensor("inputMatrix", x);
-    if (x.shape.at(-1) !== this.inFeatures) {
+    const given = stepped(asTensor("inputMatrix", x), this.inputSteps);
+    const columns = this.weight.shape[1];
+    if (given.shape.at(-1) !== columns) {
       throw new ShapeError(
-        `inputMatrix: needs ${this.inFeatures} features along the last axis, got ${show(x.shape)}`,
+        `inputMatrix: needs ${columns} features along the last axis, got ${show(given.shape)}`,
       );
     }
-    return stepped(x.reshape([1, x.size / this.inFeatures, this.inFeatures]), this.inputSteps);
+    return given.reshape([1, sizeOf(given.shape.slice(0, -1)), columns]);
   }
 
   toPacked(packer: Packer): PackedFields {

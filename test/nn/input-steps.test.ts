@@ -5,6 +5,7 @@
 import { ones, Rng, ShapeError, scope, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import {
+  BatchNorm1d,
   CopyFeatures,
   clone,
   evaluate,
@@ -31,6 +32,7 @@ import {
   binaryDynamic,
   equalize,
   freeze,
+  gptq,
   int8Dynamic,
   int8WeightOnly,
   pack,
@@ -105,9 +107,39 @@ describe("steps of one's own in a linear layer", () => {
     const layer = new Linear(4, 2);
     layer.inputSteps = [new Gains(), new Halves(), { forward: (x) => x.neg() }];
     expect([layer.inFeatures, layer.forward(ones([3, 8])).shape]).toEqual([8, [3, 2]]);
-    expect(() => layer.inputMatrix(ones([3, 4]))).toThrow(
-      "inputMatrix: needs 8 features along the last axis",
-    );
+    expect(() => layer.inputMatrix(ones([3, 4]))).toThrow(ShapeError);
+    layer.inputSteps.length = 1;
+    expect(() => layer.inputMatrix(ones([3, 8]))).toThrow("needs 4 features along the last axis, got (3, 8)");
+  });
+
+  it.each([
+    ["a layer of another width", 12, () => new Linear(8, 12, { rng: new Rng(3) })],
+    ["layers after each other", 10, () => new Sequential(new CopyFeatures(8, [1, 2]))],
+    ["a normalisation over rows", 8, () => new BatchNorm1d(8)],
+  ])("serve methods and packing without more than forward: %s", async (_, columns, step) => {
+    const layer = new Linear(columns, 5, { rng: new Rng(2) });
+    layer.inputSteps = [step()];
+    const model = evaluate(prepare(layer, plan({ default: { ...int8Dynamic(), weight: ste({ bits: 4 }) } })));
+    const rows = random([6, 8]);
+    expect(layer.inputMatrix(rows).shape).toEqual([1, 6, columns]);
+    await gptq(model, [rows]);
+    const packed = loadPacked(pack(freeze(model)).toBytes());
+    expect(bits(packed.forward(values(rows)))).toEqual(bits(scope(() => model.forward(rows))));
+  });
+
+  it("may add nothing of another shape than the product, packed or not", () => {
+    const layer = new Linear(8, 5, { rng: new Rng(2) });
+    for (const [outs, shape] of [
+      [1, "(6, 1)"],
+      [4, "(6, 4)"],
+    ] as const) {
+      const model = freeze(prepare(evaluate(clone(layer)), plan({ default: int8Dynamic() })));
+      model.correction = new Linear(8, outs, { rng: new Rng(3) });
+      const rows = random([6, 8]);
+      const message = `correction must give (6, 5), got ${shape}`;
+      expect(() => model.forward(rows)).toThrow(message);
+      expect(() => pack(model).forward(values(rows))).toThrow(message);
+    }
   });
 
   it("are in states and clones", () => {
@@ -168,7 +200,7 @@ describe("a packed linear layer", () => {
     const y = layer.forward({ data: Float32Array.of(1, 10, 100, 2, 20, 200), shape: [2, 3] });
     expect([layer.inputs, of().inputs, Array.from(y.data)]).toEqual([3, 4, [361, 722]]);
     expect(() => layer.forward({ data: new Float32Array(4), shape: [1, 4] })).toThrow(
-      "PackedLinear: x must end in 3 features, got (1, 4)",
+      "PackedCopyFeatures: x must end in 3 features, got (1, 4)",
     );
   });
 

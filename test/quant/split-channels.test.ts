@@ -171,7 +171,7 @@ describe("splitOutlierChannels", () => {
       for (const each of [packed, loadPacked(packed.toBytes())])
         expect(bitsOf(each.forward(values(x)))).toEqual(want);
       expect(() => packed.forward(values(random([7, 27])))).toThrow(
-        "PackedLinear: x must end in 24 features, got (7, 27)",
+        "PackedCopyFeatures: x must end in 24 features, got (7, 27)",
       );
     }
     const floats = layerOf(heavy([6, 24], "packed"), int4WeightOnly({ granularity: "channel" }));

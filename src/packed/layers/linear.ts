@@ -69,20 +69,23 @@ export class PackedLinear implements PackedLayer {
   forward(x: Values): Values {
     const { shape } = checkValues("PackedLinear", x);
     const { rows, columns } = this.weight;
-    const { inputs } = this;
-    if (shape[shape.length - 1] !== inputs) {
-      throw new ShapeError(`PackedLinear: x must end in ${inputs} features, got ${show(shape)}`);
-    }
     const outer = shape.slice(0, -1);
     const m = sizeOf(outer);
-    work(m * rows * columns);
     const given = this.inputSteps.reduce((values, step) => step.forward(values), x);
     const wide = [...outer, columns];
     if (!sameShape(given.shape, wide)) {
-      throw new ShapeError(`PackedLinear: input steps must give ${show(wide)}, got ${show(given.shape)}`);
+      const want =
+        this.inputSteps.length > 0
+          ? `input steps must give ${show(wide)}`
+          : `x must end in ${columns} features`;
+      throw new ShapeError(`PackedLinear: ${want}, got ${show(given.shape)}`);
     }
+    work(m * rows * columns);
     const y = { data: executor().product(given, this._product, m), shape: [...outer, rows] };
-    return this.correction ? combined("PackedLinear", y, this.correction.forward(given), "plus") : y;
+    if (!this.correction) return y;
+    const added = this.correction.forward(given);
+    if (sameShape(added.shape, y.shape)) return combined("PackedLinear", y, added, "plus");
+    throw new ShapeError(`PackedLinear: the correction must give ${show(y.shape)}, got ${show(added.shape)}`);
   }
 
   /** Gives back what it holds of the SIMD heap. */
