@@ -7,5 +7,5 @@ it("every block format is exported under its own name", () => {
     expect(exported[name as keyof typeof exported]).toBe(format);
     expect(format.name).toBe(name);
   }
-  expect(Object.keys(formats)).toHaveLength(10);
+  expect(Object.keys(formats)).toHaveLength(18);
 });

@@ -484,7 +484,6 @@ describe("inputs that packed layers do not find are refused by prepare", () => {
     ],
     [{ onNonFinite: "clamp" }, true, 'static input needs onNonFinite "throw", got "clamp"'],
     [{ bits: 1, onNonFinite: "clamp" }, false, 'sign input needs onNonFinite "throw", got "clamp"'],
-    [{ granularity: "channel" }, true, 'static input needs granularity "tensor", got "channel"'],
   ])("%j", (options, isStatic, text) => {
     const layer = new Linear(4, 2);
     const config = { weight: ste({ bits: 4 }), input: input(options, isStatic) };
