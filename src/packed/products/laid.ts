@@ -21,6 +21,7 @@ export class Laid {
   get<L extends Layer>(name: string, make: () => L | null, key = ""): L | null {
     const known = this.layers.get(name);
     if (known?.key === key && (known.layer || memoryIsShared())) return known.layer as L | null;
+    this.layers.delete(name);
     this.drop(known?.layer);
     const layer = make();
     if (layer) freed.register(this, layer, layer);
