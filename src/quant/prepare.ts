@@ -55,13 +55,20 @@ function checkStored(path: string, { name, spec: { bits } }: Quantizer, { store 
 const channelsOf = ({ shape }: Parameter, owner: object): number =>
   (shape[1] ?? 1) * ((owner as { groups?: number }).groups ?? 1);
 
-function inputOf({ input }: QuantConfig, path: string, channels: number): SpecInputQuantizer {
-  if (!isFunction(input)) {
-    throw new OptionError(
-      `prepare: the input of a config must be a function such as dynamicInput(), got ${show(input)} for ${show(path)}`,
-    );
+/** What the input of a config gives. Throws OptionError for one that is no function, or fails, as `dynamicInput` itself. */
+function givenBy({ input }: QuantConfig, path: string, channels: number): unknown {
+  const want = "prepare: the input of a config must be a function such as dynamicInput(), got";
+  if (!isFunction(input)) throw new OptionError(`${want} ${show(input)} for ${show(path)}`);
+  try {
+    return synchronous("prepare", input(channels), "the input of a config");
+  } catch (cause) {
+    if (!(cause instanceof OptionError)) throw cause;
+    throw new OptionError(`${want} one that fails for ${show(path)}: ${cause.message}`, { cause });
   }
-  const quantizer: unknown = synchronous("prepare", input(channels), "the input of a config");
+}
+
+function inputOf(config: QuantConfig, path: string, channels: number): SpecInputQuantizer {
+  const quantizer = givenBy(config, path, channels);
   if (quantizer instanceof SpecInputQuantizer) return quantizer;
   throw new OptionError(
     `prepare: the input of a config must give a SpecInputQuantizer, got ${show(quantizer)} for ${show(path)}; use one such as dynamicInput()`,

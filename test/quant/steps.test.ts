@@ -21,6 +21,7 @@ import {
   int8Dynamic,
   int8Static,
   int8WeightOnly,
+  mixedInput,
   nf4,
   nf4WeightOnly,
   pack,
@@ -29,6 +30,7 @@ import {
   type QuantConfig,
   type Quantizer,
   quantized,
+  signInput,
   spec,
   staticInput,
   ste,
@@ -252,6 +254,12 @@ describe("an input that is no input", () => {
     for (const input of [() => 5, () => null, () => ({ run: () => 1 })]) {
       expect(() => prepared(input)).toThrow(
         "prepare: the input of a config must give a SpecInputQuantizer, got",
+      );
+    }
+    // A function that makes inputs in the place of one that it made.
+    for (const input of [staticInput, dynamicInput, mixedInput, signInput]) {
+      expect(() => prepared(input)).toThrow(
+        `prepare: the input of a config must be a function such as dynamicInput(), got one that fails for "weight": ${input.name}: options must be`,
       );
     }
     for (const observer of [() => 5, () => null, () => ({}), () => ({ observe: () => 1 })]) {
