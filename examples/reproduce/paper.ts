@@ -40,7 +40,9 @@ export function finding({ difference, seeds, below, above, as }: Judgement): str
   return `${as.title} ${withError(difference, as)}, to be ${bounds.join(" and ")}; ${of}`;
 }
 
-const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+/** A line of a table, which bars and ends of lines in its cells would break. */
+const line = (cells: readonly string[]): string =>
+  `| ${cells.map((cell) => cell.replaceAll(/\s+/g, " ").replaceAll("|", "\\|")).join(" | ")} |`;
 
 const width = 125;
 

@@ -6,20 +6,18 @@ import { markdown } from "../../examples/reproduce/paper.ts";
 import type { Results } from "../../examples/reproduce/results.ts";
 
 const loss = { title: "loss", digits: 3 };
-const pageOf = (text: string, says: string): string =>
-  markdown({
-    name: "small",
-    about: says,
-    text,
-    columns: { loss },
-    picture: { x: "bits", y: "loss", series: "method" },
-    rows: [
-      { cell: "float", labels: { method: "float32" }, seeds: 3, means: { loss: { mean: 1, error: 0 } } },
-    ],
-    claims: [{ says, verdict: "shown", difference: { mean: 1, error: 0.1 }, seeds: 3, below: 2, as: loss }],
-    seconds: 1,
-    machines: ["one"],
-  } satisfies Results);
+const resultsOf = (text: string, says: string): Results => ({
+  name: "small",
+  about: says,
+  text,
+  columns: { loss },
+  picture: { x: "bits", y: "loss", series: "method" },
+  rows: [{ cell: "float", labels: { method: "float32" }, seeds: 3, means: { loss: { mean: 1, error: 0 } } }],
+  claims: [{ says, verdict: "shown", difference: { mean: 1, error: 0.1 }, seeds: 3, below: 2, as: loss }],
+  seconds: 1,
+  machines: ["one"],
+});
+const pageOf = (text: string, says: string): string => markdown(resultsOf(text, says));
 
 const word = fc.stringMatching(/^[a-z0-9é(]{1,12}[,:]?$/);
 const sign = fc.constantFrom("%", "±", "-", "+", "*", "#", ">", "=", "1.", "2)", ">3");
@@ -45,6 +43,18 @@ describe("a page", () => {
         const claim = `- **shown**: ${says} (loss 1.000 ± 0.100, to be below 2.000; 3 seeds).`;
         for (const text of [first, second, claim]) expect(flat).toContain(text);
       }),
+    );
+  });
+
+  it("keeps labels with bars in their cells", () => {
+    const column = { title: "|x|", digits: 1 };
+    const page = markdown({
+      ...resultsOf("", ""),
+      columns: { loss: column },
+      rows: [{ cell: "a", labels: { method: "Σ|w − ŵ|\nof all" }, seeds: 1, means: {} }],
+    });
+    expect(page).toContain(
+      "| method | \\|x\\| | seeds |\n| --- | ---: | ---: |\n| Σ\\|w − ŵ\\| of all |  | 1 |\n",
     );
   });
 
