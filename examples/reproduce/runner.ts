@@ -50,17 +50,21 @@ interface Hand {
 /** How long a worker may take to write a checkpoint after Ctrl-C, in ms. */
 const grace = 10_000;
 
+/** A worker has ended where it should have answered. */
+class Ended extends Error {}
+
+async function endOf(child: ChildProcess, { signal }: AbortController): Promise<never> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit", { signal });
+  throw new Ended(`the worker ended by ${child.signalCode ?? child.exitCode}`);
+}
+
 const answerOf = async (child: ChildProcess): Promise<Answer | "ready"> => {
-  const ended = new AbortController();
+  const answered = new AbortController();
   try {
-    return await Promise.race([
-      once(child, "message", ended).then(([answer]) => answer as Answer | "ready"),
-      once(child, "exit", ended).then(([code, signal]) => ({
-        error: `the worker ended by ${signal ?? code}`,
-      })),
-    ]);
+    const answer = once(child, "message", answered).then(([first]) => first as Answer | "ready");
+    return await Promise.race([answer, endOf(child, answered)]);
   } finally {
-    ended.abort();
+    answered.abort();
   }
 };
 
@@ -73,11 +77,11 @@ async function workerOf(file: string, signal: AbortSignal): Promise<Hand> {
     setTimeout(() => child.kill("SIGKILL"), grace).unref();
   };
   signal.addEventListener("abort", stop, { once: true });
-  const first = await answerOf(child);
-  if (first !== "ready") throw new Error("error" in first ? first.error : "the worker did not start");
+  if ((await answerOf(child)) !== "ready") throw new Error("the worker did not start");
   return {
     async run(order) {
-      child.send(order);
+      // Where it cannot be told any more it has ended.
+      child.send(order, () => {});
       const answer = (await answerOf(child)) as Answer;
       if ("line" in answer) return answer.line;
       throw new Error(answer.error);
@@ -86,6 +90,27 @@ async function workerOf(file: string, signal: AbortSignal): Promise<Hand> {
       signal.removeEventListener("abort", stop);
       child.kill("SIGKILL");
     },
+  };
+}
+
+/** A worker, and another one after each error, for it may have ended, or hold what the cell left. */
+function workersOf(file: string, signal: AbortSignal): Hand {
+  let worker: Hand | null = null;
+  return {
+    async run(order) {
+      const isNew = worker === null;
+      worker ??= await workerOf(file, signal);
+      try {
+        return await worker.run(order);
+      } catch (error) {
+        worker.end();
+        worker = null;
+        // What ended a worker may have been left by a cell before: one of its own tells.
+        if (isNew || !(error instanceof Ended) || signal.aborted) throw error;
+        return this.run(order);
+      }
+    },
+    end: () => worker?.end(),
   };
 }
 
@@ -113,9 +138,8 @@ async function fill(
   const shown = progress(name);
   let done = tasks.length - missing.length;
   const here: Hand = { run: (order) => measure(experiment, order, signal), end() {} };
-  const newHand = async (): Promise<Hand> => (workers === 0 ? here : workerOf(file, signal));
   const work = async (): Promise<void> => {
-    let hand = await newHand();
+    const hand = workers === 0 ? here : workersOf(file, signal);
     for (let task = await queue.next(); task && !signal.aborted; task = await queue.next()) {
       const checkpoint = checkpointOf(options, task);
       if (fresh) rmSync(checkpoint, { force: true });
@@ -126,9 +150,6 @@ async function fill(
       } catch (error) {
         if (signal.aborted) break;
         failures.push(`${task.cell}, seed ${task.seed}: ${(error as Error).message}`);
-        // It may have ended, or hold what the cell left.
-        hand.end();
-        hand = await newHand();
       } finally {
         queue.ended(task);
       }

@@ -208,6 +208,28 @@ describe("an experiment", { timeout: 60_000 }, () => {
     expect((await run()).results.rows).toHaveLength(4);
   });
 
+  it.each([0, 50])(
+    "does not blame a cell for what one before it in its worker throws %i ms after it has answered",
+    async (delay) => {
+      vi.stubEnv("SMALL_LATE", "nearest 4");
+      vi.stubEnv("SMALL_DELAY", String(delay));
+      const { results } = await run({ workers: 1 });
+      expect(results.rows.map(({ seeds }) => seeds)).toEqual([1, 1, 3, 3]);
+    },
+  );
+
+  it("blames a cell that ends its worker, alone or behind others", async () => {
+    vi.stubEnv("SMALL_ENDS", "drawn 4");
+    await expect(run({ workers: 1 })).rejects.toThrow(
+      `cells failed:\n${[1, 2, 3].map((seed) => `drawn 4, seed ${seed}: the worker ended by 7`).join("\n")}`,
+    );
+    // A worker of its own tells that it is the cell.
+    expect(calls().filter((call) => call.startsWith("drawn 4"))).toEqual(
+      [1, 1, 2, 3].map((seed) => `drawn 4, ${seed}`),
+    );
+    expect(readLines(linesOf()).lines).toHaveLength(5);
+  });
+
   it.each([0, 2])("by %i workers keeps what is done when it is stopped, and checkpoints", async (workers) => {
     vi.stubEnv("SMALL_WAITS", "drawn 4");
     const stop = new AbortController();

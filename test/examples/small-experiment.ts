@@ -5,8 +5,13 @@ import { setTimeout } from "node:timers/promises";
 import { rand } from "bitgrad";
 import type { Cell, Experiment } from "../../examples/reproduce/experiment.ts";
 
-/** The environment tells workers too: a file of calls, and the name of a cell that fails, waits, or gives NaN or nothing. */
+/**
+ * The environment tells workers too: a file of calls, and the name of a cell that fails, waits, gives NaN or nothing, ends
+ * its process, or throws when it has answered, after SMALL_DELAY ms, while others take longer than that.
+ */
 const { SMALL_CALLS = "", SMALL_FAILS, SMALL_WAITS, SMALL_NAN, SMALL_NOTHING } = process.env;
+const { SMALL_LATE, SMALL_ENDS } = process.env;
+const delay = Number(process.env.SMALL_DELAY ?? 0);
 
 const cellOf = (method: string, bits: number, seeds?: 1): Cell => ({
   name: `${method} ${bits}`,
@@ -15,6 +20,12 @@ const cellOf = (method: string, bits: number, seeds?: 1): Cell => ({
   async run({ seed, signal, checkpoint }) {
     const name = `${method} ${bits}`;
     appendFileSync(SMALL_CALLS, `${name}, ${seed}${existsSync(checkpoint) ? ", goes on" : ""}\n`);
+    if (SMALL_LATE === name) {
+      globalThis.setTimeout(() => {
+        throw new Error("too late");
+      }, delay);
+    } else if (SMALL_LATE) await setTimeout(4 * delay);
+    if (SMALL_ENDS === name) process.exit(7);
     if (SMALL_FAILS === name) throw new Error("no such numbers");
     while (SMALL_WAITS === name && !signal.aborted) await setTimeout(5);
     if (signal.aborted) {
