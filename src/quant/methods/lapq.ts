@@ -168,11 +168,12 @@ export function vertexOf(points: readonly (readonly [x: number, y: number])[]): 
  * Loss-aware clipping: the clips of the weights of all chosen layers, and of their static inputs, are searched together so
  * that the mean loss of the batches is least. The search begins at the whole ranges, at the clips of the least Σ|w − ŵ|^p
  * for each p of `norms`, and at the p of the vertex of a parabola through their losses, wherever the loss is least, and goes
- * on from there by Powell's method. Codes of weights are held as by `hold`, scales of inputs written. The loss is never more
- * than that of codes rounded in whole ranges. It is computed several times for each layer. Nahshan et al., 2019,
- * arXiv:1911.07190. Rejects with StageError for a model that is not prepared, or frozen, for static inputs that were not
- * calibrated, and without batches; OptionError for batches that can be run through once only, a loss that is not one finite
- * number, signs, codes of a quantizer's own, and a weight that is not finite. The model is then as it was.
+ * on from there by Powell's method. Codes of weights are held as by `hold`, scales of inputs written, with the ranges that
+ * go on from them where there is a momentum. The loss is never more than that of codes rounded in whole ranges. It is
+ * computed several times for each layer. Nahshan et al., 2019, arXiv:1911.07190. Rejects with StageError for a model that is
+ * not prepared, or frozen, for static inputs that were not calibrated, and without batches; OptionError for batches that can
+ * be run through once only, a loss that is not one finite number, signs, codes of a quantizer's own, and a weight that is
+ * not finite. The model is then as it was.
  *
  * @example
  * ```ts
