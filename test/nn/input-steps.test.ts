@@ -127,6 +127,21 @@ describe("steps of one's own in a linear layer", () => {
     expect(bits(packed.forward(values(rows)))).toEqual(bits(scope(() => model.forward(rows))));
   });
 
+  it("may widen what each layer of a Gpt is given, packed to the same bits", async () => {
+    const ids = tensor([[1, 2, 3, 4]], { dtype: "int32" });
+    const model = new Gpt({ vocabulary: 11, context: 8, dim: 16, layers: 1, heads: 2, rng: new Rng(1) });
+    const { attention, mlp } = model.blocks[0];
+    for (const layer of [attention.query, attention.value, attention.out, mlp.up, mlp.down]) {
+      const [rows, columns] = layer.weight.shape;
+      layer.weight.replace(random([rows, columns + 4]));
+      layer.inputSteps = [new Linear(columns, columns + 4, { rng: new Rng(3) })];
+    }
+    const frozen = evaluate(freeze(prepare(model, plan({ default: int8Dynamic() }))));
+    const packed = loadPacked(pack(frozen).toBytes());
+    const got = packed.forward({ data: ids.data as Int32Array, shape: [1, 4] });
+    expect(bits(got)).toEqual(bits(scope(() => frozen.forward(ids))));
+  });
+
   it("may add nothing of another shape than the product, packed or not", () => {
     const layer = new Linear(8, 5, { rng: new Rng(2) });
     for (const [outs, shape] of [

@@ -73,7 +73,8 @@ export class PackedAttention implements PackedLayer {
       heads % kvHeads === 0 &&
       key.weight.rows === head * kvHeads &&
       value.weight.rows === head * kvHeads &&
-      out.inputs === head * heads &&
+      // Steps say themselves what they take.
+      (out.inputSteps.length > 0 || out.inputs === head * heads) &&
       (this.rotary === null || head % 2 === 0);
     if (!fits) {
       throw new FormatError(
