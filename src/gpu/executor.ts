@@ -1,9 +1,10 @@
 /** The verbs of packed layers by kernels of gpu.js. */
 
 import type { AverageWindows } from "../../kernels/pool/reference.ts";
+import { changing } from "../changes.ts";
 import { ShapeError, show } from "../errors.ts";
 import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../packed/executor.ts";
-import { type Ids, take, type Values } from "../packed/values.ts";
+import type { Ids, Values } from "../packed/values.ts";
 import { sizeOf } from "../shape.ts";
 import { type Far, isFar } from "./far.ts";
 import type { GpuJsKernels } from "./gpu-js.ts";
@@ -25,18 +26,16 @@ export class FarCache implements KeyValueCache<Far> {
   }
 
   append(keys: Far, values: Far, heads: number, t: number, d: number): readonly [Far, Far, number] {
-    const { length, rows: before } = this;
+    const { length, rows: before, held } = this;
+    if (t === 0 && held.length > 0) return [held[0], held[1], before];
+    changing(this, () => () => Object.assign(this, { length, rows: before, held }));
     const rows = before >= length + t ? before : Math.max(2 * (length + t), 16);
     const source = sources.appended(heads, rows, Math.max(1, before), t, d);
     const at = this.gpu.bring(Float32Array.of(length));
     const grown = [keys, values].map((more, i) =>
-      this.gpu.run("append", source, heads * rows * d, [
-        this.held[i] ?? none(this.gpu),
-        far(this.gpu, more),
-        at,
-      ]),
+      this.gpu.run("append", source, heads * rows * d, [held[i] ?? none(this.gpu), far(this.gpu, more), at]),
     );
-    for (const old of this.held) this.gpu.discard(old);
+    for (const old of held) this.gpu.discard(old);
     this.held = grown;
     this.rows = rows;
     this.length += t;
@@ -64,15 +63,13 @@ const none = (gpu: GpuJsKernels): Far => gpu.bring(Float32Array.of(0));
 const far = (gpu: GpuJsKernels, x: Far | Float32Array): Far => (ArrayBuffer.isView(x) ? gpu.upload(x) : x);
 
 export function executorOf(gpu: GpuJsKernels): Executor<Far> {
-  const run = (op: string, source: string, length: number, ...inputs: (Far | Float32Array)[]): Far => {
-    take(length);
-    return gpu.run(
+  const run = (op: string, source: string, length: number, ...inputs: (Far | Float32Array)[]): Far =>
+    gpu.run(
       op,
       source,
       length,
       inputs.map((x) => far(gpu, x)),
     );
-  };
 
   function norm({ data }: Values<Far>, { type, rows, n, eps, weight, bias }: NormCall): Far {
     const mean = type === "rms" ? null : run("norm", sources.average(n), rows, data);
@@ -102,6 +99,7 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
   return {
     foldsSigns: false,
     holds: isFar,
+    bring: (x) => gpu.bring(x),
     product: ({ data }, of, m) => product(gpu, far(gpu, data), of, m),
     conv: ({ data }, of, geometry) => conv(gpu, far(gpu, data), of, geometry),
     convTranspose: ({ data }, weight, geometry) => convTransposed(gpu, far(gpu, data), weight, geometry),

@@ -72,9 +72,9 @@ export function gemmsOf(kernels: GpuJsKernels): Gemms {
       checkFinite(op, data, data.length);
       const outer = shape.slice(0, -1);
       const operands = new Operands(op, weight, input, bias);
-      const read = await kernels.during(() => ({
-        result: product(kernels, kernels.bring(data.slice()), operands, sizeOf(outer)).read(),
-      }));
+      const read = await kernels.during(() =>
+        product(kernels, kernels.bring(data.slice()), operands, sizeOf(outer)).read(),
+      );
       return { data: read.slice(), shape: [...outer, rows] };
     };
   return { f32: gemm("f32"), b1: gemm("b1"), ternary: gemm("ternary"), i4: gemm("i4"), i8: gemm("i8") };
@@ -103,8 +103,8 @@ let sum = 0.0;
 for (let i = 0; i < ${k}; i++) { sum += a[row * ${k} + i] * b[i * ${n} + column]; }
 return sum;`,
   );
-  const read = await kernels.during(() => ({
-    result: kernels.run("matmul", source, m * n, [kernels.bring(left), kernels.bring(right)]).read(),
-  }));
+  const read = await kernels.during(() =>
+    kernels.run("matmul", source, m * n, [kernels.bring(left), kernels.bring(right)]).read(),
+  );
   return { data: read.slice(), shape: [m, n] };
 }

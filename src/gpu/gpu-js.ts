@@ -1,6 +1,7 @@
 /** Kernels of gpu.js, by their source text: compiled once a shape, run in order, results kept where they were made. */
 
 import { BackendError } from "../errors.ts";
+import { take } from "../packed/values.ts";
 import { Far, isTexture, type Resident } from "./far.ts";
 
 /** The modes of gpu.js. */
@@ -38,10 +39,15 @@ export class GpuJsKernels {
   private readonly gpu: GpuJs;
   private readonly kernels = new Map<string, Kernel>();
   private readonly uploads = new WeakMap<Float32Array, Far>();
+  /** Gives textures back whose arrays nobody holds any more. */
+  private readonly gone = new FinalizationRegistry<Far>((far) => this.freed(far));
   /** What the run that goes on has made; null outside of runs. */
   private made: Far[] | null = null;
   private last: Promise<unknown> = Promise.resolve();
-  private closed = false;
+  /** When all runs so far have ended. */
+  private runs: Promise<unknown> = Promise.resolve();
+  private closing: Promise<void> | null = null;
+  private destroyed = false;
 
   constructor(gpu: GpuJs, mode: Mode) {
     this.gpu = gpu;
@@ -50,13 +56,14 @@ export class GpuJsKernels {
 
   /**
    * `length` numbers, each by the source of a function of the inputs, in which `this.thread.x` is its place. Rejects with
-   * BackendError that names the op.
+   * BackendError that names the op. Throws ShapeError beyond the budget of the run.
    */
   run(op: string, source: string, length: number, inputs: readonly (Far | Float32Array)[]): Far {
     if (length > mostNumbers)
       throw new BackendError(
         `gpu: ${op} makes at most ${mostNumbers} numbers at once, got ${length}; use a smaller batch`,
       );
+    take(length);
     if (length === 0) return new Far(0, Promise.resolve(new Float32Array(0)));
     this.ran.set(op, (this.ran.get(op) ?? 0) + 1);
     const far = new Far(length, this.inTurn(op, source, length, inputs));
@@ -70,7 +77,9 @@ export class GpuJsKernels {
     if (known) return known;
     const far = this.brought(numbers);
     this.uploads.set(numbers, far);
-    gone.register(numbers, far);
+    // Where the CPU computes, the array itself is what is held: there is nothing to give back.
+    if (!this.here) this.gone.register(numbers, far);
+    far.ready.catch(() => this.uploads.delete(numbers));
     return far;
   }
 
@@ -81,45 +90,70 @@ export class GpuJsKernels {
     return far;
   }
 
+  /** Whether kernels run on the CPU, and read arrays where they are. */
+  private get here(): boolean {
+    return this.mode === "cpu" || this.mode === "webasm";
+  }
+
   private brought(numbers: Float32Array): Far {
-    const { mode } = this;
-    const here = mode === "cpu" || mode === "webasm" || numbers.length === 0;
+    const held = this.here || numbers.length === 0;
     return new Far(
       numbers.length,
-      here ? Promise.resolve(numbers) : this.inTurn("upload", copied, numbers.length, [numbers]),
+      held ? Promise.resolve(numbers) : this.inTurn("upload", copied, numbers.length, [numbers]),
     );
   }
 
   /** Numbers that outlasted the run which made them go with this one. */
   discard(far: Far): void {
     if (this.made) this.made.push(far);
-    else void freed(far);
+    else void this.freed(far);
   }
 
-  /** What `fn` makes is given back once the promise that it returns is settled, but for what it keeps. */
-  async during<R>(fn: () => { result: Promise<R>; kept?: () => Iterable<Far> }): Promise<R> {
-    const outer = this.made;
+  /**
+   * What `fn` makes is given back once the promise that it returns is settled, or it has thrown, but for what is kept then.
+   * Rejects with BackendError where it is closed.
+   */
+  async during<R>(fn: () => Promise<R>, kept: () => Iterable<Far> = () => []): Promise<R> {
+    if (this.closing)
+      throw new BackendError(`gpu: a model ran on a GPU that is closed, got mode ${this.mode}; open another`);
     const made: Far[] = [];
+    const run = this.making(made, fn).finally(() => {
+      const staying = new Set(kept());
+      return Promise.all(made.filter((far) => !staying.has(far)).map((far) => this.freed(far)));
+    });
+    this.runs = Promise.allSettled([this.runs, run]);
+    return run;
+  }
+
+  private async making<R>(made: Far[], fn: () => Promise<R>): Promise<R> {
+    const outer = this.made;
     this.made = made;
-    let call: ReturnType<typeof fn>;
+    let result: Promise<R>;
     try {
-      call = fn();
+      result = fn();
     } finally {
       this.made = outer;
     }
-    try {
-      return await call.result;
-    } finally {
-      const kept = new Set(call.kept?.());
-      await Promise.all(made.filter((far) => !kept.has(far)).map(freed));
-    }
+    return result;
   }
 
-  async close(): Promise<void> {
-    this.closed = true;
+  /** What runs still ends first. */
+  close(): Promise<void> {
+    this.closing ??= this.ended();
+    return this.closing;
+  }
+
+  private async ended(): Promise<void> {
+    await this.runs;
     await this.last;
+    this.destroyed = true;
     this.kernels.clear();
     await this.gpu.destroy();
+  }
+
+  private async freed(far: Far): Promise<void> {
+    const held = await far.ready.catch(() => null);
+    if (held && isTexture(held) && !this.destroyed) held.delete();
   }
 
   private inTurn(
@@ -134,7 +168,6 @@ export class GpuJsKernels {
       );
       // gpu.js takes no empty array, and a kernel reads none.
       const args = held.map((x) => (isTexture(x) || x.length > 0 ? x : nothing));
-      if (this.closed) throw new BackendError(`gpu: ${op} ran on a GPU that is closed; open another`);
       try {
         return await this.kernel(op, source, length)(...args);
       } catch (error) {
@@ -187,11 +220,3 @@ export class GpuJsKernels {
 const nothing = /* @__PURE__ */ new Float32Array(1);
 
 const copied = "function(x) { return x[this.thread.x]; }";
-
-/** Gives textures back whose arrays nobody holds any more. */
-const gone = /* @__PURE__ */ new FinalizationRegistry<Far>((far) => freed(far));
-
-async function freed(far: Far): Promise<void> {
-  const held = await far.ready.catch(() => null);
-  if (held && isTexture(held)) held.delete();
-}

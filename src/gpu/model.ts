@@ -9,9 +9,15 @@ import {
 } from "../generation/loop.ts";
 import type { PackedStep } from "../packed/file/layer.ts";
 import { isOurs } from "../packed/layers/kinds.ts";
-import type { PackedLanguage } from "../packed/layers/language.ts";
-import { type PackedBudget, type PackedCall, type PackedModel, walk } from "../packed/model.ts";
-import { budgetFor, readRun, readsIds } from "../packed/run.ts";
+import { type PackedCall, type PackedModel, walk } from "../packed/model.ts";
+import {
+  type PackedBudget,
+  type PackedSource,
+  plainOptions,
+  readRun,
+  readsIds,
+  readText,
+} from "../packed/run.ts";
 import { runOn } from "../packed/running.ts";
 import { type Ids, type Values, within } from "../packed/values.ts";
 import type { FarCache } from "./executor.ts";
@@ -55,26 +61,28 @@ export class GpuModel {
     options?: Partial<NoInfer<C> & PackedBudget>,
   ): Promise<Values> {
     const { root, given, told, values, budget } = readRun(this.packed.root, x, options);
-    return this.run(budget, () => {
+    return this.run(() => {
       for (const name of values) told[name] = this.brought(told[name] as Values);
-      return root.forward(readsIds(root) ? (given as Values) : this.brought(given as Values), told);
+      const x = readsIds(root) ? (given as Values) : this.brought(given as Values);
+      return within(budget, () => root.forward(x, told));
     });
   }
 
-  /** As `PackedModel.stream`, one token after the other, of a causal model without an encoder. */
+  /** As `PackedModel.stream`, one token after the other. */
   stream(
     prompt: ArrayLike<number>,
-    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens">,
+    options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens"> & PackedSource,
   ): AsyncGenerator<number, void, undefined> {
-    return streamLater(this.reader(), prompt, options);
+    const { source, sourceMask, budget, ...rest } = plainOptions(options);
+    return streamLater(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
-  /** As `PackedModel.generate`, of a causal model without an encoder. */
+  /** As `PackedModel.generate`. */
   async generate(
     prompt: ArrayLike<number>,
-    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
+    options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): Promise<number[]> {
-    const { onToken = null, ...rest } = options;
+    const { onToken = null, ...rest } = plainOptions(options);
     if (onToken !== null && typeof onToken !== "function")
       throw new OptionError(`generate: option onToken must be a function, got ${show(onToken)}`);
     const made: number[] = [];
@@ -89,33 +97,43 @@ export class GpuModel {
     return asValues(this.gpu._kernels.bring(data.slice()), shape);
   }
 
-  private run(budget: number, fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
+  private run(fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
     const { _kernels: kernels, _executor: executor } = this.gpu;
-    return kernels.during(() => {
-      const { data, shape } = within(budget, () => runOn(executor, fn)) as unknown as Values<Far>;
-      return { result: data.read().then((read) => ({ data: read.slice(), shape })), kept };
-    });
+    return kernels.during(async () => {
+      const { data, shape } = runOn(executor, fn) as unknown as Values<Far>;
+      return { data: (await data.read()).slice(), shape };
+    }, kept);
   }
 
-  private reader(): LaterReader {
-    const root = this.packed.root as PackedLanguage;
-    if (root.kind !== "language" || !root.causal)
-      throw new OptionError(`generate: needs a causal language model on a GPU, got ${show(root.kind)}`);
-    const caches = runOn(this.gpu._executor, () => root.newCache()) as unknown as FarCache[];
-    const call = { cache: caches as never, last: true };
-    const kept = () => caches.flatMap((cache) => [...cache.kept()]);
+  private reader(from: PackedSource): LaterReader {
+    const { _kernels: kernels, _executor: executor } = this.gpu;
+    const { encoder, decoder, source, sourceMask, budget } = readText(this.packed.root, from);
+    const caches = runOn(executor, () => decoder.newCache()) as unknown as FarCache[];
+    // What the encoder made of the source, until all is forgotten.
+    let memory: Values | null = null;
+    const held = (): Far[] => (memory ? [memory.data as unknown as Far] : []);
+    const encoded = (): Values | null =>
+      encoder &&
+      source &&
+      within(budget(source.data.length), () => encoder.forward(source, { mask: sourceMask }));
     return {
-      context: root.context ?? Infinity,
+      context: decoder.context ?? Infinity,
       get length() {
         return caches[0]?.length ?? 0;
       },
       read: async (ids) => {
-        const budget = budgetFor("generate", null, root, ids.length);
-        const run = () => root.forward({ data: ids, shape: [1, ids.length] }, call);
-        return (await this.run(budget, run, kept)).data;
+        const run = (): Values => {
+          memory ??= encoded();
+          const call = { cache: caches as never, last: true, memory, memoryMask: sourceMask };
+          const most = budget(ids.length, memory?.data.length ?? 0);
+          return within(most, () => decoder.forward({ data: ids, shape: [1, ids.length] }, call));
+        };
+        return (await this.run(run, () => [...held(), ...caches.flatMap((cache) => [...cache.kept()])])).data;
       },
       clear() {
         for (const cache of caches) cache.clear();
+        for (const far of held()) kernels.discard(far);
+        memory = null;
       },
     };
   }

@@ -96,6 +96,8 @@ export interface Executor<D = Float32Array> {
   readonly foldsSigns: boolean;
   /** Whether these are numbers that it holds. */
   holds(data: unknown): data is D;
+  /** Numbers that a layer made for this run alone. */
+  bring(x: Float32Array): D;
   /** m rows times the rows of a weight, and a bias: (…, k) -> (…, n). */
   product(x: Values<D>, of: Product<number>, m: number): D;
   conv(x: Values<D>, of: Product<ConvGeometry>, geometry: ConvGeometry): D;

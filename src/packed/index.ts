@@ -34,11 +34,10 @@ export { PackedFunction, PackedSequential } from "./layers/sequential.ts";
 export { PackedBlock, type PackedBlockCall, PackedFeedForward } from "./layers/transformer.ts";
 export {
   loadPacked,
-  type PackedBudget,
   type PackedCall,
   PackedModel,
   type PackedOptions,
-  type PackedSource,
 } from "./model.ts";
 export type { PackedInput } from "./products/input.ts";
+export type { PackedBudget, PackedSource } from "./run.ts";
 export type { Ids, Values } from "./values.ts";

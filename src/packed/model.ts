@@ -22,38 +22,14 @@ import type {
   PackedSeq2SeqCall,
 } from "./layers/language.ts";
 import type { PackedBlockCall } from "./layers/transformer.ts";
-import { budgetFor, readRun, readsIds } from "./run.ts";
-import { checkValues, copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
-
-/** How much a run may take. */
-export interface PackedBudget {
-  /**
-   * The numbers, of four bytes, that a run may make, and 1024 products for each. Default: 2^16 for each number of its input,
-   * an id counting as the row that it becomes, but at least 2^24, and above 2^30 in all 2^12 for each. It is for files that
-   * nobody vouches for; more than that throws ShapeError before it is allocated.
-   */
-  readonly budget?: number | null;
-}
+import { type PackedBudget, type PackedSource, plainOptions, readRun, readsIds, readText } from "./run.ts";
+import { copied, type Ids, inArena, inRoom, type Values } from "./values.ts";
 
 /** What a model can be told beside its input, by the names of the model that was packed. */
 export interface PackedCall
   extends PackedBudget,
     Omit<Pick<PackedAttentionCall, "context"> & PackedBlockCall & PackedSeq2SeqCall, "cache">,
     Pick<PackedLanguageCall, "segments"> {}
-
-/** Options to be told apart: `generate` reads those that it knows. */
-function given<O extends object>(options: O): O {
-  if (options !== undefined && !isPlainObject(options)) {
-    throw new OptionError(`generate: options must be a plain object, got ${show(options)}`);
-  }
-  return { ...options };
-}
-
-/** What a model with an encoder generates from: ids (1, S), and (1, S): 1 where they may be read. */
-export interface PackedSource extends PackedBudget {
-  readonly source?: Ids | null;
-  readonly sourceMask?: Ids | null;
-}
 
 export interface PackedOptions {
   /** Classes of layers of one's own, beside those of the library. */
@@ -203,7 +179,7 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<StreamOptions> & Pick<StreamOptions, "maxTokens"> & PackedSource,
   ): Generator<number, void, undefined> {
-    const { source, sourceMask, budget, ...rest } = given(options);
+    const { source, sourceMask, budget, ...rest } = plainOptions(options);
     return streamFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
@@ -212,7 +188,7 @@ export class PackedModel {
     prompt: ArrayLike<number>,
     options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): number[] {
-    const { source, sourceMask, budget, ...rest } = given(options);
+    const { source, sourceMask, budget, ...rest } = plainOptions(options);
     return generateFrom(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
@@ -221,39 +197,22 @@ export class PackedModel {
     return writePacked(this.root);
   }
 
-  private reader({ source = null, sourceMask = null, budget = null }: PackedSource): Reader {
-    const { root } = this;
-    const pair = root.kind === "seq2seq" ? (root as PackedSeq2Seq) : null;
-    const model = (pair?.decoder ?? root) as PackedLanguage;
-    const isText = model.kind === "language";
-    if (!isText || !model.causal) {
-      throw new OptionError(
-        `generate: needs a ${isText ? "causal " : ""}language model, got ${show(root.kind)}`,
-      );
-    }
-    if ((pair !== null) !== (source !== null)) {
-      throw new OptionError(
-        `generate: a source goes with an encoder, got ${source ? "one" : "none"} for ${show(root.kind)}`,
-      );
-    }
+  private reader(from: PackedSource): Reader {
+    const { encoder, decoder, source, sourceMask, budget } = readText(this.root, from);
     const memory =
-      pair && source
-        ? inArena(
-            () => pair.encoder.forward(checkValues("generate", source, true), { mask: sourceMask }),
-            copied,
-            budgetFor("generate", budget, root, Number(source.data?.length)),
-          )
+      encoder && source
+        ? inArena(() => encoder.forward(source, { mask: sourceMask }), copied, budget(source.data.length))
         : null;
-    const caches = model.newCache();
+    const caches = decoder.newCache();
     const call = { cache: caches, last: true, memory, memoryMask: sourceMask };
     return {
-      context: model.context ?? Infinity,
+      context: decoder.context ?? Infinity,
       get length() {
         return caches[0]?.length ?? 0;
       },
       read: (ids) => {
-        const most = budgetFor("generate", budget, root, ids.length, memory?.data.length ?? 0);
-        return inArena(() => model.forward({ data: ids, shape: [1, ids.length] }, call), copied, most).data;
+        const most = budget(ids.length, memory?.data.length ?? 0);
+        return inArena(() => decoder.forward({ data: ids, shape: [1, ids.length] }, call), copied, most).data;
       },
       clear() {
         for (const cache of caches) cache.clear();

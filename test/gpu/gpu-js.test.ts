@@ -133,6 +133,18 @@ describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
     );
   });
 
+  it("generates the CPU's tokens with an encoder and a mask", async () => {
+    const model = packed(new Transformer(sizes), int8Dynamic());
+    const options = { maxTokens: 14, temperature: 0, source: ids(3, 1, 4), sourceMask: ids(1, 1, 0) };
+    const there = await toGpu(model, gpu);
+    expect(await there.generate([2], options)).toEqual(model.generate([2], options));
+    await expect(there.generate([2], { ...options, source: null })).rejects.toThrow(
+      'generate: a source goes with an encoder, got none for "seq2seq"',
+    );
+    await expect(there.generate([2], { ...options, source: ids(99) })).rejects.toThrow("got 99");
+    await expect(there.generate([2], { ...options, budget: 10 })).rejects.toThrow("budget of numbers");
+  });
+
   it.each([1001, 4097, 65_537])("sums %i products, loops of over 1,000 among them", async (k) => {
     const models = [null, int8Dynamic(), binarySigns()].map((config) =>
       packed(new Linear(k, 2, { rng }), config),
@@ -176,7 +188,9 @@ describe("openGpu and toGpu", () => {
     });
     await gpu.close();
     const model = await toGpu(cases[0][1], gpu);
-    await expect(model.forward(ids(1))).rejects.toThrow("ran on a GPU that is closed; open another");
+    await expect(model.forward(ids(1))).rejects.toThrow(
+      "ran on a GPU that is closed, got mode cpu; open another",
+    );
     const next = await openGpu({ mode: "cpu" });
     expect((await (await toGpu(cases[0][1], next)).forward(ids(1))).shape).toEqual([1, 1, 20]);
     await next.close();
@@ -198,10 +212,18 @@ describe("openGpu and toGpu", () => {
     await expect(model.generate([], { maxTokens: 1 })).rejects.toThrow("at least one token");
     await expect(model.forward(ids(1), { memory: 1 } as never)).rejects.toThrow("forward: ");
     expect((await model.forward(ids(1))).shape).toEqual([1, 1, 20]);
+    const odd = [undefined, null, 3, "x", { maxTokens: 1, budget: -1 }, { maxTokens: 1, source: ids(1) }];
+    for (const options of odd as never[]) {
+      let message = "";
+      try {
+        cases[0][1].generate([1], options);
+      } catch (error) {
+        message = (error as Error).message;
+      }
+      await expect(model.generate([1], options)).rejects.toThrow(message);
+    }
     const image = await toGpu(cases[5][1], gpu);
-    await expect(image.generate([1], { maxTokens: 1 })).rejects.toThrow(
-      "needs a causal language model on a GPU",
-    );
+    await expect(image.generate([1], { maxTokens: 1 })).rejects.toThrow("generate: needs a language model");
     const x = { data: new Float32Array(192).fill(Number.NaN), shape: [1, 3, 8, 8] };
     await expect(image.forward(x)).rejects.toThrow("every input must be finite");
     await gpu.close();

@@ -12,6 +12,7 @@ import { convTranspose, pool } from "./windows.ts";
 export const cpu: Executor = {
   foldsSigns: true,
   holds: isFloat32Array,
+  bring: (x) => x,
   product: ({ data }, of, m) => of.run(data, m, m * of.weight.rows),
   conv: ({ data }, of, geometry) =>
     of.run(data, geometry, geometry.n * geometry.o * geometry.oh * geometry.ow),

@@ -164,12 +164,15 @@ export class PackedLanguage implements PackedLayer {
     }
     const add = (y: Values): Values => combined("PackedLanguage", x, y, "plus");
     let x = token.forward(ids);
-    if (scale !== 1) x = combined("PackedLanguage", x, { data: Float32Array.of(scale), shape: [1] }, "times");
+    if (scale !== 1) {
+      const factor = { data: executor().bring(Float32Array.of(scale)), shape: [1] };
+      x = combined("PackedLanguage", x, factor, "times");
+    }
     if (position === "sinusoidal") {
       const c = x.shape[2];
-      const places = { data: room(t * c), shape: [t, c] };
-      writeSinusoids(places.data, c, start);
-      x = add(places);
+      const places = room(t * c);
+      writeSinusoids(places, c, start);
+      x = add({ data: executor().bring(places), shape: [t, c] });
     } else if (position) {
       const places = Int32Array.from({ length: t }, (_, i) => start + i);
       x = add(position.forward({ data: places, shape: [t] }));
