@@ -1,7 +1,8 @@
 /** Single products on a GPU, each with its upload and its readback. */
 
+import { isFloat32Array } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
-import type { PackedWeight } from "../packed/file/weight.ts";
+import { PackedWeight } from "../packed/file/weight.ts";
 import { checkFinite, checkInput, type PackedInput } from "../packed/products/input.ts";
 import { checkSums } from "../packed/products/sums.ts";
 import { Operands } from "../packed/products/way.ts";
@@ -49,16 +50,16 @@ export function gemmsOf(kernels: GpuJsKernels): Gemms {
       const given = readOptions<GemmOptions>(op, options, { input: inputs[name], bias: null });
       const { data, shape } = checkValues(op, x);
       const bits = bitsOf[name];
-      if (weight?.bits !== bits)
+      if (!(weight instanceof PackedWeight) || weight.bits !== bits)
         throw new FormatError(
-          `${op}: needs a packed weight of ${bits} bits, got ${show(weight?.bits ?? weight)}`,
+          `${op}: needs a packed weight of ${bits} bits, got ${show((weight as PackedWeight | null)?.bits ?? weight)}`,
         );
       const { rows, columns } = weight;
       if (shape[shape.length - 1] !== columns)
         throw new ShapeError(`${op}: x must end in ${columns} features, got ${show(shape)}`);
       const { bias } = given;
-      if (bias !== null && bias?.length !== rows)
-        throw new ShapeError(`${op}: bias must hold ${rows} numbers, got ${show(bias)}`);
+      if (bias !== null && !(isFloat32Array(bias) && bias.length === rows))
+        throw new ShapeError(`${op}: bias must hold ${rows} float32 numbers, got ${show(bias)}`);
       const input = checkInput(given.input);
       if (input !== null) {
         if (weight.floats)

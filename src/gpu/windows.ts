@@ -10,7 +10,7 @@ import { float, kernel, quotient, unravel } from "./sources.ts";
 /** The largest or the mean of every window of (N, C, H, W). */
 export function pooled(g: AverageWindows, type: "max" | "average"): string {
   const inside = (size: string): string => `if (${size}) {`;
-  const start = type === "max" ? "let most = -3.4e38;" : "let sum = 0.0;\nlet count = 0.0;";
+  const start = type === "max" ? "let most = -3.4028234663852886e38;" : "let sum = 0.0;\nlet count = 0.0;";
   const meet =
     type === "max"
       ? `most = Math.max(most, x[((p0 * ${g.c} + p1) * ${g.h} + y) * ${g.w} + z]);`

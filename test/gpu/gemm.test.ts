@@ -56,7 +56,7 @@ it("products refuse what does not fit", async () => {
     "gemm.f32: x must end in 3",
   );
   await expect(f32(x, weight, { bias: new Float32Array(3) })).rejects.toThrow(
-    "gemm.f32: bias must hold 2 numbers",
+    "gemm.f32: bias must hold 2 float32 numbers",
   );
   await expect(f32(x, weight, { input: { kind: "signs" } })).rejects.toThrow(
     "float32 weights are multiplied by float32",
@@ -69,6 +69,8 @@ it("products refuse what does not fit", async () => {
   await expect(
     i8({ data: new Float32Array(70), shape: [1, 70] }, cases[4][1].weight, { input: mixed }),
   ).rejects.toThrow("gemm.i8: outliers of inputs are found on the CPU, got a mixed one");
+  await expect(f32(x, weight, { bias: [1, 2] as never })).rejects.toThrow("bias must hold 2 float32 numbers");
+  await expect(f32(x, { ...weight } as never)).rejects.toThrow("needs a packed weight of 32 bits");
   await expect(f32(x, null as never)).rejects.toThrow("gemm.f32: needs a packed weight of 32 bits, got null");
 });
 

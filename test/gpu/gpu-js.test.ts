@@ -125,6 +125,12 @@ describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
     expect(gpu.explain()).toMatchObject({ executor: "gpu.js", mode, gpu: false });
   });
 
+  it("finds the largest of the least numbers that float32 has", async () => {
+    const x = { data: new Float32Array(4).fill(-3.4028234663852886e38), shape: [1, 1, 2, 2] };
+    const { data } = await (await toGpu(packed(new MaxPool2d(2)), gpu)).forward(x);
+    expect(data).toEqual(x.data.slice(0, 1));
+  });
+
   it("generates the CPU's tokens, past a full context too", async () => {
     const model = cases[1][1];
     const options = { maxTokens: 14, temperature: 0 };
