@@ -10,18 +10,20 @@ import type { Product } from "./products/product.ts";
 import type { Ids, Values } from "./values.ts";
 
 /** Functions of one number, those with options as they are without. */
-export type Activation =
-  | "relu"
-  | "relu6"
-  | "leakyRelu"
-  | "elu"
-  | "gelu"
-  | "geluTanh"
-  | "silu"
-  | "sigmoid"
-  | "tanh"
-  | "hardSigmoid"
-  | "hardSwish";
+export const activationNames = [
+  "relu",
+  "relu6",
+  "leakyRelu",
+  "elu",
+  "gelu",
+  "geluTanh",
+  "silu",
+  "sigmoid",
+  "tanh",
+  "hardSigmoid",
+  "hardSwish",
+] as const;
+export type Activation = (typeof activationNames)[number];
 
 /** Functions of two numbers; "slope" is x where x > 0, and x · y elsewhere. */
 export type Join = "plus" | "minus" | "times" | "slope";

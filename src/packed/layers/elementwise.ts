@@ -2,27 +2,12 @@
 
 import { ShapeError, show } from "../../errors.ts";
 import { broadcastsTo } from "../../shape.ts";
-import type { Activation, Join } from "../executor.ts";
+import { type Activation, activationNames, type Join } from "../executor.ts";
 import { executor } from "../running.ts";
 import type { Values } from "../values.ts";
 
-const activations: Readonly<Record<Activation, true>> = {
-  relu: true,
-  relu6: true,
-  leakyRelu: true,
-  elu: true,
-  gelu: true,
-  geluTanh: true,
-  silu: true,
-  sigmoid: true,
-  tanh: true,
-  hardSigmoid: true,
-  hardSwish: true,
-};
-
-export const activationNames = /* @__PURE__ */ Object.keys(activations) as Activation[];
-
-export const isActivation = (name: string): name is Activation => Object.hasOwn(activations, name);
+export const isActivation = (name: string): name is Activation =>
+  activationNames.includes(name as Activation);
 
 export const mapped = (x: Values, f: Activation): Values => ({ data: executor().map(x, f), shape: x.shape });
 

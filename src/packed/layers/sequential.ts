@@ -2,10 +2,11 @@
 
 import { ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
+import { activationNames } from "../executor.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
 import { executor } from "../running.ts";
 import { checkValues, reshaped, type Values } from "../values.ts";
-import { activationNames, isActivation, mapped } from "./elementwise.ts";
+import { isActivation, mapped } from "./elementwise.ts";
 import { type Bits, bitStages, unpacked } from "./fold.ts";
 
 /** Functions that are not of single elements: the average of (N, C, H, W) over positions, (N, C, …) in rows. */

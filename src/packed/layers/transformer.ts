@@ -2,11 +2,12 @@
 
 import { undoing } from "../../changes.ts";
 import { OptionError } from "../../errors.ts";
+import { activationNames } from "../executor.ts";
 import { FieldReader, type Fields, type PackedLayer } from "../file/layer.ts";
 import { executor } from "../running.ts";
 import { checkValues, type Ids, readCall, type Values } from "../values.ts";
 import { checkCaches, type PackedAttention, type PackedAttentionCall } from "./attention.ts";
-import { activationNames, combined, isActivation, mapped } from "./elementwise.ts";
+import { combined, isActivation, mapped } from "./elementwise.ts";
 import type { PackedLinear } from "./linear.ts";
 import type { PackedNorm } from "./norm.ts";
 
