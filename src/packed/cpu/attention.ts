@@ -9,11 +9,11 @@ export function attention(
   v: Float32Array,
   call: AttentionCall,
 ): Float32Array {
-  const { b, h, tq, tk, d, causal, mask } = call;
+  const { b, h, hkv, tq, tk, d, rows, beside, causal, mask } = call;
   const out = room(b * h * tq * d);
   const lse = doubles(b * h * tq);
   const options = { scale: 1 / Math.sqrt(d), causal, mask: mask && additive(mask, tk) };
-  const sizes = { ...call, dv: d };
+  const sizes = { b, h, hkv, tq, tk, d, dv: d, rows, beside };
   kernel(out, lse, q, k, v, sizes, options);
   // Scores that overflow leave a sum of none, which is right only for a query that may read nothing.
   const reads = (at: number): boolean => {

@@ -103,8 +103,9 @@ export class PackedAttention implements PackedLayer {
       // As MultiHeadAttention: heads get an axis of their own where a cache or positions read it, and where D is 1.
       const turns = this.rotary !== null || d === 1;
       const apart = (y: Values, count: number, splits: boolean) => (splits ? split(y, count) : y.data);
+      const { rotary } = this;
       const turned = (x: Float32Array, t: number): Float32Array =>
-        this.rotary ? executor().rotary(x, { ...this.rotary, t, d, offset }) : x;
+        rotary ? executor().rotary(x, { t, d, offset, base: rotary.base, style: rotary.style }) : x;
       const q = turned(apart(this.query.forward(x), h, turns), tq);
       // Those of a context that a cache holds stay as they are.
       const held = cache !== null && context !== null && offset > 0;

@@ -59,8 +59,9 @@ export class PackedNorm implements PackedLayer {
     }
     const rows = grouped ? shape[0] * size : data.length / size;
     const n = grouped ? data.length / Math.max(1, rows) : size;
-    const own = grouped ? ({ type: "layer", weight: null, bias: null } as const) : { type, weight, bias };
-    const y = { data: executor().norm(x, { rows, n, eps, ...own }), shape };
+    const [w, b] = grouped ? [null, null] : [weight, bias];
+    const call = { type: type === "rms" ? type : ("layer" as const), rows, n, eps, weight: w, bias: b };
+    const y = { data: executor().norm(x, call), shape };
     return grouped ? affine("PackedNorm", y, weight, bias) : y;
   }
 }
