@@ -3,15 +3,11 @@
  * BITGRAD_CHROMIUM, or the first found under the usual names; without one the tests skip.
  */
 
-import { join, resolve } from "node:path";
 import { backendInfo } from "bitgrad";
-import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type PackedReport, packedReport } from "./browser/packed.ts";
-import { browserHalves, findChromium, isolation, openPages, type Pages } from "./browser/pages.ts";
-
-const root = resolve(import.meta.dirname, "..");
+import { bundled, findChromium, isolation, openPages, type Pages } from "./browser/pages.ts";
 
 const chromium = findChromium();
 
@@ -44,17 +40,7 @@ describe.skipIf(chromium === null)("in a browser", () => {
   let pages: Pages;
 
   beforeAll(async () => {
-    const bundled = await build({
-      entryPoints: [join(root, "test/browser/page.ts")],
-      tsconfig: join(root, "tsconfig.json"),
-      plugins: [browserHalves],
-      bundle: true,
-      platform: "browser",
-      format: "esm",
-      write: false,
-      logLevel: "silent",
-    });
-    const script = bundled.outputFiles[0].text;
+    const script = await bundled("page.ts");
     const page = `<!doctype html><script type="module" src="/page.js"></script>`;
     pages = await openPages(chromium!, (path) => {
       if (path in policies) return { type: "text/html", body: page, headers: policies[path] };

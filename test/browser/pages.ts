@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Plugin } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 /** The browser of BITGRAD_CHROMIUM, or the first found under the usual names, or null. */
 export function findChromium(): string | null {
@@ -21,7 +21,7 @@ export function findChromium(): string | null {
 }
 
 /** As the browser condition of package.json does in the tarball. */
-export const browserHalves: Plugin = {
+const browserHalves: Plugin = {
   name: "browser-halves",
   setup({ onLoad }) {
     onLoad({ filter: /\.node\.ts$/ }, async ({ path }) => ({
@@ -31,6 +31,21 @@ export const browserHalves: Plugin = {
     }));
   },
 };
+
+/** A program of this folder as a page loads it. */
+export async function bundled(file: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(import.meta.dirname, file)],
+    tsconfig: join(import.meta.dirname, "../../tsconfig.json"),
+    plugins: [browserHalves],
+    bundle: true,
+    platform: "browser",
+    format: "esm",
+    write: false,
+    logLevel: "silent",
+  });
+  return outputFiles[0].text;
+}
 
 /** How it is started: without a window, and asking nothing of any network. */
 export const flags: readonly string[] = [

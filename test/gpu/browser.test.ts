@@ -1,6 +1,5 @@
 /** gpu.js in a browser, by the GPU that it has or the software that stands for one; without a browser the tests skip. */
 
-import { join, resolve } from "node:path";
 import { Rng, randn } from "bitgrad";
 import { Llama, ResNet } from "bitgrad/models";
 import { evaluate, type Layer, Linear } from "bitgrad/nn";
@@ -14,12 +13,10 @@ import {
   prepare,
   type QuantConfig,
 } from "bitgrad/quant";
-import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GpuCase, GpuPageReport, ModeReport } from "../browser/gpu-page.ts";
-import { browserHalves, findChromium, openPages, type Pages, softwareGpu } from "../browser/pages.ts";
+import { bundled, findChromium, openPages, type Pages, softwareGpu } from "../browser/pages.ts";
 
-const root = resolve(import.meta.dirname, "../..");
 const chromium = findChromium();
 const rng = new Rng(3);
 
@@ -72,20 +69,9 @@ describe.skipIf(chromium === null)("gpu.js in a browser", () => {
   let report: GpuPageReport;
 
   beforeAll(async () => {
-    const bundled = await build({
-      entryPoints: [join(root, "test/browser/gpu-page.ts")],
-      tsconfig: join(root, "tsconfig.json"),
-      plugins: [browserHalves],
-      bundle: true,
-      platform: "browser",
-      format: "esm",
-      write: false,
-      logLevel: "silent",
-    });
-    const script = bundled.outputFiles[0].text;
     const files: Record<string, [type: string, body: string]> = {
       "/gpu": ["text/html", `<!doctype html><script type="module" src="/page.js"></script>`],
-      "/page.js": ["text/javascript", script],
+      "/page.js": ["text/javascript", await bundled("gpu-page.ts")],
       "/cases": ["application/json", JSON.stringify(cases)],
     };
     pages = await openPages(

@@ -21,6 +21,7 @@ import {
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Gpu } from "../../src/gpu/open.ts";
+import { activationNames } from "../../src/packed/executor.ts";
 import { packCodes } from "../../src/packed/file/codes.ts";
 import { sizeOf } from "../../src/shape.ts";
 
@@ -271,23 +272,10 @@ const attentions = fc
     return { layer, shape: [b, t, c], x: numbers(draw, b * t * c), call };
   });
 
-const names = [
-  "relu",
-  "relu6",
-  "leakyRelu",
-  "elu",
-  "gelu",
-  "geluTanh",
-  "silu",
-  "sigmoid",
-  "tanh",
-  "hardSigmoid",
-  "hardSwish",
-];
 const rows = fc
   .record({
     seed,
-    name: fc.constantFrom(...names),
+    name: fc.constantFrom(...activationNames),
     f: count(1, 3),
     block: count(0, 3),
     signs: fc.boolean(),
