@@ -35,6 +35,23 @@ export const firstInside = (shift: number, stride: number, windows: number): num
 export const endInside = (shift: number, stride: number, windows: number, size: number): number =>
   Math.max(0, Math.min(windows, Math.floor((size - 1 - shift) / stride) + 1));
 
+/** Whether every one of `windows` windows along an axis has a tap on a pixel. */
+export function allMeet(
+  windows: number,
+  size: number,
+  kernel: number,
+  stride: number,
+  before: number,
+  dilation: number,
+): boolean {
+  for (let o = 0; o < windows; o++) {
+    const start = o * stride - before;
+    const skipped = Math.max(0, Math.ceil(-start / dilation));
+    if (skipped >= kernel || start + skipped * dilation >= size) return false;
+  }
+  return true;
+}
+
 /** How many windows fit along an axis. */
 export function windowCount(
   size: number,

@@ -1,8 +1,6 @@
 /** The verbs of packed layers by kernels of gpu.js. */
 
-import type { AverageWindows } from "../../kernels/pool/reference.ts";
 import { changing } from "../changes.ts";
-import { ShapeError, show } from "../errors.ts";
 import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../packed/executor.ts";
 import type { Ids, Values } from "../packed/values.ts";
 import { sizeOf } from "../shape.ts";
@@ -145,10 +143,9 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
       return run("pad", source, shape[0] * (before + shape[1] + behind) * plane, data);
     },
     average: (x, rows, n) => run("average", sources.average(n), rows, x),
-    pool({ data, shape }, windows: AverageWindows, type) {
-      if (type === "max" && windows.n * windows.c > 0 && meetsNothing(windows))
-        throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
-      return run("pool", pooled(windows, type), windows.n * windows.c * windows.oh * windows.ow, data);
+    pool({ data }, windows, type) {
+      const { n, c, oh, ow } = windows;
+      return run("pool", pooled(windows, type), n * c * oh * ow, data);
     },
     newCache: () => new FarCache(gpu),
   };
@@ -172,30 +169,4 @@ function turnsOf({ t, d, offset, base }: RotaryCall): Float32Array {
       turns[at++] = Math.sin(angle);
     }
   return turns;
-}
-
-/** Whether some window along an axis lies in the padding alone. */
-function meetsNothing(g: AverageWindows): boolean {
-  const misses = (
-    count: number,
-    stride: number,
-    pad: number,
-    k: number,
-    dilation: number,
-    size: number,
-  ): boolean => {
-    for (let o = 0; o < count; o++) {
-      let meets = false;
-      for (let i = 0; i < k; i++) {
-        const at = o * stride - pad + i * dilation;
-        if (at >= 0 && at < size) meets = true;
-      }
-      if (!meets) return true;
-    }
-    return false;
-  };
-  return (
-    misses(g.oh, g.strideH, g.padTop, g.kh, g.dilationH, g.h) ||
-    misses(g.ow, g.strideW, g.padLeft, g.kw, g.dilationW, g.w)
-  );
 }

@@ -124,7 +124,7 @@ export interface Executor<D = Float32Array> {
   pad(x: Values<D>, before: number, behind: number): D;
   /** Means of all rows of n numbers. */
   average(x: D, rows: number, n: number): D;
-  /** Throws ShapeError where a window of a maximum meets no pixel. */
+  /** Every window of a maximum meets a pixel. */
   pool(x: Values<D>, windows: AverageWindows, type: "max" | "average"): D;
   newCache(): KeyValueCache<D>;
 }
