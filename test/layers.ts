@@ -46,7 +46,7 @@ export const only: Record<string, readonly string[]> = { kernels: ["dtype", "err
 /** The only files that may import a package, by package. */
 export const packages: Record<string, readonly string[]> = {
   "seedrandom/seedrandom.js": ["src/random/rng.ts"],
-  "gpu.js": ["src/gpu/open.ts"],
+  "gpu.js": ["src/gpu/gpu-js/open.ts"],
   "fast-check": ["src/testing/arbitraries.ts"],
 };
 

@@ -4,13 +4,10 @@ import { isFloat32Array } from "../dtype.ts";
 import { FormatError, OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import { PackedWeight } from "../packed/file/weight.ts";
 import { checkFinite, checkInput, type PackedInput } from "../packed/products/input.ts";
-import { checkSums } from "../packed/products/sums.ts";
-import { Operands } from "../packed/products/way.ts";
+import { Product } from "../packed/products/product.ts";
 import { checkValues, type Values } from "../packed/values.ts";
 import { sizeOf } from "../shape.ts";
-import type { GpuJsKernels } from "./gpu-js.ts";
-import { product } from "./products.ts";
-import { kernel, quotient } from "./sources.ts";
+import type { Engine, Opened } from "./engine.ts";
 
 export interface GemmOptions {
   /** How x becomes codes; null multiplies float32. Default: signs for `b1`, and 8 bits by row for the others. */
@@ -42,7 +39,7 @@ const inputs: Readonly<Record<keyof Gemms, PackedInput | null>> = {
   i8: dynamic,
 };
 
-export function gemmsOf(kernels: GpuJsKernels): Gemms {
+export function gemmsOf({ engine, executor }: Opened): Gemms {
   const gemm =
     (name: keyof Gemms): Gemm =>
     async (x, weight, options) => {
@@ -64,18 +61,19 @@ export function gemmsOf(kernels: GpuJsKernels): Gemms {
       if (input !== null) {
         if (weight.floats)
           throw new FormatError(`${op}: float32 weights are multiplied by float32, got ${input.kind}`);
-        checkSums(op, weight, input);
         if (input.kind === "mixed")
           throw new OptionError(
             `${op}: outliers of inputs are found on the CPU, got a mixed one; give a dynamic one`,
           );
       }
+      // The CPU's ways are not asked: sums are checked as for them.
+      const operands = new Product<number>([], op, weight, input, bias);
       checkFinite(op, data, data.length);
       const outer = shape.slice(0, -1);
-      const operands = new Operands(op, weight, input, bias);
-      const read = await kernels.during(() =>
-        product(kernels, kernels.bring(data.slice()), operands, sizeOf(outer)).read(),
-      );
+      const read = await engine.during(() => {
+        const far = { data: engine.bring(data.slice()), shape };
+        return executor.product(far, operands, sizeOf(outer)).read();
+      });
       return { data: read.slice(), shape: [...outer, rows] };
     };
   return { f32: gemm("f32"), b1: gemm("b1"), ternary: gemm("ternary"), i4: gemm("i4"), i8: gemm("i8") };
@@ -89,23 +87,15 @@ function matrix(name: string, x: Values): Float32Array {
 }
 
 /** The numbers of a · b, (m, k) times (k, n). */
-export async function multiplied(kernels: GpuJsKernels, a: Values, b: Values): Promise<Values> {
+export async function multiplied(engine: Engine, a: Values, b: Values): Promise<Values> {
   const [left, right] = [matrix("a", a), matrix("b", b)];
   const [m, k] = a.shape;
   const n = b.shape[1];
   if (b.shape[0] !== k)
     throw new ShapeError(`gpu.matmul: needs (m, k) and (k, n), got ${show(a.shape)} and ${show(b.shape)}`);
   if (k === 0) return { data: new Float32Array(m * n), shape: [m, n] };
-  const source = kernel(
-    "a, b",
-    `const row = ${quotient("at", n)};
-const column = at - row * ${n};
-let sum = 0.0;
-for (let i = 0; i < ${k}; i++) { sum += a[row * ${k} + i] * b[i * ${n} + column]; }
-return sum;`,
-  );
-  const read = await kernels.during(() =>
-    kernels.run("matmul", source, m * n, [kernels.bring(left), kernels.bring(right)]).read(),
+  const read = await engine.during(() =>
+    engine.matmul(engine.bring(left), engine.bring(right), m, k, n).read(),
   );
   return { data: read.slice(), shape: [m, n] };
 }

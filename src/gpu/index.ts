@@ -4,7 +4,7 @@
  * @module bitgrad/gpu
  */
 
+export type { GpuAdapter, GpuReport, Mode } from "./engine.ts";
 export type { Gemm, GemmOptions, Gemms } from "./gemm.ts";
-export type { Mode } from "./gpu-js.ts";
 export { type GpuModel, toGpu } from "./model.ts";
-export { type Gpu, type GpuOptions, type GpuReport, openGpu } from "./open.ts";
+export { type Gpu, type GpuOptions, openGpu } from "./open.ts";

@@ -20,8 +20,7 @@ import {
 } from "../packed/run.ts";
 import { runOn } from "../packed/running.ts";
 import { type Ids, type Values, within } from "../packed/values.ts";
-import type { FarCache } from "./executor.ts";
-import type { Far } from "./far.ts";
+import type { Far, FarCache } from "./engine.ts";
 import type { Gpu } from "./open.ts";
 
 /** Layers are written for arrays: what a GPU holds goes through them unread. */
@@ -94,19 +93,19 @@ export class GpuModel {
   }
 
   private brought({ data, shape }: Values): Values {
-    return asValues(this.gpu._kernels.bring(data.slice()), shape);
+    return asValues(this.gpu._engine.bring(data.slice()), shape);
   }
 
   private run(fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
-    const { _kernels: kernels, _executor: executor } = this.gpu;
-    return kernels.during(async () => {
+    const { _engine: engine, _executor: executor } = this.gpu;
+    return engine.during(async () => {
       const { data, shape } = runOn(executor, fn) as unknown as Values<Far>;
       return { data: (await data.read()).slice(), shape };
     }, kept);
   }
 
   private reader(from: PackedSource): LaterReader {
-    const { _kernels: kernels, _executor: executor } = this.gpu;
+    const { _engine: engine, _executor: executor } = this.gpu;
     const { encoder, decoder, source, sourceMask, budget } = readText(this.packed.root, from);
     const caches = runOn(executor, () => decoder.newCache()) as unknown as FarCache[];
     // What the encoder made of the source, until all is forgotten.
@@ -132,7 +131,7 @@ export class GpuModel {
       },
       clear() {
         for (const cache of caches) cache.clear();
-        for (const far of held()) kernels.discard(far);
+        for (const far of held()) engine.discard(far);
         memory = null;
       },
     };
@@ -161,7 +160,8 @@ export class GpuModel {
 export async function toGpu(packed: PackedModel, gpu: Gpu): Promise<GpuModel> {
   if (typeof packed?.forward !== "function" || !packed.root)
     throw new OptionError(`toGpu: needs a packed model, got ${show(packed)}; pack it first`);
-  if (!gpu?._executor) throw new OptionError(`toGpu: needs what openGpu gives, got ${show(gpu)}`);
+  if (typeof gpu?._engine?.during !== "function")
+    throw new OptionError(`toGpu: needs what openGpu gives, got ${show(gpu)}`);
   walk(packed.root, (item, path) => {
     const { kind, forward } = item as Partial<PackedStep>;
     if (kind === "mixed")

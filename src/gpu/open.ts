@@ -1,12 +1,11 @@
 /** openGpu: a GPU that packed models run on. */
 
-import { BackendError, OptionError, readOptions, show } from "../errors.ts";
+import { OptionError, readOptions, show } from "../errors.ts";
 import type { Executor } from "../packed/executor.ts";
 import type { Values } from "../packed/values.ts";
-import { executorOf } from "./executor.ts";
-import type { Far } from "./far.ts";
+import type { Engine, Far, GpuReport, Mode, Opened } from "./engine.ts";
 import { type Gemms, gemmsOf, multiplied } from "./gemm.ts";
-import { GpuJsKernels, type Mode } from "./gpu-js.ts";
+import { openGpuJs } from "./gpu-js/open.ts";
 
 export interface GpuOptions {
   /** What runs the kernels. */
@@ -22,24 +21,6 @@ export interface GpuOptions {
 
 const modes: readonly Mode[] = ["webgl2", "webgpu", "webasm", "cpu"];
 
-/** What there is of gpu.js's class. */
-interface GpuClass {
-  new (settings: { mode: Mode }): ConstructorParameters<typeof GpuJsKernels>[0];
-  readonly isWebGL2Supported: boolean;
-  readonly isWebAssemblySupported: boolean;
-  isWebGPUAvailable(): Promise<boolean>;
-}
-
-/** What ran, and where. */
-export interface GpuReport {
-  readonly executor: "gpu.js";
-  readonly mode: Mode;
-  /** Whether numbers are computed by a GPU, or by software that stands for one, and not by the CPU. */
-  readonly gpu: boolean;
-  /** How often each op ran. */
-  readonly ran: Readonly<Record<string, number>>;
-}
-
 /**
  * A GPU, until it is closed.
  *
@@ -54,60 +35,34 @@ export interface GpuReport {
  */
 export class Gpu {
   /** Not for others: what models run by. */
-  readonly _kernels: GpuJsKernels;
+  readonly _engine: Engine;
   readonly _executor: Executor<Far>;
 
   /** Products of packed weights by their type. They reject for what does not fit, and as `GpuModel.forward` does. */
   readonly gemm: Gemms;
 
-  constructor(kernels: GpuJsKernels) {
-    this._kernels = kernels;
-    this.gemm = gemmsOf(kernels);
-    this._executor = executorOf(kernels);
+  constructor(opened: Opened) {
+    this._engine = opened.engine;
+    this._executor = opened.executor;
+    this.gemm = gemmsOf(opened);
   }
 
+  /** What ran so far, and where. */
   explain(): GpuReport {
-    const { mode, ran } = this._kernels;
-    return {
-      executor: "gpu.js",
-      mode,
-      gpu: mode === "webgl2" || mode === "webgpu",
-      ran: Object.fromEntries(ran),
-    };
+    return this._engine.explain();
   }
 
   /**
    * a · b of (m, k) and (k, n): float32 numbers with a shape, such as tensors are. Rejects with ShapeError for others.
    */
   matmul(a: Values, b: Values): Promise<Values> {
-    return multiplied(this._kernels, a, b);
+    return multiplied(this._engine, a, b);
   }
 
   /** Gives everything back. What runs still ends first; what is asked for later rejects with BackendError. */
   close(): Promise<void> {
-    return this._kernels.close();
+    return this._engine.close();
   }
-}
-
-async function gpuJs(): Promise<GpuClass> {
-  try {
-    const { GPU, default: whole } = (await import("gpu.js")) as unknown as {
-      GPU?: GpuClass;
-      default: { GPU: GpuClass };
-    };
-    return GPU ?? whole.GPU;
-  } catch (error) {
-    throw new BackendError("openGpu: needs the package gpu.js, got none; npm install gpu.js", {
-      cause: error,
-    });
-  }
-}
-
-/** Whether a mode works here. */
-async function works(Class: GpuClass, mode: Mode): Promise<boolean> {
-  if (mode === "webgl2") return Class.isWebGL2Supported;
-  if (mode === "webgpu") return Class.isWebGPUAvailable();
-  return mode === "cpu" || Class.isWebAssemblySupported;
 }
 
 /**
@@ -136,16 +91,5 @@ export async function openGpu(options?: Partial<GpuOptions>): Promise<Gpu> {
     throw new OptionError(
       `openGpu: option mode must be one of ${modes.join(", ")} or null, got ${show(mode)}`,
     );
-  const Class = await gpuJs();
-  const found = mode ?? (await firstOf(Class, strict ? ["webgl2"] : ["webgl2", "webasm", "cpu"]));
-  if (found === null)
-    throw new BackendError("openGpu: needs WebGL2 where it is strict, got none; give a mode");
-  if (!(await works(Class, found)))
-    throw new BackendError(`openGpu: mode ${found} does not work here, got no support`);
-  return new Gpu(new GpuJsKernels(new Class({ mode: found }), found));
-}
-
-async function firstOf(Class: GpuClass, candidates: readonly Mode[]): Promise<Mode | null> {
-  for (const mode of candidates) if (await works(Class, mode)) return mode;
-  return null;
+  return new Gpu(await openGpuJs(mode, strict));
 }

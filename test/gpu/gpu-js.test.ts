@@ -29,7 +29,7 @@ import {
   ste,
 } from "bitgrad/quant";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { GpuJsKernels } from "../../src/gpu/gpu-js.ts";
+import { GpuJsKernels } from "../../src/gpu/gpu-js/kernels.ts";
 import type { Gpu } from "../../src/gpu/open.ts";
 
 const rng = new Rng(11);
@@ -171,7 +171,7 @@ describe("openGpu and toGpu", () => {
     await expect(openGpu({ mode: "webgl2" })).rejects.toThrow("openGpu: mode webgl2 does not work here");
     await expect(openGpu({ strict: true })).rejects.toThrow("openGpu: needs WebGL2 where it is strict");
     const gpu = await openGpu();
-    expect(gpu.explain()).toEqual({ executor: "gpu.js", mode: "webasm", gpu: false, ran: {} });
+    expect(gpu.explain()).toMatchObject({ executor: "gpu.js", mode: "webasm", gpu: false, ran: {} });
     await gpu.close();
   });
 
@@ -185,7 +185,7 @@ describe("openGpu and toGpu", () => {
 
   it("a failure rejects the read behind it with the name of the op, and another GPU works after it", async () => {
     const gpu = await openGpu({ mode: "cpu" });
-    const kernels = gpu._kernels;
+    const kernels = gpu._engine as GpuJsKernels;
     const bad = kernels.run("attention", "function(x) { return no(x[0]); }", 1, [Float32Array.of(1)]);
     const behind = kernels.run("relu", "function(x) { return x[0]; }", 1, [bad]);
     await expect(behind.read()).rejects.toMatchObject({
@@ -254,7 +254,7 @@ describe("openGpu and toGpu", () => {
 
 it("a model whose inputs have outliers is refused", async () => {
   const model = packed(new Sequential(new Linear(4, 3), new Linear(3, 2)), int8Mixed());
-  await expect(toGpu(model, { _executor: {} } as never)).rejects.toThrow(
+  await expect(toGpu(model, { _engine: { during() {} } } as never)).rejects.toThrow(
     "toGpu: outliers of inputs are found on the CPU, got a mixed one at steps.0.input; take dynamicInput()",
   );
 });

@@ -8,8 +8,9 @@ import type { PackedModel } from "bitgrad/packed";
 import { freeze, int8Dynamic, pack, plan, prepare } from "bitgrad/quant";
 import { GPU } from "gpu.js";
 import { expect, it } from "vitest";
-import type { Texture } from "../../src/gpu/far.ts";
-import { GpuJsKernels } from "../../src/gpu/gpu-js.ts";
+import { executorOf } from "../../src/gpu/gpu-js/executor.ts";
+import type { Texture } from "../../src/gpu/gpu-js/far.ts";
+import { GpuJsKernels } from "../../src/gpu/gpu-js/kernels.ts";
 import { Gpu } from "../../src/gpu/open.ts";
 
 /** A GPU, and what is alive on it. Using or deleting what is gone throws. */
@@ -44,7 +45,8 @@ function counted() {
     if (on.destroyed++) throw new Error("destroyed twice");
     held.clear();
   };
-  const gpu = new Gpu(new GpuJsKernels({ createKernel, destroy } as never, "webgpu"));
+  const engine = new GpuJsKernels({ createKernel, destroy } as never, "webgpu");
+  const gpu = new Gpu({ engine, executor: executorOf(engine) });
   return { gpu, on };
 }
 

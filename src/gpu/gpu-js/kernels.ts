@@ -1,16 +1,15 @@
 /** Kernels of gpu.js, by their source text: compiled once a shape, run in order, results kept where they were made. */
 
-import { BackendError } from "../errors.ts";
-import { take } from "../packed/values.ts";
-import { Far, isTexture, type Resident } from "./far.ts";
-
-/** The modes of gpu.js. */
-export type Mode = "webgl2" | "webgpu" | "webasm" | "cpu";
+import { BackendError } from "../../errors.ts";
+import { take } from "../../packed/values.ts";
+import { Engine, type GpuReport, type Mode } from "../engine.ts";
+import { isTexture, Later, type Resident } from "./far.ts";
+import { columns, laneBits } from "./sources.ts";
 
 type Kernel = ((...args: unknown[]) => Promise<Resident>) & { destroy(): void; kernel?: object };
 
 /** What is used of gpu.js. */
-interface GpuJs {
+export interface GpuJs {
   createKernel(source: string, settings: object): Kernel;
   destroy(): Promise<void>;
 }
@@ -32,24 +31,25 @@ const longestLoop = 2 ** 24;
 /** Results of kernels have at most so many numbers: positions are found by float32 arithmetic. */
 export const mostNumbers = 2 ** 22;
 
-export class GpuJsKernels {
-  readonly mode: Mode;
-  /** How often each op ran. */
-  readonly ran = new Map<string, number>();
+/** Why ops run as they do, by the first word of their names. */
+const reasons: Readonly<Record<string, string>> = {
+  product: "one loop a number; codes lie in float32 numbers of 24 bits",
+  conv: "one loop a number; codes lie in float32 numbers of 24 bits",
+  attention: "scores, their largest, weights and sums are kernels of their own",
+};
+
+export class GpuJsKernels extends Engine {
+  private readonly mode: Mode;
   private readonly gpu: GpuJs;
   private readonly kernels = new Map<string, Kernel>();
-  private readonly uploads = new WeakMap<Float32Array, Far>();
+  private readonly uploads = new WeakMap<Float32Array, Later>();
   /** Gives textures back whose arrays nobody holds any more. */
-  private readonly gone = new FinalizationRegistry<Far>((far) => this.freed(far));
-  /** What the run that goes on has made; null outside of runs. */
-  private made: Far[] | null = null;
+  private readonly gone = new FinalizationRegistry<Later>((far) => this.free(far));
   private last: Promise<unknown> = Promise.resolve();
-  /** When all runs so far have ended. */
-  private runs: Promise<unknown> = Promise.resolve();
-  private closing: Promise<void> | null = null;
   private destroyed = false;
 
   constructor(gpu: GpuJs, mode: Mode) {
+    super();
     this.gpu = gpu;
     this.mode = mode;
   }
@@ -58,21 +58,19 @@ export class GpuJsKernels {
    * `length` numbers, each by the source of a function of the inputs, in which `this.thread.x` is its place. Rejects with
    * BackendError that names the op. Throws ShapeError beyond the budget of the run.
    */
-  run(op: string, source: string, length: number, inputs: readonly (Far | Float32Array)[]): Far {
+  run(op: string, source: string, length: number, inputs: readonly (Later | Float32Array)[]): Later {
     if (length > mostNumbers)
       throw new BackendError(
         `gpu: ${op} makes at most ${mostNumbers} numbers at once, got ${length}; use a smaller batch`,
       );
     take(length);
-    if (length === 0) return new Far(0, Promise.resolve(new Float32Array(0)));
-    this.ran.set(op, (this.ran.get(op) ?? 0) + 1);
-    const far = new Far(length, this.inTurn(op, source, length, inputs));
-    this.made?.push(far);
-    return far;
+    if (length === 0) return new Later(0, Promise.resolve(new Float32Array(0)));
+    this.counted(op, reasons[op.split(" ")[0]] ?? "one number a thread");
+    return this.passing(new Later(length, this.inTurn(op, source, length, inputs)));
   }
 
   /** Numbers that stay on the GPU while somebody holds the array, and until it is closed. */
-  upload(numbers: Float32Array): Far {
+  upload(numbers: Float32Array): Later {
     const known = this.uploads.get(numbers);
     if (known) return known;
     const far = this.brought(numbers);
@@ -84,10 +82,8 @@ export class GpuJsKernels {
   }
 
   /** Numbers of a call. */
-  bring(numbers: Float32Array): Far {
-    const far = this.brought(numbers);
-    this.made?.push(far);
-    return far;
+  bring(numbers: Float32Array): Later {
+    return this.passing(this.brought(numbers));
   }
 
   /** Whether kernels run on the CPU, and read arrays where they are. */
@@ -95,63 +91,40 @@ export class GpuJsKernels {
     return this.mode === "cpu" || this.mode === "webasm";
   }
 
-  private brought(numbers: Float32Array): Far {
+  private brought(numbers: Float32Array): Later {
     const held = this.here || numbers.length === 0;
-    return new Far(
+    return new Later(
       numbers.length,
       held ? Promise.resolve(numbers) : this.inTurn("upload", copied, numbers.length, [numbers]),
     );
   }
 
-  /** Numbers that outlasted the run which made them go with this one. */
-  discard(far: Far): void {
-    if (this.made) this.made.push(far);
-    else void this.freed(far);
+  protected about(): Omit<GpuReport, "ran" | "reasons"> {
+    const { mode } = this;
+    const limits = { numbers: mostNumbers, kernels: mostKernels };
+    return {
+      executor: "gpu.js",
+      mode,
+      gpu: !this.here,
+      adapter: null,
+      lanes: laneBits,
+      limits,
+      features: [],
+    };
   }
 
-  /**
-   * What `fn` makes is given back once the promise that it returns is settled, or it has thrown, but for what is kept then.
-   * Rejects with BackendError where it is closed.
-   */
-  async during<R>(fn: () => Promise<R>, kept: () => Iterable<Far> = () => []): Promise<R> {
-    if (this.closing)
-      throw new BackendError(`gpu: a model ran on a GPU that is closed, got mode ${this.mode}; open another`);
-    const made: Far[] = [];
-    const run = this.making(made, fn).finally(() => {
-      const staying = new Set(kept());
-      return Promise.all(made.filter((far) => !staying.has(far)).map((far) => this.freed(far)));
-    });
-    this.runs = Promise.allSettled([this.runs, run]);
-    return run;
+  matmul(a: Later, b: Later, m: number, k: number, n: number): Later {
+    return this.run("matmul", columns(k, n), m * n, [a, b]);
   }
 
-  private async making<R>(made: Far[], fn: () => Promise<R>): Promise<R> {
-    const outer = this.made;
-    this.made = made;
-    let result: Promise<R>;
-    try {
-      result = fn();
-    } finally {
-      this.made = outer;
-    }
-    return result;
-  }
-
-  /** What runs still ends first. */
-  close(): Promise<void> {
-    this.closing ??= this.ended();
-    return this.closing;
-  }
-
-  private async ended(): Promise<void> {
-    await this.runs;
+  protected async end(): Promise<void> {
     await this.last;
     this.destroyed = true;
     this.kernels.clear();
     await this.gpu.destroy();
   }
 
-  private async freed(far: Far): Promise<void> {
+  protected async free(far: Later): Promise<void> {
     const held = await far.ready.catch(() => null);
     if (held && isTexture(held) && !this.destroyed) held.delete();
   }
@@ -160,7 +133,7 @@ export class GpuJsKernels {
     op: string,
     source: string,
     length: number,
-    inputs: readonly (Far | Float32Array)[],
+    inputs: readonly (Later | Float32Array)[],
   ): Promise<Resident> {
     const work = async (): Promise<Resident> => {
       const held = await Promise.all(

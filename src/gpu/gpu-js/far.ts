@@ -1,4 +1,6 @@
-/** Far: numbers that a GPU holds, or will hold when what makes them has run. */
+/** Numbers that kernels of gpu.js made, or will have made. */
+
+import type { Far } from "../engine.ts";
 
 /** What gpu.js gives and takes: an array where its mode computes on the CPU, else a texture. */
 export type Resident = Float32Array | Texture;
@@ -10,7 +12,7 @@ export interface Texture {
 
 export const isTexture = (x: Resident): x is Texture => !ArrayBuffer.isView(x);
 
-export class Far {
+export class Later implements Far {
   readonly length: number;
   readonly ready: Promise<Resident>;
 
@@ -21,7 +23,6 @@ export class Far {
     ready.catch(() => {});
   }
 
-  /** The numbers, on the CPU. */
   async read(): Promise<Float32Array> {
     const held = await this.ready;
     return isTexture(held) ? await held.toArray() : held;
@@ -29,5 +30,5 @@ export class Far {
 }
 
 /** Also of one that another copy of the library made. */
-export const isFar = (data: unknown): data is Far =>
-  typeof (data as Partial<Far> | null)?.ready?.then === "function";
+export const isLater = (data: unknown): data is Later =>
+  typeof (data as Partial<Later> | null)?.ready?.then === "function";

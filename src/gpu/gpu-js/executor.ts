@@ -1,21 +1,21 @@
 /** The verbs of packed layers by kernels of gpu.js. */
 
-import { changing } from "../changes.ts";
-import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../packed/executor.ts";
-import type { Ids, Values } from "../packed/values.ts";
-import { sizeOf } from "../shape.ts";
-import { type Far, isFar } from "./far.ts";
-import type { GpuJsKernels } from "./gpu-js.ts";
+import { changing } from "../../changes.ts";
+import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../../packed/executor.ts";
+import type { Ids, Values } from "../../packed/values.ts";
+import { sizeOf } from "../../shape.ts";
+import { isLater, type Later } from "./far.ts";
+import type { GpuJsKernels } from "./kernels.ts";
 import { conv, product } from "./products.ts";
 import * as sources from "./sources.ts";
 import { convTransposed, pooled } from "./windows.ts";
 
 /** Keys and values that stay on the GPU, (H, R, D), with room for twice as many positions where it is full. */
-export class FarCache implements KeyValueCache<Far> {
+export class FarCache implements KeyValueCache<Later> {
   length = 0;
-  context: KeyValueCache<Far> | null = null;
+  context: KeyValueCache<Later> | null = null;
   /** What must outlast the run that made it. */
-  held: readonly Far[] = [];
+  held: readonly Later[] = [];
   private rows = 0;
   private readonly gpu: GpuJsKernels;
 
@@ -23,7 +23,7 @@ export class FarCache implements KeyValueCache<Far> {
     this.gpu = gpu;
   }
 
-  append(keys: Far, values: Far, heads: number, t: number, d: number): readonly [Far, Far, number] {
+  append(keys: Later, values: Later, heads: number, t: number, d: number): readonly [Later, Later, number] {
     const { length, rows: before, held } = this;
     if (t === 0 && held.length > 0) return [held[0], held[1], before];
     changing(this, () => () => Object.assign(this, { length, rows: before, held }));
@@ -49,19 +49,20 @@ export class FarCache implements KeyValueCache<Far> {
   }
 
   /** All that must outlast a run. */
-  *kept(): Generator<Far> {
+  *kept(): Generator<Later> {
     yield* this.held;
     if (this.context) yield* (this.context as FarCache).kept();
   }
 }
 
-const none = (gpu: GpuJsKernels): Far => gpu.bring(Float32Array.of(0));
+const none = (gpu: GpuJsKernels): Later => gpu.bring(Float32Array.of(0));
 
 /** Numbers of layers and of calls are brought to the GPU where a verb meets them. */
-const far = (gpu: GpuJsKernels, x: Far | Float32Array): Far => (ArrayBuffer.isView(x) ? gpu.upload(x) : x);
+const far = (gpu: GpuJsKernels, x: Later | Float32Array): Later =>
+  ArrayBuffer.isView(x) ? gpu.upload(x) : x;
 
-export function executorOf(gpu: GpuJsKernels): Executor<Far> {
-  const run = (op: string, source: string, length: number, ...inputs: (Far | Float32Array)[]): Far =>
+export function executorOf(gpu: GpuJsKernels): Executor<Later> {
+  const run = (op: string, source: string, length: number, ...inputs: (Later | Float32Array)[]): Later =>
     gpu.run(
       op,
       source,
@@ -69,7 +70,7 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
       inputs.map((x) => far(gpu, x)),
     );
 
-  function norm({ data }: Values<Far>, { type, rows, n, eps, weight, bias }: NormCall): Far {
+  function norm({ data }: Values<Later>, { type, rows, n, eps, weight, bias }: NormCall): Later {
     const mean = type === "rms" ? null : run("norm", sources.average(n), rows, data);
     const spread = mean
       ? run("norm", sources.variance(n), rows, data, mean)
@@ -79,7 +80,7 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
     return run("norm", sources.normed(n, eps, has), data.length, ...inputs);
   }
 
-  function attention(q: Far, k: Far, v: Far, call: AttentionCall): Far {
+  function attention(q: Later, k: Later, v: Later, call: AttentionCall): Later {
     const { b, h, tq, tk, d, rows, mask } = call;
     const kind = { ...call, mask: mask !== null };
     const held = gpu.bring(Float32Array.of(tk));
@@ -90,13 +91,13 @@ export function executorOf(gpu: GpuJsKernels): Executor<Far> {
     return run("attention", sources.mixed(kind), b * h * tq * d, weights, v);
   }
 
-  function rotary(x: Far, call: RotaryCall): Far {
+  function rotary(x: Later, call: RotaryCall): Later {
     return run("rotary", sources.rotary(call), x.length, x, gpu.bring(turnsOf(call)));
   }
 
   return {
     foldsSigns: false,
-    holds: isFar,
+    holds: isLater,
     bring: (x) => gpu.bring(x),
     product: ({ data }, of, m) => product(gpu, far(gpu, data), of, m),
     conv: ({ data }, of, geometry) => conv(gpu, far(gpu, data), of, geometry),

@@ -3,7 +3,10 @@
  * literals: kernels are compiled once a shape. Texts, since a minifier would rename what gpu.js reads of a function.
  */
 
-import type { Activation, AttentionCall, HadamardCall, Join, RotaryCall } from "../packed/executor.ts";
+import type { Activation, AttentionCall, HadamardCall, Join, RotaryCall } from "../../packed/executor.ts";
+
+/** Every integer of so many bits is a float32. */
+export const laneBits = 24;
 
 /** A number as a literal of a float. */
 export const float = (x: number): string => (Number.isInteger(x) && Math.abs(x) < 1e21 ? `${x}.0` : `${x}`);
@@ -237,4 +240,15 @@ export const gathered = (n: number, count: number): string =>
   kernel(
     "x, places",
     `const row = ${quotient("at", count)};\nreturn x[row * ${n} + places[at - row * ${count}]];`,
+  );
+
+/** (m, k) times (k, n). */
+export const columns = (k: number, n: number): string =>
+  kernel(
+    "a, b",
+    `const row = ${quotient("at", n)};
+const column = at - row * ${n};
+let sum = 0.0;
+for (let i = 0; i < ${k}; i++) { sum += a[row * ${k} + i] * b[i * ${n} + column]; }
+return sum;`,
   );

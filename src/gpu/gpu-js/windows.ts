@@ -1,10 +1,10 @@
 /** Windows over images: pools, and the transpose of a convolution. */
 
-import type { ConvGeometry } from "../../kernels/conv/reference.ts";
-import type { AverageWindows } from "../../kernels/pool/reference.ts";
-import type { PackedWeight } from "../packed/file/weight.ts";
-import type { Far } from "./far.ts";
-import type { GpuJsKernels } from "./gpu-js.ts";
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
+import type { AverageWindows } from "../../../kernels/pool/reference.ts";
+import type { PackedWeight } from "../../packed/file/weight.ts";
+import type { Later } from "./far.ts";
+import type { GpuJsKernels } from "./kernels.ts";
 import { float, kernel, quotient, unravel } from "./sources.ts";
 
 /** The largest or the mean of every window of (N, C, H, W). */
@@ -37,7 +37,7 @@ ${type === "max" ? "return most;" : "return sum / Math.max(count, 1.0);"}`,
 }
 
 /** The transpose of a convolution of this geometry, from its output to its input. */
-export function convTransposed(gpu: GpuJsKernels, x: Far, weight: PackedWeight, g: ConvGeometry): Far {
+export function convTransposed(gpu: GpuJsKernels, x: Later, weight: PackedWeight, g: ConvGeometry): Later {
   const { columns } = weight;
   const outs = g.o / g.groups;
   const ins = g.c / g.groups;

@@ -1,16 +1,13 @@
 /** Products of packed weights, whose codes lie in float32 numbers of 24 bits. */
 
-import type { ConvGeometry } from "../../kernels/conv/reference.ts";
-import { type PackedWeight, scalesPerRow } from "../packed/file/weight.ts";
-import type { PackedInput } from "../packed/products/input.ts";
-import type { Operands } from "../packed/products/way.ts";
-import { sizeOf } from "../shape.ts";
-import type { Far } from "./far.ts";
-import type { GpuJsKernels } from "./gpu-js.ts";
-import { float, kernel, quotient, unravel } from "./sources.ts";
-
-/** Every integer of so many bits is a float32. */
-const laneBits = 24;
+import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
+import { type PackedWeight, scalesPerRow } from "../../packed/file/weight.ts";
+import type { PackedInput } from "../../packed/products/input.ts";
+import type { Operands } from "../../packed/products/way.ts";
+import { sizeOf } from "../../shape.ts";
+import type { Later } from "./far.ts";
+import type { GpuJsKernels } from "./kernels.ts";
+import { float, kernel, laneBits, quotient, unravel } from "./sources.ts";
 
 /** A weight as kernels read it: lanes of `each` codes a row, and what codes stand for. */
 export interface Laid {
@@ -78,11 +75,11 @@ const leastScale = 2 ** -126;
 /** Codes of rows of n numbers less their zero point, and what sums of them are multiplied by: one scale a row, or none. */
 export function codesOf(
   gpu: GpuJsKernels,
-  x: Far,
+  x: Later,
   rows: number,
   n: number,
   input: PackedInput | null,
-): { x: Far; scale: Far | null } {
+): { x: Later; scale: Later | null } {
   if (input === null) return { x, scale: null };
   if (input.kind === "signs")
     return {
@@ -117,25 +114,29 @@ lane = rest;
 const value = ${levels ? "levels[digit]" : `digit - ${zeroPoint ? `zeros[${scaleAt}]` : float(offset)}`};`;
 
 /** What is read beside x and lanes. */
-function beside(of: Operands, laid: Laid, scaleX: Far | null): [name: string, numbers: Float32Array | Far][] {
-  const named: [string, Float32Array | Far | null][] = [
+function beside(
+  of: Operands,
+  laid: Laid,
+  scaleX: Later | null,
+): [name: string, numbers: Float32Array | Later][] {
+  const named: [string, Float32Array | Later | null][] = [
     ["scale", laid.scale],
     ["zeros", laid.zeroPoint],
     ["levels", laid.levels],
     ["scaleX", scaleX],
     ["bias", of.bias],
   ];
-  return named.filter((pair): pair is [string, Float32Array | Far] => pair[1] !== null);
+  return named.filter((pair): pair is [string, Float32Array | Later] => pair[1] !== null);
 }
 
-const inputsOf = (gpu: GpuJsKernels, more: readonly [string, Float32Array | Far][]): Far[] =>
+const inputsOf = (gpu: GpuJsKernels, more: readonly [string, Float32Array | Later][]): Later[] =>
   more.map(([, numbers]) => (ArrayBuffer.isView(numbers) ? gpu.upload(numbers) : numbers));
 
 const scalePlace = ({ scales }: Laid, row: string, group: string): string =>
   scales === 0 ? "0" : scales === 1 ? row : `${row} * ${scales} + ${group}`;
 
 /** m rows times the rows of a weight: (m, k) -> (m, n). */
-export function product(gpu: GpuJsKernels, x: Far, of: Operands, m: number): Far {
+export function product(gpu: GpuJsKernels, x: Later, of: Operands, m: number): Later {
   const { weight, input } = of;
   const { rows: n, columns: k } = weight;
   const place = `const row = ${quotient("at", n)};\nconst column = at - row * ${n};\n`;
@@ -171,7 +172,7 @@ return total;`;
 }
 
 /** Signs times signs: k less twice the bits that differ, 24 at a time. */
-function signProduct(gpu: GpuJsKernels, x: Far, of: Operands, laid: Laid, m: number, place: string): Far {
+function signProduct(gpu: GpuJsKernels, x: Later, of: Operands, laid: Laid, m: number, place: string): Later {
   const { rows: n, columns: k } = of.weight;
   const { stride, scales } = laid;
   const packing = `const row = ${quotient("at", stride)};
@@ -200,7 +201,13 @@ return ${of.bias ? "total + bias[column]" : "total"};`;
   return gpu.run("product of signs", source, m * n, [bits, gpu.upload(laid.lanes), ...inputsOf(gpu, more)]);
 }
 
-function floatProduct(gpu: GpuJsKernels, x: Far, { weight, bias }: Operands, m: number, place: string): Far {
+function floatProduct(
+  gpu: GpuJsKernels,
+  x: Later,
+  { weight, bias }: Operands,
+  m: number,
+  place: string,
+): Later {
   const { rows: n, columns: k } = weight;
   const body = `${place}let sum = ${bias ? "bias[column]" : "0.0"};
 for (let i = 0; i < ${k}; i++) { sum += x[row * ${k} + i] * w[column * ${k} + i]; }
@@ -210,14 +217,14 @@ return sum;`;
 }
 
 /** Images times filters, which are rows of the weight; what lies outside counts as 0. */
-export function conv(gpu: GpuJsKernels, x: Far, of: Operands, g: ConvGeometry): Far {
+export function conv(gpu: GpuJsKernels, x: Later, of: Operands, g: ConvGeometry): Later {
   const { weight, input } = of;
   const shape = [g.n, g.o, g.oh, g.ow];
   const channels = g.c / g.groups;
   const laid = weight.floats ? null : laidOut(weight);
   const codes = codesOf(gpu, x, g.n, g.c * g.h * g.w, laid ? input : null);
   const k = weight.columns;
-  const more: [string, Float32Array | Far][] = laid
+  const more: [string, Float32Array | Later][] = laid
     ? beside(of, laid, codes.scale)
     : of.bias
       ? [["bias", of.bias]]
