@@ -35,8 +35,13 @@ export const firstInside = (shift: number, stride: number, windows: number): num
 export const endInside = (shift: number, stride: number, windows: number, size: number): number =>
   Math.max(0, Math.min(windows, Math.floor((size - 1 - shift) / stride) + 1));
 
-/** Whether every one of `windows` windows along an axis has a tap on a pixel. */
-export function allMeet(
+/** Whether every window has a tap on a pixel; without images or channels there is no window. */
+export const meetPixels = (g: Windows): boolean =>
+  g.n * g.c === 0 ||
+  (allMeet(g.oh, g.h, g.kh, g.strideH, g.padTop, g.dilationH) &&
+    allMeet(g.ow, g.w, g.kw, g.strideW, g.padLeft, g.dilationW));
+
+function allMeet(
   windows: number,
   size: number,
   kernel: number,

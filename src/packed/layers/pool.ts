@@ -1,7 +1,7 @@
 /** Windows over images that are no products, and axes that are joined. */
 
 import type { AverageWindows } from "../../../kernels/pool/reference.ts";
-import { allMeet, windowsOf } from "../../../kernels/windows.ts";
+import { meetPixels, windowsOf } from "../../../kernels/windows.ts";
 import { FormatError, ShapeError, show } from "../../errors.ts";
 import { sizeOf } from "../../shape.ts";
 import { FieldReader, type Fields, type PackedStep } from "../file/layer.ts";
@@ -70,7 +70,7 @@ export class PackedPool implements PackedStep {
     const windows = this.windows(shape);
     const { n, c, kh, kw, oh, ow } = windows;
     work(n * c * oh * ow * kh * kw);
-    if (this.type === "max" && n * c > 0 && !meetPixels(windows))
+    if (this.type === "max" && !meetPixels(windows))
       throw new ShapeError(`PackedPool: every window must meet a pixel, got ${show(shape)}`);
     return { data: executor().pool(x, windows, this.type), shape: [n, c, oh, ow] };
   }
@@ -86,10 +86,6 @@ export class PackedPool implements PackedStep {
     return { ...windows, padBottom: bottom, padRight: right, countIncludePad };
   }
 }
-
-const meetPixels = (g: AverageWindows): boolean =>
-  allMeet(g.oh, g.h, g.kh, g.strideH, g.padTop, g.dilationH) &&
-  allMeet(g.ow, g.w, g.kw, g.strideW, g.padLeft, g.dilationW);
 
 /**
  * Joins the axes from `startDim` to `endDim`, both among them; negative ones count from the last.
