@@ -147,12 +147,28 @@ function* asking(
   }
 }
 
+type Generating = Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">;
+
 /** All tokens that `streamFrom` yields, without the prompt. */
-export function generateFrom(
-  reader: Reader,
+export function generateFrom(reader: Reader, prompt: ArrayLike<number>, options: Generating): number[] {
+  const [rest, told] = telling(options);
+  return Array.from(streamFrom(reader, prompt, rest), told);
+}
+
+/** As `generateFrom`, of a reader that gives logits later. */
+export async function generateLater(
+  reader: LaterReader,
   prompt: ArrayLike<number>,
-  options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens">,
-): number[] {
+  options: Generating,
+): Promise<number[]> {
+  const [rest, told] = telling(options);
+  const made: number[] = [];
+  for await (const id of streamLater(reader, prompt, rest)) made.push(told(id));
+  return made;
+}
+
+/** The options of the loop, and what gives a token back once `onToken` has been told of it. */
+function telling(options: Generating): [rest: StreamOptions, told: (id: number) => number] {
   const { onToken, ...rest } = readOptions<GenerateOptions>("generate", options, {
     ...streamDefaults,
     onToken: null,
@@ -160,10 +176,9 @@ export function generateFrom(
   if (onToken !== null && !isFunction(onToken)) {
     throw new OptionError(`generate: option onToken must be a function, got ${show(onToken)}`);
   }
-  const made: number[] = [];
-  for (const id of streamFrom(reader, prompt, rest)) {
-    made.push(id);
+  const told = (id: number): number => {
     if (onToken) synchronous("generate", onToken(id) as unknown, "onToken");
-  }
-  return made;
+    return id;
+  };
+  return [rest, told];
 }

@@ -1,8 +1,9 @@
 /** Packed models on a GPU. */
 
-import { OptionError, show, synchronous } from "../errors.ts";
+import { OptionError, show } from "../errors.ts";
 import {
   type GenerateOptions,
+  generateLater,
   type LaterReader,
   type StreamOptions,
   streamLater,
@@ -81,15 +82,8 @@ export class GpuModel {
     prompt: ArrayLike<number>,
     options: Partial<GenerateOptions> & Pick<GenerateOptions, "maxTokens"> & PackedSource,
   ): Promise<number[]> {
-    const { onToken = null, ...rest } = plainOptions(options);
-    if (onToken !== null && typeof onToken !== "function")
-      throw new OptionError(`generate: option onToken must be a function, got ${show(onToken)}`);
-    const made: number[] = [];
-    for await (const id of this.stream(prompt, rest)) {
-      made.push(id);
-      if (onToken) synchronous("generate", onToken(id) as unknown, "onToken");
-    }
-    return made;
+    const { source, sourceMask, budget, ...rest } = plainOptions(options);
+    return generateLater(this.reader({ source, sourceMask, budget }), prompt, rest);
   }
 
   private brought({ data, shape }: Values): Values {

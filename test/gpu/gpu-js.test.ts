@@ -218,8 +218,14 @@ describe("openGpu and toGpu", () => {
     await expect(model.generate([], { maxTokens: 1 })).rejects.toThrow("at least one token");
     await expect(model.forward(ids(1), { memory: 1 } as never)).rejects.toThrow("forward: ");
     expect((await model.forward(ids(1))).shape).toEqual([1, 1, 20]);
-    const odd = [undefined, null, 3, "x", { maxTokens: 1, budget: -1 }, { maxTokens: 1, source: ids(1) }];
-    for (const options of odd as never[]) {
+    const odd = [
+      { budget: -1 },
+      { source: ids(1) },
+      { onToken: 3 },
+      { onToken: 3, temperature: "x" },
+      { onToken: async () => {} },
+    ].map((more) => ({ maxTokens: 1, ...more }));
+    for (const options of [undefined, null, 3, "x", ...odd] as never[]) {
       let message = "";
       try {
         cases[0][1].generate([1], options);
