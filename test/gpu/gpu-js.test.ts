@@ -1,110 +1,46 @@
-import { Rng, randn } from "bitgrad";
 import { openGpu, toGpu } from "bitgrad/gpu";
-import { Bert, Gpt, Llama, ResNet, Transformer } from "bitgrad/models";
-import {
-  AvgPool2d,
-  Conv2d,
-  ConvTranspose2d,
-  evaluate,
-  Flatten,
-  GroupNorm,
-  Hadamard,
-  type Layer,
-  Linear,
-  MaxPool2d,
-  PReLU,
-  Sequential,
-} from "bitgrad/nn";
-import type { PackedCall, PackedModel } from "bitgrad/packed";
-import {
-  binarySigns,
-  freeze,
-  int4WeightOnly,
-  int8Dynamic,
-  int8Mixed,
-  pack,
-  plan,
-  prepare,
-  type QuantConfig,
-  ste,
-} from "bitgrad/quant";
+import { Gpt, Llama, ResNet, Transformer } from "bitgrad/models";
+import { Linear, MaxPool2d, Sequential } from "bitgrad/nn";
+import { binarySigns, int4WeightOnly, int8Dynamic, int8Mixed, ste } from "bitgrad/quant";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GpuJsKernels } from "../../src/gpu/gpu-js/kernels.ts";
 import type { Gpu } from "../../src/gpu/open.ts";
+import {
+  bert,
+  type Case,
+  ids,
+  image,
+  images,
+  llama,
+  packed,
+  rng,
+  signs,
+  sizes,
+  transformer,
+} from "../packed/models.ts";
 
-const rng = new Rng(11);
-const image = (...shape: number[]) => ({ data: randn(shape, { rng }).data as Float32Array, shape });
-const ids = (...data: number[]) => ({ data, shape: [1, data.length] });
-const sizes = { vocabulary: 20, dim: 16, layers: 2, heads: 4, rng };
-
-function packed(layer: Layer, config: QuantConfig | null = null): PackedModel {
-  const model = evaluate(layer);
-  return pack(config ? freeze(prepare(model, plan({ default: config }))) : model);
-}
-
-type Case = readonly [string, PackedModel, Parameters<PackedModel["forward"]>[0], Partial<PackedCall> | null];
-
-const images = (config: QuantConfig | null): PackedModel =>
-  packed(
-    new Sequential(
-      new Conv2d(2, 4, 3, { rng, groups: 2, stride: 2, padding: 1 }),
-      new PReLU(4),
-      new GroupNorm(2, 4),
-      new ConvTranspose2d(4, 3, 2, { rng, stride: 2 }),
-      new MaxPool2d(2),
-      new AvgPool2d(2),
-      new Flatten(),
-      new Hadamard(12),
-      new Linear(12, 5, { rng }),
-    ),
-    config,
-  );
+const gpt = packed(new Gpt({ ...sizes, context: 8 }));
 
 const cases: readonly Case[] = [
-  ["a float GPT", packed(new Gpt({ ...sizes, context: 8 })), ids(3, 1, 4), null],
-  [
-    "a Llama, int8",
-    packed(new Llama({ ...sizes, context: 8, kvHeads: 2, feedForward: 24 }), int8Dynamic()),
-    ids(3, 1, 4),
-    null,
-  ],
+  ["a float GPT", gpt, ids(3, 1, 4), null],
+  llama,
   [
     "a Llama, int4 weights",
     packed(new Llama({ ...sizes, context: 8, feedForward: 32 }), int4WeightOnly({ group: 8 })),
     ids(3, 1),
     null,
   ],
-  [
-    "a BERT",
-    packed(new Bert({ ...sizes, context: 8, segments: 2, head: "classifier", classes: 3 })),
-    ids(3, 1, 4),
-    { mask: ids(1, 1, 0), segments: ids(0, 1, 1) },
-  ],
-  [
-    "a Transformer",
-    packed(new Transformer(sizes)),
-    ids(3, 1, 4),
-    { target: ids(2, 5), sourceMask: ids(1, 1, 0) },
-  ],
-  [
-    "a ResNet of signs",
-    packed(new ResNet({ blocks: 1, width: 4, rng }), binarySigns()),
-    image(2, 3, 8, 8),
-    null,
-  ],
+  bert,
+  transformer,
+  signs,
   [
     "a ResNet, int8",
     packed(new ResNet({ blocks: 1, width: 4, rng }), int8Dynamic()),
     image(2, 3, 8, 8),
     null,
   ],
-  ["layers of images", images(null), image(2, 2, 9, 9), null],
-  [
-    "layers of images, 3 bits with zero points",
-    images({ weight: ste({ bits: 3, scheme: "affine" }) }),
-    image(2, 2, 9, 9),
-    null,
-  ],
+  images("layers of images", null),
+  images("layers of images, 3 bits with zero points", { weight: ste({ bits: 3, scheme: "affine" }) }),
 ];
 
 describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
@@ -132,7 +68,7 @@ describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
   });
 
   it("generates the CPU's tokens, past a full context too", async () => {
-    const model = cases[1][1];
+    const model = llama[1];
     const options = { maxTokens: 14, temperature: 0 };
     expect(await (await toGpu(model, gpu)).generate([3, 1], options)).toEqual(
       model.generate([3, 1], options),
@@ -193,12 +129,12 @@ describe("openGpu and toGpu", () => {
       message: /^gpu: attention failed in mode cpu/,
     });
     await gpu.close();
-    const model = await toGpu(cases[0][1], gpu);
+    const model = await toGpu(gpt, gpu);
     await expect(model.forward(ids(1))).rejects.toThrow(
       "ran on a GPU that is closed, got mode cpu; open another",
     );
     const next = await openGpu({ mode: "cpu" });
-    expect((await (await toGpu(cases[0][1], next)).forward(ids(1))).shape).toEqual([1, 1, 20]);
+    expect((await (await toGpu(gpt, next)).forward(ids(1))).shape).toEqual([1, 1, 20]);
     await next.close();
   });
 
@@ -212,7 +148,7 @@ describe("openGpu and toGpu", () => {
 
   it("what a call may not be given is refused as on the CPU, and masks and runs leave nothing behind", async () => {
     const gpu = await openGpu({ mode: "cpu" });
-    const model = await toGpu(cases[0][1], gpu);
+    const model = await toGpu(gpt, gpu);
     await expect(model.forward(ids(99))).rejects.toThrow("ids lie in 0 … 19, got 99");
     await expect(model.forward(ids(1), { budget: 10 })).rejects.toThrow("budget of numbers");
     await expect(model.generate([], { maxTokens: 1 })).rejects.toThrow("at least one token");
@@ -228,13 +164,13 @@ describe("openGpu and toGpu", () => {
     for (const options of [undefined, null, 3, "x", ...odd] as never[]) {
       let message = "";
       try {
-        cases[0][1].generate([1], options);
+        gpt.generate([1], options);
       } catch (error) {
         message = (error as Error).message;
       }
       await expect(model.generate([1], options)).rejects.toThrow(message);
     }
-    const image = await toGpu(cases[5][1], gpu);
+    const image = await toGpu(signs[1], gpu);
     await expect(image.generate([1], { maxTokens: 1 })).rejects.toThrow("generate: needs a language model");
     const x = { data: new Float32Array(192).fill(Number.NaN), shape: [1, 3, 8, 8] };
     await expect(image.forward(x)).rejects.toThrow("every input must be finite");

@@ -1,26 +1,11 @@
-import { Rng, randn } from "bitgrad";
-import { Bert, Llama, ResNet, Transformer } from "bitgrad/models";
-import {
-  AvgPool2d,
-  Conv2d,
-  ConvTranspose2d,
-  evaluate,
-  Flatten,
-  GroupNorm,
-  Hadamard,
-  type Layer,
-  Linear,
-  MaxPool2d,
-  PReLU,
-  Sequential,
-} from "bitgrad/nn";
 import type { PackedLanguage, PackedStep } from "bitgrad/packed";
-import { binarySigns, freeze, int8Dynamic, pack, plan, prepare } from "bitgrad/quant";
+import { int8Dynamic } from "bitgrad/quant";
 import { expect, it } from "vitest";
 import { cpu } from "../../src/packed/cpu/executor.ts";
 import type { Executor, KeyValueCache } from "../../src/packed/executor.ts";
 import { runOn } from "../../src/packed/running.ts";
-import type { Ids, Values } from "../../src/packed/values.ts";
+import type { Values } from "../../src/packed/values.ts";
+import { bert, ids, images, llama, signs, transformer } from "./models.ts";
 
 /** Numbers that nobody can read but the executor below. */
 class Far {
@@ -78,53 +63,9 @@ function farExecutor(): { executor: Executor<Far>; used: Set<string> } {
   return { executor: { ...Object.fromEntries(verbs), ...own } as Executor<Far>, used };
 }
 
-const rng = new Rng(5);
-const image = (shape: number[]): Values => ({ data: randn(shape, { rng }).data as Float32Array, shape });
-const ids = (...data: number[]): Ids => ({ data, shape: [1, data.length] });
-const sizes = { vocabulary: 20, dim: 16, layers: 2, heads: 4, rng };
-const packed = (layer: Layer, config: Parameters<typeof plan>[0]["default"] = null): PackedStep => {
-  const model = evaluate(layer);
-  return pack(config ? freeze(prepare(model, plan({ default: config }))) : model).root as PackedStep;
-};
-
-const cases: readonly [string, PackedStep, Values | Ids, object?][] = [
-  [
-    "a Llama",
-    packed(new Llama({ ...sizes, context: 8, kvHeads: 2, feedForward: 24 }), int8Dynamic()),
-    ids(3, 1, 4),
-  ],
-  [
-    "a BERT",
-    packed(new Bert({ ...sizes, context: 8, segments: 2, head: "classifier", classes: 3 })),
-    ids(3, 1, 4),
-    { mask: ids(1, 1, 0), segments: ids(0, 1, 1) },
-  ],
-  [
-    "a Transformer",
-    packed(new Transformer(sizes)),
-    ids(3, 1, 4),
-    { target: ids(2, 5), sourceMask: ids(1, 1, 0) },
-  ],
-  ["a ResNet of signs", packed(new ResNet({ blocks: 1, width: 4, rng }), binarySigns()), image([2, 3, 8, 8])],
-  [
-    "layers of images",
-    packed(
-      new Sequential(
-        new Conv2d(2, 4, 3, { rng }),
-        new PReLU(4),
-        new GroupNorm(2, 4),
-        new ConvTranspose2d(4, 3, 2, { rng }),
-        new MaxPool2d(2),
-        new AvgPool2d(2),
-        new Flatten(),
-        new Hadamard(12),
-        new Linear(12, 5, { rng }),
-      ),
-      int8Dynamic(),
-    ),
-    image([2, 2, 11, 11]),
-  ],
-];
+const cases = [llama, bert, transformer, signs, images("layers of images, int8", int8Dynamic())].map(
+  ([name, { root }, x, call]) => [name, root as PackedStep, x, call ?? undefined] as const,
+);
 
 const held = (x: Values): Values => ({ data: far(x.data), shape: x.shape }) as unknown as Values;
 
