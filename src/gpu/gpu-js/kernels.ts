@@ -22,8 +22,11 @@ const classes: Readonly<Record<Mode, string>> = {
   cpu: "cpu",
 };
 
-/** Compiled kernels that are kept; the one that was used least lately goes first. */
-const mostKernels = 512;
+/**
+ * Compiled kernels that are kept; the one that was used least lately goes first. In mode webasm each has a memory of its
+ * own, of which browsers give about a hundred.
+ */
+const mostKernels: Readonly<Record<Mode, number>> = { webgl2: 512, webgpu: 512, webasm: 64, cpu: 512 };
 
 /** No loop of a kernel is longer; gpu.js stops loops at 1,000 unless it is told. */
 const longestLoop = 2 ** 24;
@@ -101,7 +104,7 @@ export class GpuJsKernels extends Engine {
 
   protected about(): Omit<GpuReport, "ran" | "reasons"> {
     const { mode } = this;
-    const limits = { numbers: mostNumbers, kernels: mostKernels };
+    const limits = { numbers: mostNumbers, kernels: mostKernels[mode] };
     return {
       executor: "gpu.js",
       mode,
@@ -181,7 +184,7 @@ export class GpuJsKernels extends Engine {
       { destroy: () => kernel.destroy() },
     ) as Kernel;
     this.kernels.set(key, checked);
-    if (this.kernels.size > mostKernels) {
+    if (this.kernels.size > mostKernels[this.mode]) {
       const [[first, oldest]] = this.kernels;
       this.kernels.delete(first);
       oldest.destroy();
