@@ -27,7 +27,7 @@ import { asTensor, isTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { RngOption } from "./init.ts";
 import { inside } from "./inside.ts";
-import { Linear } from "./linear.ts";
+import { Linear, stepsOf } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
 import { inputs, outputs, type ScalePair, scalePair, type Units } from "./units.ts";
@@ -237,7 +237,7 @@ export class MultiHeadAttention {
    * of out.
    */
   scalePairs(): ScalePair[] {
-    if (this.out.inputSteps.length > 0) return [];
+    if (stepsOf("scalePairs", this.out).length > 0) return [];
     const { heads, kvHeads, headSize, value } = this;
     const shared = { repeat: heads / kvHeads, size: headSize };
     return scalePair(value.outFeatures, outputs("value", value), "attention", [inputs("out", shared)]);
@@ -245,7 +245,7 @@ export class MultiHeadAttention {
 
   /** Its heads: rows of query, key and value, and columns of out; none where steps stand in front of out. */
   units(): Units[] {
-    if (this.out.inputSteps.length > 0) return [];
+    if (stepsOf("units", this.out).length > 0) return [];
     const { heads, kvHeads, headSize, query, key, value } = this;
     const shared = heads / kvHeads;
     const [wide, narrow] = [{ repeat: shared * headSize }, { repeat: headSize }];

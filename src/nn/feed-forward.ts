@@ -4,7 +4,7 @@ import { OptionError, readOptions, show } from "../errors.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import type { RngOption } from "./init.ts";
 import { inside } from "./inside.ts";
-import { Linear } from "./linear.ts";
+import { Linear, stepsOf } from "./linear.ts";
 import type { PackedFields, Packer } from "./packing.ts";
 import { checkSizes } from "./sizes.ts";
 import { inputs, outputs, type ScalePair, scalePair, type Units } from "./units.ts";
@@ -84,14 +84,14 @@ export class FeedForward {
    * steps stand in front of down.
    */
   scalePairs(): ScalePair[] {
-    if (this.down.inputSteps.length > 0) return [];
+    if (stepsOf("scalePairs", this.down).length > 0) return [];
     const between = passes[this.activation];
     return between ? scalePair(this.hidden, outputs("up", this.up), between, [inputs("down")]) : [];
   }
 
   /** Its neurons: rows of up and of the gate, and columns of down; none where steps stand in front of down. */
   units(): Units[] {
-    if (this.down.inputSteps.length > 0) return [];
+    if (stepsOf("units", this.down).length > 0) return [];
     const { gate, up, hidden: count } = this;
     const places = [...(gate ? outputs("gate", gate) : []), ...outputs("up", up), inputs("down")];
     return [{ name: "", kind: "neurons", count, places, sizes: { feedForward: 1 }, layer: null, keeps: {} }];

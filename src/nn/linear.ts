@@ -1,14 +1,15 @@
 import type { DType } from "../dtype.ts";
-import { readOptions, ShapeError, show } from "../errors.ts";
+import { OptionError, readOptions, ShapeError, show } from "../errors.ts";
 import type { Rng } from "../random/rng.ts";
 import { sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
 import { inside } from "./inside.ts";
-import type { Layer } from "./layer.ts";
+import { isLayer, type Layer } from "./layer.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
 import { Parameter } from "./parameter.ts";
+import { applied } from "./sequential.ts";
 import { checkFloat, checkSizes } from "./sizes.ts";
 
 export interface LinearOptions extends RngOption {
@@ -45,13 +46,32 @@ export interface Correction extends Layer {
   forward(x: Tensor): Tensor;
 }
 
-/** What the steps in front of a product make of x. */
-const stepped = (x: Tensor, steps: readonly InputStep[]): Tensor =>
-  steps.reduce((given, step) => step.forward(given), x);
+/** Throws OptionError for what is no layer; functions have no packed form and no path. */
+function checkLayer(op: string, name: string, layer: unknown): void {
+  if (isLayer(layer)) return;
+  const mend = typeof layer === "function" ? "; put functions into a Sequential" : "";
+  throw new OptionError(`${op}: ${name} must be a layer, got ${show(layer)}${mend}`);
+}
 
-/** What a correction makes of x. Throws ShapeError where that has another shape than the product y. */
-function correctionOf(correction: Correction, x: Tensor, y: Tensor): Tensor {
-  const added = correction.forward(x);
+/** The steps in front of a product. Throws OptionError where one is no layer. */
+export function stepsOf(op: string, { inputSteps }: { readonly inputSteps: unknown }): readonly InputStep[] {
+  if (!Array.isArray(inputSteps))
+    throw new OptionError(`${op}: inputSteps must be a list of layers, got ${show(inputSteps)}`);
+  for (const [i, step] of inputSteps.entries()) checkLayer(op, `inputSteps.${i}`, step);
+  return inputSteps;
+}
+
+/** What the steps make of x. Throws OptionError where one gives no tensor. */
+const stepped = (op: string, layer: Linear, x: Tensor): Tensor =>
+  stepsOf(op, layer).reduce((given, step, i) => applied(op, layer, `inputSteps.${i}`, step, given), x);
+
+/**
+ * What the correction makes of x. Throws ShapeError where that has another shape than the product y, and OptionError where
+ * it is no layer or gives no tensor.
+ */
+function correctionOf(layer: Linear, correction: Correction, x: Tensor, y: Tensor): Tensor {
+  checkLayer("Linear", "correction", correction);
+  const added = applied("Linear", layer, "correction", correction, x);
   if (sameShape(added.shape, y.shape)) return added;
   throw new ShapeError(`Linear: the correction must give ${show(y.shape)}, got ${show(added.shape)}`);
 }
@@ -98,7 +118,8 @@ export class Linear {
   }
 
   get inFeatures(): number {
-    return this.inputSteps.reduceRight((columns, { features }) => features ?? columns, this.weight.shape[1]);
+    const steps = stepsOf("inFeatures", this);
+    return steps.reduceRight((columns, { features }) => features ?? columns, this.weight.shape[1]);
   }
 
   get outFeatures(): number {
@@ -107,17 +128,17 @@ export class Linear {
 
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
-      x = stepped(asTensor("Linear", x), this.inputSteps);
+      x = stepped("Linear", this, asTensor("Linear", x));
       const y = this.inputQuantizer
         ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
         : x.linear(this.weight.effective(), this.bias?.effective());
-      return this.correction ? y.add(correctionOf(this.correction, x, y)) : y;
+      return this.correction ? y.add(correctionOf(this, this.correction, x, y)) : y;
     });
   }
 
   /** The input as the matrix that the weight multiplies, behind the input steps: (…, in) -> (1, rows, columns). */
   inputMatrix(x: TensorLike): Tensor {
-    const given = stepped(asTensor("inputMatrix", x), this.inputSteps);
+    const given = stepped("inputMatrix", this, asTensor("inputMatrix", x));
     const columns = this.weight.shape[1];
     if (given.shape.at(-1) !== columns) {
       throw new ShapeError(
@@ -130,7 +151,7 @@ export class Linear {
   toPacked(packer: Packer): PackedFields {
     const input = this.inputQuantizer?.toPacked() ?? null;
     const weight = packer.weight(this.weight, { ofFloats: input === null });
-    const inputSteps = this.inputSteps.map((step) => packer.layer(step));
+    const inputSteps = stepsOf("pack", this).map((step) => packer.layer(step));
     const correction = this.correction && packer.layer(this.correction);
     return { kind: "linear", weight, bias: packer.floats(this.bias), input, inputSteps, correction };
   }

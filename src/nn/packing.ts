@@ -114,7 +114,7 @@ export class Packer {
 
   /** The packed twin of a layer. Throws OptionError where it has none, and where it has methods that `toPacked` does not know. */
   layer(layer: object): PackedFields {
-    const { toPacked } = layer as { toPacked?: (packer: Packer) => PackedFields };
+    const toPacked = (layer as { toPacked?: (packer: Packer) => PackedFields } | null)?.toPacked;
     if (typeof toPacked !== "function") {
       throw new OptionError(
         `pack: the layer has no packed form, got ${show(layer)}; give it a method toPacked, or pack the layers below it`,

@@ -2,14 +2,15 @@
  * What stands in front of the product of a linear layer, and what is added to it: layers, of the library and of one's own.
  */
 
-import { ones, Rng, ShapeError, scope, type Tensor, tensor } from "bitgrad";
+import { OptionError, ones, Rng, ShapeError, scope, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
 import {
   BatchNorm1d,
   CopyFeatures,
   clone,
   evaluate,
-  type Hadamard,
+  FeedForward,
+  Hadamard,
   Linear,
   LowRank,
   loadStateDict,
@@ -110,6 +111,52 @@ describe("steps of one's own in a linear layer", () => {
     expect(() => layer.inputMatrix(ones([3, 4]))).toThrow(ShapeError);
     layer.inputSteps.length = 1;
     expect(() => layer.inputMatrix(ones([3, 8]))).toThrow("needs 4 features along the last axis, got (3, 8)");
+  });
+
+  const same = (x: Tensor) => x;
+  const noLayers: [name: string, steps: unknown, message: string][] = [
+    ["a function", [same], "inputSteps.0 must be a layer, got same; put functions into a Sequential"],
+    ["null in the list", [new Hadamard(4), null], "inputSteps.1 must be a layer, got null"],
+    ["no list", null, "inputSteps must be a list of layers, got null"],
+  ];
+
+  it.each(noLayers)("are refused where they are no layers: %s", (_, steps, message) => {
+    const layer = new Linear(4, 4);
+    layer.inputSteps = steps as never;
+    const uses: [op: string, use: () => unknown][] = [
+      ["Linear", () => layer.forward(ones([2, 4]))],
+      ["inputMatrix", () => layer.inputMatrix(ones([2, 4]))],
+      ["inFeatures", () => layer.inFeatures],
+      ["pack", () => pack(layer)],
+    ];
+    for (const [op, use] of uses) {
+      expect(use).toThrow(OptionError);
+      expect(use).toThrow(`${op}: ${message}`);
+    }
+    const mlp = new FeedForward(4, 8);
+    mlp.down.inputSteps = steps as never;
+    expect(() => mlp.scalePairs()).toThrow(`scalePairs: ${message}`);
+    expect(() => mlp.units()).toThrow(`units: ${message}`);
+  });
+
+  it("are refused as corrections where they are no layers", () => {
+    const layer = new Linear(4, 4);
+    layer.correction = same as never;
+    expect(() => layer.forward(ones([2, 4]))).toThrow(
+      "Linear: correction must be a layer, got same; put functions into a Sequential",
+    );
+    layer.correction = { forward: () => 3 } as never;
+    expect(() => layer.forward(ones([2, 4]))).toThrow(
+      'Linear: a step must give a tensor, got 3 from "correction"',
+    );
+  });
+
+  it("are refused where they give no tensor", () => {
+    const layer = new Linear(4, 4);
+    layer.inputSteps = [{ forward: () => 3 }] as never;
+    expect(() => layer.forward(ones([2, 4]))).toThrow(
+      'Linear: a step must give a tensor, got 3 from "inputSteps.0"',
+    );
   });
 
   it.each([
