@@ -31,6 +31,7 @@ import {
   unprepare,
 } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
+import { reportTable } from "../../src/quant/report/report-text.ts";
 import { list, masked, named } from "./setup.ts";
 
 const net = () =>
@@ -280,9 +281,7 @@ describe("quantReport", () => {
           .mul(0),
     });
     const lines = String(report).split("\n");
-    expect(lines[0]).toMatch(
-      /^layer +bits +bytes +KL +alone dB +cosine +max error +accumulated dB +cosine +max error$/,
-    );
+    expect(lines[0]).toMatch(/^layer +bits +bytes +KL +alone dB +cosine +error +all dB +cosine +error$/);
     expect(lines[2]).toMatch(/^(first|last) +W4A32 +\d+ +\S+ +[\d.]+ +[01]\.\d{4}/);
     expect(lines.slice(-4).join("\n")).toMatch(
       /^96 bytes of weights, 352 as float32\nKL per row: mean \S+, 99th percentile \S+ nats\nsame best class: [\d.]+ %\ncross entropy: /,
@@ -293,6 +292,17 @@ describe("quantReport", () => {
     const odd = new Sequential({ 'a<"&': new Linear(6, 3, { rng: new Rng(1) }) });
     const escaped = await quantReport(prepare(odd, plan({ default: int8WeightOnly() })), batches);
     expect(escaped.toSvg()).toContain("a&lt;&quot;&amp;");
+  });
+
+  it("prints no line of over 110 columns for names and numbers of usual length", () => {
+    const distortion = { sqnr: -12.34, cosine: 0.98765, maxError: 0.00123456, relative: 1 };
+    const row = { layer: "decoder.5.crossAttention.query", bits: 4, inputBits: 32, bytes: 1_234_567 };
+    const measured = { kl: 0.00123456, alone: distortion, accumulated: distortion };
+    const output = { distortion, kl: null, agreement: null, crossEntropy: null };
+    const sums = { bytes: 98_765_432, floatBytes: 987_654_321 };
+    const lines = reportTable({ layers: [{ ...row, ...measured }], output, ...sums }).split("\n");
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(110);
+    expect(lines[2]).toMatch(/ 0\.00123 +-12\.3 +0\.9877 +0\.00123 +-12\.3 +0\.9877 +0\.00123$/);
   });
 
   it("runs layers in evaluation, chosen by patterns, tells of each, and leaves the model as it was", async () => {

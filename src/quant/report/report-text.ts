@@ -23,25 +23,27 @@ interface Report {
 }
 
 const decibels = (x: number): string => (Number.isFinite(x) ? x.toFixed(1) : brief(x));
+const short = (x: number): string => brief(Number(x.toPrecision(3)));
 const cells = ({ sqnr, cosine, maxError }: Distortion): string[] => [
   decibels(sqnr),
   cosine.toFixed(4),
-  brief(maxError),
+  short(maxError),
 ];
 
+/** A row per layer: what it does alone and with all others, the signal over the noise, the cosine and the largest error. */
 export function reportTable({ layers, output, bytes, floatBytes }: Report): string {
-  const columns = ["cosine", "max error"];
-  const head = ["layer", "bits", "bytes", "KL", "alone dB", ...columns, "accumulated dB", ...columns];
+  const columns = ["cosine", "error"];
+  const head = ["layer", "bits", "bytes", "KL", "alone dB", ...columns, "all dB", ...columns];
   const rows = layers.map((row) => [
     nameOf(row.layer),
     `W${row.bits}A${row.inputBits ?? 32}`,
     grouped(row.bytes),
-    row.kl === null ? "" : brief(row.kl),
+    row.kl === null ? "" : short(row.kl),
     ...cells(row.alone),
     ...cells(row.accumulated),
   ]);
   const { distortion, kl, agreement, crossEntropy } = output;
-  const foot = ["output", "", grouped(bytes), kl ? brief(kl.mean) : "", "", "", "", ...cells(distortion)];
+  const foot = ["output", "", grouped(bytes), kl ? short(kl.mean) : "", "", "", "", ...cells(distortion)];
   const notes = [`${grouped(bytes)} bytes of weights, ${grouped(floatBytes)} as float32`];
   if (kl) notes.push(`KL per row: mean ${brief(kl.mean)}, 99th percentile ${brief(kl.p99)} nats`);
   if (agreement !== null) notes.push(`same best class: ${(100 * agreement).toFixed(2)} %`);

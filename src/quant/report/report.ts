@@ -59,7 +59,7 @@ export interface QuantReport {
   /** Of the weights that are listed as they are packed, each once, and as float32. */
   readonly bytes: number;
   readonly floatBytes: number;
-  /** A table: one row per layer, then the model's output. */
+  /** A table: one row per layer, `alone` and, as "all", `accumulated`; then the model's output. */
   toString(): string;
   /** Plain data. What JSON has no number for is "Infinity" or "-Infinity". */
   toJSON(): object;
