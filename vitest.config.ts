@@ -1,5 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { nameDriver } from "./test/gpu/driver.ts";
+
+nameDriver();
 
 const root = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 

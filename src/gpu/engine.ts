@@ -53,6 +53,8 @@ export interface GpuReport {
 export interface Opened {
   readonly engine: Engine;
   readonly executor: Executor<Far>;
+  /** (m, k) times (k, n). */
+  matmul(a: Far, b: Far, m: number, k: number, n: number): Far;
 }
 
 export abstract class Engine {
@@ -67,8 +69,6 @@ export abstract class Engine {
   protected abstract about(): Omit<GpuReport, "ran" | "reasons">;
   /** Numbers of a call. */
   abstract bring(numbers: Float32Array): Far;
-  /** (m, k) times (k, n). */
-  abstract matmul(a: Far, b: Far, m: number, k: number, n: number): Far;
   protected abstract free(far: Far): void | Promise<void>;
   /** Gives all back; what runs has ended. */
   protected abstract end(): Promise<void>;

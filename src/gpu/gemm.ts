@@ -7,7 +7,7 @@ import { checkFinite, checkInput, type PackedInput } from "../packed/products/in
 import { Product } from "../packed/products/product.ts";
 import { checkValues, type Values } from "../packed/values.ts";
 import { sizeOf } from "../shape.ts";
-import type { Engine, Opened } from "./engine.ts";
+import type { Opened } from "./engine.ts";
 
 export interface GemmOptions {
   /** How x becomes codes; null multiplies float32. Default: signs for `b1`, and 8 bits by row for the others. */
@@ -87,15 +87,13 @@ function matrix(name: string, x: Values): Float32Array {
 }
 
 /** The numbers of a · b, (m, k) times (k, n). */
-export async function multiplied(engine: Engine, a: Values, b: Values): Promise<Values> {
+export async function multiplied({ engine, matmul }: Opened, a: Values, b: Values): Promise<Values> {
   const [left, right] = [matrix("a", a), matrix("b", b)];
   const [m, k] = a.shape;
   const n = b.shape[1];
   if (b.shape[0] !== k)
     throw new ShapeError(`gpu.matmul: needs (m, k) and (k, n), got ${show(a.shape)} and ${show(b.shape)}`);
   if (k === 0) return { data: new Float32Array(m * n), shape: [m, n] };
-  const read = await engine.during(() =>
-    engine.matmul(engine.bring(left), engine.bring(right), m, k, n).read(),
-  );
+  const read = await engine.during(() => matmul(engine.bring(left), engine.bring(right), m, k, n).read());
   return { data: read.slice(), shape: [m, n] };
 }

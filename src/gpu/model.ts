@@ -87,11 +87,11 @@ export class GpuModel {
   }
 
   private brought({ data, shape }: Values): Values {
-    return asValues(this.gpu._engine.bring(data.slice()), shape);
+    return asValues(this.gpu._opened.engine.bring(data.slice()), shape);
   }
 
   private run(fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
-    const { _engine: engine, _executor: executor } = this.gpu;
+    const { engine, executor } = this.gpu._opened;
     return engine.during(async () => {
       const { data, shape } = runOn(executor, fn) as unknown as Values<Far>;
       return { data: (await data.read()).slice(), shape };
@@ -99,7 +99,7 @@ export class GpuModel {
   }
 
   private reader(from: PackedSource): LaterReader {
-    const { _engine: engine, _executor: executor } = this.gpu;
+    const { engine, executor } = this.gpu._opened;
     const { encoder, decoder, source, sourceMask, budget } = readText(this.packed.root, from);
     const caches = runOn(executor, () => decoder.newCache()) as unknown as FarCache[];
     // What the encoder made of the source, until all is forgotten.
@@ -154,7 +154,7 @@ export class GpuModel {
 export async function toGpu(packed: PackedModel, gpu: Gpu): Promise<GpuModel> {
   if (typeof packed?.forward !== "function" || !packed.root)
     throw new OptionError(`toGpu: needs a packed model, got ${show(packed)}; pack it first`);
-  if (typeof gpu?._engine?.during !== "function")
+  if (typeof gpu?._opened?.engine?.during !== "function")
     throw new OptionError(`toGpu: needs what openGpu gives, got ${show(gpu)}`);
   walk(packed.root, (item, path) => {
     const { kind, forward } = item as Partial<PackedStep>;

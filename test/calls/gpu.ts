@@ -11,6 +11,7 @@ export const table: Table = {
     executor: optional(choice("gpu.js")),
     mode: maybe(choice("cpu")),
     strict: optional(flag(false)),
+    webgpu: maybe(given(() => null)),
   }),
   toGpu: call([given(() => pack(small())), given(() => gpu)]),
 };

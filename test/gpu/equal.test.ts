@@ -1,6 +1,6 @@
-/** Every packed layer by kernels of gpu.js against the CPU's, over all that its fields may say. */
+/** Every packed layer by kernels of a GPU against the CPU's, over all that its fields may say. */
 
-import { openGpu, toGpu } from "bitgrad/gpu";
+import { type GpuOptions, openGpu, toGpu } from "bitgrad/gpu";
 import {
   PackedAttention,
   PackedBranch,
@@ -24,6 +24,7 @@ import type { Gpu } from "../../src/gpu/open.ts";
 import { activationNames } from "../../src/packed/executor.ts";
 import { packCodes } from "../../src/packed/file/codes.ts";
 import { sizeOf } from "../../src/shape.ts";
+import { webgpu } from "./node.ts";
 
 type Draw = (least: number, most: number) => number;
 type Shape = readonly number[];
@@ -311,14 +312,20 @@ const rows = fc
 
 const cases = { linears, convs, transposes, pools, norms, attentions, rows };
 
-describe.each(["cpu", "webasm"] as const)("gpu.js, %s", (mode) => {
+const openers: readonly [string, Partial<GpuOptions> | null][] = [
+  ["gpu.js, cpu", { mode: "cpu" }],
+  ["gpu.js, webasm", { mode: "webasm" }],
+  ["WebGPU", webgpu && { executor: "webgpu", webgpu }],
+];
+
+describe.each(openers)("%s", (_, options) => {
   let gpu: Gpu;
   beforeAll(async () => {
-    gpu = await openGpu({ mode });
+    if (options) gpu = await openGpu(options);
   });
-  afterAll(() => gpu.close());
+  afterAll(() => gpu?.close());
 
-  it.each(Object.entries(cases))(
+  it.skipIf(options === null).each(Object.entries(cases))(
     "%s give what the CPU gives",
     async (_, arbitrary) => {
       const property = fc.asyncProperty(

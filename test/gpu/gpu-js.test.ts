@@ -121,7 +121,7 @@ describe("openGpu and toGpu", () => {
 
   it("a failure rejects the read behind it with the name of the op, and another GPU works after it", async () => {
     const gpu = await openGpu({ mode: "cpu" });
-    const kernels = gpu._engine as GpuJsKernels;
+    const kernels = gpu._opened.engine as GpuJsKernels;
     const bad = kernels.run("attention", "function(x) { return no(x[0]); }", 1, [Float32Array.of(1)]);
     const behind = kernels.run("relu", "function(x) { return x[0]; }", 1, [bad]);
     await expect(behind.read()).rejects.toMatchObject({
@@ -196,7 +196,7 @@ describe("openGpu and toGpu", () => {
 
 it("a model whose inputs have outliers is refused", async () => {
   const model = packed(new Sequential(new Linear(4, 3), new Linear(3, 2)), int8Mixed());
-  await expect(toGpu(model, { _engine: { during() {} } } as never)).rejects.toThrow(
+  await expect(toGpu(model, { _opened: { engine: { during() {} } } } as never)).rejects.toThrow(
     "toGpu: outliers of inputs are found on the CPU, got a mixed one at steps.0.input; take dynamicInput()",
   );
 });

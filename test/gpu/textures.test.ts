@@ -8,7 +8,7 @@ import type { PackedModel } from "bitgrad/packed";
 import { freeze, int8Dynamic, pack, plan, prepare } from "bitgrad/quant";
 import { GPU } from "gpu.js";
 import { expect, it } from "vitest";
-import { executorOf } from "../../src/gpu/gpu-js/executor.ts";
+import { openedOf } from "../../src/gpu/gpu-js/executor.ts";
 import type { Texture } from "../../src/gpu/gpu-js/far.ts";
 import { GpuJsKernels } from "../../src/gpu/gpu-js/kernels.ts";
 import { Gpu } from "../../src/gpu/open.ts";
@@ -46,7 +46,7 @@ function counted() {
     held.clear();
   };
   const engine = new GpuJsKernels({ createKernel, destroy } as never, "webgpu");
-  const gpu = new Gpu({ engine, executor: executorOf(engine) });
+  const gpu = new Gpu(openedOf(engine));
   return { gpu, on };
 }
 

@@ -4,6 +4,8 @@ import { changing } from "../../changes.ts";
 import type { AttentionCall, Executor, KeyValueCache, NormCall, RotaryCall } from "../../packed/executor.ts";
 import type { Ids, Values } from "../../packed/values.ts";
 import { sizeOf } from "../../shape.ts";
+import type { Opened } from "../engine.ts";
+import { turnsOf } from "../turns.ts";
 import { isLater, type Later } from "./far.ts";
 import type { GpuJsKernels } from "./kernels.ts";
 import { conv, product } from "./products.ts";
@@ -61,7 +63,7 @@ const none = (gpu: GpuJsKernels): Later => gpu.bring(Float32Array.of(0));
 const far = (gpu: GpuJsKernels, x: Later | Float32Array): Later =>
   ArrayBuffer.isView(x) ? gpu.upload(x) : x;
 
-export function executorOf(gpu: GpuJsKernels): Executor<Later> {
+function executorOf(gpu: GpuJsKernels): Executor<Later> {
   const run = (op: string, source: string, length: number, ...inputs: (Later | Float32Array)[]): Later =>
     gpu.run(
       op,
@@ -152,22 +154,15 @@ export function executorOf(gpu: GpuJsKernels): Executor<Later> {
   };
 }
 
+export const openedOf = (engine: GpuJsKernels): Opened => ({
+  engine,
+  executor: executorOf(engine),
+  matmul: (a, b, m, k, n) => engine.run("matmul", sources.columns(k, n), m * n, [a as Later, b as Later]),
+});
+
 /** Flags of a mask for all keys that there is room for. */
 function spread(mask: Ids["data"], b: number, tk: number, rows: number): Float32Array {
   const out = new Float32Array(b * rows);
   for (let n = 0; n < b; n++) for (let i = 0; i < tk; i++) out[n * rows + i] = Number(mask[n * tk + i]);
   return out;
-}
-
-/** Cosines and sines of angles, by the CPU in double: those of float32 are off at far positions. */
-function turnsOf({ t, d, offset, base }: RotaryCall): Float32Array {
-  const half = d / 2;
-  const turns = new Float32Array(t * d);
-  for (let p = 0, at = 0; p < t; p++)
-    for (let j = 0; j < half; j++) {
-      const angle = (p + offset) * base ** ((-2 * j) / d);
-      turns[at++] = Math.cos(angle);
-      turns[at++] = Math.sin(angle);
-    }
-  return turns;
 }

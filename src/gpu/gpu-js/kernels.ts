@@ -4,7 +4,7 @@ import { BackendError } from "../../errors.ts";
 import { take } from "../../packed/values.ts";
 import { Engine, type GpuReport, type Mode } from "../engine.ts";
 import { isTexture, Later, type Resident } from "./far.ts";
-import { columns, laneBits } from "./sources.ts";
+import { laneBits } from "./sources.ts";
 
 type Kernel = ((...args: unknown[]) => Promise<Resident>) & { destroy(): void; kernel?: object };
 
@@ -114,10 +114,6 @@ export class GpuJsKernels extends Engine {
       limits,
       features: [],
     };
-  }
-
-  matmul(a: Later, b: Later, m: number, k: number, n: number): Later {
-    return this.run("matmul", columns(k, n), m * n, [a, b]);
   }
 
   protected async end(): Promise<void> {

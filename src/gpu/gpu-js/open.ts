@@ -2,7 +2,7 @@
 
 import { BackendError } from "../../errors.ts";
 import type { Mode, Opened } from "../engine.ts";
-import { executorOf } from "./executor.ts";
+import { openedOf } from "./executor.ts";
 import { type GpuJs, GpuJsKernels } from "./kernels.ts";
 
 /** What there is of gpu.js's class. */
@@ -48,5 +48,5 @@ export async function openGpuJs(mode: Mode | null, strict: boolean): Promise<Ope
   if (!(await works(Class, found)))
     throw new BackendError(`openGpu: mode ${found} does not work here, got no support`);
   const engine = new GpuJsKernels(new Class({ mode: found }), found);
-  return { engine, executor: executorOf(engine) };
+  return openedOf(engine);
 }

@@ -1,0 +1,295 @@
+/** Kernels of WebGPU by their source text: compiled once, encoded in order, and run where something is read. */
+
+import { BackendError } from "../../errors.ts";
+import { take } from "../../packed/values.ts";
+import { Engine, type Far, type GpuAdapter, type GpuReport } from "../engine.ts";
+import { Memory } from "./memory.ts";
+import {
+  type Device,
+  type DeviceBuffer,
+  type Encoder,
+  type Group,
+  mapRead,
+  type Pipeline,
+  usage,
+} from "./types.ts";
+
+/** Numbers, or words of codes, in a buffer of a device. */
+export class Block implements Far {
+  readonly length: number;
+  readonly op: string;
+  readonly buffer: DeviceBuffer;
+  private readonly engine: { download(block: Block): Promise<Float32Array> };
+
+  constructor(engine: Block["engine"], op: string, buffer: DeviceBuffer, length: number) {
+    this.engine = engine;
+    this.op = op;
+    this.buffer = buffer;
+    this.length = length;
+  }
+
+  read(): Promise<Float32Array> {
+    return this.engine.download(this);
+  }
+}
+
+/** Also of one that another copy of the library made. */
+export const isBlock = (data: unknown): data is Block =>
+  typeof (data as Partial<Block> | null)?.buffer === "object" &&
+  typeof (data as Partial<Block> | null)?.read === "function";
+
+/** A kernel, and what it reads and writes. */
+export interface Call {
+  readonly op: string;
+  /** Why it runs so. */
+  readonly reason: string;
+  /** WGSL, whose bindings are what it writes, what it reads, and its sizes, in this order. */
+  readonly code: string;
+  readonly inputs: readonly Block[];
+  readonly workgroups: number;
+  /** At most 8 integers that are not compiled into it. */
+  readonly sizes?: readonly number[];
+}
+
+/** What a device has that kernels ask for. */
+export interface Abilities {
+  /** Whether dot4I8Packed is the GPU's own. */
+  readonly packedDots: boolean;
+  readonly subgroups: boolean;
+  readonly halves: boolean;
+}
+
+/** Compiled kernels that are kept; the one that was used least lately goes first. */
+const mostKernels = 1024;
+/** Bind groups that are kept. */
+const mostGroups = 4096;
+/** Bytes from the sizes of one kernel to those of the next, and of all until they are run. */
+const [sizesStep, sizesRoom] = [256, 2 ** 16];
+/** Workgroups along one axis, of which every device has so many. */
+export const mostWorkgroups = 65535;
+
+export class WebGpuRuns extends Engine {
+  readonly abilities: Abilities;
+  private readonly device: Device;
+  private readonly adapter: GpuAdapter;
+  private readonly memory: Memory;
+  private readonly pipelines = new Map<string, { pipeline: Pipeline; id: number }>();
+  private readonly groups = new Map<string, Group>();
+  private readonly ids = new WeakMap<DeviceBuffer, number>();
+  private lastId = 0;
+  private readonly uploads = new WeakMap<object, Block>();
+  /** Gives buffers back whose arrays nobody holds any more. */
+  private readonly gone = new FinalizationRegistry<DeviceBuffer>((buffer) => buffer.destroy());
+  private readonly sizes = new Uint32Array(sizesRoom / 4);
+  private readonly sizesBuffer: DeviceBuffer;
+  private sizesUsed = 0;
+  private encoder: Encoder | null = null;
+  private pass: ReturnType<Encoder["beginComputePass"]> | null = null;
+  private readonly encoded = new Set<string>();
+  private lost: string | null = null;
+
+  constructor(device: Device, adapter: GpuAdapter, abilities: Abilities) {
+    super();
+    this.device = device;
+    this.adapter = adapter;
+    this.abilities = abilities;
+    this.memory = new Memory(device);
+    this.sizesBuffer = this.memory.create("sizes", sizesRoom, usage.uniform | usage.copyDst);
+    void device.lost.then(({ reason, message }) => {
+      this.lost = message || reason || "no reason";
+    });
+  }
+
+  protected about(): Omit<GpuReport, "ran" | "reasons"> {
+    const { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize } = this.device.limits;
+    const { packedDots, subgroups, halves } = this.abilities;
+    return {
+      executor: "webgpu",
+      mode: "webgpu",
+      gpu: true,
+      adapter: this.adapter,
+      lanes: 32,
+      limits: { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize },
+      features: Object.entries({ packedDots, subgroups, halves }).flatMap(([name, has]) =>
+        has ? [name] : [],
+      ),
+    };
+  }
+
+  protected override check(): void {
+    super.check();
+    if (this.lost !== null) throw this.loss("a model");
+  }
+
+  private loss(op: string): BackendError {
+    return new BackendError(`gpu: ${op} needs its device, got one that is lost: ${this.lost}; open another`);
+  }
+
+  bring(numbers: Float32Array | Uint32Array): Block {
+    const buffer = this.memory.take("upload", 4 * numbers.length);
+    if (numbers.length > 0) this.device.queue.writeBuffer(buffer, 0, numbers);
+    return this.passing(new Block(this, "upload", buffer, numbers.length));
+  }
+
+  /** What `numbers` makes of an object, on the GPU while somebody holds the object. */
+  upload(of: object, numbers: () => Float32Array | Uint32Array, op = "upload"): Block {
+    const known = this.uploads.get(of);
+    if (known && !this.memory.isFailed(known.buffer)) return known;
+    const held = numbers();
+    const buffer = this.memory.hold(op, held);
+    const block = new Block(this, op, buffer, held.length);
+    this.uploads.set(of, block);
+    this.gone.register(of, buffer);
+    return block;
+  }
+
+  /** Numbers that a run may keep: any content. */
+  room(op: string, length: number): Block {
+    take(length);
+    return this.passing(new Block(this, op, this.memory.take(op, 4 * length), length));
+  }
+
+  /** A result of so many numbers or words. Throws ShapeError beyond the budget of the run. */
+  run(call: Call, length: number): Block {
+    const out = this.room(call.op, length);
+    this.write(call, [out]);
+    return out;
+  }
+
+  /** Writes to what there is. */
+  write(call: Call, outs: readonly Block[]): void {
+    const { op, reason, code, inputs, workgroups, sizes = [] } = call;
+    if (workgroups === 0 || outs.every(({ length }) => length === 0)) return;
+    this.counted(op, reason);
+    if (sizes.length > 0 && this.sizesUsed + sizesStep > sizesRoom) this.flush();
+    const compiled = this.pipeline(op, code);
+    const group = this.group(op, compiled, outs, inputs, sizes);
+    this.pass ??= this.begin();
+    this.encoded.add(op);
+    this.pass.setPipeline(compiled.pipeline);
+    this.pass.setBindGroup(0, group);
+    const x = Math.min(workgroups, mostWorkgroups);
+    this.pass.dispatchWorkgroups(x, Math.ceil(workgroups / x));
+  }
+
+  private begin(): NonNullable<typeof this.pass> {
+    this.encoder ??= this.device.createCommandEncoder();
+    return this.encoder.beginComputePass();
+  }
+
+  private pipeline(op: string, code: string): { pipeline: Pipeline; id: number } {
+    const known = this.pipelines.get(code);
+    if (known) {
+      this.pipelines.delete(code);
+      this.pipelines.set(code, known);
+      return known;
+    }
+    const pipeline = this.memory.watched(op, "validation", () =>
+      this.device.createComputePipeline({
+        label: op,
+        layout: "auto",
+        compute: { module: this.device.createShaderModule({ label: op, code }) },
+      }),
+    );
+    const made = { pipeline, id: ++this.lastId };
+    this.pipelines.set(code, made);
+    if (this.pipelines.size > mostKernels) this.pipelines.delete(this.pipelines.keys().next().value!);
+    return made;
+  }
+
+  private group(
+    op: string,
+    { pipeline, id }: { pipeline: Pipeline; id: number },
+    outs: readonly Block[],
+    inputs: readonly Block[],
+    sizes: readonly number[],
+  ): Group {
+    // What kernels write is bound to the number, since they ask for its length; what they read, to whole vectors.
+    const bound = [
+      ...outs.map(({ buffer, length }) => ({ buffer, offset: 0, size: Math.max(4, 4 * length) })),
+      ...inputs.map(({ buffer, length }) => ({
+        buffer,
+        offset: 0,
+        size: Math.max(16, 16 * Math.ceil(length / 4)),
+      })),
+    ];
+    if (sizes.length > 0) {
+      this.sizes.set(sizes, this.sizesUsed / 4);
+      bound.push({ buffer: this.sizesBuffer, offset: this.sizesUsed, size: 32 });
+      this.sizesUsed += sizesStep;
+    }
+    const key = bound.reduce(
+      (text, { buffer, offset, size }) => `${text},${this.idOf(buffer)}:${offset}:${size}`,
+      `${id}`,
+    );
+    const known = this.groups.get(key);
+    if (known) return known;
+    if (this.groups.size >= mostGroups) this.groups.clear();
+    const entries = bound.map((resource, binding) => ({ binding, resource }));
+    const group = this.memory.watched(op, "validation", () =>
+      this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }),
+    );
+    this.groups.set(key, group);
+    return group;
+  }
+
+  private idOf(buffer: DeviceBuffer): number {
+    const known = this.ids.get(buffer) ?? ++this.lastId;
+    this.ids.set(buffer, known);
+    return known;
+  }
+
+  /** Runs what is encoded, and then a copy. */
+  private flush(copy?: (encoder: Encoder) => void): void {
+    if (this.encoder === null && !copy) return;
+    this.pass?.end();
+    this.pass = null;
+    const encoder = this.encoder ?? this.device.createCommandEncoder();
+    this.encoder = null;
+    const ops = [...this.encoded].join(", ") || "read";
+    this.encoded.clear();
+    this.memory.watched(ops, "validation", () => {
+      copy?.(encoder);
+      const commands = encoder.finish();
+      if (this.sizesUsed > 0)
+        this.device.queue.writeBuffer(this.sizesBuffer, 0, this.sizes, 0, this.sizesUsed / 4);
+      this.device.queue.submit([commands]);
+    });
+    this.sizesUsed = 0;
+  }
+
+  async download({ op, buffer, length }: Block): Promise<Float32Array> {
+    if (this.lost !== null) throw this.loss(op);
+    const bytes = 4 * length;
+    if (bytes === 0) return new Float32Array(0);
+    const staging = this.memory.create(op, bytes, usage.mapRead | usage.copyDst);
+    this.flush((encoder) => encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes));
+    const mapped = staging.mapAsync(mapRead).then(
+      () => null,
+      (error: Error) => error,
+    );
+    try {
+      const fault = (await this.memory.fault()) ?? (await mapped);
+      // Whoever waits for what is lost hears of the loss, and not of what came of it.
+      if (fault !== null) await Promise.race([this.device.lost, new Promise((done) => setTimeout(done))]);
+      if (this.lost !== null) throw this.loss(op);
+      if (fault instanceof BackendError) throw fault;
+      if (fault)
+        throw new BackendError(`gpu: ${op} could not be read, got ${fault.message}`, { cause: fault });
+      return new Float32Array(staging.getMappedRange().slice(0));
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  protected free(far: Far): void {
+    this.flush();
+    this.memory.giveBack((far as Block).buffer);
+  }
+
+  protected async end(): Promise<void> {
+    this.pipelines.clear();
+    this.groups.clear();
+    this.device.destroy();
+  }
+}
