@@ -1,6 +1,6 @@
 import { openGpu, toGpu } from "bitgrad/gpu";
 import { Gpt, Llama, ResNet, Transformer } from "bitgrad/models";
-import { Linear, MaxPool2d, Sequential } from "bitgrad/nn";
+import { Linear, MaxPool2d, MultiHeadAttention, Sequential } from "bitgrad/nn";
 import { binarySigns, int4WeightOnly, int8Dynamic, int8Mixed, ste } from "bitgrad/quant";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GpuJsKernels } from "../../src/gpu/gpu-js/kernels.ts";
@@ -143,6 +143,24 @@ describe("openGpu and toGpu", () => {
     const model = await toGpu(packed(new Linear(1, 4)), gpu);
     const many = { data: new Float32Array(2 ** 20 + 1), shape: [2 ** 20 + 1, 1] };
     await expect(model.forward(many)).rejects.toThrow("makes at most 4194304 numbers at once, got 4194308");
+    await gpu.close();
+  });
+
+  it("attends where the scores of all queries are too many at once", async () => {
+    const gpu = await openGpu({ mode: "webasm" });
+    // 3 heads of 1201 queries and keys: two parts, which split a head and overlap by a query.
+    const model = packed(new MultiHeadAttention(6, 3, { kvHeads: 1, rng }));
+    const t = 1201;
+    const x = image(1, t, 6);
+    const flags = Array.from({ length: t }, (_, i) => Number(i % 5 !== 1));
+    const call: object = { causal: true, mask: { data: flags, shape: [1, 1, 1, t] } };
+    const want = model.forward<object>(x, call).data;
+    const got = (await (await toGpu(model, gpu)).forward<object>(x, call)).data;
+    expect(gpu.explain().ran.attention).toBe(2 * 4);
+    const most = Math.max(...want.map(Math.abs));
+    got.forEach((v, i) => {
+      expect(Math.abs(v - want[i])).toBeLessThan(1e-5 * most);
+    });
     await gpu.close();
   });
 

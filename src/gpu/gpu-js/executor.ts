@@ -7,7 +7,7 @@ import { sizeOf } from "../../shape.ts";
 import type { Opened } from "../engine.ts";
 import { turnsOf } from "../turns.ts";
 import { isLater, type Later } from "./far.ts";
-import type { GpuJsKernels } from "./kernels.ts";
+import { type GpuJsKernels, mostNumbers } from "./kernels.ts";
 import { conv, product } from "./products.ts";
 import * as sources from "./sources.ts";
 import { convTransposed, pooled } from "./windows.ts";
@@ -82,15 +82,26 @@ function executorOf(gpu: GpuJsKernels): Executor<Later> {
     return run("norm", sources.normed(n, eps, has), data.length, ...inputs);
   }
 
+  /** Where the scores of all queries are too many for a kernel, parts of the queries after each other, all of one size. */
   function attention(q: Later, k: Later, v: Later, call: AttentionCall): Later {
     const { b, h, tq, tk, d, rows, mask } = call;
-    const kind = { ...call, mask: mask !== null };
-    const held = gpu.bring(Float32Array.of(tk));
+    const queries = b * h * tq;
+    const fitting = Math.max(1, Math.floor(mostNumbers / Math.max(1, rows)));
+    const parts = Math.max(1, Math.ceil(queries / fitting));
+    const part = Math.ceil(queries / parts);
+    const kind = { ...call, mask: mask !== null, part };
     const flags = mask ? [gpu.bring(spread(mask, b, tk, rows))] : [];
-    const scores = run("attention", sources.scores(kind), b * h * tq * rows, q, k, held, ...flags);
-    const most = run("attention", sources.rowMost(rows), b * h * tq, scores);
-    const weights = run("attention", sources.weighed(rows), b * h * tq * rows, scores, most);
-    return run("attention", sources.mixed(kind), b * h * tq * d, weights, v);
+    // As many numbers as the result, of which every part fills in its own.
+    let out = q;
+    for (let i = 0; i < parts; i++) {
+      const held = gpu.bring(Float32Array.of(tk, Math.min(i * part, queries - part)));
+      const scores = run("attention", sources.scores(kind), part * rows, q, k, held, ...flags);
+      const most = run("attention", sources.rowMost(rows), part, scores);
+      const weights = run("attention", sources.weighed(rows), part * rows, scores, most);
+      const others = parts > 1 ? [held, out] : [];
+      out = run("attention", sources.mixed(kind), queries * d, weights, v, ...others);
+    }
+    return out;
   }
 
   function rotary(x: Later, call: RotaryCall): Later {

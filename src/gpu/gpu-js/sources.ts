@@ -138,8 +138,11 @@ return x[at - ${gap}] * turns[turn + 1] + x[at] * turns[turn];`,
   );
 }
 
-/** What of a call is compiled into kernels: how many keys are held is not, since it changes with every token. */
-export type Attended = Omit<AttentionCall, "tk" | "mask"> & { readonly mask: boolean };
+/**
+ * What of a call is compiled into kernels, of so many queries at once: how many keys are held is not, since it changes with
+ * every token, nor which query is the first. Kernels are given the two as `held`.
+ */
+export type Attended = Omit<AttentionCall, "tk" | "mask"> & { readonly mask: boolean; readonly part: number };
 
 /** The place of number c of position p of head `head` of text `n`, of `count` heads and t positions. */
 const place = (
@@ -154,15 +157,18 @@ const place = (
     : `((${n} * ${count} + ${head}) * ${t} + ${p}) * ${d} + ${c}`;
 
 /**
- * Scores (B, H, Tq, R) of keys that there is room for, of which the first `held[0]` are held; those that may not be read are
- * −1e30.
+ * Scores of keys that there is room for, R for each query of a part of (B, H, Tq), which begins at `held[1]`. The first
+ * `held[0]` of the keys are held; scores of those that may not be read are −1e30.
  */
 export function scores({ b, h, hkv, tq, d, rows, beside, causal, mask }: Attended): string {
   const from = place(beside.q, h, tq, d, ["p0", "p1", "p2", "i"]);
   const to = place(beside.k, hkv, rows, d, ["p0", quotient("p1", h / hkv), "p3", "i"]);
   return kernel(
     mask ? "q, k, held, mask" : "q, k, held",
-    `${unravel("at", [b, h, tq, rows], "p")}if (p3 > held[0] - 0.5) { return -1e30; }
+    `const row = ${quotient("at", rows)};
+const p3 = at - row * ${rows};
+const query = row + held[1];
+${unravel("query", [b, h, tq], "p")}if (p3 > held[0] - 0.5) { return -1e30; }
 ${causal ? `if (p3 > p2 + held[0] - ${tq - 0.5}) { return -1e30; }` : ""}
 ${mask ? `if (mask[p0 * ${rows} + p3] < 0.5) { return -1e30; }` : ""}
 ${rowLoop(d, `sum += q[${from}] * k[${to}];`)}return sum * ${1 / Math.sqrt(d)};`,
@@ -182,8 +188,8 @@ export const weighed = (n: number): string =>
     `if (x[at] < -1e29) { return 0.0; }\nreturn Math.exp(x[at] - most[${quotient("at", n)}]);`,
   );
 
-/** What queries read: (B, H, Tq, D), or heads beside each other. */
-export function mixed({ b, h, hkv, tq, d, rows, beside }: Attended): string {
+/** What queries read: (B, H, Tq, D), or heads beside each other; outside of a part what `others` has of them. */
+export function mixed({ b, h, hkv, tq, d, rows, beside, part }: Attended): string {
   const [shape, axes] = beside.out
     ? [
         [b, tq, h, d],
@@ -194,11 +200,14 @@ export function mixed({ b, h, hkv, tq, d, rows, beside }: Attended): string {
         ["p0", "p1", "p2", "p3"],
       ];
   const [n, head, query, c] = axes as string[];
+  const whole = part === b * h * tq;
   const from = place(beside.v, hkv, rows, d, [n, quotient(head, h / hkv), "i", c]);
   return kernel(
-    "weights, v",
+    whole ? "weights, v" : "weights, v, held, others",
     `${unravel("at", shape as number[], "p")}let total = 0.0;
-const row = ((${n} * ${h} + ${head}) * ${tq} + ${query}) * ${rows};
+const place = (${n} * ${h} + ${head}) * ${tq} + ${query}${whole ? "" : " - held[1]"};
+${whole ? "" : `if (place < -0.5 || place > ${part - 0.5}) { return others[at]; }`}
+const row = place * ${rows};
 ${rowLoop(rows, `const w = weights[row + i];\ntotal += w;\nsum += w * v[${from}];`)}if (total == 0.0) { return 0.0; }
 return sum / total;`,
   );
