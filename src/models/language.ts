@@ -1,10 +1,11 @@
 /** What the language models share: how they are called, read ids, tie weights and begin. */
 
-import { ShapeError, StageError, show } from "../errors.ts";
+import { OptionError, ShapeError, StageError, show } from "../errors.ts";
 import { type Capture, note } from "../nn/attention.ts";
 import { blank, withoutData } from "../nn/blank.ts";
 import type { KeyValueCache } from "../nn/cache.ts";
 import { normal, truncNormal, zeros } from "../nn/init.ts";
+import { isLayer } from "../nn/layer.ts";
 import { Linear } from "../nn/linear.ts";
 import type { LayerNorm, RMSNorm } from "../nn/norm.ts";
 import { Parameter } from "../nn/parameter.ts";
@@ -125,6 +126,10 @@ export function runBlocks(
 ): Tensor {
   const { capture, rng, cache = null } = call;
   checkCaches(op, cache, blocks.length);
+  for (const [i, block] of blocks.entries()) {
+    if (isLayer(block) && isLayer(block.attention)) continue;
+    throw new OptionError(`${op}: a block must be a layer with attention, got ${show(block)} at place ${i}`);
+  }
   const mask = keyMask(op, call.mask);
   const heads = headMasks(
     op,

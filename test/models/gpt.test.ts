@@ -1,6 +1,6 @@
 import { manualSeed, memory, OptionError, Rng, randint, type Tensor, tensor } from "bitgrad";
 import { Gpt } from "bitgrad/models";
-import { namedParameters, parameterCount, stateDict, withoutDraws } from "bitgrad/nn";
+import { Linear, namedParameters, parameterCount, stateDict, withoutDraws } from "bitgrad/nn";
 import { leakCheck } from "bitgrad/testing";
 import { describe, expect, it } from "vitest";
 
@@ -164,6 +164,18 @@ describe("Gpt", () => {
     );
     expect(() => makeGpt({ layers: 0 })).toThrow("layers must be a positive integer");
     expect(() => makeGpt({ dropout: 2 })).toThrow("dropout must lie between 0 and 1");
+  });
+
+  it.each([
+    ["a function", (x: Tensor) => x],
+    ["nothing", null],
+    ["a layer without attention", new Linear(8, 8)],
+  ])("refuses blocks that are none: %s", (_, block) => {
+    const model = new Gpt({ vocabulary: 8, context: 4, dim: 8, layers: 2, heads: 1 });
+    model.blocks[1] = block as never;
+    const run = () => model.forward(tensor([[1, 2]], { dtype: "int32" }));
+    expect(run).toThrow(OptionError);
+    expect(run).toThrow(/^Gpt: a block must be a layer with attention, got .* at place 1$/);
   });
 });
 
