@@ -21,7 +21,7 @@ const headerBytes = (file: Uint8Array): number =>
 export function taken(file: Uint8Array): Parts {
   const start = 8 + headerBytes(file);
   const { __metadata__: notes = {}, ...entries } = JSON.parse(
-    Buffer.from(file.subarray(8, start)).toString(),
+    new TextDecoder().decode(file.subarray(8, start)),
   );
   return { notes, entries, body: file.slice(start) };
 }
@@ -32,12 +32,12 @@ export const digitsAt = 8 + opening.length;
 
 /** The file with the right checksum, where it has the place of one. */
 export function sealed(file: Uint8Array): Uint8Array {
-  const out = Buffer.from(file);
-  if (out.length < digitsAt + 8 || out.toString("latin1", 8, digitsAt) !== opening)
-    return new Uint8Array(file);
-  out.write("00000000", digitsAt);
-  out.write(crc32(out).toString(16).padStart(8, "0"), digitsAt);
-  return new Uint8Array(out);
+  const out = new Uint8Array(file);
+  if (out.length < digitsAt + 8 || new TextDecoder().decode(out.subarray(8, digitsAt)) !== opening)
+    return out;
+  out.fill(0x30, digitsAt, digitsAt + 8);
+  out.set(new TextEncoder().encode(crc32(out).toString(16).padStart(8, "0")), digitsAt);
+  return out;
 }
 
 /** A file with such a header; the checksum comes first and is right. */
@@ -51,7 +51,7 @@ export function joined({ notes, entries, body }: Parts): Uint8Array {
 
 /** The same for a header of any text. */
 export function joinedText(text: string, body: Uint8Array): Uint8Array {
-  const json = Buffer.from(text);
+  const json = new TextEncoder().encode(text);
   const start = 8 + Math.ceil(json.length / 8) * 8;
   const file = new Uint8Array(start + body.length).fill(0x20, 8, start);
   new DataView(file.buffer).setUint32(0, start - 8, true);
@@ -93,9 +93,9 @@ export function composed(
     entries[name] = { dtype, shape: [...shape], data_offsets: [at, at + data.byteLength] };
     at += data.byteLength;
   }
-  const body = Buffer.concat(
-    Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
-  );
+  const body = new Uint8Array(at);
+  for (const [name, { data }] of Object.entries(tensors))
+    body.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), entries[name].data_offsets[0]);
   const json = JSON.stringify({ version, model });
   return joined({ notes: { "bitgrad.packed": version === 4 ? exchanged(json) : json }, entries, body });
 }

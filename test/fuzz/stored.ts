@@ -18,7 +18,7 @@ export function storedFiles(version: number): StoredFile[] {
   const all: (Omit<StoredFile, "bytes"> & { readonly file: string })[] = JSON.parse(json);
   return all.map(({ file, input: { data, shape }, ...rest }) => ({
     ...rest,
-    bytes: new Uint8Array(Buffer.from(file, "base64")),
+    bytes: Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)),
     input: { data: Float32Array.from(data), shape },
   }));
 }
