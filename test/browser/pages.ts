@@ -21,7 +21,7 @@ export function findChromium(): string | null {
 }
 
 /** As the browser condition of package.json does in the tarball. */
-const browserHalves: Plugin = {
+export const browserHalves: Plugin = {
   name: "browser-halves",
   setup({ onLoad }) {
     onLoad({ filter: /\.node\.ts$/ }, async ({ path }) => ({
