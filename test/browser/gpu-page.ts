@@ -2,7 +2,8 @@
 
 import { type PackedCase, type Ran, runCases } from "../gpu/cases.ts";
 
-export interface GpuPageReport extends Ran {
+export interface GpuPageReport {
+  readonly ran: readonly Ran[];
   /** What the console was warned of. */
   readonly warned: readonly string[];
 }
@@ -14,7 +15,8 @@ console.warn = (...args: unknown[]) => {
   warn(...args);
 };
 
-const options = JSON.parse(new URL(location.href).searchParams.get("options")!);
-const cases = (await (await fetch("/cases")).json()) as PackedCase[];
-const report: GpuPageReport = { ...(await runCases(options, cases)), warned };
-await fetch("/gpu", { method: "POST", body: JSON.stringify(report) });
+const { searchParams } = new URL(location.href);
+const cases = (await (await fetch(searchParams.get("cases")!)).json()) as PackedCase[];
+const ran: Ran[] = [];
+for (const options of JSON.parse(searchParams.get("options")!)) ran.push(await runCases(options, cases));
+await fetch("/gpu", { method: "POST", body: JSON.stringify({ ran, warned } satisfies GpuPageReport) });

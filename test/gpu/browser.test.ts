@@ -1,7 +1,7 @@
 /** gpu.js in a browser, by the GPU that it has or the software that stands for one; without a browser the tests skip. */
 
 import { Rng, randn } from "bitgrad";
-import type { GpuOptions } from "bitgrad/gpu";
+import type { GpuOptions, Mode } from "bitgrad/gpu";
 import { Llama, ResNet } from "bitgrad/models";
 import { evaluate, type Layer, Linear } from "bitgrad/nn";
 import {
@@ -16,11 +16,12 @@ import {
 } from "bitgrad/quant";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GpuPageReport } from "../browser/gpu-page.ts";
-import { bundled, findChromium, openPages, type Pages, softwareGpu } from "../browser/pages.ts";
+import { bundled, findChromium, isolation, openPages, type Pages, softwareGpu } from "../browser/pages.ts";
 import { caseOf, type PackedCase, problemsOf } from "./cases.ts";
 import { trainedCases } from "./trained.ts";
 
 const chromium = findChromium();
+const modes = ["webgl2", "webgpu", "webasm", "cpu"] as const;
 const rng = new Rng(3);
 
 function packed(layer: Layer, config: QuantConfig | null) {
@@ -62,38 +63,87 @@ const drawn = (): PackedCase[] => [
   caseOf("65537 floats", packed(new Linear(65_537, 2, { rng }), null), numbers(1, 65_537)),
 ];
 
+const policy = (scripts: string) => ({
+  ...isolation,
+  "Content-Security-Policy": `default-src 'none'; script-src 'self' ${scripts}; worker-src 'self' blob:; connect-src 'self'`,
+});
+const headers: Record<string, Readonly<Record<string, string>>> = {
+  "/plain": {},
+  "/isolated": isolation,
+  "/compiling": policy("'wasm-unsafe-eval'"),
+  "/strict": policy(""),
+};
+
 describe.skipIf(chromium === null)("gpu.js in a browser", () => {
   let pages: Pages;
   let cases: PackedCase[];
+  let few: PackedCase[];
 
   beforeAll(async () => {
-    cases = [...drawn(), ...(await trainedCases())];
+    const trained = await trainedCases();
+    cases = [...drawn(), ...trained];
+    few = trained.filter(({ name }) => name === "GPT, 1 bit" || name === "ResNet, int8 dynamic");
+    const page = (script: string) => `<!doctype html><script type="module" src="${script}"></script>`;
     const files: Record<string, [type: string, body: string]> = {
-      "/gpu": ["text/html", `<!doctype html><script type="module" src="/page.js"></script>`],
+      "/page": ["text/html", page("page.js")],
+      "/worker": ["text/html", page("hired.js")],
+      "/hired.js": ["text/javascript", `new Worker("page.js" + location.search, { type: "module" })`],
       "/page.js": ["text/javascript", await bundled("gpu-page.ts")],
       "/cases": ["application/json", JSON.stringify(cases)],
+      "/few": ["application/json", JSON.stringify(few)],
     };
     pages = await openPages(
       chromium!,
-      (path) => (path in files ? { type: files[path][0], body: files[path][1] } : null),
+      (path) => {
+        const [, at, file] = /^(\/\w+)(\/.+)$/.exec(path) ?? [];
+        return at in headers && file in files
+          ? { type: files[file][0], body: files[file][1], headers: headers[at] }
+          : null;
+      },
       softwareGpu,
     );
   });
   afterAll(() => pages?.close());
 
-  const visit = async (options: Partial<GpuOptions>): Promise<GpuPageReport> => {
-    const query = new URLSearchParams({ options: JSON.stringify(options) });
-    return (await pages.visit(`/gpu?${query}`, "/gpu")) as GpuPageReport;
+  const visit = async (
+    at: string,
+    given: "cases" | "few",
+    options: readonly Partial<GpuOptions>[],
+  ): Promise<GpuPageReport> => {
+    const query = new URLSearchParams({ cases: given, options: JSON.stringify(options) });
+    return (await pages.visit(`${at}?${query}`, "/gpu")) as GpuPageReport;
   };
 
-  it.each(["webgl2", "webgpu", "webasm", "cpu"] as const)(
+  it.each(modes)(
     "mode %s gives the CPU's numbers, first choices and tokens, and no kernel falls back with a warning",
     async (mode) => {
-      const ran = await visit({ mode });
-      expect(problemsOf(ran, cases)).toEqual([]);
-      expect(ran.report).toMatchObject({ mode, gpu: mode.startsWith("webg") });
-      expect(ran.warned).toEqual([]);
+      const { ran, warned } = await visit("/plain/page", "cases", [{ mode }]);
+      expect(problemsOf(ran[0], cases)).toEqual([]);
+      expect(ran[0].report).toMatchObject({ executor: "gpu.js", mode, gpu: mode.startsWith("webg") });
+      expect(warned).toEqual([]);
     },
-    120_000,
+    130_000,
+  );
+
+  const forbidden = /^openGpu: mode \w+ does not work here, got .*Content Security Policy/s;
+  it.each([
+    ["an isolated worker", "/isolated/worker", {}],
+    ["a worker whose policy lets WebAssembly be compiled", "/compiling/worker", { cpu: forbidden }],
+    ["a page whose policy lets nothing be compiled", "/strict/page", { cpu: forbidden, webasm: forbidden }],
+    ["a worker under that policy", "/strict/worker", { cpu: forbidden, webasm: forbidden }],
+  ] as [string, string, Partial<Record<Mode, RegExp>>][])(
+    "every executor and mode runs in %s, or says why it does not",
+    async (_, at, refused) => {
+      const options = [{ executor: "webgpu" }, ...modes.map((mode) => ({ mode }))] as Partial<GpuOptions>[];
+      const { ran, warned } = await visit(at, "few", options);
+      expect(ran).toHaveLength(options.length);
+      for (const one of ran) {
+        const reason = refused[one.options.mode!];
+        if (reason) expect(one.error).toMatch(reason);
+        else expect(problemsOf(one, few), JSON.stringify(one.options)).toEqual([]);
+      }
+      expect(warned).toEqual([]);
+    },
+    130_000,
   );
 });
