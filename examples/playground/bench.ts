@@ -6,6 +6,7 @@ import { Comparison } from "./comparison.ts";
 import { count, element, fromTemplate, part, size, speed } from "./dom.ts";
 import { FileDrop } from "./file-drop.ts";
 import type { Drawing, Gallery, Look, News, Order, Setup } from "./messages.ts";
+import { GpuSwitch } from "./on-gpu.ts";
 import { bitsOf, nameOf, roundedWidths, type Variant } from "./widths.ts";
 import BenchWorker from "./worker.ts?worker&inline";
 
@@ -44,6 +45,7 @@ export class Bench {
   private readonly chart: Chart;
   private readonly comparison: Comparison;
   private readonly files: FileDrop;
+  private readonly gpu: GpuSwitch;
   private readonly slider: HTMLInputElement;
   private worker: Worker;
   private state: State = "fresh";
@@ -67,13 +69,16 @@ export class Bench {
     this.files = new FileDrop(part(root, "open"), (bytes, name) =>
       this.order({ type: "open", name, bytes, prompt: tab.prompt(), pixels: tab.pixels() }),
     );
+    this.gpu = new GpuSwitch(root, () => this.askForGpu());
     this.listen();
     this.render();
   }
 
   /** Asks what the models make of another prompt, or of the drawing as it stands. */
   ask(order: Extract<Order, { type: "prompt" | "see" }>): void {
-    if (this.state !== "fresh") this.order(order);
+    if (this.state === "fresh") return;
+    this.order(order);
+    if (order.type === "prompt") this.askForGpu();
   }
 
   private get width() {
@@ -105,10 +110,18 @@ export class Bench {
     on("reset", "click", () => this.reset());
     on("slider", "input", () => {
       this.render();
-      if (this.state !== "fresh") this.order({ type: "choose", width: this.width });
+      if (this.state === "fresh") return;
+      this.order({ type: "choose", width: this.width });
+      this.askForGpu();
     });
-    on("save-float", "click", () => this.order({ type: "file", width: "32" }));
-    on("save-rounded", "click", () => this.order({ type: "file", width: this.width }));
+    on("save-float", "click", () => this.order({ type: "file", width: "32", to: "reader" }));
+    on("save-rounded", "click", () => this.order({ type: "file", width: this.width, to: "reader" }));
+  }
+
+  /** The chosen model, as it rests. */
+  private askForGpu(): void {
+    this.gpu.clear();
+    if (this.gpu.on && this.state === "resting") this.order({ type: "file", width: this.width, to: "gpu" });
   }
 
   private get steps(): number {
@@ -147,6 +160,7 @@ export class Bench {
 
   private go(state: State, said: string): void {
     this.state = state;
+    if (state !== "resting") this.gpu.clear();
     this.say(said);
     this.render();
   }
@@ -174,9 +188,11 @@ export class Bench {
       case "rest":
         this.finished = news.finished;
         this.go("resting", `${news.finished ? "Done" : "Stopped"}: ${this.summary()}`);
+        this.askForGpu();
         break;
       case "file":
-        this.save(news.variant, news.bytes);
+        if (news.to === "gpu") this.runOnGpu(news.variant, news.bytes);
+        else this.save(news.variant, news.bytes);
         break;
       case "opened":
         this.files.show(news.name, news.shown, news.gallery);
@@ -219,6 +235,11 @@ export class Bench {
     const card = part(this.root, "rounded");
     part(card, "name").textContent = titleOf(look.variant);
     showCard(card, look, this.gallery, this.comparison.get({ width: "32", tuned: false }));
+  }
+
+  private runOnGpu(variant: Variant, bytes: Uint8Array): void {
+    const look = this.comparison.get(variant);
+    if (look && this.gpu.on) void this.gpu.run(bytes, this.tab.prompt(), look, this.gallery);
   }
 
   private summary(): string {

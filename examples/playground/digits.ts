@@ -76,8 +76,16 @@ const softmaxed = (logits: Float32Array): number[] => {
   return powers.map((power) => power / sum);
 };
 
+export const picturesOf = (data: Float32Array) => ({ data, shape: [data.length / pixels, pixels] });
+
 const scoresOf = (model: PackedModel, data: Float32Array): Float32Array =>
-  model.forward({ data, shape: [data.length / pixels, pixels] }).data;
+  model.forward(picturesOf(data)).data;
+
+/** The digit of the highest score of every picture. */
+export function readOff(scores: Float32Array): number[] {
+  const rows = Array.from({ length: scores.length / 10 }, (_, i) => scores.subarray(10 * i, 10 * i + 10));
+  return rows.map((row) => row.indexOf(Math.max(...row)));
+}
 
 /** `drawing` gives the picture that the reader draws, or null. */
 export function digitsSubject(seed: string, drawing: () => Float32Array | null): Subject {

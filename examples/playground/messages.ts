@@ -40,7 +40,8 @@ export type Order =
   | { readonly type: "prompt"; readonly prompt: string }
   /** The drawing as it stands, to be recognised; null where there is none. */
   | { readonly type: "see"; readonly pixels: Float32Array | null }
-  | { readonly type: "file"; readonly width: Width }
+  /** For the reader to keep, or for the page to run on a GPU. */
+  | { readonly type: "file"; readonly width: Width; readonly to: "reader" | "gpu" }
   | {
       readonly type: "open";
       readonly name: string;
@@ -103,7 +104,12 @@ export type News =
   | { readonly type: "look"; readonly look: Look }
   /** A run ended, or was stopped; all variants have been looked at. */
   | { readonly type: "rest"; readonly variant: Variant; readonly finished: boolean }
-  | { readonly type: "file"; readonly variant: Variant; readonly bytes: Uint8Array }
+  | {
+      readonly type: "file";
+      readonly variant: Variant;
+      readonly bytes: Uint8Array;
+      readonly to: "reader" | "gpu";
+    }
   | {
       readonly type: "opened";
       readonly name: string;

@@ -43,15 +43,16 @@ export function promptBytes(prompt: string): Uint8Array {
   return bytes.length > 0 ? bytes : Uint8Array.of(10);
 }
 
-/** What a model writes behind a prompt, always the same. */
+/** How a sample of so many bytes behind a prompt is written, always the same. */
+export const written = (prompt: string, maxTokens: number) => ({
+  begin: promptBytes(prompt),
+  options: { maxTokens, temperature: 0.7, topK: 40, rng: new Rng("sample") },
+});
+
+/** What a model writes behind a prompt. */
 function sampleOf(model: PackedModel, prompt: string): string {
-  const begin = promptBytes(prompt);
-  const made = model.generate(begin, {
-    maxTokens: sampleLength,
-    temperature: 0.7,
-    topK: 40,
-    rng: new Rng("sample"),
-  });
+  const { begin, options } = written(prompt, sampleLength);
+  const made = model.generate(begin, options);
   return new TextDecoder().decode(Uint8Array.from([...begin, ...made]));
 }
 

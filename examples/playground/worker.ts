@@ -63,7 +63,7 @@ async function take(order: Order): Promise<void> {
       drawing = order.pixels;
       return trainer?.look();
     case "file":
-      return tell({ type: "file", ...begun().file(order.width) });
+      return tell({ type: "file", to: order.to, ...begun().file(order.width) });
     case "open":
       prompt = order.prompt;
       drawing = order.pixels;

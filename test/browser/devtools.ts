@@ -110,10 +110,10 @@ export class Browser {
     });
   }
 
-  /** Starts a browser whose downloads go to `downloads`. */
-  static async start(program: string, downloads: string): Promise<Browser> {
+  /** Starts a browser whose downloads go to `downloads`; `gpu`: flags by which it has a GPU or none. */
+  static async start(program: string, downloads: string, gpu: readonly string[] = []): Promise<Browser> {
     const home = await mkdtemp(join(tmpdir(), "bitgrad-chromium-"));
-    const child = spawn(program, [...flags, "--remote-debugging-pipe", `--user-data-dir=${home}`], {
+    const child = spawn(program, [...flags, ...gpu, "--remote-debugging-pipe", `--user-data-dir=${home}`], {
       stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"],
     });
     const browser = new Browser(child, home);

@@ -13,7 +13,7 @@ import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import config, { policy } from "../../examples/playground/vite.config.ts";
 import { Browser, type Page } from "./devtools.ts";
-import { findChromium } from "./pages.ts";
+import { findChromium, softwareGpu } from "./pages.ts";
 
 const chromium = findChromium();
 const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
@@ -41,7 +41,7 @@ describe.skipIf(chromium === null)("the playground", () => {
     });
     await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
     origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    browser = await Browser.start(chromium!, home);
+    browser = await Browser.start(chromium!, home, softwareGpu);
   });
 
   afterAll(async () => {
@@ -60,8 +60,8 @@ describe.skipIf(chromium === null)("the playground", () => {
   const slide = (page: Page, to: number) =>
     page.evaluate(`${part("slider")}.value = ${to}, ${part("slider")}.dispatchEvent(new Event("input"))`);
 
-  async function open(url = origin): Promise<Page> {
-    const page = await browser.open(url);
+  async function open(url = origin, by = browser): Promise<Page> {
+    const page = await by.open(url);
     await page.until(`document.readyState === "complete" && ${state} === "fresh"`);
     return page;
   }
@@ -228,11 +228,68 @@ describe.skipIf(chromium === null)("the playground", () => {
     expect(page.problems).toEqual([]);
   });
 
-  it("runs from its folder", async () => {
+  /** What the switch says of a run that it has made. */
+  async function onGpu(page: Page): Promise<string> {
+    await page.until(`/^(By|It does)/.test(${part("gpu-said")}.textContent)`, 60_000);
+    return text(page, "gpu-said");
+  }
+  const scripts =
+    "performance.getEntriesByType('resource').filter(({ name }) => name.includes('gpu-')).length";
+
+  it("runs the rounded text model on a GPU, which writes the CPU's text, from its folder too", async () => {
     const page = await open(pathToFileURL(join(home, "site/index.html")).href);
     await page.evaluate(`${part("text")}.value = "to be or not to be, ".repeat(500)`);
-    await press(page, "train");
-    await page.until(`${part("pace")}.textContent.includes("Step")`);
+    await train(page);
+    expect(await page.evaluate(scripts)).toBe(0);
+    await press(page, "on-gpu");
+    expect(await onGpu(page)).toMatch(/^By WebGPU \(.*software.*\): 48 bytes, the same as on the CPU, at /);
+    await slide(page, 0);
+    await page.until(`${part("gpu-said")}.textContent.startsWith("Working")`);
+    expect(await onGpu(page)).toContain("the same as on the CPU");
+    await press(page, "on-gpu");
+    expect(await text(page, "gpu-said")).toBe("");
     expect(page.problems).toEqual([]);
+  });
+
+  it("sees the same digits on a GPU", async () => {
+    const page = await open();
+    await page.evaluate('document.getElementById("tab-digits").click()');
+    await press(page, "on-gpu");
+    await train(page);
+    expect(await onGpu(page)).toMatch(
+      /^By WebGPU \(.*software.*\): 20 pictures, the same as on the CPU, at /,
+    );
+    expect(page.problems).toEqual([]);
+  });
+
+  it("runs by gpu.js where there is no WebGPU, and says that software stands for a GPU", async () => {
+    const without = await Browser.start(chromium!, home, [
+      "--use-angle=swiftshader",
+      "--enable-unsafe-swiftshader",
+    ]);
+    try {
+      const page = await open(origin, without);
+      await page.evaluate('document.getElementById("tab-digits").click()');
+      await train(page);
+      await press(page, "on-gpu");
+      expect(await onGpu(page)).toMatch(
+        /^By gpu\.js, mode webgl2 \(.*SwiftShader.*software.*\): 20 pictures, the same as on the CPU, at /,
+      );
+    } finally {
+      await without.close();
+    }
+  });
+
+  it("says that there is no GPU where there is none", async () => {
+    const without = await Browser.start(chromium!, home, ["--disable-gpu", "--disable-3d-apis"]);
+    try {
+      const page = await open(origin, without);
+      await page.evaluate('document.getElementById("tab-digits").click()');
+      await train(page);
+      await press(page, "on-gpu");
+      expect(await onGpu(page)).toMatch(/^It does not run on a GPU here\. openGpu: needs /);
+    } finally {
+      await without.close();
+    }
   });
 });
