@@ -42,18 +42,20 @@ export interface WriteOptions {
   readonly threads?: number;
   /** Names in their order: results of the same machine that were not measured this time are kept. */
   readonly among?: readonly string[];
+  /** What is to be said of the machine besides. */
+  readonly machine?: object;
 }
 
 /** Stores results, unless the machine was busy with something else. */
 export function writeResults(
   name: string,
   results: readonly Result[],
-  { folder = resultsFolder, threads = 1, among = [] }: WriteOptions = {},
+  { folder = resultsFolder, threads = 1, among = [], machine: more }: WriteOptions = {},
 ): void {
   const busiest = Math.max(...results.flatMap(({ load }) => load));
   if (busiest > threads + 0.5)
     throw new Error(`${name}: the machine was busy, got load ${busiest.toFixed(1)}; try again later`);
-  const machine = { cpu: cpus()[0]?.model, node: process.version };
+  const machine = { cpu: cpus()[0]?.model, node: process.version, ...more };
   const before =
     among.length === 0
       ? undefined

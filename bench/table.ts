@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { crossovers } from "../src/packed/products/crossover.ts";
 import type { Crossover } from "../src/packed/products/measured.ts";
+import { readGpuResults, renderGpu } from "./gpu-table.ts";
 import type { PairResult } from "./pair.ts";
 import { type Result, type Results, readResults } from "./results.ts";
 
@@ -158,12 +159,13 @@ export function renderPage(
   page: string,
   read: (section: Section) => readonly Results<ComparedRow>[],
   choices = crossovers,
+  gpus = readGpuResults(),
 ): string {
   const measured = sections.reduce(
     (text, section) => replaced(text, section, renderSection(section, read(section))),
     page,
   );
-  return replaced(measured, "crossover", crossoverTables(choices));
+  return replaced(replaced(measured, "crossover", crossoverTables(choices)), "gpu", renderGpu(gpus));
 }
 
 export const performancePage = fileURLToPath(new URL("../docs/performance.md", import.meta.url));

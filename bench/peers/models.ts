@@ -28,8 +28,12 @@ export function mlpProblem(): MlpProblem {
   };
 }
 
-export function gptProblem(): GptProblem {
-  const config = { vocabulary: 96, context: 128, dim: 128, heads: 4, layers: 4, feedForward: 512, eps: 1e-5 };
+type GptSizes = Pick<GptProblem, "vocabulary" | "context" | "dim" | "heads" | "layers" | "feedForward">;
+
+const small: GptSizes = { vocabulary: 96, context: 128, dim: 128, heads: 4, layers: 4, feedForward: 512 };
+
+export function gptProblem(sizes = small): GptProblem {
+  const config = { ...sizes, eps: 1e-5 };
   const { vocabulary, context, dim, layers, feedForward } = config;
   const parameters: Record<string, Block> = {};
   const weight = (name: string, to: number, from: number) => {

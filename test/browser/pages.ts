@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { build, type Plugin } from "esbuild";
 
 /** The browser of BITGRAD_CHROMIUM, or the first found under the usual names, or null. */
@@ -32,10 +32,10 @@ export const browserHalves: Plugin = {
   },
 };
 
-/** A program of this folder as a page loads it. */
+/** A program of this folder, or by its whole path, as a page loads it. */
 export async function bundled(file: string): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(import.meta.dirname, file)],
+    entryPoints: [resolve(import.meta.dirname, file)],
     tsconfig: join(import.meta.dirname, "../../tsconfig.json"),
     plugins: [browserHalves],
     bundle: true,
@@ -77,9 +77,9 @@ export interface Answer {
 export interface Pages {
   /**
    * Opens a page and returns the JSON that it posts, to its own path unless told otherwise. Throws, with what the page
-   * printed, when the browser ends before, or two minutes have passed.
+   * printed, when the browser ends before, or two minutes have passed, or so many seconds.
    */
-  visit(path: string, reportsTo?: string): Promise<unknown>;
+  visit(path: string, reportsTo?: string, seconds?: number): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -110,7 +110,7 @@ export async function openPages(
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   return {
-    async visit(path, reportsTo = path) {
+    async visit(path, reportsTo = path, seconds = 120) {
       const report = new Promise<unknown>((done) => waiting.set(reportsTo, done));
       const profile = `--user-data-dir=${join(home, `profile-${visits++}`)}`;
       const args = [...flags, ...gpu, "--enable-logging=stderr", profile, `${origin}${path}`];
@@ -121,7 +121,7 @@ export async function openPages(
       });
       running.add(browser);
       const gone = new Promise<void>((done) => browser.once("exit", () => done()));
-      const timer = setTimeout(() => browser.kill("SIGKILL"), 120_000);
+      const timer = setTimeout(() => browser.kill("SIGKILL"), 1e3 * seconds);
       try {
         return await Promise.race([
           report,

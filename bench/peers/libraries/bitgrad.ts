@@ -28,7 +28,14 @@ function assignAll(model: object, values: Readonly<Record<string, Block>>): void
   }
 }
 
-function gpt({ parameters, batch: _, ids: __, labels: ___, adam: ____, ...config }: GptProblem): Gpt {
+export function gptOf({
+  parameters,
+  batch: _,
+  ids: __,
+  labels: ___,
+  adam: ____,
+  ...config
+}: GptProblem): Gpt {
   const model = new Gpt({ ...config, activation: "gelu", tied: false });
   assignAll(model, parameters);
   return model;
@@ -99,7 +106,7 @@ export const load = (): Library => ({
       return training(() => trainStep(model, update, (m) => crossEntropy(m.forward(input), labels)));
     },
     gptStep(problem) {
-      const model = gpt(problem);
+      const model = gptOf(problem);
       const update = optimizer(model, adamw(problem.adam));
       const shape = [problem.batch, problem.context];
       const [ids, labels] = [problem.ids, problem.labels].map((data) => bg.tensor(data, { shape }));
@@ -109,7 +116,7 @@ export const load = (): Library => ({
     levelProduct,
     blockProduct,
     gptDecode(problem) {
-      const model = pack(gpt(problem));
+      const model = pack(gptOf(problem));
       let made: number[] = [];
       return {
         name,

@@ -94,31 +94,67 @@ const likeliest = (logits: Float32Array): number => logits.indexOf(Math.max(...l
 
 export type MakeTensor = (data: Float32Array | BigInt64Array, shape: readonly number[]) => Tensor;
 
+/** Reads a text id by id. */
+export interface Stepper {
+  /** The likeliest id behind this one. */
+  read(id: number): Promise<number>;
+  /** Forgets the text. */
+  clear(): void;
+  close(): Promise<void>;
+}
+
+/** `create` is told what keys and values are called as outputs. */
+export async function stepping(
+  problem: GptProblem,
+  create: (model: Uint8Array, caches: readonly string[]) => Promise<InferenceSession>,
+  tensor: MakeTensor,
+): Promise<Stepper> {
+  const graph = stepGraph(problem);
+  const made = graph.outputs.map(({ name }) => name).filter((name) => name !== "logits");
+  const session = await create(modelBytes(graph), made);
+  const caches = session.inputNames.filter((input) => input !== "id" && input !== "position");
+  const empty = [1, problem.heads, 0, problem.dim / problem.heads];
+  const none = () => Object.fromEntries(caches.map((cache) => [cache, tensor(new Float32Array(0), empty)]));
+  let held: Record<string, Tensor> = none();
+  let position = 0;
+  const drop = (next: Record<string, Tensor>) => {
+    for (const each of Object.values(held)) each.dispose();
+    held = next;
+  };
+  return {
+    async read(id) {
+      const out = await session.run({
+        id: tensor(BigInt64Array.of(BigInt(id)), [1, 1]),
+        position: tensor(BigInt64Array.of(BigInt(position++)), [1]),
+        ...held,
+      });
+      drop(Object.fromEntries(caches.map((cache) => [cache, out[`new ${cache}`]])));
+      return likeliest(out["logits"].data as Float32Array);
+    },
+    clear() {
+      drop(none());
+      position = 0;
+    },
+    close: () => session.release(),
+  };
+}
+
 export async function decoding(
   name: string,
   problem: GptProblem,
   create: (model: Uint8Array) => Promise<InferenceSession>,
   tensor: MakeTensor,
 ): Promise<Side> {
-  const session = await create(modelBytes(stepGraph(problem)));
-  const caches = session.inputNames.filter((input) => input !== "id" && input !== "position");
+  const { read, clear } = await stepping(problem, create, tensor);
   let made: number[] = [];
   return {
     name,
     async run() {
       made = [];
+      clear();
       let id = problem.ids[0];
-      let held: Record<string, Tensor> = {};
-      const empty = [1, problem.heads, 0, problem.dim / problem.heads];
-      for (const cache of caches) held[cache] = tensor(new Float32Array(0), empty);
       for (let position = 0; position < problem.context; position++) {
-        const out = await session.run({
-          id: tensor(BigInt64Array.of(BigInt(id)), [1, 1]),
-          position: tensor(BigInt64Array.of(BigInt(position)), [1]),
-          ...held,
-        });
-        held = Object.fromEntries(caches.map((cache) => [cache, out[`new ${cache}`]]));
-        id = likeliest(out["logits"].data as Float32Array);
+        id = await read(id);
         made.push(id);
       }
     },
