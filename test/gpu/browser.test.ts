@@ -1,4 +1,4 @@
-/** gpu.js in a browser, by the GPU that it has or the software that stands for one; without a browser the tests skip. */
+/** Both executors in a browser, by the GPU that it has or the software that stands for one; without a browser the tests skip. */
 
 import { Rng, randn } from "bitgrad";
 import type { GpuOptions, Mode } from "bitgrad/gpu";
@@ -74,23 +74,23 @@ const headers: Record<string, Readonly<Record<string, string>>> = {
   "/strict": policy(""),
 };
 
-describe.skipIf(chromium === null)("gpu.js in a browser", () => {
+describe.skipIf(chromium === null)("a GPU in a browser", () => {
   let pages: Pages;
-  let cases: PackedCase[];
-  let few: PackedCase[];
+  let cases: Record<"drawn" | "all" | "few", PackedCase[]>;
 
   beforeAll(async () => {
     const trained = await trainedCases();
-    cases = [...drawn(), ...trained];
-    few = trained.filter(({ name }) => name === "GPT, 1 bit" || name === "ResNet, int8 dynamic");
+    const few = trained.filter(({ name }) => name === "GPT, 1 bit" || name === "ResNet, int8 dynamic");
+    cases = { drawn: drawn(), all: [...drawn(), ...trained], few };
     const page = (script: string) => `<!doctype html><script type="module" src="${script}"></script>`;
     const files: Record<string, [type: string, body: string]> = {
       "/page": ["text/html", page("page.js")],
       "/worker": ["text/html", page("hired.js")],
       "/hired.js": ["text/javascript", `new Worker("page.js" + location.search, { type: "module" })`],
       "/page.js": ["text/javascript", await bundled("gpu-page.ts")],
-      "/cases": ["application/json", JSON.stringify(cases)],
-      "/few": ["application/json", JSON.stringify(few)],
+      ...Object.fromEntries(
+        Object.entries(cases).map(([name, some]) => [`/${name}`, ["application/json", JSON.stringify(some)]]),
+      ),
     };
     pages = await openPages(
       chromium!,
@@ -107,22 +107,32 @@ describe.skipIf(chromium === null)("gpu.js in a browser", () => {
 
   const visit = async (
     at: string,
-    given: "cases" | "few",
+    given: keyof typeof cases,
     options: readonly Partial<GpuOptions>[],
   ): Promise<GpuPageReport> => {
     const query = new URLSearchParams({ cases: given, options: JSON.stringify(options) });
-    return (await pages.visit(`${at}?${query}`, "/gpu")) as GpuPageReport;
+    return (await pages.visit(`${at}?${query}`, "/gpu", 240)) as GpuPageReport;
   };
 
-  it.each(modes)(
-    "mode %s gives the CPU's numbers, first choices and tokens, and no kernel falls back with a warning",
-    async (mode) => {
-      const { ran, warned } = await visit("/plain/page", "cases", [{ mode }]);
-      expect(problemsOf(ran[0], cases)).toEqual([]);
-      expect(ran[0].report).toMatchObject({ executor: "gpu.js", mode, gpu: mode.startsWith("webg") });
+  /** Software is slow: trained models run by what computes on a GPU where there is one. */
+  const opened: readonly [Partial<GpuOptions>, "all" | "drawn", object][] = [
+    [{ executor: "webgpu" }, "all", { executor: "webgpu", gpu: true, lanes: 32 }],
+    [{}, "drawn", { executor: "webgpu", gpu: true }],
+    ...modes.map((mode): [Partial<GpuOptions>, "all" | "drawn", object] => [
+      { mode },
+      mode === "webgl2" ? "all" : "drawn",
+      { executor: "gpu.js", mode, gpu: mode.startsWith("webg") },
+    ]),
+  ];
+  it.each(opened)(
+    "opened with %j gives the CPU's numbers, first choices and tokens of %s cases, and no kernel falls back with a warning",
+    async (options, given, report) => {
+      const { ran, warned } = await visit("/plain/page", given, [options]);
+      expect(problemsOf(ran[0], cases[given])).toEqual([]);
+      expect(ran[0].report).toMatchObject(report);
       expect(warned).toEqual([]);
     },
-    130_000,
+    250_000,
   );
 
   const forbidden = /^openGpu: mode \w+ does not work here, got .*Content Security Policy/s;
@@ -140,10 +150,10 @@ describe.skipIf(chromium === null)("gpu.js in a browser", () => {
       for (const one of ran) {
         const reason = refused[one.options.mode!];
         if (reason) expect(one.error).toMatch(reason);
-        else expect(problemsOf(one, few), JSON.stringify(one.options)).toEqual([]);
+        else expect(problemsOf(one, cases.few), JSON.stringify(one.options)).toEqual([]);
       }
       expect(warned).toEqual([]);
     },
-    130_000,
+    250_000,
   );
 });

@@ -1,5 +1,7 @@
 /** The executor of WebGPU in Node, where the package webgpu finds a driver; it skips elsewhere. */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Rng, randn } from "bitgrad";
 import { type Gpu, openGpu, toGpu } from "bitgrad/gpu";
 import { Llama } from "bitgrad/models";
@@ -59,6 +61,25 @@ describe.skipIf(webgpu === null)("WebGPU", () => {
     const far = await toGpu(model, gpu);
     const options = { maxTokens: 40, temperature: 0 };
     expect(await far.generate([3, 1], options)).toEqual(model.generate([3, 1], options));
+  });
+
+  it("keeps what its device comes from, which must not be collected before it", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const { create } = await import("webgpu");
+    const sources: WeakRef<object>[] = [];
+    const open = async (): Promise<Gpu> => {
+      const source = create([]);
+      sources.push(new WeakRef(source));
+      return openGpu({ webgpu: source });
+    };
+    const other = await open();
+    for (let i = 0; i < 3; i++) {
+      await new Promise((done) => setTimeout(done, 5));
+      collect();
+    }
+    expect(sources[0].deref()).toBeDefined();
+    await other.close();
   });
 
   it("tells what ran, where and why", () => {

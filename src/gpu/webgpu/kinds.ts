@@ -1,7 +1,24 @@
 /** What a unit of a product is, four numbers or 32 signs, and how one of x and one of a weight are multiplied. */
 
 import type { Laid } from "./laid.ts";
-import { float } from "./wgsl.ts";
+import { float, sizeAt } from "./wgsl.ts";
+
+/** What of a product is not compiled into its kernel, so that layers of all sizes share one. */
+export const sizeNames = [
+  "m",
+  "n",
+  "units",
+  "group",
+  "groups",
+  "perGroup",
+  "pixels",
+  "rows",
+  "zeroX",
+  "scaleX",
+] as const;
+export const size = Object.fromEntries(sizeNames.map((name, i) => [name, sizeAt(i)])) as Readonly<
+  Record<(typeof sizeNames)[number], string>
+>;
 
 export interface Kind {
   /** For `explain`. */
@@ -15,6 +32,11 @@ export interface Kind {
   /** Units a row, and units a group with a scale of its own where sums of groups are kept apart. */
   readonly units: number;
   readonly group: number;
+  /** Groups of codes a row, and units of each. */
+  readonly groups: number;
+  readonly perGroup: number;
+  /** Subtracted from codes of x. */
+  readonly zeroX: number;
   /** What is read beside x and w. */
   readonly inputs: readonly string[];
   /** Functions that the others call. */
@@ -37,14 +59,16 @@ const scaleText = ({ halves }: Laid): string =>
 
 const scaleType = ({ halves }: Laid): string => `scales: ${halves ? "u32" : "f32"}`;
 
+/** Sums of a row that are not kept apart. */
+const whole = (units: number) => ({ units, group: units, groups: 1, perGroup: units, zeroX: 0 });
+
 export const floatKind = (k: number): Kind => ({
   name: "float32",
   unit: "vec4<f32>",
   sum: "f32",
   each: 1,
   word: "vec4<f32>",
-  units: Math.ceil(k / 4),
-  group: Math.ceil(k / 4),
+  ...whole(Math.ceil(k / 4)),
   inputs: [],
   outside: "",
   unitOf: (word) => word,
@@ -58,12 +82,14 @@ const plane = (bits: number): string =>
     ? "fn plane(word: u32, j: u32) -> u32 { return word; }"
     : `fn plane(word: u32, j: u32) -> u32 { return (word >> (j * ${bits}u)) & ${(0x01010101 * (2 ** bits - 1)) >>> 0}u; }`;
 
+/** Where the scale is of unit `unit` of row `column`. */
+const placeOf = ({ groups }: Laid): string =>
+  groups === 1 ? "column" : `column * ${size.groups} + unit / ${size.perGroup}`;
+
 /** Codes of a weight become float32 in registers. */
 export function codedKind(laid: Laid): Kind {
   const { bits, groups, span, zero, levels } = laid;
-  const units = (groups * span) / 4;
-  const perGroup = span / 4;
-  const place = groups === 1 ? "column" : `column * ${groups}u + unit / ${perGroup}u`;
+  const place = placeOf(laid);
   const arrays = typeof zero !== "number";
   const digits =
     bits === 8 && !levels
@@ -79,8 +105,9 @@ export function codedKind(laid: Laid): Kind {
     sum: "f32",
     each: 8 / bits,
     word: "u32",
-    units,
-    group: units,
+    ...whole((groups * span) / 4),
+    groups,
+    perGroup: span / 4,
     inputs: [scaleType(laid), ...(levels ? ["levels: f32"] : arrays ? ["zeros: f32"] : [])],
     outside: `${four}
 ${plane(bits)}
@@ -100,8 +127,7 @@ return v * scaleOf(${place});
 export function integerKind(laid: Laid, zeroX: number, packedDots: boolean): Kind {
   const { bits, groups, span, zero, factor } = laid;
   const arrays = typeof zero !== "number";
-  const perGroup = span / 4;
-  const place = groups === 1 ? "column" : `column * ${groups}u + unit / ${perGroup}u`;
+  const place = placeOf(laid);
   const doubled = factor === 2 ? "(plane(word, j) & 0x7f7f7f7fu) << 1u" : "plane(word, j)";
   const zeroBytes = arrays
     ? `(u32(i32(${float(factor!)} * zeros[${place}])) & 255u) * 0x01010101u`
@@ -113,7 +139,10 @@ export function integerKind(laid: Laid, zeroX: number, packedDots: boolean): Kin
     each: 8 / bits,
     word: "u32",
     units: (groups * span) / 4,
-    group: perGroup,
+    group: span / 4,
+    groups,
+    perGroup: span / 4,
+    zeroX,
     inputs: [scaleType(laid), ...(arrays ? ["zeros: f32"] : []), ...(zeroX === 0 ? [] : ["sums: i32"])],
     outside: `${plane(bits)}
 ${scaleText(laid)}
@@ -125,11 +154,11 @@ ${packedDots ? "fn dots(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }" :
     unitOf: (word, j, column, unit) => `codes(${word}, ${j}, ${column}, ${unit})`,
     product: (a, b) => `dots(${a}, ${b})`,
     groupSum: (sum, column, group, first) => {
-      const at = groups === 1 ? column : `${column} * ${groups}u + ${group}`;
+      const at = groups === 1 ? column : `${column} * ${size.groups} + ${group}`;
       const scaled = `scaleOf(${at})${factor === 2 ? " * 0.5" : ""}`;
       return zeroX === 0
         ? `f32(${sum}) * ${scaled}`
-        : `f32(${sum} - select(0, ${zeroX} * sums[${at}], ${first})) * ${scaled}`;
+        : `f32(${sum} - select(0, bitcast<i32>(${size.zeroX}) * sums[${at}], ${first})) * ${scaled}`;
     },
   };
 }
@@ -145,20 +174,19 @@ return p.x + p.y + p.z + p.w;
 
 /** Signs times signs: bits that differ are counted, 32 at a time. */
 export function signKind(laid: Laid): Kind {
-  const { k, span } = laid;
+  const { span } = laid;
   return {
     name: "signs, 32 in a word",
     unit: "u32",
     sum: "i32",
     each: 1,
     word: "u32",
-    units: span / 32,
-    group: span / 32,
+    ...whole(span / 32),
     inputs: [scaleType(laid)],
     outside: scaleText(laid),
     unitOf: (word) => word,
     product: (a, b) => `i32(countOneBits(${a} ^ ${b}))`,
-    // Scales of signs are twice as large as theirs: they are stored as 0 and 1.
-    groupSum: (sum, column) => `(${float(k / 2)} - f32(${sum})) * scaleOf(${column})`,
+    // Scales of signs are twice as large as theirs, which are stored as 0 and 1: half of k is what none that differ give.
+    groupSum: (sum, column) => `(bitcast<f32>(${size.scaleX}) - f32(${sum})) * scaleOf(${column})`,
   };
 }

@@ -1,8 +1,8 @@
 /** The two kernels of all products. */
 
-import type { Kind } from "./kinds.ts";
+import { type Kind, size, sizeNames } from "./kinds.ts";
 import type { Block, WebGpuRuns } from "./runs.ts";
-import { each, float, groupsOf, kernel, threads } from "./wgsl.ts";
+import { each, groupsOf, kernel, threads } from "./wgsl.ts";
 
 export interface Multiplied {
   readonly op: string;
@@ -17,6 +17,8 @@ export interface Multiplied {
   /** What sums are multiplied by: one for so many rows of x. */
   readonly scale: Block | number | null;
   readonly rows: number;
+  /** What a kind takes in the place of a scale that it has none of. */
+  readonly constant?: number;
   /** Positions of an image, which lie behind each other in every channel of the result; 1 for rows. */
   readonly pixels: number;
 }
@@ -48,14 +50,21 @@ export function multiply(gpu: WebGpuRuns, of: Multiplied): Block {
   if (m <= fewRows) {
     const reason = `${kind.name}; ${shared} threads a row of the weight, for ${m === 1 ? "one row" : "few rows"}`;
     const call = { op, reason, code: fewText(of), inputs, workgroups: Math.ceil(n / together) };
-    return gpu.run(call, m * n);
+    return gpu.run({ ...call, sizes: sizesOf(of) }, m * n);
   }
   const tile = tileFor(gpu, m, n);
   const across = Math.ceil(n / (side * tile.w));
   const reason = `${kind.name}; tiles of ${side * tile.x} x ${side * tile.w}`;
   const workgroups = across * Math.ceil(m / (side * tile.x));
-  return gpu.run({ op, reason, code: tileText(of, tile), inputs, workgroups, sizes: [m] }, m * n);
+  return gpu.run({ op, reason, code: tileText(of, tile), inputs, workgroups, sizes: sizesOf(of) }, m * n);
 }
+
+const sizesOf = ({ m, n, kind, pixels, rows, scale, constant }: Multiplied): number[] => {
+  const { units, group, groups, perGroup, zeroX } = kind;
+  const scaleX = Float32Array.of(typeof scale === "number" ? scale : (constant ?? 0));
+  const [bits] = new Uint32Array(scaleX.buffer);
+  return [m, n, units, group, groups, perGroup, pixels, rows, zeroX, bits];
+};
 
 /** Products of no numbers are 0, and the bias is added. */
 function ofNothing(gpu: WebGpuRuns, { op, m, n, bias, pixels }: Multiplied): Block {
@@ -82,23 +91,23 @@ const inputsOf = ({ kind, scale, bias }: Multiplied, word: string): string[] => 
 ];
 
 /** Writes a sum of float32 to row `row` and column `column` of the result. */
-function finish({ n, bias, scale, rows, pixels }: Multiplied): string {
+function finish({ bias, scale, pixels }: Multiplied): string {
   const scaled =
     scale === null
       ? "sum"
       : typeof scale === "number"
-        ? `sum * ${float(scale)}`
-        : `sum * scaleX[row / ${rows}u]`;
+        ? `sum * bitcast<f32>(${size.scaleX})`
+        : `sum * scaleX[row / ${size.rows}]`;
   const place =
     pixels === 1
-      ? `row * ${n}u + column`
-      : `(row / ${pixels}u * ${n}u + column) * ${pixels}u + row % ${pixels}u`;
+      ? `row * ${size.n} + column`
+      : `(row / ${size.pixels} * ${size.n} + column) * ${size.pixels} + row % ${size.pixels}`;
   return `out[${place}] = ${scaled}${bias ? " + bias[column]" : ""};`;
 }
 
 /** Every workgroup multiplies all rows of x by a few rows of the weight, of which each is read by many threads. */
 function fewText(of: Multiplied): string {
-  const { m, n, kind } = of;
+  const { m, kind } = of;
   const { units, each, group } = kind;
   const words = units / each;
   // A word of four: as many bytes as a thread reads at once.
@@ -112,19 +121,20 @@ function fewText(of: Multiplied): string {
       { length: each },
       (_, j) => `{
 let b = ${kind.unitOf(word, `${j}u`, "column", start)};
-${lines((i) => `part${i} += ${kind.product(`x[${i * units + j}u + ${start}]`, "b")};`)}
+${lines((i) => `part${i} += ${kind.product(`x[${i}u * units + ${start} + ${j}u]`, "b")};`)}
 }`,
     ).join("\n");
   const body = `let column = group * ${together}u + t / ${shared}u;
 let lane = t % ${shared}u;
 ${lines((i) => `var sum${i} = ${kept}();`)}
-if (column < ${n}u) {
-for (var step = lane; step < ${Math.ceil(units / step)}u; step += ${shared}u) {
+if (column < n) {
+let steps = units / ${step}u;
+for (var step = lane; step < steps; step += ${shared}u) {
 let first = step * ${step}u;
-let word = w[column * ${units / step}u + step];
+let word = w[column * steps + step];
 ${lines((i) => `var part${i} = ${kind.sum}();`)}
 ${wide ? `for (var c = 0u; c < 4u; c++) {\nlet start = first + c * ${each}u;\n${wordLines("word[c]", "start")}\n}` : wordLines("word", "first")}
-${lines((i) => `sum${i} += ${many ? kind.groupSum(`part${i}`, "column", `first / ${group}u`, `first % ${group}u == 0u`) : `part${i}`};`)}
+${lines((i) => `sum${i} += ${many ? kind.groupSum(`part${i}`, "column", `first / ${size.group}`, `first % ${size.group} == 0u`) : `part${i}`};`)}
 }
 }
 ${lines((i) => `parts[${i * shared * together}u + t] = sum${i};`)}
@@ -135,7 +145,7 @@ ${lines((i) => `parts[${i * shared * together}u + t] += parts[${i * shared * tog
 }
 workgroupBarrier();
 }
-if (lane == 0u && column < ${n}u) {
+if (lane == 0u && column < n) {
 ${lines((i) => {
   const sum = `parts[${i * shared * together}u + t]`;
   return `{ let row = ${i}u;\nlet sum = ${many ? sum : kind.groupSum(sum, "column", "0u", "true")};\n${finish(of)} }`;
@@ -143,6 +153,7 @@ ${lines((i) => {
 }`;
   return kernel({
     outs: ["out: f32"],
+    sizes: sizeNames.slice(0, 3),
     inputs: inputsOf(of, wide ? "vec4<u32>" : kind.word),
     outside: `${kind.outside}
 var<workgroup> parts: array<${kept}, ${m * shared * together}>;`,
@@ -153,9 +164,8 @@ var<workgroup> parts: array<${kept}, ${m * shared * together}>;`,
 
 /** Every workgroup makes a tile of the result, by units of both sides that it holds in its own memory. */
 function tileText(of: Multiplied, tile: Tile): string {
-  const { n, kind } = of;
+  const { kind } = of;
   const { units, each, group, unit } = kind;
-  const groups = Math.ceil(units / group);
   const deep = unit === "u32" ? 8 : 4;
   const [high, wide] = [side * tile.x, side * tile.w];
   const all = (count: number, text: (i: number) => string): string =>
@@ -176,23 +186,23 @@ ${value}
 ${name}[d * ${count}u + at] = v;
 } }`,
     );
-  const grouped = groups > 1;
-  const across = Math.ceil(n / wide);
-  const body = `let firstRow = group / ${across}u * ${high}u;
-let firstColumn = group % ${across}u * ${wide}u;
+  const grouped = units > group;
+  const body = `let across = (n + ${wide - 1}u) / ${wide}u;
+let firstRow = group / across * ${high}u;
+let firstColumn = group % across * ${wide}u;
 let tx = t % ${side}u;
 let ty = t / ${side}u;
 ${pairs((i, j) => (grouped ? `var sum${i}_${j} = 0.0;` : `var part${i}_${j} = ${kind.sum}();`))}
-for (var g = 0u; g < ${groups}u; g++) {
-let end = min((g + 1u) * ${group}u, ${units}u);
+for (var g = 0u; g < ${grouped ? size.groups : "1u"}; g++) {
+let end = (g + 1u) * ${size.group};
 ${grouped ? pairs((i, j) => `var part${i}_${j} = ${kind.sum}();`) : ""}
-for (var base = g * ${group}u; base < end; base += ${deep}u) {
-${load("tileX", high, `let row = firstRow + at;\nif (row < m && unit < end) { v = x[row * ${units}u + unit]; }`)}
+for (var base = g * ${size.group}; base < end; base += ${deep}u) {
+${load("tileX", high, `let row = firstRow + at;\nif (row < m && unit < end) { v = x[row * units + unit]; }`)}
 ${load(
   "tileW",
   wide,
   `let column = firstColumn + at;
-if (column < ${n}u && unit < end) { v = ${kind.unitOf(`w[column * ${units / each}u + unit / ${each}u]`, `unit % ${each}u`, "column", "unit")}; }`,
+if (column < n && unit < end) { v = ${kind.unitOf(`w[(column * units + unit) / ${each}u]`, `unit % ${each}u`, "column", "unit")}; }`,
 )}
 workgroupBarrier();
 for (var d = 0u; d < ${deep}u; d++) {
@@ -207,7 +217,7 @@ ${
     ? all(
         tile.w,
         (j) => `{ let column = firstColumn + tx + ${j * side}u;
-if (column < ${n}u) {
+if (column < n) {
 ${all(tile.x, (i) => `sum${i}_${j} += ${kind.groupSum(`part${i}_${j}`, "column", "g", "true")};`)}
 } }`,
       )
@@ -217,7 +227,7 @@ ${all(tile.x, (i) => `sum${i}_${j} += ${kind.groupSum(`part${i}_${j}`, "column",
 ${pairs(
   (i, j) => `{ let row = firstRow + ty + ${i * side}u;
 let column = firstColumn + tx + ${j * side}u;
-if (row < m && column < ${n}u) {
+if (row < m && column < n) {
 let sum = ${grouped ? `sum${i}_${j}` : kind.groupSum(`part${i}_${j}`, "column", "0u", "true")};
 ${finish(of)}
 } }`,
@@ -225,7 +235,7 @@ ${finish(of)}
   return kernel({
     outs: ["out: f32"],
     inputs: inputsOf(of, kind.word),
-    sizes: ["m"],
+    sizes: sizeNames.slice(0, 3),
     outside: `${kind.outside}
 var<workgroup> tileX: array<${unit}, ${high * deep}>;
 var<workgroup> tileW: array<${unit}, ${wide * deep}>;`,

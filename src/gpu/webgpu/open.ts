@@ -60,5 +60,7 @@ export async function openWebGpu(given: WebGpu | null, must: boolean): Promise<O
       /swiftshader|llvmpipe/i.test(`${architecture} ${name} ${description}`),
   };
   const packedDots = gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") === true;
-  return openedOf(new WebGpuRuns(device, about, { packedDots, subgroups: false, halves: false }));
+  return openedOf(
+    new WebGpuRuns(device, { gpu, adapter }, about, { packedDots, subgroups: false, halves: false }),
+  );
 }

@@ -3,7 +3,15 @@
 import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import type { PackedInput } from "../../packed/products/input.ts";
 import type { Block, WebGpuRuns } from "./runs.ts";
-import { each, float, groupsOf, kernel, reductions } from "./wgsl.ts";
+import { each, float, groupsOf, kernel, reductions, sizeAt } from "./wgsl.ts";
+
+/** What is not compiled into kernels, so that rows of all lengths share one. */
+const sizeNames = ["k", "stride", "span", "group", "rows", "zero", "least", "most", "scale"] as const;
+const size = Object.fromEntries(sizeNames.map((name, i) => [name, sizeAt(i)])) as Readonly<
+  Record<(typeof sizeNames)[number], string>
+>;
+const floatAt = (name: (typeof sizeNames)[number]): string => `bitcast<f32>(${size[name]})`;
+const zero = `bitcast<i32>(${size.zero})`;
 
 /** Where rows lie in x: one behind the other, or as patches of images, whose padding is 0. */
 export interface Rows {
@@ -26,7 +34,7 @@ export const rowsOf = (k: number): Rows => ({
   each: k,
   rows: 1,
   find: "",
-  read: `x[row * ${k}u + i]`,
+  read: `x[row * ${size.k} + i]`,
   inside: null,
 });
 
@@ -53,14 +61,13 @@ let z = i32(pixel % ${ow}u) * ${g.strideW} + i32(tap % ${kw}u) * ${g.dilationW} 
 /** A function of x at number `i` of `row`, by its result there and elsewhere. */
 const reading = (
   { find, read, inside }: Rows,
-  [name, type, there, elsewhere]: readonly [string, string, (x: string) => string, string],
+  there: (x: string) => string,
+  { name, type, elsewhere }: { name: string; type: string; elsewhere: string },
 ): string => `fn ${name}(row: u32, i: u32) -> ${type} {
 ${find}
 ${inside ? `if (!(${inside})) { return ${elsewhere}; }` : ""}
 return ${there(read)};
 }`;
-
-const floats = ["value", "f32", (x: string) => x, "0.0"] as const;
 
 /** How numbers of a row are placed: groups of so many, each followed by what fills its words. */
 export interface Places {
@@ -69,46 +76,81 @@ export interface Places {
   readonly span: number;
 }
 
-/** Lines that declare `row`, the place `i` in it of number `place` of m rows, and whether there is one. */
-const placed = (rows: Rows, { group, groups, span }: Places, at: string): string => `let place = ${at};
-let row = place / ${groups * span}u;
-let inside = place % ${groups * span}u;
-let i = inside / ${span}u * ${group}u + inside % ${span}u;
-let there = inside % ${span}u < ${group}u && i < ${rows.k}u;`;
+/** Lines that declare `row`, the place `i` in it of number `place` of all rows, and whether there is one. */
+const placed = (at: string): string => `let place = ${at};
+let row = place / ${size.stride};
+let inside = place % ${size.stride};
+let i = inside / ${size.span} * ${size.group} + inside % ${size.span};
+let there = inside % ${size.span} < ${size.group} && i < ${size.k};`;
+
+/** How numbers become codes. */
+interface Coding {
+  readonly scale: Block | number | null;
+  readonly zero: number;
+  readonly least: number;
+  readonly most: number;
+  /** The code of a number. */
+  readonly code: (x: string) => string;
+}
+
+const none: Coding = { scale: null, zero: 0, least: 0, most: 0, code: (x) => x };
+
+/** `length` numbers or words for all rows, by the body of a function of each. */
+function rowsRun(
+  gpu: WebGpuRuns,
+  [op, reason, type, body]: readonly [op: string, reason: string, type: string, body: string],
+  x: Block,
+  rows: Rows,
+  { group, groups, span }: Places,
+  of: Coding,
+  length: number,
+): Block {
+  const code = { name: "value", type: "f32", elsewhere: "0.0", ...(of !== none && coded) };
+  const { least, most, zero: shift, scale } = of;
+  const scales = scale === null || typeof scale === "number" ? [] : [scale];
+  const floats = Float32Array.of(least, most, typeof scale === "number" ? scale : 0);
+  const bits = new Uint32Array(floats.buffer);
+  const named = ["x: f32", ...scales.map(() => "scale: f32")];
+  return gpu.run(
+    {
+      ...{ op, reason, inputs: [x, ...scales], workgroups: groupsOf(length) },
+      code: each(named, body, { type, outside: reading(rows, of.code, code), sizes: ["k"] }),
+      sizes: [rows.k, groups * span, span, group, rows.rows, shift, ...bits],
+    },
+    length,
+  );
+}
+
+const coded = { name: "code", type: "i32", elsewhere: zero };
 
 /** Rows of float32 with zeros where there are none; x itself where that is how it lies. */
 export function floatRows(gpu: WebGpuRuns, x: Block, m: number, rows: Rows, places: Places): Block {
   const { group, groups, span } = places;
   const same = rows.rows === 1 && groups * span === rows.k && (groups === 1 || group === span);
   if (same) return x;
-  const code = each(
-    ["x: f32"],
-    `${placed(rows, places, "at")}
+  const body = `${placed("at")}
 if (!there) { return 0.0; }
-return value(row, i);`,
-    { outside: reading(rows, floats) },
-  );
-  const length = m * groups * span;
-  return gpu.run(
-    { op: "rows", reason: "one number a thread", code, inputs: [x], workgroups: groupsOf(length) },
-    length,
-  );
+return value(row, i);`;
+  const kind = ["rows", "one number a thread", "f32", body] as const;
+  return rowsRun(gpu, kind, x, rows, places, none, m * groups * span);
 }
 
 /** The scales of codes whose scale is found in the call: the largest magnitude over the largest code. */
 function scalesOf(gpu: WebGpuRuns, x: Block, count: number, n: number, top: number): Block {
+  const [bits] = new Uint32Array(Float32Array.of(top).buffer);
   const code = kernel({
     outs: ["out: f32"],
     inputs: ["x: f32"],
+    sizes: ["n", "top"],
     outside: reductions(256),
     body: `if (group >= arrayLength(&out)) { return; }
 var most = 0.0;
-for (var i = t; i < ${n}u; i += 256u) { most = max(most, abs(x[group * ${n}u + i])); }
+for (var i = t; i < n; i += 256u) { most = max(most, abs(x[group * n + i])); }
 let all = largest(t, most);
-if (t == 0u) { out[group] = select(max(all / ${float(top)}, ${float(2 ** -126)}), 1.0, all == 0.0); }`,
+if (t == 0u) { out[group] = select(max(all / bitcast<f32>(top), ${float(2 ** -126)}), 1.0, all == 0.0); }`,
   });
   const reason = "a workgroup a row";
-  return gpu.run({ op: "scales", reason, code, inputs: [x], workgroups: count }, count);
+  return gpu.run({ op: "scales", reason, code, inputs: [x], workgroups: count, sizes: [n, bits] }, count);
 }
 
 export interface CodeRows {
@@ -131,36 +173,15 @@ export function codeRows(
   input: Exclude<PackedInput, { kind: "mixed" }>,
 ): CodeRows {
   const of = coding(gpu, x, m, rows, input);
-  const code = each(
-    ["x: f32", ...of.names],
-    `var word = 0u;
+  const body = `var word = 0u;
 for (var c = 0u; c < 4u; c++) {
-${placed(rows, places, "4u * at + c")}
+${placed("4u * at + c")}
 if (there) { word |= (u32(code(row, i)) & 255u) << (8u * c); }
 }
-return word;`,
-    {
-      type: "u32",
-      outside: reading(rows, ["code", "i32", of.code, `${of.zero}`]),
-    },
-  );
-  const length = (m * places.groups * places.span) / 4;
-  const call = { op: "codes", reason: "four codes a thread", code, inputs: [x, ...of.inputs] };
-  return {
-    x: gpu.run({ ...call, workgroups: groupsOf(length) }, length),
-    scale: of.scale,
-    rows: rows.rows,
-    zero: of.zero,
-  };
-}
-
-interface Coding {
-  readonly names: readonly string[];
-  readonly inputs: readonly Block[];
-  /** The code of a number. */
-  readonly code: (x: string) => string;
-  readonly scale: Block | number | null;
-  readonly zero: number;
+return word;`;
+  const kind = ["codes", "four codes a thread", "u32", body] as const;
+  const words = rowsRun(gpu, kind, x, rows, places, of, (m * places.groups * places.span) / 4);
+  return { x: words, scale: of.scale, rows: rows.rows, zero: of.zero };
 }
 
 function coding(
@@ -170,34 +191,22 @@ function coding(
   rows: Rows,
   input: Exclude<PackedInput, { kind: "mixed" }>,
 ): Coding {
-  if (input.kind === "signs")
-    return {
-      names: [],
-      inputs: [],
-      code: (x) => `select(1, -1, ${x} < 0.0)`,
-      scale: null,
-      zero: 0,
-    };
+  if (input.kind === "signs") return { ...none, code: (x) => `select(1, -1, ${x} < 0.0)` };
+  const code = (x: string, by: string): string =>
+    `i32(clamp(round(${x} / ${by}), ${floatAt("least")}, ${floatAt("most")})) + ${zero}`;
   if (input.kind === "static") {
     const { scale, zeroPoint, least, most } = input;
-    const shift = most > 127 ? 128 : 0;
+    const bounds = { least: least - zeroPoint, most: most - zeroPoint };
     return {
-      names: [],
-      inputs: [],
-      code: (x) =>
-        `i32(clamp(round(${x} / ${float(scale)}), ${float(least - zeroPoint)}, ${float(most - zeroPoint)})) + ${zeroPoint - shift}`,
-      scale,
-      zero: zeroPoint - shift,
+      ...{ scale, ...bounds, zero: zeroPoint - (most > 127 ? 128 : 0) },
+      code: (x) => code(x, floatAt("scale")),
     };
   }
   const top = 2 ** (input.bits - 1) - 1;
   const scale = scalesOf(gpu, x, Math.ceil(m / rows.rows), rows.each, top);
   return {
-    names: ["scale: f32"],
-    inputs: [scale],
-    code: (x) => `i32(clamp(round(${x} / scale[row / ${rows.rows}u]), ${float(-top)}, ${float(top)}))`,
-    scale,
-    zero: 0,
+    ...{ scale, zero: 0, least: -top, most: top },
+    code: (x) => code(x, `scale[row / ${size.rows}]`),
   };
 }
 
@@ -211,40 +220,28 @@ export function integerRows(
   input: Exclude<PackedInput, { kind: "mixed" }>,
 ): CodeRows {
   const of = coding(gpu, x, m, rows, input);
-  const { groups, span } = places;
-  const code = each(
-    ["x: f32", ...of.names],
-    `${placed(rows, places, "at")}
+  const body = `${placed("at")}
 if (!there) { return 0.0; }
-return f32(code(row, i) - ${of.zero});`,
-    {
-      outside: reading(rows, ["code", "i32", of.code, `${of.zero}`]),
-    },
-  );
-  const length = m * groups * span;
-  const call = { op: "codes", reason: "one code a thread", code, inputs: [x, ...of.inputs] };
-  return {
-    x: gpu.run({ ...call, workgroups: groupsOf(length) }, length),
-    scale: of.scale,
-    rows: rows.rows,
-    zero: 0,
-  };
+return f32(code(row, i) - ${zero});`;
+  const kind = ["codes", "one code a thread", "f32", body] as const;
+  const numbers = rowsRun(gpu, kind, x, rows, places, of, m * places.groups * places.span);
+  return { x: numbers, scale: of.scale, rows: rows.rows, zero: 0 };
 }
 
 /** Signs as bits, 32 in a word in the order of codes of weights: 1 for numbers that are not negative. */
 export function signRows(gpu: WebGpuRuns, x: Block, m: number, k: number, words: number): Block {
   const code = each(
     ["x: f32"],
-    `let row = at / ${words}u;
-let first = at % ${words}u * 32u;
+    `let row = at / words;
+let first = at % words * 32u;
 var word = 0u;
 for (var i = 0u; i < 32u; i++) {
-if (first + i < ${k}u && !(x[row * ${k}u + first + i] < 0.0)) { word |= 1u << (8u * (i % 4u) + i / 4u); }
+if (first + i < k && !(x[row * k + first + i] < 0.0)) { word |= 1u << (8u * (i % 4u) + i / 4u); }
 }
 return word;`,
-    { type: "u32" },
+    { type: "u32", sizes: ["k", "words"] },
   );
   const length = m * words;
   const call = { op: "signs", reason: "32 signs a thread", code, inputs: [x] };
-  return gpu.run({ ...call, workgroups: groupsOf(length) }, length);
+  return gpu.run({ ...call, workgroups: groupsOf(length), sizes: [k, words] }, length);
 }

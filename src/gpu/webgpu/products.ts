@@ -40,6 +40,7 @@ interface Sides {
   readonly scale: Block | number | null;
   /** Rows of x a scale. */
   readonly rows: number;
+  readonly constant?: number;
 }
 
 /** Both sides of a product of m rows of x, as the kind of product that serves them takes them. */
@@ -62,7 +63,14 @@ function sides(gpu: WebGpuRuns, x: Block, { weight, input }: Operands, m: number
   const ofSigns = weight.bits === 1 && weight.coded!.signed;
   if (input.kind === "signs" && ofSigns && laid.groups === 1 && rows.rows === 1) {
     const kind = signKind(laid);
-    return { kind, x: signRows(gpu, x, m, laid.k, kind.units), w, more: [scales], ...none };
+    return {
+      kind,
+      x: signRows(gpu, x, m, laid.k, kind.units),
+      w,
+      more: [scales],
+      constant: laid.k / 2,
+      ...none,
+    };
   }
   if (laid.factor === null) {
     const codes = integerRows(gpu, x, m, rows, laid, input);

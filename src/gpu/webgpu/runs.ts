@@ -13,6 +13,7 @@ import {
   type Pipeline,
   usage,
 } from "./types.ts";
+import { mostSizes } from "./wgsl.ts";
 
 /** Numbers, or words of codes, in a buffer of a device. */
 export class Block implements Far {
@@ -47,7 +48,7 @@ export interface Call {
   readonly code: string;
   readonly inputs: readonly Block[];
   readonly workgroups: number;
-  /** At most 8 integers that are not compiled into it. */
+  /** At most 12 integers that are not compiled into it. */
   readonly sizes?: readonly number[];
 }
 
@@ -71,6 +72,8 @@ export const mostWorkgroups = 65535;
 export class WebGpuRuns extends Engine {
   readonly abilities: Abilities;
   private readonly device: Device;
+  /** What the device comes from: in Node it must not be collected before the device. */
+  readonly source: object;
   private readonly adapter: GpuAdapter;
   private readonly memory: Memory;
   private readonly pipelines = new Map<string, { pipeline: Pipeline; id: number }>();
@@ -88,8 +91,9 @@ export class WebGpuRuns extends Engine {
   private readonly encoded = new Set<string>();
   private lost: string | null = null;
 
-  constructor(device: Device, adapter: GpuAdapter, abilities: Abilities) {
+  constructor(device: Device, source: object, adapter: GpuAdapter, abilities: Abilities) {
     super();
+    this.source = source;
     this.device = device;
     this.adapter = adapter;
     this.abilities = abilities;
@@ -215,7 +219,7 @@ export class WebGpuRuns extends Engine {
     ];
     if (sizes.length > 0) {
       this.sizes.set(sizes, this.sizesUsed / 4);
-      bound.push({ buffer: this.sizesBuffer, offset: this.sizesUsed, size: 32 });
+      bound.push({ buffer: this.sizesBuffer, offset: this.sizesUsed, size: 4 * mostSizes });
       this.sizesUsed += sizesStep;
     }
     const key = bound.reduce(

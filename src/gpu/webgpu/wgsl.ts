@@ -4,7 +4,7 @@ export interface Kernel {
   /** `name: type`, of one element. */
   readonly outs: readonly string[];
   readonly inputs: readonly string[];
-  /** What the integers are called that are not compiled into it, at most 8. */
+  /** What the integers are called that are not compiled into it, at most 12. */
   readonly sizes?: readonly string[];
   /** Lines before and outside of the function, such as others. */
   readonly outside?: string;
@@ -13,6 +13,11 @@ export interface Kernel {
   readonly threads?: number;
   readonly subgroups?: boolean;
 }
+
+/** Integers that are not compiled into a kernel. */
+export const mostSizes = 12;
+/** Where number i of them is, for functions that `main` calls. */
+export const sizeAt = (i: number): string => `sizes[${i >> 2}][${i & 3}]`;
 
 /** Threads of a workgroup, which every device has so many of. */
 export const threads = 256;
@@ -36,13 +41,15 @@ export function kernel({
     ...(subgroups ? ["enable subgroups;"] : []),
     ...outs.map((named, i) => binding(i, "read_write", named)),
     ...inputs.map((named, i) => binding(outs.length + i, "read", named)),
-    ...(sizes.length > 0 ? [`@group(0) @binding(${at}) var<uniform> sizes: array<vec4<u32>, 2>;`] : []),
+    ...(sizes.length > 0
+      ? [`@group(0) @binding(${at}) var<uniform> sizes: array<vec4<u32>, ${mostSizes / 4}>;`]
+      : []),
     outside,
     `@compute @workgroup_size(${count})`,
     "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,",
     "  @builtin(local_invocation_index) t: u32) {",
     "let group = id.x + id.y * workgroups.x;",
-    ...sizes.map((name, i) => `let ${name} = sizes[${i >> 2}][${i & 3}];`),
+    ...sizes.map((name, i) => `let ${name} = ${sizeAt(i)};`),
     body,
     "}",
   ];
