@@ -1,6 +1,7 @@
 /** The two kernels of all products. */
 
 import { type Kind, size, sizeNames } from "./kinds.ts";
+import { across } from "./lanes.ts";
 import type { Block, WebGpuRuns } from "./runs.ts";
 import { each, groupsOf, kernel, threads } from "./wgsl.ts";
 
@@ -49,7 +50,13 @@ export function multiply(gpu: WebGpuRuns, of: Multiplied): Block {
   ];
   if (m <= fewRows) {
     const reason = `${kind.name}; ${shared} threads a row of the weight, for ${m === 1 ? "one row" : "few rows"}`;
-    const call = { op, reason, code: fewText(of), inputs, workgroups: Math.ceil(n / together) };
+    const call = {
+      op,
+      reason,
+      code: fewText(of, gpu.abilities.lanes),
+      inputs,
+      workgroups: Math.ceil(n / together),
+    };
     return gpu.run({ ...call, sizes: sizesOf(of) }, m * n);
   }
   const tile = tileFor(gpu, m, n);
@@ -106,7 +113,7 @@ function finish({ bias, scale, pixels }: Multiplied): string {
 }
 
 /** Every workgroup multiplies all rows of x by a few rows of the weight, of which each is read by many threads. */
-function fewText(of: Multiplied): string {
+function fewText(of: Multiplied, lanes: number): string {
   const { m, kind } = of;
   const { units, each, group } = kind;
   const words = units / each;
@@ -137,17 +144,22 @@ ${wide ? `for (var c = 0u; c < 4u; c++) {\nlet start = first + c * ${each}u;\n${
 ${lines((i) => `sum${i} += ${many ? kind.groupSum(`part${i}`, "column", `first / ${size.group}`, `first % ${size.group} == 0u`) : `part${i}`};`)}
 }
 }
-${lines((i) => `parts[${i * shared * together}u + t] = sum${i};`)}
+${lanes > 1 ? lines((i) => across(`sum${i}`, lanes)) : ""}
+${
+  lanes === shared
+    ? ""
+    : `${lines((i) => `parts[${i * shared * together}u + t] = sum${i};`)}
 workgroupBarrier();
-for (var gap = ${shared / 2}u; gap > 0u; gap /= 2u) {
+for (var gap = ${shared / 2}u; gap >= ${lanes}u; gap /= 2u) {
 if (lane < gap) {
 ${lines((i) => `parts[${i * shared * together}u + t] += parts[${i * shared * together}u + t + gap];`)}
 }
 workgroupBarrier();
+}`
 }
 if (lane == 0u && column < n) {
 ${lines((i) => {
-  const sum = `parts[${i * shared * together}u + t]`;
+  const sum = lanes === shared ? `sum${i}` : `parts[${i * shared * together}u + t]`;
   return `{ let row = ${i}u;\nlet sum = ${many ? sum : kind.groupSum(sum, "column", "0u", "true")};\n${finish(of)} }`;
 })}
 }`;
@@ -156,7 +168,8 @@ ${lines((i) => {
     sizes: sizeNames.slice(0, 3),
     inputs: inputsOf(of, wide ? "vec4<u32>" : kind.word),
     outside: `${kind.outside}
-var<workgroup> parts: array<${kept}, ${m * shared * together}>;`,
+${lanes === shared ? "" : `var<workgroup> parts: array<${kept}, ${m * shared * together}>;`}`,
+    subgroups: lanes > 1,
     threads: shared * together,
     body,
   });

@@ -3,6 +3,7 @@
 import { BackendError, OptionError, show } from "../../errors.ts";
 import type { Opened } from "../engine.ts";
 import { openedOf } from "./executor.ts";
+import { addsAcross } from "./lanes.ts";
 import { WebGpuRuns } from "./runs.ts";
 import type { Adapter, Device, WebGpu } from "./types.ts";
 
@@ -24,9 +25,12 @@ const limits = [
 ] as const;
 
 async function deviceOf(adapter: Adapter): Promise<Device> {
-  const requiredLimits = Object.fromEntries(limits.map((name) => [name, adapter.limits[name]]));
+  const requiredLimits = Object.fromEntries(
+    limits.flatMap((name) => (adapter.limits[name] > 0 ? [[name, adapter.limits[name]]] : [])),
+  );
+  const requiredFeatures = adapter.features.has("subgroups") ? ["subgroups"] : [];
   try {
-    return await adapter.requestDevice({ requiredLimits });
+    return await adapter.requestDevice({ requiredLimits, requiredFeatures });
   } catch (error) {
     const { message } = error as Error;
     throw new BackendError(`openGpu: needs a device of WebGPU, got ${message}`, { cause: error });
@@ -60,7 +64,8 @@ export async function openWebGpu(given: WebGpu | null, must: boolean): Promise<O
       /swiftshader|llvmpipe/i.test(`${architecture} ${name} ${description}`),
   };
   const packedDots = gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") === true;
-  return openedOf(
-    new WebGpuRuns(device, { gpu, adapter }, about, { packedDots, subgroups: false, halves: false }),
-  );
+  const made = (lanes: number) => new WebGpuRuns(device, { gpu, adapter }, about, { packedDots, lanes });
+  const least = adapter.features.has("subgroups") ? Number(adapter.info?.subgroupMinSize ?? 1) : 1;
+  const lanes = Math.min(32, least);
+  return openedOf(made(lanes > 1 && (await addsAcross(made(1), lanes)) ? lanes : 1));
 }

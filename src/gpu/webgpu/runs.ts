@@ -54,10 +54,10 @@ export interface Call {
 
 /** What a device has that kernels ask for. */
 export interface Abilities {
-  /** Whether dot4I8Packed is the GPU's own. */
+  /** Whether its language has dot4I8Packed. */
   readonly packedDots: boolean;
-  readonly subgroups: boolean;
-  readonly halves: boolean;
+  /** Threads that follow each other and hand numbers to one another without memory: a power of two, 1 for none. */
+  readonly lanes: number;
 }
 
 /** Compiled kernels that are kept; the one that was used least lately goes first. */
@@ -106,7 +106,7 @@ export class WebGpuRuns extends Engine {
 
   protected about(): Omit<GpuReport, "ran" | "reasons"> {
     const { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize } = this.device.limits;
-    const { packedDots, subgroups, halves } = this.abilities;
+    const { packedDots, lanes } = this.abilities;
     return {
       executor: "webgpu",
       mode: "webgpu",
@@ -114,9 +114,10 @@ export class WebGpuRuns extends Engine {
       adapter: this.adapter,
       lanes: 32,
       limits: { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize },
-      features: Object.entries({ packedDots, subgroups, halves }).flatMap(([name, has]) =>
-        has ? [name] : [],
-      ),
+      features: [
+        ...(packedDots ? ["packed_4x8_integer_dot_product"] : []),
+        ...(lanes > 1 ? [`subgroups of ${lanes}`] : []),
+      ],
     };
   }
 
