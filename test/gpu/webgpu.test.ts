@@ -2,7 +2,7 @@
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { Rng, randn } from "bitgrad";
+import { Rng, randn, type Tensor } from "bitgrad";
 import { type Gpu, openGpu, toGpu } from "bitgrad/gpu";
 import { Llama } from "bitgrad/models";
 import { evaluate, type Layer, Linear } from "bitgrad/nn";
@@ -54,6 +54,18 @@ describe.skipIf(webgpu === null)("WebGPU", () => {
       expect(got.reduce((a, v, i) => Math.max(a, Math.abs(v - want[i])), 0) / most).toBeLessThan(1e-5);
     },
   );
+
+  it.each([
+    [7, 1025, 3],
+    [64, 64, 64],
+    [33, 6, 129],
+  ])("matmul multiplies (%i, %i) by what it multiplies on the CPU", async (m, k, n) => {
+    const [a, b] = [randn([m, k], { rng }), randn([k, n], { rng })] as (Tensor & { data: Float32Array })[];
+    const want = a.matmul(b).data;
+    const { data, shape } = await gpu.matmul(a, b);
+    expect(shape).toEqual([m, n]);
+    expect(data.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(want[i]))), 0)).toBeLessThan(1e-3);
+  });
 
   it("generates the CPU's tokens, more of them than its first caches hold", async () => {
     const text = { vocabulary: 20, dim: 16, layers: 2, heads: 4, kvHeads: 2, context: 64, feedForward: 24 };

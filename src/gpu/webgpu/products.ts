@@ -3,6 +3,7 @@
 import type { ConvGeometry } from "../../../kernels/conv/reference.ts";
 import type { PackedWeight } from "../../packed/file/weight.ts";
 import type { Operands } from "../../packed/products/way.ts";
+import { pick } from "./elementwise.ts";
 import { codedKind, floatKind, integerKind, type Kind, signKind } from "./kinds.ts";
 import { type Laid, layOut, sumsOf } from "./laid.ts";
 import { multiply } from "./multiply.ts";
@@ -133,9 +134,12 @@ function groups(gpu: WebGpuRuns, x: Block, { weight, input, bias }: Operands, g:
 export const dequantized = (gpu: WebGpuRuns, weight: PackedWeight): Block =>
   gpu.upload(weight.kernels, () => weight.floats ?? weight.dequantized().slice());
 
-/** (m, k) times (k, n). */
-export function matmul(gpu: WebGpuRuns, a: Block, w: Block, m: number, k: number, n: number): Block {
+/** (m, k) times (k, n), of which the columns become rows, as those of a weight are. */
+export function matmul(gpu: WebGpuRuns, a: Block, b: Block, m: number, k: number, n: number): Block {
   const x = floatRows(gpu, a, m, rowsOf(k), fours(k));
+  const call = { op: "permute", reason: "one number a thread", inputs: [b], workgroups: groupsOf(k * n) };
+  const columns = gpu.run({ ...call, code: pick([n, k], [1, n], 0) }, k * n);
+  const w = floatRows(gpu, columns, n, rowsOf(k), fours(k));
   const kind = floatKind(k);
   return multiply(gpu, {
     ...{ op: "matmul", m, n, bias: null, pixels: 1, kind, x, w },
