@@ -1,5 +1,5 @@
 /**
- * Packed models on GPUs, through gpu.js.
+ * Packed models on GPUs, by WebGPU or through gpu.js.
  *
  * @module bitgrad/gpu
  */
