@@ -32,7 +32,7 @@ const [shared, together] = [32, 4];
 const side = 16;
 
 /** Rows of x and of the weight a thread of a tile. */
-export interface Tile {
+interface Tile {
   readonly x: number;
   readonly w: number;
 }
@@ -59,7 +59,7 @@ export function multiply(gpu: WebGpuRuns, of: Multiplied): Block {
     };
     return gpu.run({ ...call, sizes: sizesOf(of) }, m * n);
   }
-  const tile = tileFor(gpu, m, n);
+  const tile = tileFor(m, n);
   const across = Math.ceil(n / (side * tile.w));
   const reason = `${kind.name}; tiles of ${side * tile.x} x ${side * tile.w}`;
   const workgroups = across * Math.ceil(m / (side * tile.x));
@@ -84,7 +84,7 @@ function ofNothing(gpu: WebGpuRuns, { op, m, n, bias, pixels }: Multiplied): Blo
 }
 
 /** Large tiles read less, small ones leave no thread idle. */
-function tileFor(_gpu: WebGpuRuns, m: number, n: number): Tile {
+function tileFor(m: number, n: number): Tile {
   const rows = (count: number): number => (count <= 16 ? 1 : count <= 32 ? 2 : 4);
   return { x: rows(m), w: rows(n) };
 }
