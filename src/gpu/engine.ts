@@ -70,6 +70,10 @@ export abstract class Engine {
   /** Numbers of a call. */
   abstract bring(numbers: Float32Array): Far;
   protected abstract free(far: Far): void | Promise<void>;
+  /** Ends what a run began and reads nothing of; settled when its numbers may be given back. */
+  protected left(): Promise<unknown> | null {
+    return null;
+  }
   /** Gives all back; what runs has ended. */
   protected abstract end(): Promise<void>;
   /** Throws BackendError where nothing can run any more. */
@@ -111,9 +115,12 @@ export abstract class Engine {
   async during<R>(fn: () => Promise<R>, kept: () => Iterable<Far> = () => []): Promise<R> {
     this.check();
     const made: Far[] = [];
-    const run = this.making(made, fn).finally(() => {
+    const making = this.making(made, fn);
+    const left = this.left();
+    const run = making.finally(async () => {
+      await left;
       const staying = new Set(kept());
-      return Promise.all(made.filter((far) => !staying.has(far)).map((far) => this.free(far)));
+      await Promise.all(made.filter((far) => !staying.has(far)).map((far) => this.free(far)));
     });
     this.runs = Promise.allSettled([this.runs, run]);
     return run;

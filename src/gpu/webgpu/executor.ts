@@ -15,17 +15,24 @@ import { groupsOf } from "./wgsl.ts";
 import { pooled, transposed } from "./windows.ts";
 
 function executorOf(gpu: WebGpuRuns): Executor<Block> {
-  const far = (x: Block | Float32Array): Block => (ArrayBuffer.isView(x) ? gpu.upload(x, () => x) : x);
+  const far = (op: string, x: Block | Float32Array): Block =>
+    ArrayBuffer.isView(x) ? gpu.upload(op, x, () => x) : x;
   /** One number a thread. */
   const run = (op: string, code: string, length: number, ...inputs: (Block | Float32Array)[]): Block =>
     gpu.run(
-      { op, reason: "one number a thread", code, inputs: inputs.map(far), workgroups: groupsOf(length) },
+      {
+        op,
+        reason: "one number a thread",
+        code,
+        inputs: inputs.map((x) => far(op, x)),
+        workgroups: groupsOf(length),
+      },
       length,
     );
 
   function hadamard({ data }: Values<Block>, call: HadamardCall): Block {
     const { length } = data;
-    let y = call.signs ? run("hadamard", text.signed(call), length, data, call.signs) : far(data);
+    let y = call.signs ? run("hadamard", text.signed(call), length, data, call.signs) : far("hadamard", data);
     for (let gap = 1; gap < call.block; gap *= 2) y = run("hadamard", text.butterfly(gap), length, y);
     return y;
   }
@@ -41,14 +48,20 @@ function executorOf(gpu: WebGpuRuns): Executor<Block> {
     foldsSigns: false,
     holds: isBlock,
     bring: (x) => gpu.bring(x),
-    product: ({ data }, of, m) => product(gpu, far(data), of, m),
-    conv: ({ data }, of, geometry) => conv(gpu, far(data), of, geometry),
+    product: ({ data }, of, m) => product(gpu, far("product", data), of, m),
+    conv: ({ data }, of, geometry) => conv(gpu, far("conv", data), of, geometry),
     convTranspose({ data }, weight, g) {
-      return run("convTranspose", transposed(g), g.n * g.c * g.h * g.w, data, dequantized(gpu, weight));
+      return run(
+        "convTranspose",
+        transposed(g),
+        g.n * g.c * g.h * g.w,
+        data,
+        dequantized(gpu, "convTranspose", weight),
+      );
     },
     map: ({ data }, f) => run(f, text.map(f), data.length, data),
     join: (x, y, f) => run(f, text.join(f, x.shape, y.shape), x.data.length, x.data, y.data),
-    norm: ({ data }, call) => norm(gpu, far(data), call),
+    norm: ({ data }, call) => norm(gpu, far("norm", data), call),
     attention: (q, k, v, call) => attention(gpu, q, k, v, call),
     rotary: (x, call) => rotary(gpu, x, call),
     hadamard,

@@ -46,7 +46,7 @@ export function multiply(gpu: WebGpuRuns, of: Multiplied): Block {
     w,
     ...more,
     ...(scale !== null && typeof scale !== "number" ? [scale] : []),
-    ...(bias ? [gpu.upload(bias, () => bias)] : []),
+    ...(bias ? [gpu.upload(op, bias, () => bias)] : []),
   ];
   if (m <= fewRows) {
     const reason = `${kind.name}; ${shared} threads a row of the weight, for ${m === 1 ? "one row" : "few rows"}`;
@@ -79,7 +79,7 @@ function ofNothing(gpu: WebGpuRuns, { op, m, n, bias, pixels }: Multiplied): Blo
     bias ? ["bias: f32"] : [],
     bias ? `return bias[at / ${pixels}u % ${n}u];` : "return 0.0;",
   );
-  const inputs = bias ? [gpu.upload(bias, () => bias)] : [];
+  const inputs = bias ? [gpu.upload(op, bias, () => bias)] : [];
   return gpu.run({ op, reason: "no products", code, inputs, workgroups: groupsOf(m * n) }, m * n);
 }
 

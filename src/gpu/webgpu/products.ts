@@ -45,20 +45,27 @@ interface Sides {
 }
 
 /** Both sides of a product of m rows of x, as the kind of product that serves them takes them. */
-function sides(gpu: WebGpuRuns, x: Block, { weight, input }: Operands, m: number, rows: Rows): Sides {
+function sides(
+  gpu: WebGpuRuns,
+  op: string,
+  x: Block,
+  { weight, input }: Operands,
+  m: number,
+  rows: Rows,
+): Sides {
   const none = { scale: null, rows: 1 };
   if (weight.floats) {
-    const w = gpu.upload(weight, () => padded(weight));
+    const w = gpu.upload(op, weight, () => padded(weight));
     const places = fours(weight.columns);
     return { kind: floatKind(weight.columns), x: floatRows(gpu, x, m, rows, places), w, more: [], ...none };
   }
   const laid = laidOut(weight);
-  const w = gpu.upload(laid.words, () => laid.words);
-  const scales = gpu.upload(laid.scales, () => laid.scales);
+  const w = gpu.upload(op, laid.words, () => laid.words);
+  const scales = gpu.upload(op, laid.scales, () => laid.scales);
   const { zero, levels } = laid;
-  const zeros = typeof zero === "number" ? [] : [gpu.upload(zero, () => zero)];
+  const zeros = typeof zero === "number" ? [] : [gpu.upload(op, zero, () => zero)];
   if (input === null || input.kind === "mixed") {
-    const more = [scales, ...(levels ? [gpu.upload(levels, () => levels)] : zeros)];
+    const more = [scales, ...(levels ? [gpu.upload(op, levels, () => levels)] : zeros)];
     return { kind: codedKind(laid), x: floatRows(gpu, x, m, rows, laid), w, more, ...none };
   }
   const ofSigns = weight.bits === 1 && weight.coded!.signed;
@@ -79,16 +86,16 @@ function sides(gpu: WebGpuRuns, x: Block, { weight, input }: Operands, m: number
   }
   const codes = codeRows(gpu, x, m, rows, laid, input);
   const kind = integerKind(laid, codes.zero, gpu.abilities.packedDots);
-  const sums = codes.zero === 0 ? [] : [sumsBlock(gpu, weight, laid)];
+  const sums = codes.zero === 0 ? [] : [sumsBlock(gpu, op, weight, laid)];
   return { kind, w, more: [scales, ...zeros, ...sums], ...codes };
 }
 
 const sums = new WeakMap<Laid, Uint32Array>();
 
-function sumsBlock(gpu: WebGpuRuns, weight: PackedWeight, laid: Laid): Block {
+function sumsBlock(gpu: WebGpuRuns, op: string, weight: PackedWeight, laid: Laid): Block {
   const known = sums.get(laid) ?? new Uint32Array(sumsOf(weight, laid).buffer);
   sums.set(laid, known);
-  return gpu.upload(known, () => known);
+  return gpu.upload(op, known, () => known);
 }
 
 /** m rows times the rows of a weight, and a bias: (m, k) -> (m, n). */
@@ -96,7 +103,7 @@ export function product(gpu: WebGpuRuns, x: Block, of: Operands, m: number): Blo
   const { weight, bias } = of;
   const op = `product ${weight.floats ? "float32" : `${weight.bits} bits`}`;
   const { rows: n, columns: k } = weight;
-  return multiply(gpu, { op, m, n, bias, pixels: 1, ...sides(gpu, x, of, m, rowsOf(k)) });
+  return multiply(gpu, { op, m, n, bias, pixels: 1, ...sides(gpu, op, x, of, m, rowsOf(k)) });
 }
 
 /** Images times filters, which are rows of the weight; what lies outside counts as 0. */
@@ -106,11 +113,12 @@ export function conv(gpu: WebGpuRuns, x: Block, of: Operands, g: ConvGeometry): 
   const op = `conv ${weight.floats ? "float32" : `${weight.bits} bits`}`;
   const pixels = g.oh * g.ow;
   const m = g.n * pixels;
-  return multiply(gpu, { op, m, n: g.o, bias, pixels, ...sides(gpu, x, of, m, patchesOf(g)) });
+  return multiply(gpu, { op, m, n: g.o, bias, pixels, ...sides(gpu, op, x, of, m, patchesOf(g)) });
 }
 
 /** Few channels a filter, by float32 that codes stand for. */
 function groups(gpu: WebGpuRuns, x: Block, { weight, input, bias }: Operands, g: ConvGeometry): Block {
+  const op = "conv of groups";
   const k = g.c * g.h * g.w;
   const codes =
     weight.floats || input === null || input.kind === "mixed"
@@ -120,19 +128,19 @@ function groups(gpu: WebGpuRuns, x: Block, { weight, input, bias }: Operands, g:
   const each = scale !== null && typeof scale !== "number" ? [scale] : [];
   const inputs = [
     codes.x,
-    dequantized(gpu, weight),
+    dequantized(gpu, op, weight),
     ...each,
-    ...(bias ? [gpu.upload(bias, () => bias)] : []),
+    ...(bias ? [gpu.upload(op, bias, () => bias)] : []),
   ];
   const length = g.n * g.o * g.oh * g.ow;
   const code = grouped(g, bias !== null, each.length > 0 ? "each" : ((scale as number | null) ?? 1));
   const reason = "one number a thread; groups of channels, as float32";
-  return gpu.run({ op: "conv of groups", reason, code, inputs, workgroups: groupsOf(length) }, length);
+  return gpu.run({ op, reason, code, inputs, workgroups: groupsOf(length) }, length);
 }
 
 /** A weight as float32. */
-export const dequantized = (gpu: WebGpuRuns, weight: PackedWeight): Block =>
-  gpu.upload(weight.kernels, () => weight.floats ?? weight.dequantized().slice());
+export const dequantized = (gpu: WebGpuRuns, op: string, weight: PackedWeight): Block =>
+  gpu.upload(op, weight.kernels, () => weight.floats ?? weight.dequantized().slice());
 
 /** (m, k) times (k, n), of which the columns become rows, as those of a weight are. */
 export function matmul(gpu: WebGpuRuns, a: Block, b: Block, m: number, k: number, n: number): Block {

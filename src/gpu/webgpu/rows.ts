@@ -15,7 +15,7 @@ export function norm(gpu: WebGpuRuns, x: Block, call: NormCall): Block {
   const threads = threadsFor(n);
   const named = { weight, bias };
   const more = Object.entries(named).flatMap(([name, numbers]) =>
-    numbers ? [{ name, block: gpu.upload(numbers, () => numbers) }] : [],
+    numbers ? [{ name, block: gpu.upload("norm", numbers, () => numbers) }] : [],
   );
   const mean =
     type === "rms"

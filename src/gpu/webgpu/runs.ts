@@ -3,6 +3,7 @@
 import { BackendError } from "../../errors.ts";
 import { take } from "../../packed/values.ts";
 import { Engine, type Far, type GpuAdapter, type GpuReport } from "../engine.ts";
+import { checkKernel } from "./limits.ts";
 import { Memory } from "./memory.ts";
 import {
   type Device,
@@ -66,6 +67,8 @@ const mostKernels = 1024;
 const mostGroups = 4096;
 /** Bytes from the sizes of one kernel to those of the next, and of all until they are run. */
 const [sizesStep, sizesRoom] = [256, 2 ** 16];
+/** How long after what a loss broke it may be heard of itself. */
+const lossMs = 100;
 /** Workgroups along one axis, of which every device has so many. */
 export const mostWorkgroups = 65535;
 
@@ -131,13 +134,12 @@ export class WebGpuRuns extends Engine {
   }
 
   bring(numbers: Float32Array | Uint32Array): Block {
-    const buffer = this.memory.take("upload", 4 * numbers.length);
-    if (numbers.length > 0) this.device.queue.writeBuffer(buffer, 0, numbers);
+    const buffer = this.memory.take("upload", 4 * numbers.length, numbers);
     return this.passing(new Block(this, "upload", buffer, numbers.length));
   }
 
-  /** What `numbers` makes of an object, on the GPU while somebody holds the object. */
-  upload(of: object, numbers: () => Float32Array | Uint32Array, op = "upload"): Block {
+  /** What `numbers` makes of an object, on the GPU while somebody holds the object; `op` is what needs it first. */
+  upload(op: string, of: object, numbers: () => Float32Array | Uint32Array): Block {
     const known = this.uploads.get(of);
     if (known && !this.memory.isFailed(known.buffer)) return known;
     const held = numbers();
@@ -189,12 +191,16 @@ export class WebGpuRuns extends Engine {
       this.pipelines.set(code, known);
       return known;
     }
-    const pipeline = this.memory.watched(op, "validation", () =>
-      this.device.createComputePipeline({
-        label: op,
-        layout: "auto",
-        compute: { module: this.device.createShaderModule({ label: op, code }) },
-      }),
+    checkKernel(op, code, this.device.limits);
+    const pipeline = this.memory.watched(
+      op,
+      () =>
+        this.device.createComputePipeline({
+          label: op,
+          layout: "auto",
+          compute: { module: this.device.createShaderModule({ label: op, code }) },
+        }),
+      () => this.pipelines.delete(code),
     );
     const made = { pipeline, id: ++this.lastId };
     this.pipelines.set(code, made);
@@ -231,8 +237,10 @@ export class WebGpuRuns extends Engine {
     if (known) return known;
     if (this.groups.size >= mostGroups) this.groups.clear();
     const entries = bound.map((resource, binding) => ({ binding, resource }));
-    const group = this.memory.watched(op, "validation", () =>
-      this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }),
+    const group = this.memory.watched(
+      op,
+      () => this.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }),
+      () => this.groups.delete(key),
     );
     this.groups.set(key, group);
     return group;
@@ -247,48 +255,59 @@ export class WebGpuRuns extends Engine {
   /** Runs what is encoded, and then a copy. */
   private flush(copy?: (encoder: Encoder) => void): void {
     if (this.encoder === null && !copy) return;
-    this.pass?.end();
-    this.pass = null;
-    const encoder = this.encoder ?? this.device.createCommandEncoder();
-    this.encoder = null;
     const ops = [...this.encoded].join(", ") || "read";
-    this.encoded.clear();
-    this.memory.watched(ops, "validation", () => {
+    const encoder = this.encoder ?? this.device.createCommandEncoder();
+    const used = this.sizesUsed;
+    this.drop();
+    this.memory.watched(ops, () => {
       copy?.(encoder);
       const commands = encoder.finish();
-      if (this.sizesUsed > 0)
-        this.device.queue.writeBuffer(this.sizesBuffer, 0, this.sizes, 0, this.sizesUsed / 4);
+      if (used > 0) this.device.queue.writeBuffer(this.sizesBuffer, 0, this.sizes, 0, used / 4);
       this.device.queue.submit([commands]);
     });
+  }
+
+  /** Ends what is encoded. */
+  private drop(): void {
+    this.pass?.end();
+    this.pass = null;
+    this.encoder = null;
+    this.encoded.clear();
     this.sizesUsed = 0;
+  }
+
+  /** Kernels of a run that threw are not run, and what is wrong with them is not that of the next. */
+  protected override left(): Promise<unknown> {
+    this.drop();
+    return this.memory.fault();
   }
 
   async download({ op, buffer, length }: Block): Promise<Float32Array> {
     if (this.lost !== null) throw this.loss(op);
     const bytes = 4 * length;
-    if (bytes === 0) return new Float32Array(0);
-    const staging = this.memory.create(op, bytes, usage.mapRead | usage.copyDst);
+    const staging = this.memory.create(op, Math.max(4, bytes), usage.mapRead | usage.copyDst);
     this.flush((encoder) => encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes));
-    const mapped = staging.mapAsync(mapRead).then(
-      () => null,
-      (error: Error) => error,
-    );
+    const mapped = this.memory
+      .watched(op, () => staging.mapAsync(mapRead))
+      .then(() => new Float32Array(staging.getMappedRange().slice(0, bytes)))
+      .catch((error: Error) => error);
     try {
-      const fault = (await this.memory.fault()) ?? (await mapped);
+      const fault = await this.memory.fault();
+      const got = await mapped;
+      if (fault === null && got instanceof Float32Array) return got;
       // Whoever waits for what is lost hears of the loss, and not of what came of it.
-      if (fault !== null) await Promise.race([this.device.lost, new Promise((done) => setTimeout(done))]);
+      if (fault === null)
+        await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lossMs))]);
       if (this.lost !== null) throw this.loss(op);
-      if (fault instanceof BackendError) throw fault;
-      if (fault)
-        throw new BackendError(`gpu: ${op} could not be read, got ${fault.message}`, { cause: fault });
-      return new Float32Array(staging.getMappedRange().slice(0));
+      if (fault) throw fault;
+      const cause = got as Error;
+      throw new BackendError(`gpu: ${op} could not be read, got ${cause.message}`, { cause });
     } finally {
       staging.destroy();
     }
   }
 
   protected free(far: Far): void {
-    this.flush();
     this.memory.giveBack((far as Block).buffer);
   }
 
