@@ -24,35 +24,46 @@ const limits = [
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
 
-async function deviceOf(adapter: Adapter): Promise<Device> {
-  const requiredLimits = Object.fromEntries(
-    limits.flatMap((name) => (adapter.limits[name] > 0 ? [[name, adapter.limits[name]]] : [])),
-  );
-  const requiredFeatures = adapter.features.has("subgroups") ? ["subgroups"] : [];
+/** An adapter and its device; null where there is no adapter. */
+async function found(gpu: WebGpu): Promise<[Adapter, Device] | null> {
   try {
-    return await adapter.requestDevice({ requiredLimits, requiredFeatures });
+    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) return null;
+    const requiredLimits = Object.fromEntries(
+      limits.flatMap((name) => (adapter.limits[name] > 0 ? [[name, adapter.limits[name]]] : [])),
+    );
+    const requiredFeatures = adapter.features.has("subgroups") ? ["subgroups"] : [];
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+    if (typeof device?.createBuffer !== "function") throw new Error(`${show(device)} for a device`);
+    return [adapter, device];
   } catch (error) {
-    const { message } = error as Error;
-    throw new BackendError(`openGpu: needs a device of WebGPU, got ${message}`, { cause: error });
+    const reason = (error as Error | undefined)?.message ?? show(error);
+    throw new BackendError(`openGpu: executor webgpu needs a device, got ${reason}`, { cause: error });
   }
 }
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
-/** By what was given, or the browser's. Null where there is no adapter, unless one `must` be. */
+/** By what was given, or the browser's. Null where it does not open, unless it `must`: then BackendError says why. */
 export async function openWebGpu(given: WebGpu | null, must: boolean): Promise<Opened | null> {
   const { navigator } = globalThis as { navigator?: { gpu?: WebGpu } };
   const gpu = given ?? navigator?.gpu ?? null;
-  const adapter = (await gpu?.requestAdapter({ powerPreference: "high-performance" })) ?? null;
-  if (gpu === null || adapter === null) {
-    if (!must) return null;
-    throw new BackendError(
-      gpu === null
-        ? "openGpu: executor webgpu needs WebGPU, got none here; in Node give the option webgpu"
-        : "openGpu: executor webgpu needs an adapter, got none",
-    );
+  try {
+    return await openedBy(gpu);
+  } catch (error) {
+    if (!must && error instanceof BackendError) return null;
+    throw error;
   }
-  const device = await deviceOf(adapter);
+}
+
+async function openedBy(gpu: WebGpu | null): Promise<Opened> {
+  if (typeof gpu?.requestAdapter !== "function")
+    throw new BackendError(
+      "openGpu: executor webgpu needs WebGPU, got none here; in Node give the option webgpu",
+    );
+  const pair = await found(gpu);
+  if (pair === null) throw new BackendError("openGpu: executor webgpu needs an adapter, got none");
+  const [adapter, device] = pair;
   const { vendor, architecture, device: name, description, isFallbackAdapter } = adapter.info ?? {};
   const about = {
     vendor: textOf(vendor),
