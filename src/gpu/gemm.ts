@@ -93,7 +93,7 @@ export async function multiplied({ engine, matmul }: Opened, a: Values, b: Value
   const n = b.shape[1];
   if (b.shape[0] !== k)
     throw new ShapeError(`gpu.matmul: needs (m, k) and (k, n), got ${show(a.shape)} and ${show(b.shape)}`);
-  if (k === 0) return { data: new Float32Array(m * n), shape: [m, n] };
+  if (k === 0) return engine.during(async () => ({ data: new Float32Array(m * n), shape: [m, n] }));
   const read = await engine.during(() => matmul(engine.bring(left), engine.bring(right), m, k, n).read());
   return { data: read.slice(), shape: [m, n] };
 }

@@ -107,3 +107,14 @@ describe.each(openers)("by %s", (_, options) => {
     );
   });
 });
+
+it("nothing is multiplied once it is closed, not even matrices of no columns", async () => {
+  const gpu = await openGpu({ mode: "cpu" });
+  const [a, b] = [
+    { data: new Float32Array(0), shape: [2, 0] },
+    { data: new Float32Array(0), shape: [0, 1] },
+  ];
+  expect(Array.from((await gpu.matmul(a, b)).data)).toEqual([0, 0]);
+  await gpu.close();
+  await expect(gpu.matmul(a, b)).rejects.toThrow("gpu: a model ran on a GPU that is closed");
+});

@@ -67,6 +67,13 @@ describe.skipIf(webgpu === null)("WebGPU", () => {
     expect(data.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(want[i]))), 0)).toBeLessThan(1e-3);
   });
 
+  it("numbers below 0 have a sign however small, and −0 has none", async () => {
+    const model = packed(new Linear(4, 3, { rng }), configs["1 bit"]);
+    const x = { data: Float32Array.of(-1e-38, -1e-42, -0, 1e-42), shape: [1, 4] };
+    const got = await (await toGpu(model, gpu)).forward(x);
+    expect(Array.from(got.data)).toEqual(Array.from(model.forward(x).data));
+  });
+
   it("generates the CPU's tokens, more of them than its first caches hold", async () => {
     const text = { vocabulary: 20, dim: 16, layers: 2, heads: 4, kvHeads: 2, context: 64, feedForward: 24 };
     const model = packed(new Llama({ ...text, initStd: 0.4, rng }), int8Dynamic());

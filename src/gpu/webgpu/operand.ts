@@ -5,6 +5,9 @@ import type { PackedInput } from "../../packed/products/input.ts";
 import type { Block, WebGpuRuns } from "./runs.ts";
 import { each, float, groupsOf, kernel, reductions, sizeAt } from "./wgsl.ts";
 
+/** Whether bits of a float32 are of a number below 0, also of one that arithmetic here would take for 0. */
+const negative = (bits: string): string => `(${bits} > 0x80000000u && ${bits} <= 0xff800000u)`;
+
 /** What is not compiled into kernels, so that rows of all lengths share one. */
 const sizeNames = ["k", "stride", "span", "group", "rows", "zero", "least", "most", "scale"] as const;
 const size = Object.fromEntries(sizeNames.map((name, i) => [name, sizeAt(i)])) as Readonly<
@@ -191,7 +194,8 @@ function coding(
   rows: Rows,
   input: Exclude<PackedInput, { kind: "mixed" }>,
 ): Coding {
-  if (input.kind === "signs") return { ...none, code: (x) => `select(1, -1, ${x} < 0.0)` };
+  if (input.kind === "signs")
+    return { ...none, code: (x) => `select(1, -1, ${negative(`bitcast<u32>(${x})`)})` };
   const code = (x: string, by: string): string =>
     `i32(clamp(round(${x} / ${by}), ${floatAt("least")}, ${floatAt("most")})) + ${zero}`;
   if (input.kind === "static") {
@@ -231,12 +235,12 @@ return f32(code(row, i) - ${zero});`;
 /** Signs as bits, 32 in a word in the order of codes of weights: 1 for numbers that are not negative. */
 export function signRows(gpu: WebGpuRuns, x: Block, m: number, k: number, words: number): Block {
   const code = each(
-    ["x: f32"],
+    ["x: u32"],
     `let row = at / words;
 let first = at % words * 32u;
 var word = 0u;
 for (var i = 0u; i < 32u; i++) {
-if (first + i < k && !(x[row * k + first + i] < 0.0)) { word |= 1u << (8u * (i % 4u) + i / 4u); }
+if (first + i < k && !${negative("x[row * k + first + i]")}) { word |= 1u << (8u * (i % 4u) + i / 4u); }
 }
 return word;`,
     { type: "u32", sizes: ["k", "words"] },
