@@ -63,15 +63,14 @@ const drawn = (): PackedCase[] => [
   caseOf("65537 floats", packed(new Linear(65_537, 2, { rng }), null), numbers(1, 65_537)),
 ];
 
-const policy = (scripts: string) => ({
-  ...isolation,
-  "Content-Security-Policy": `default-src 'none'; script-src 'self' ${scripts}; worker-src 'self' blob:; connect-src 'self'`,
-});
 const headers: Record<string, Readonly<Record<string, string>>> = {
   "/plain": {},
   "/isolated": isolation,
-  "/compiling": policy("'wasm-unsafe-eval'"),
-  "/strict": policy(""),
+  "/strict": {
+    ...isolation,
+    "Content-Security-Policy":
+      "default-src 'none'; script-src 'self'; worker-src 'self' blob:; connect-src 'self'",
+  },
 };
 
 describe.skipIf(chromium === null)("a GPU in a browser", () => {
@@ -84,7 +83,7 @@ describe.skipIf(chromium === null)("a GPU in a browser", () => {
     const few = named(/^GPT, 1 bit$/);
     // Software is slow: all widths run in Node.
     const some = drawn();
-    const all = [...some, ...named(/(int8 dynamic|int4 weight-only|1 bit of both)$/)];
+    const all = [...some, ...named(/int8 dynamic$|^(GPT|ResNet), 1 bit of both$/)];
     cases = { drawn: some, all, few };
     const page = (script: string) => `<!doctype html><script type="module" src="${script}"></script>`;
     const files: Record<string, [type: string, body: string]> = {
@@ -142,9 +141,11 @@ describe.skipIf(chromium === null)("a GPU in a browser", () => {
   const forbidden = /^openGpu: mode \w+ does not work here, got .*Content Security Policy/s;
   it.each([
     ["an isolated worker", "/isolated/worker", {}],
-    ["a worker whose policy lets WebAssembly be compiled", "/compiling/worker", { cpu: forbidden }],
-    ["a page whose policy lets nothing be compiled", "/strict/page", { cpu: forbidden, webasm: forbidden }],
-    ["a worker under that policy", "/strict/worker", { cpu: forbidden, webasm: forbidden }],
+    [
+      "a worker whose policy lets nothing be compiled",
+      "/strict/worker",
+      { cpu: forbidden, webasm: forbidden },
+    ],
   ] as [string, string, Partial<Record<Mode, RegExp>>][])(
     "every executor and mode runs in %s, or says why it does not",
     async (_, at, refused) => {

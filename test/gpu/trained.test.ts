@@ -10,7 +10,7 @@ beforeAll(async () => {
   cases = await trainedCases();
 });
 
-const opened: Partial<GpuOptions>[] = [{ mode: "cpu" }, { mode: "webasm" }];
+const opened: Partial<GpuOptions>[] = [{ mode: "webasm" }];
 
 describe.each(opened)("opened with %j", (options) => {
   let ran: Ran;
