@@ -6,11 +6,6 @@
 
 import "../ops/all.ts";
 
-export {
-  type HiddenMseOptions,
-  hiddenMse,
-  type KdOptions,
-  kdLoss,
-  type SoftCrossEntropyOptions,
-  softCrossEntropy,
-} from "./soft.ts";
+export { type HiddenMseOptions, hiddenMse, type Projection } from "./hidden.ts";
+export type { PositionOptions, PositionReduction } from "./positions.ts";
+export { type KdOptions, kdLoss, type SoftCrossEntropyOptions, softCrossEntropy } from "./soft.ts";
