@@ -2,21 +2,17 @@
 
 import { BackendError } from "../../errors.ts";
 
-/** Bytes of numbers by their type. */
-const bytesOf: Readonly<Record<string, number>> = {
-  f32: 4,
-  i32: 4,
-  u32: 4,
-  "vec2<f32>": 8,
-  "vec4<f32>": 16,
-  "vec4<u32>": 16,
-};
+/** Bytes of a number, f32, i32 or u32, or of a vector of such, of which three take the room of four. */
+function bytesOf(type: string): number {
+  const count = Number(/^vec(\d)</.exec(type)?.[1] ?? 1);
+  return 4 * (count === 3 ? 4 : count);
+}
 
 /** Bytes that the threads of a workgroup share: arrays begin at multiples of 16. */
 function sharedBytes(code: string): number {
   let sum = 0;
   for (const [, type, count] of code.matchAll(/var<workgroup> \w+: array<([\w<>]+), (\d+)>/g))
-    sum += 16 * Math.ceil((bytesOf[type] * Number(count)) / 16);
+    sum += 16 * Math.ceil((bytesOf(type) * Number(count)) / 16);
   return sum;
 }
 
