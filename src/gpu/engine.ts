@@ -76,11 +76,11 @@ export abstract class Engine {
   }
   /** Gives all back; what runs has ended. */
   protected abstract end(): Promise<void>;
-  /** Throws BackendError where nothing can run any more. */
-  protected check(): void {
+  /** Throws BackendError, by the name of what is to run, where nothing can any more. */
+  protected check(what: string): void {
     if (!this.closing) return;
     const { mode } = this.about();
-    throw new BackendError(`gpu: a model ran on a GPU that is closed, got mode ${mode}; open another`);
+    throw new BackendError(`gpu: ${what} ran on a GPU that is closed, got mode ${mode}; open another`);
   }
 
   explain(): GpuReport {
@@ -110,10 +110,10 @@ export abstract class Engine {
 
   /**
    * What `fn` makes is given back once the promise that it returns is settled, or it has thrown, but for what is kept then.
-   * Rejects with BackendError where it is closed.
+   * Rejects with BackendError, by the name of what runs, where it is closed.
    */
-  async during<R>(fn: () => Promise<R>, kept: () => Iterable<Far> = () => []): Promise<R> {
-    this.check();
+  async during<R>(what: string, fn: () => Promise<R>, kept: () => Iterable<Far> = () => []): Promise<R> {
+    this.check(what);
     const made: Far[] = [];
     const making = this.making(made, fn);
     const left = this.left();

@@ -70,7 +70,7 @@ export function gemmsOf({ engine, executor }: Opened): Gemms {
       const operands = new Product<number>([], op, weight, input, bias);
       checkFinite(op, data, data.length);
       const outer = shape.slice(0, -1);
-      const read = await engine.during(() => {
+      const read = await engine.during(op, () => {
         const far = { data: engine.bring(data.slice()), shape };
         return executor.product(far, operands, sizeOf(outer)).read();
       });
@@ -93,7 +93,9 @@ export async function multiplied({ engine, matmul }: Opened, a: Values, b: Value
   const n = b.shape[1];
   if (b.shape[0] !== k)
     throw new ShapeError(`gpu.matmul: needs (m, k) and (k, n), got ${show(a.shape)} and ${show(b.shape)}`);
-  if (k === 0) return engine.during(async () => ({ data: new Float32Array(m * n), shape: [m, n] }));
-  const read = await engine.during(() => matmul(engine.bring(left), engine.bring(right), m, k, n).read());
+  if (k === 0) return engine.during("matmul", async () => ({ data: new Float32Array(m * n), shape: [m, n] }));
+  const read = await engine.during("matmul", () =>
+    matmul(engine.bring(left), engine.bring(right), m, k, n).read(),
+  );
   return { data: read.slice(), shape: [m, n] };
 }

@@ -92,10 +92,14 @@ export class GpuModel {
 
   private run(fn: () => Values, kept?: () => Iterable<Far>): Promise<Values> {
     const { engine, executor } = this.gpu._opened;
-    return engine.during(async () => {
-      const { data, shape } = runOn(executor, fn) as unknown as Values<Far>;
-      return { data: (await data.read()).slice(), shape };
-    }, kept);
+    return engine.during(
+      "a model",
+      async () => {
+        const { data, shape } = runOn(executor, fn) as unknown as Values<Far>;
+        return { data: (await data.read()).slice(), shape };
+      },
+      kept,
+    );
   }
 
   private reader(from: PackedSource): LaterReader {

@@ -4,11 +4,12 @@ import { Rng, randn, relu } from "bitgrad";
 import { openGpu, toGpu } from "bitgrad/gpu";
 import { Llama } from "bitgrad/models";
 import { evaluate, type Layer, LayerNorm, Linear, Sequential } from "bitgrad/nn";
-import type { PackedModel, Values } from "bitgrad/packed";
+import { type PackedModel, PackedWeight, type Values } from "bitgrad/packed";
 import { pack } from "bitgrad/quant";
 import { describe, expect, it } from "vitest";
 import { BackendError, ShapeError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/open.ts";
+import { checkKernel } from "../../src/gpu/webgpu/limits.ts";
 import type { Call, WebGpuRuns } from "../../src/gpu/webgpu/runs.ts";
 import { each, kernel } from "../../src/gpu/webgpu/wgsl.ts";
 import { Double, type Failing } from "./double.ts";
@@ -48,7 +49,7 @@ async function expectFault(run: Promise<unknown>, message: RegExp): Promise<void
 const run = (gpu: Gpu, call: Partial<Call>, length = 4): Promise<Float32Array> => {
   const engine = gpu._opened.engine as WebGpuRuns;
   const whole = { op: "odd", reason: "a test", code: "", inputs: [], workgroups: 1, ...call };
-  return engine.during(() => engine.run(whole, length).read());
+  return engine.during("odd", () => engine.run(whole, length).read());
 };
 
 /** Whatever a device has still to tell. */
@@ -71,6 +72,11 @@ describe.skipIf(webgpu === null)("a device that is lost", () => {
     await expectFault(waiting[2], lost("matmul"));
     await expectFault(atOnce, lost("product float32"));
     await expectFault(far.forward(x), lost("a model"));
+    await expectFault(gpu.matmul(numbers(2, 3), numbers(3, 2)), lost("matmul"));
+    await expectFault(
+      gpu.gemm.f32(numbers(2, 1), PackedWeight.ofFloats(Float32Array.of(1), 1, 1)),
+      lost("gemm.f32"),
+    );
     expect(double.uncaught).toEqual([]);
     await gpu.close();
     const other = (await opened()).gpu;
@@ -244,6 +250,18 @@ describe.skipIf(webgpu === null)("limits of a device", () => {
     expect(double.submits).toBe(submits);
     await gpu.close();
   });
+
+  it.each(["vec2<u32>", "vec2<f32>", "vec3<i32>", "vec4<i32>"])(
+    "counts the bytes of arrays of %s that threads share",
+    (type) => {
+      const code = `var<workgroup> parts: array<${type}, 5>;`;
+      const bytes = type.startsWith("vec2") ? 48 : 80;
+      expect(() => checkKernel("odd", code, { maxComputeWorkgroupStorageSize: bytes })).not.toThrow();
+      expect(() => checkKernel("odd", code, { maxComputeWorkgroupStorageSize: bytes - 1 })).toThrow(
+        `gpu: odd needs at most ${bytes - 1} bytes of workgroup memory here, got ${bytes}`,
+      );
+    },
+  );
 
   it("runs more workgroups than one axis has", async () => {
     const { gpu } = await opened();

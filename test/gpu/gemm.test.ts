@@ -116,5 +116,10 @@ it("nothing is multiplied once it is closed, not even matrices of no columns", a
   ];
   expect(Array.from((await gpu.matmul(a, b)).data)).toEqual([0, 0]);
   await gpu.close();
-  await expect(gpu.matmul(a, b)).rejects.toThrow("gpu: a model ran on a GPU that is closed");
+  const { f32 } = gpu.gemm;
+  const weight = PackedWeight.ofFloats(new Float32Array(2), 1, 2);
+  await expect(gpu.matmul(a, b)).rejects.toThrow("gpu: matmul ran on a GPU that is closed");
+  await expect(f32({ data: new Float32Array(2), shape: [1, 2] }, weight)).rejects.toThrow(
+    "gpu: gemm.f32 ran on a GPU that is closed",
+  );
 });

@@ -21,7 +21,7 @@ out[group * 128u + t] = v;`,
   });
   const call = { op: "subgroups", reason: "a question", code, inputs: [], workgroups: 2 };
   try {
-    const sums = await gpu.during(() => gpu.run(call, 256).read());
+    const sums = await gpu.during("openGpu", () => gpu.run(call, 256).read());
     return sums.every((sum, i) => sum === lanes * (i - (i % lanes)) + (lanes * (lanes - 1)) / 2);
   } catch (error) {
     if (error instanceof BackendError) return false;

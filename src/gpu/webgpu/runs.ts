@@ -124,9 +124,9 @@ export class WebGpuRuns extends Engine {
     };
   }
 
-  protected override check(): void {
-    super.check();
-    if (this.lost !== null) throw this.loss("a model");
+  protected override check(what: string): void {
+    super.check(what);
+    if (this.lost !== null) throw this.loss(what);
   }
 
   private loss(op: string): BackendError {
