@@ -7,5 +7,15 @@
 import "../ops/all.ts";
 
 export { type HiddenMseOptions, hiddenMse, type Projection } from "./hidden.ts";
+export { type MutualLoss, type MutualOptions, mutualLoss } from "./mutual.ts";
+export { injectLabelNoise, type LabelNoiseOptions, type NoisyLabels } from "./noise.ts";
 export type { PositionOptions, PositionReduction } from "./positions.ts";
+export { type ConfidenceMeasure, confidenceMask, entropy, thresholdSchedule } from "./selection.ts";
+export {
+  type ProSelfLossOptions,
+  type ProSelfOptions,
+  type ProSelfTarget,
+  proSelfLoss,
+  proSelfTarget,
+} from "./self-correction.ts";
 export { type KdOptions, kdLoss, type SoftCrossEntropyOptions, softCrossEntropy } from "./soft.ts";

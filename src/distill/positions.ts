@@ -31,12 +31,14 @@ export interface Sides {
 
 /** The positions (…) that count. A mean over none of them is 0, with a gradient of 0. */
 export class Positions {
-  private readonly mask: Tensor | null;
-  private readonly count: number;
+  readonly mask: Tensor | null;
+  readonly count: number;
   private readonly op: string;
+  private readonly shape: Shape;
 
   constructor(op: string, shape: Shape, mask: TensorLike | null) {
     this.op = op;
+    this.shape = shape;
     this.mask = mask === null ? null : checkMask(op, asTensor(op, mask), shape);
     this.count = this.mask === null || visitor() ? sizeOf(shape) : this.mask.sum().item();
   }
@@ -48,10 +50,26 @@ export class Positions {
     return gate(this.mask.reshape([...this.mask.shape, ...axes]), x);
   }
 
+  /** Those of them that another mask takes too. */
+  within(other: TensorLike | null): Positions {
+    const { mask: narrow } = new Positions(this.op, this.shape, other);
+    return new Positions(
+      this.op,
+      this.shape,
+      this.mask && narrow ? this.mask.logicalAnd(narrow) : (narrow ?? this.mask),
+    );
+  }
+
   /** Class indices (…), -100 at the positions that do not count. */
   labels(labels: TensorLike): Tensor {
     const given = asTensor(this.op, labels, "int32");
-    return this.mask === null || isFloat(given.dtype) ? given : this.mask.where(given.to("int32"), -100);
+    if (this.mask === null || isFloat(given.dtype)) return given;
+    if (!sameShape(given.shape, this.shape)) {
+      throw new ShapeError(
+        `${this.op}: labels must have the shape of the positions, got ${show(given.shape)} for ${show(this.shape)}`,
+      );
+    }
+    return this.mask.where(given.to("int32"), -100);
   }
 
   /** One loss per position (…), each the sum of `width` elements, to what `reduction` asks for. */

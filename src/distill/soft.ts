@@ -8,7 +8,14 @@ import { klDiv, timesLog } from "../nn/losses.ts";
 import { defineMultiOp, defineOp } from "../ops/op.ts";
 import { logSoftmax, numbers, softmax } from "../ops/softmax.ts";
 import type { Tensor, TensorLike } from "../tensor.ts";
-import { checkTemperature, type PositionOptions, perPosition, sides } from "./positions.ts";
+import {
+  checkTemperature,
+  type PositionOptions,
+  type PositionReduction,
+  type Positions,
+  perPosition,
+  sides,
+} from "./positions.ts";
 
 export interface KdOptions extends PositionOptions {
   /** Divides both logits before the softmax. */
@@ -55,15 +62,20 @@ export function kdLoss(student: Tensor, teacher: Tensor, options?: Partial<KdOpt
     return positions.reduce(losses, reduction, classes(student)).mul(share * temperature ** 2);
   };
   if (share === 1 || labels === null) return soft();
-  const hard =
-    reduction === "batchmean"
-      ? crossEntropy(side.student, positions.labels(labels))
-      : positions.reduce(
-          crossEntropy(side.student, positions.labels(labels), { reduction: "none" }),
-          reduction,
-          classes(student),
-        );
+  const hard = labelLoss(positions, side.student, labels, reduction);
   return share === 0 ? hard : soft().add(hard.mul(1 - share));
+}
+
+/** Cross entropy; "batchmean" is over the positions that have a label. */
+export function labelLoss(
+  positions: Positions,
+  student: Tensor,
+  labels: TensorLike,
+  reduction: PositionReduction,
+): Tensor {
+  const own = positions.labels(labels);
+  if (reduction === "batchmean") return crossEntropy(student, own);
+  return positions.reduce(crossEntropy(student, own, { reduction: "none" }), reduction, classes(student));
 }
 
 interface Temperature {

@@ -25,6 +25,7 @@ import {
   matrix,
   model,
   positive,
+  real,
   share,
   small,
   type Table,
@@ -35,6 +36,16 @@ import {
 
 const logits = exact(matrix, "dtype");
 const temperature = positive(2);
+
+const anyLogits = exact(matrix, "dtype shape");
+const classLabels = exact(() => index([0, 1]));
+const proSelf = {
+  progress: share(0.5),
+  steepness: positive(10),
+  center: real(0.5),
+  trust: choice("global"),
+  targetTemperature: temperature,
+};
 
 export const distill: Table = {
   kdLoss: call(
@@ -47,6 +58,41 @@ export const distill: Table = {
     { says: "crossEntropy" },
   ),
   softCrossEntropy: call([logits, logits], { temperature, reduction: choice("none") }),
+  entropy: call([anyLogits]),
+  confidenceMask: call(
+    [anyLogits],
+    { threshold: real(1), measure: choice("maxProb") },
+    { needs: "threshold" },
+  ),
+  thresholdSchedule: call(
+    [],
+    { eta: positive(0.5), b: real(1), center: real(0.5), classes: count(10, "huge") },
+    { needs: "classes" },
+  ),
+  mutualLoss: call([list(() => [matrix(), matrix()], "", "dtype")], {
+    labels: exact(() => index([0, 1]), "null"),
+    weight: positive(1),
+    average: choice("mean"),
+    temperature,
+    masks: list(() => [tensor([1, 1]), tensor([1, 0])], "null", "null dtype"),
+    maskNorm: choice("selected"),
+  }),
+  proSelfTarget: call([logits, classLabels], proSelf, { needs: "progress" }),
+  proSelfLoss: call(
+    [logits, classLabels],
+    { ...proSelf, form: choice("kl-live"), reduction: choice("none") },
+    { needs: "progress" },
+  ),
+  injectLabelNoise: call(
+    [like(() => index([0, 1]), "shape list")],
+    {
+      rate: share(0.5),
+      kind: choice("pair"),
+      classes: count(2, "huge"),
+      rng: given(() => new Rng(1), "null"),
+    },
+    { needs: "rate classes" },
+  ),
   hiddenMse: call([logits, logits], {
     project: given(() => (x: Tensor) => x, "null function"),
     mask: exact(() => tensor([1, 1]), "null dtype"),

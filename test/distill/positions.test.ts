@@ -2,8 +2,10 @@ import { OptionError, Rng, randn, type Tensor, tensor } from "bitgrad";
 import {
   hiddenMse,
   kdLoss,
+  mutualLoss,
   type PositionOptions,
   type PositionReduction,
+  proSelfLoss,
   softCrossEntropy,
 } from "bitgrad/distill";
 import { crossEntropy, Linear } from "bitgrad/nn";
@@ -24,6 +26,9 @@ const losses: [name: string, loss: Loss][] = [
   ["kdLoss with labels", (s, t, options) => kdLoss(s, t, { labels, alpha: 0.4, ...options })],
   ["kdLoss of labels alone", (s, t, options) => kdLoss(s, t, { labels, alpha: 0, ...options })],
   ["softCrossEntropy", (s, t, options) => softCrossEntropy(s, t, options)],
+  ["mutualLoss", (s, t, options) => mutualLoss([s, t], options).losses[0]],
+  ["mutualLoss with labels", (s, t, options) => mutualLoss([s, t], { labels, ...options }).losses[0]],
+  ["proSelfLoss", (s, _, options) => proSelfLoss(s, labels, { progress: 0.6, ...options })],
   ["hiddenMse", (s, t, options) => hiddenMse(s, t, options)],
   ["hiddenMse, projected", (s, t, options) => hiddenMse(s, t, { project: fit, ...options })],
 ];
@@ -79,4 +84,11 @@ it("counts labels of -100 for nothing", () => {
   const wanted = kdLoss(student, teacher).mul(0.5).add(crossEntropy(student, some).mul(0.5));
   expectClose(kdLoss(student, teacher, { labels: some, alpha: 0.5 }), wanted);
   expect(() => kdLoss(student, teacher, { temperature: "4" as unknown as number })).toThrow(OptionError);
+});
+
+it("refuses labels that only broadcast to the positions of a mask", () => {
+  const one = tensor(1, { dtype: "int32" });
+  expect(() => kdLoss(student, teacher, { labels: one, mask })).toThrow(
+    "labels must have the shape of the positions, got () for (2, 3)",
+  );
 });

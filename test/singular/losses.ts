@@ -563,4 +563,27 @@ export const losses: { readonly [K in LossName]: Points } = {
       run: (x, y) => distill.hiddenMse(x, y),
     }),
   ],
+  entropy: [
+    at(
+      [[[-Infinity, 0, 1]]],
+      [0.582203109],
+      [[0, 0.196611933, -0.196611933]],
+      [[0, 0.105754186, -0.105754186]],
+      {
+        run: (x) => distill.entropy(x),
+      },
+    ),
+  ],
+  confidenceMask: "bool: it has no gradient",
+  proSelfLoss: [
+    at(
+      [[[-Infinity, 0, 1]]],
+      [0.29119905],
+      [[0, -0.365529289, 0.365529289]],
+      [[0, -0.196611933, 0.196611933]],
+      {
+        run: (x) => distill.proSelfLoss(x, [1], { progress: 0.5, trust: "global" }),
+      },
+    ),
+  ],
 };
