@@ -26,6 +26,11 @@ const broken: readonly [what: string, webgpu: object, message: string][] = [
     giving(async () => adapter(async () => null)),
     "needs a device, got null for a device",
   ],
+  [
+    "a device that has nothing but buffers",
+    giving(async () => adapter(async () => ({ createBuffer() {} }))),
+    "needs a device, got one without createShaderModule",
+  ],
 ];
 
 afterEach(() => {

@@ -24,8 +24,35 @@ const limits = [
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
 
+/** Without them a device is none, or one that was made for a test and runs nothing. */
+const methods = [
+  "createBuffer",
+  "createShaderModule",
+  "createComputePipeline",
+  "createBindGroup",
+  "createCommandEncoder",
+  "pushErrorScope",
+  "popErrorScope",
+  "destroy",
+] as const;
+
+/** Throws for what is no device, by the name of what it lacks. */
+function checkDevice(device: Device | null | undefined): asserts device is Device {
+  if (typeof device !== "object" || device === null) throw new Error(`${show(device)} for a device`);
+  const lacking =
+    methods.find((name) => typeof device[name] !== "function") ??
+    (["queue", "limits", "lost"] as const).find((name) => typeof device[name] !== "object");
+  if (lacking) throw new Error(`one without ${lacking}`);
+}
+
+interface Found {
+  readonly adapter: Adapter;
+  readonly device: Device;
+  readonly packedDots: boolean;
+}
+
 /** An adapter and its device; null where there is no adapter. */
-async function found(gpu: WebGpu): Promise<[Adapter, Device] | null> {
+async function found(gpu: WebGpu): Promise<Found | null> {
   try {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) return null;
@@ -34,8 +61,9 @@ async function found(gpu: WebGpu): Promise<[Adapter, Device] | null> {
     );
     const requiredFeatures = adapter.features.has("subgroups") ? ["subgroups"] : [];
     const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
-    if (typeof device?.createBuffer !== "function") throw new Error(`${show(device)} for a device`);
-    return [adapter, device];
+    checkDevice(device);
+    const packedDots = gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") === true;
+    return { adapter, device, packedDots };
   } catch (error) {
     const reason = (error as Error | undefined)?.message ?? show(error);
     throw new BackendError(`openGpu: executor webgpu needs a device, got ${reason}`, { cause: error });
@@ -61,9 +89,9 @@ async function openedBy(gpu: WebGpu | null): Promise<Opened> {
     throw new BackendError(
       "openGpu: executor webgpu needs WebGPU, got none here; in Node give the option webgpu",
     );
-  const pair = await found(gpu);
-  if (pair === null) throw new BackendError("openGpu: executor webgpu needs an adapter, got none");
-  const [adapter, device] = pair;
+  const all = await found(gpu);
+  if (all === null) throw new BackendError("openGpu: executor webgpu needs an adapter, got none");
+  const { adapter, device, packedDots } = all;
   const { vendor, architecture, device: name, description, isFallbackAdapter } = adapter.info ?? {};
   const about = {
     vendor: textOf(vendor),
@@ -74,7 +102,6 @@ async function openedBy(gpu: WebGpu | null): Promise<Opened> {
       (isFallbackAdapter ?? adapter.isFallbackAdapter) === true ||
       /swiftshader|llvmpipe/i.test(`${architecture} ${name} ${description}`),
   };
-  const packedDots = gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") === true;
   const made = (lanes: number) => new WebGpuRuns(device, { gpu, adapter }, about, { packedDots, lanes });
   const least = adapter.features.has("subgroups") ? Number(adapter.info?.subgroupMinSize ?? 1) : 1;
   const lanes = Math.min(32, least);
