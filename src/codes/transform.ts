@@ -2,7 +2,7 @@
 
 import { changing } from "../changes.ts";
 import { OptionError, ShapeError, StageError, show } from "../errors.ts";
-import { isParameter, type Parameter, type Transform } from "../nn/parameter.ts";
+import { isParameter, type Parameter, type Transform, transformsOf } from "../nn/parameter.ts";
 import type { TransformFactory } from "../nn/parametrize.ts";
 import { placeholder, visitor } from "../ops/shapes-only.ts";
 import type { PackedWeight } from "../packed/file/weight.ts";
@@ -270,7 +270,8 @@ export function quantizedTransform(parameter: Parameter): QuantizedTransform | n
   if (!isParameter(parameter)) {
     throw new OptionError(`quantizedTransform: needs a parameter, got ${show(parameter)}`);
   }
-  return parameter.transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
+  const transforms = transformsOf("quantizedTransform", parameter);
+  return transforms.find((t): t is QuantizedTransform => t instanceof QuantizedTransform) ?? null;
 }
 
 /** The codes that are fixed, where they are what a layer computes with: nothing stands behind the quantizer. Else null. */

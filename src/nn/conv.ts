@@ -2,6 +2,7 @@ import { readOptions, ShapeError, show } from "../errors.ts";
 import { unfold } from "../ops/conv.ts";
 import { type Padding, type Pair, readPadding, readPair } from "../ops/windows.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
+import { packedInput, ranByCodes } from "./input-quantizer.ts";
 import { inside } from "./inside.ts";
 import { type LinearOptions, weightAndBias } from "./linear.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
@@ -86,10 +87,10 @@ export class Conv1d {
       x = asTensor("Conv1d", x);
       const { stride, padding, dilation, groups } = this;
       const options = { stride, padding, dilation, groups };
-      if (this.inputQuantizer) {
-        return this.inputQuantizer.run(x, this, (a, w) => a.conv1d(w, null, options), 1);
-      }
-      return x.conv1d(this.weight.effective(), this.bias?.effective(), options);
+      return (
+        ranByCodes("Conv1d", this, x, (a, w) => a.conv1d(w, null, options), 1) ??
+        x.conv1d(this.weight.effective(), this.bias?.effective(), options)
+      );
     });
   }
 
@@ -186,10 +187,10 @@ export class Conv2d {
       x = asTensor("Conv2d", x);
       const { stride, padding, dilation, groups } = this;
       const options = { stride, padding, dilation, groups };
-      if (this.inputQuantizer) {
-        return this.inputQuantizer.run(x, this, (a, w) => a.conv2d(w, null, options), 1);
-      }
-      return x.conv2d(this.weight.effective(), this.bias?.effective(), options);
+      return (
+        ranByCodes("Conv2d", this, x, (a, w) => a.conv2d(w, null, options), 1) ??
+        x.conv2d(this.weight.effective(), this.bias?.effective(), options)
+      );
     });
   }
 
@@ -227,16 +228,11 @@ function windowMatrix(
     .reshape([groups, n * count, size / groups]);
 }
 
-const packedConv = (
-  kind: string,
-  { weight, bias, inputQuantizer, groups }: Conv1d | Conv2d,
-  packer: Packer,
-  windows: object,
-): PackedFields => ({
+const packedConv = (kind: string, layer: Conv1d | Conv2d, packer: Packer, windows: object): PackedFields => ({
   kind,
-  weight: packer.weight(weight),
-  bias: packer.floats(bias),
-  input: inputQuantizer?.toPacked() ?? null,
+  weight: packer.weight(layer.weight),
+  bias: packer.floats(layer.bias),
+  input: packedInput(layer),
   ...windows,
-  groups,
+  groups: layer.groups,
 });

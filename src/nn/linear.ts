@@ -5,6 +5,7 @@ import { sameShape, sizeOf } from "../shape.ts";
 import { asTensor, type Tensor, type TensorLike } from "../tensor.ts";
 import { blank } from "./blank.ts";
 import { kaimingUniform, type RngOption, uniform } from "./init.ts";
+import { packedInput, ranByCodes } from "./input-quantizer.ts";
 import { inside } from "./inside.ts";
 import { isLayer, type Layer } from "./layer.ts";
 import type { InputQuantizer, PackedFields, Packer } from "./packing.ts";
@@ -129,9 +130,9 @@ export class Linear {
   forward(x: TensorLike): Tensor {
     return inside(this, () => {
       x = stepped("Linear", this, asTensor("Linear", x));
-      const y = this.inputQuantizer
-        ? this.inputQuantizer.run(x, this, (a, w) => a.linear(w), -1)
-        : x.linear(this.weight.effective(), this.bias?.effective());
+      const y =
+        ranByCodes("Linear", this, x, (a, w) => a.linear(w), -1) ??
+        x.linear(this.weight.effective(), this.bias?.effective());
       return this.correction ? y.add(correctionOf(this, this.correction, x, y)) : y;
     });
   }
@@ -149,7 +150,7 @@ export class Linear {
   }
 
   toPacked(packer: Packer): PackedFields {
-    const input = this.inputQuantizer?.toPacked() ?? null;
+    const input = packedInput(this);
     const weight = packer.weight(this.weight, { ofFloats: input === null });
     const inputSteps = stepsOf("pack", this).map((step) => packer.layer(step));
     const correction = this.correction && packer.layer(this.correction);

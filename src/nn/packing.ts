@@ -8,7 +8,7 @@ import type { PackedInput } from "../packed/products/input.ts";
 import { sizeOf } from "../shape.ts";
 import { noGrad } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Parameter } from "./parameter.ts";
+import { type Parameter, transformed, transformsOf } from "./parameter.ts";
 import { type Store, stored } from "./store.ts";
 
 /** A layer that is a product of its input and its weight, plus its bias. */
@@ -152,7 +152,9 @@ export class Packer {
   }
 }
 
-function packed({ value, transforms }: Parameter, staysFloat: StaysFloat): PackedWeight {
+function packed(parameter: Parameter, staysFloat: StaysFloat): PackedWeight {
+  const { value } = parameter;
+  const transforms = transformsOf("pack", parameter);
   let weight = value;
   const store = stored(value)?.store;
   if (store && transforms.length === 0) {
@@ -169,7 +171,7 @@ function packed({ value, transforms }: Parameter, staysFloat: StaysFloat): Packe
       const codes = transform.pack();
       if (!staysFloat(codes)) return codes;
     }
-    weight = transform.apply(weight);
+    weight = transformed("pack", transform, weight);
   }
   const [rows, columns] = matrixOf(weight);
   return PackedWeight.ofFloats(Float32Array.from(weight.data as ArrayLike<number>), rows, columns);

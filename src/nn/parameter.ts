@@ -125,9 +125,9 @@ export class Parameter {
   /** The value as layers use it: every transform applied, in order. */
   effective(): Tensor {
     let weight = this.value;
-    for (const transform of this.transforms) {
+    for (const transform of transformsOf("effective", this)) {
       transform.attach?.(this);
-      weight = synchronous("effective", transform.apply(weight), "a transform");
+      weight = transformed("effective", transform, weight);
     }
     return weight;
   }
@@ -193,6 +193,27 @@ export class Parameter {
       );
     });
   }
+}
+
+/** What a parameter is read through. Throws OptionError where it is no list, or something in it no transform. */
+export function transformsOf(
+  op: string,
+  { transforms }: { readonly transforms: unknown },
+): readonly Transform[] {
+  if (!Array.isArray(transforms))
+    throw new OptionError(`${op}: transforms must be a list, got ${show(transforms)}`);
+  const list: readonly (Partial<Transform> | null | undefined)[] = transforms;
+  const odd = list.findIndex((transform) => typeof transform?.apply !== "function");
+  if (odd >= 0)
+    throw new OptionError(`${op}: a transform needs an apply function, got ${show(list[odd])} at ${odd}`);
+  return list as readonly Transform[];
+}
+
+/** What a transform makes of a weight. Throws OptionError where that is no tensor. */
+export function transformed(op: string, transform: Transform, weight: Tensor): Tensor {
+  const made: unknown = synchronous(op, transform.apply(weight), "a transform");
+  if (isTensor(made)) return made;
+  throw new OptionError(`${op}: a transform must give a tensor, got ${show(made)}`);
 }
 
 /** A leaf over `value` itself, or over its numbers as `store` packs them. */
