@@ -6,6 +6,7 @@
 
 import "../ops/all.ts";
 
+export { type Distilled, distill, type Network, type Term } from "./distill.ts";
 export { type HiddenMseOptions, hiddenMse, type Projection } from "./hidden.ts";
 export { type MutualLoss, type MutualOptions, mutualLoss } from "./mutual.ts";
 export { injectLabelNoise, type LabelNoiseOptions, type NoisyLabels } from "./noise.ts";
@@ -19,3 +20,4 @@ export {
   proSelfTarget,
 } from "./self-correction.ts";
 export { type KdOptions, kdLoss, type SoftCrossEntropyOptions, softCrossEntropy } from "./soft.ts";
+export { consecutiveTeachers, multiTeacherLoss, type TeachersOptions } from "./teachers.ts";

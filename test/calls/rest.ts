@@ -37,6 +37,7 @@ import {
 const logits = exact(matrix, "dtype");
 const temperature = positive(2);
 
+const anything = "undefined null text flag nan negative fraction huge object list function class shape dtype";
 const anyLogits = exact(matrix, "dtype shape");
 const classLabels = exact(() => index([0, 1]));
 const proSelf = {
@@ -82,6 +83,29 @@ export const distill: Table = {
     [logits, classLabels],
     { ...proSelf, form: choice("kl-live"), reduction: choice("none") },
     { needs: "progress" },
+  ),
+  multiTeacherLoss: call(
+    [logits, list(() => [matrix(), matrix()], "", "dtype")],
+    { temperature, mask: exact(() => tensor([1, 1]), "null dtype"), reduction: choice("none") },
+    { says: "softCrossEntropy" },
+  ),
+  consecutiveTeachers: call(
+    [],
+    {
+      assistants: list(() => ["small"], "", anything),
+      fixed: given(() => "large", anything.replace("undefined ", "").replace("nan ", "")),
+      total: count(4, "huge"),
+    },
+    { needs: "assistants total" },
+  ),
+  distill: call(
+    [],
+    {
+      student: model(small, "function"),
+      teacher: model(small, "function"),
+      terms: list(() => [{ weight: 1, loss: (s: Tensor) => s.sum() }]),
+    },
+    { needs: "student teacher terms" },
   ),
   injectLabelNoise: call(
     [like(() => index([0, 1]), "shape list")],

@@ -2,6 +2,7 @@ import { OptionError, Rng, randn, type Tensor, tensor } from "bitgrad";
 import {
   hiddenMse,
   kdLoss,
+  multiTeacherLoss,
   mutualLoss,
   type PositionOptions,
   type PositionReduction,
@@ -29,6 +30,7 @@ const losses: [name: string, loss: Loss][] = [
   ["mutualLoss", (s, t, options) => mutualLoss([s, t], options).losses[0]],
   ["mutualLoss with labels", (s, t, options) => mutualLoss([s, t], { labels, ...options }).losses[0]],
   ["proSelfLoss", (s, _, options) => proSelfLoss(s, labels, { progress: 0.6, ...options })],
+  ["multiTeacherLoss", (s, t, options) => multiTeacherLoss(s, [t, t.neg()], options)],
   ["hiddenMse", (s, t, options) => hiddenMse(s, t, options)],
   ["hiddenMse, projected", (s, t, options) => hiddenMse(s, t, { project: fit, ...options })],
 ];
