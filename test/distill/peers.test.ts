@@ -34,7 +34,7 @@ function trained({ seed, count, hidden, lr, epochs, rates, weight, threshold }: 
   const taught = { right: 0, all: 0, rightRest: 0, rest: 0 };
   const batch = 50;
   const steps = (epochs * count) / batch;
-  let order = new Int32Array();
+  let order: Int32Array = new Int32Array();
   for (let step = 0; step < steps; step++) {
     const at = (step * batch) % count;
     if (at === 0) order = rng.permutation(count);
