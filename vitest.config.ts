@@ -10,6 +10,7 @@ const root = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const shared = [
   "cost",
   "data",
+  "discovery",
   "distill",
   "io",
   "models",

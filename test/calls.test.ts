@@ -1,6 +1,7 @@
 import * as core from "bitgrad";
 import * as cost from "bitgrad/cost";
 import * as data from "bitgrad/data";
+import * as discovery from "bitgrad/discovery";
 import * as distill from "bitgrad/distill";
 import * as gpu from "bitgrad/gpu";
 import * as io from "bitgrad/io";
@@ -14,6 +15,7 @@ import * as train from "bitgrad/train";
 import { describe, expect, it } from "vitest";
 import { type Call, gaps, problemsOf, type Table } from "./calls/call.ts";
 import { core as coreTable } from "./calls/core.ts";
+import { discovery as discoveryTable } from "./calls/discovery.ts";
 import { dataTable, ioTable } from "./calls/files.ts";
 import { table as gpuTable } from "./calls/gpu.ts";
 import { table as modelsTable } from "./calls/models.ts";
@@ -30,6 +32,7 @@ const entries: Record<string, [entry: Readonly<Record<string, unknown>>, table: 
   "bitgrad/quant": [quant, quantTable],
   "bitgrad/packed": [packed, packedTable],
   "bitgrad/gpu": [gpu, gpuTable],
+  "bitgrad/discovery": [discovery, discoveryTable],
   "bitgrad/distill": [distill, distillTable],
   "bitgrad/models": [models, modelsTable],
   "bitgrad/data": [data, dataTable],

@@ -2,6 +2,7 @@
 import { type DType, grad, noGrad, type Shape, ShapeError, type Tensor, tensor } from "bitgrad";
 import * as cost from "bitgrad/cost";
 import * as data from "bitgrad/data";
+import * as discovery from "bitgrad/discovery";
 import * as distill from "bitgrad/distill";
 import * as io from "bitgrad/io";
 import * as models from "bitgrad/models";
@@ -36,6 +37,7 @@ export const used = [
   ShapeError,
   cost,
   data,
+  discovery,
   distill,
   io,
   models,
