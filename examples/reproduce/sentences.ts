@@ -15,6 +15,10 @@ import type { Setting } from "./experiment.ts";
 export interface Training {
   readonly epochs: number;
   readonly lr: number;
+  /** Default: 6 layers of width 128. */
+  readonly size?: Size;
+  /** Of a batch's logits; default: the cross entropy with the labels. */
+  readonly loss?: (logits: Tensor, batch: Sentences) => Tensor;
 }
 
 /** A data set of sentences. Its training is what the experiment `sentence-settings` found best on sentences held out. */
@@ -124,14 +128,29 @@ export function dataOf(name: SourceName, { quick }: Pick<Setting, "quick">): Pro
   return data;
 }
 
-/** Six layers of width 128; a tiny one for a quick run. */
-const newModel = (name: SourceName, { vocabulary }: Data, { seed, quick }: Setting, attempt = 0): Bert => {
-  const dim = quick ? 32 : 128;
+export interface Size {
+  readonly dim: number;
+  readonly layers: number;
+}
+
+const large: Size = { dim: 128, layers: 6 };
+/** Less than a fifth of the parameters, most of them in the table of words. */
+export const small: Size = { dim: 32, layers: 3 };
+
+/** Tiny ones for a quick run. */
+const newModel = (
+  name: SourceName,
+  { vocabulary }: Data,
+  { seed, quick }: Setting,
+  attempt = 0,
+  size = large,
+): Bert => {
+  const dim = quick ? size.dim / 4 : size.dim;
   return new Bert({
     vocabulary,
     context,
     dim,
-    layers: quick ? 1 : 6,
+    layers: quick ? 1 : size.layers,
     heads: 4,
     feedForward: 2 * dim,
     dropout: 0.1,
@@ -148,6 +167,8 @@ const learned = (losses: readonly number[], classes: number): boolean => {
   return last.reduce((a, b) => a + b, 0) / last.length < 0.85 * Math.log(classes);
 };
 
+const ofLabels = (logits: Tensor, { y }: Sentences): Tensor => crossEntropy(logits, y);
+
 /**
  * A model that is trained from nothing. A seed draws its first weights, dropout and the order of the sentences; weights that
  * training leaves at guessing are drawn again.
@@ -156,7 +177,7 @@ async function train(
   name: SourceName,
   data: Data,
   setting: Setting,
-  { epochs: most, lr }: Training,
+  { epochs: most, lr, size, loss = ofLabels }: Training,
 ): Promise<Bert> {
   const { seed, quick, signal } = setting;
   const epochs = quick ? 1 : most;
@@ -164,12 +185,12 @@ async function train(
   // Whatever was drawn before.
   manualSeed(seed);
   for (let attempt = 0; ; attempt++) {
-    const model = newModel(name, data, setting, attempt);
+    const model = newModel(name, data, setting, attempt, size);
     const order = new Rng(`order ${seed}`);
     const { losses } = await fit(model, {
       // `fit` begins an iteration for every epoch: each time another order.
       data: { [Symbol.iterator]: () => data.train(order)[Symbol.iterator]() },
-      loss: (bert, batch) => ({ loss: crossEntropy(logitsOf(bert, batch), batch.y), count: batch.y.size }),
+      loss: (bert, batch) => ({ loss: loss(logitsOf(bert, batch), batch), count: batch.y.size }),
       optimizer: optimizer(model, adamw({ lr, weightDecay: 0.01 }), { clipNorm: 1 }),
       schedule: cosine({ warmup: Math.ceil(total / 10), total, floor: 0.05 }),
       epochs,
@@ -190,7 +211,15 @@ export async function trainOn(name: SourceName, setting: Setting): Promise<Bert>
 const fileOf = (name: SourceName, { seed, quick, checkpoint }: Setting): string =>
   join(dirname(checkpoint), `sentences-${name}${quick ? "-quick" : ""}-${seed}-v${version}.safetensors`);
 
-/** The same, read where it was trained before. */
+/** A smaller model, trained as long and as fast, and not kept. */
+export const studentOn = async (name: SourceName, setting: Setting, loss?: Training["loss"]): Promise<Bert> =>
+  train(name, await dataOf(name, setting), setting, {
+    ...sources[name],
+    size: small,
+    ...(loss && { loss }),
+  });
+
+/** What `trainOn` gives, read where it was trained before. */
 export async function trainedOn(name: SourceName, setting: Setting): Promise<Bert> {
   const path = fileOf(name, setting);
   if (!existsSync(path)) return trainOn(name, setting);
