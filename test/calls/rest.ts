@@ -40,6 +40,11 @@ const temperature = positive(2);
 const anything = "undefined null text flag nan negative fraction huge object list function class shape dtype";
 const anyLogits = exact(matrix, "dtype shape");
 const classLabels = exact(() => index([0, 1]));
+const divergence = {
+  temperature,
+  mask: exact(() => tensor([1, 1]), "null dtype"),
+  reduction: choice("none"),
+};
 const proSelf = {
   progress: share(0.5),
   steepness: positive(10),
@@ -59,6 +64,24 @@ export const distill: Table = {
     { says: "crossEntropy" },
   ),
   softCrossEntropy: call([logits, logits], { temperature, reduction: choice("none") }),
+  ...Object.fromEntries(
+    ["forwardKl", "reverseKl", "totalVariation"].map((name) => [name, call([logits, logits], divergence)]),
+  ),
+  ...Object.fromEntries(
+    ["skewKl", "skewReverseKl"].map((name) => [
+      name,
+      call([logits, logits], { ...divergence, alpha: share(0.2) }),
+    ]),
+  ),
+  jsd: call([logits, logits], { ...divergence, beta: share(0.2) }),
+  dkd: call([logits, logits, classLabels], {
+    temperature,
+    alpha: positive(1),
+    beta: positive(2),
+    reduction: choice("none"),
+  }),
+  standardizeLogits: call([anyLogits]),
+  pearsonKd: call([logits, logits], { temperature, beta: real(1), gamma: real(1) }),
   entropy: call([anyLogits]),
   confidenceMask: call(
     [anyLogits],

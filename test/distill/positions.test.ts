@@ -1,13 +1,20 @@
 import { OptionError, Rng, randn, type Tensor, tensor } from "bitgrad";
 import {
+  dkd,
+  forwardKl,
   hiddenMse,
+  jsd,
   kdLoss,
   multiTeacherLoss,
   mutualLoss,
   type PositionOptions,
   type PositionReduction,
   proSelfLoss,
+  reverseKl,
+  skewKl,
+  skewReverseKl,
   softCrossEntropy,
+  totalVariation,
 } from "bitgrad/distill";
 import { crossEntropy, Linear } from "bitgrad/nn";
 import { expectClose } from "bitgrad/testing";
@@ -26,6 +33,13 @@ const losses: [name: string, loss: Loss][] = [
   ["kdLoss", (s, t, options) => kdLoss(s, t, options)],
   ["kdLoss with labels", (s, t, options) => kdLoss(s, t, { labels, alpha: 0.4, ...options })],
   ["kdLoss of labels alone", (s, t, options) => kdLoss(s, t, { labels, alpha: 0, ...options })],
+  ["forwardKl", forwardKl],
+  ["reverseKl", reverseKl],
+  ["skewKl", skewKl],
+  ["skewReverseKl", skewReverseKl],
+  ["jsd", jsd],
+  ["totalVariation", totalVariation],
+  ["dkd", (s, t, options) => dkd(s, t, labels, options)],
   ["softCrossEntropy", (s, t, options) => softCrossEntropy(s, t, options)],
   ["mutualLoss", (s, t, options) => mutualLoss([s, t], options).losses[0]],
   ["mutualLoss with labels", (s, t, options) => mutualLoss([s, t], { labels, ...options }).losses[0]],

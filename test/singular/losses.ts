@@ -557,6 +557,96 @@ export const losses: { readonly [K in LossName]: Points } = {
       },
     ),
   ],
+  forwardKl: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.120114507],
+      [[0, -0.231058579, 0.231058579]],
+      [[0, -0.196611933, 0.196611933]],
+      { constant: [1], run: (x, y) => distill.forwardKl(x, y) },
+    ),
+  ],
+  reverseKl: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.110944072],
+      [[0, -0.196611933, 0.196611933]],
+      [[0, -0.105754186, 0.105754186]],
+      { constant: [1], run: (x, y) => distill.reverseKl(x, y) },
+    ),
+  ],
+  skewKl: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.09496159],
+      [[0, -0.177975233, 0.177975233]],
+      [[0, -0.13254731, 0.13254731]],
+      { constant: [1], run: (x, y) => distill.skewKl(x, y) },
+    ),
+  ],
+  skewReverseKl: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.090642527],
+      [[0, -0.162038037, 0.162038037]],
+      [[0, -0.092230059, 0.092230059]],
+      { constant: [1], run: (x, y) => distill.skewReverseKl(x, y) },
+    ),
+  ],
+  jsd: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.028535256],
+      [[0, -0.052041712, 0.052041712]],
+      [[0, -0.033420168, 0.033420168]],
+      { constant: [1], run: (x, y) => distill.jsd(x, y) },
+    ),
+  ],
+  totalVariation: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.231058579],
+      [[0, -0.196611933, 0.196611933]],
+      [[0, 0.090857748, -0.090857748]],
+      { constant: [1], run: (x, y) => distill.totalVariation(x, y) },
+    ),
+  ],
+  dkd: [
+    at(
+      [[[-Infinity, 0, 1]], [[-Infinity, 1, 1]]],
+      [0.120114507],
+      [[0, -0.231058579, 0.231058579]],
+      [[0, -0.196611933, 0.196611933]],
+      { constant: [1], run: (x, y) => distill.dkd(x, y, [1], { temperature: 1 }) },
+    ),
+  ],
+  standardizeLogits: [
+    at([[[1, 1]]], [0, 0], [[0, 0]], [[0, 0]], {
+      run: (x) => distill.standardizeLogits(x),
+      torch: "gradients of NaN",
+    }),
+  ],
+  pearsonKd: [
+    at(
+      [
+        [
+          [1, 1],
+          [1, 1],
+        ],
+        [
+          [1, 1],
+          [1, 1],
+        ],
+      ],
+      [2],
+      [[0, 0, 0, 0]],
+      [[0, 0, 0, 0]],
+      {
+        constant: [1],
+        run: (x, y) => distill.pearsonKd(x, y),
+      },
+    ),
+  ],
   hiddenMse: [
     at([[[1, 1]], [[1, 1]]], [0], [[0, 0]], [[1, 2]], {
       constant: [1],
